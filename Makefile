@@ -1,0 +1,91 @@
+# Every target sets up what it needs. Only the packages that `make tools` names need root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := $(CURDIR)/.venv
+BUILD := $(CURDIR)/build
+READY := $(VENV)/.ready
+SIZE ?= 200
+BENCH_SIZE ?= 800
+RTL_SIZE ?= 64
+CONFIG ?= tiny
+# For instance PIP_FLAGS="--index-url ..." to choose another build of PyTorch.
+PIP_FLAGS ?=
+PYTEST_FLAGS ?=
+# The newest Python that can make an environment; evaluated only where it is needed.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	>/dev/null 2>&1; then command -v $$python; break; fi; done)
+
+export PATH := $(VENV)/bin:$(PATH)
+export NUMBA_CACHE_DIR := $(BUILD)/numba
+unexport VIRTUAL_ENV PYTHONHOME
+
+.PHONY: help setup tools demo test bench lint clean distclean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sort \
+		| awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: $(READY) ## create .venv with the pinned dependencies
+
+$(READY): pyproject.toml constraints.txt
+	@if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+		python="$(PYTHON)"; \
+		if [ -z "$$python" ]; then \
+			echo "error: python must be 3.11 or later with the venv module, not missing" >&2; \
+			echo "  Debian and Ubuntu, as root: apt-get install python3 python3-venv" >&2; \
+			exit 2; \
+		fi; \
+		echo "creating $(VENV) with $$python"; \
+		"$$python" -m venv --clear $(VENV); \
+	fi
+	$(VENV)/bin/python -m pip install --disable-pip-version-check $(PIP_FLAGS) \
+		--constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+tools: ## check the compiler that the Verilog simulator needs
+	@missing=""; for tool in g++ make perl; do \
+		command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "error: tools must be g++, make and perl, not missing:$$missing" >&2; \
+		echo "  Debian and Ubuntu, as root: apt-get install g++ make perl" >&2; \
+		echo "  macOS: xcode-select --install" >&2; \
+		exit 2; \
+	fi
+
+demo: tools setup ## render the embedded model at every rung, run the RTL on it, write a report
+	rtnerf doctor
+	for pipeline in uniform cubes integer; do \
+		rtnerf render --pipeline $$pipeline --size $(SIZE) --out $(BUILD)/demo/$$pipeline.npy \
+			--png $(BUILD)/demo/$$pipeline.png --json $(BUILD)/demo/$$pipeline.json; done
+	rtnerf encode --out $(BUILD)/demo/scene.rtn --json $(BUILD)/demo/encode.json
+	rtnerf generate --config $(CONFIG) --out $(BUILD)/demo/rtl --json $(BUILD)/demo/generate.json
+	rtnerf cosim --size $(RTL_SIZE) --config $(CONFIG) --json $(BUILD)/demo/cosim.json
+	rtnerf report --out $(BUILD)/report
+	@echo "report: $(BUILD)/report/index.html"
+
+test: tools setup ## run the test suite
+	python -m pytest $(PYTEST_FLAGS)
+
+bench: tools setup ## measure every rung at 800x800 (long); results in build/bench
+	for pipeline in uniform cubes integer; do \
+		rtnerf render --pipeline $$pipeline --size $(BENCH_SIZE) \
+			--out $(BUILD)/bench/$$pipeline.npy --json $(BUILD)/bench/$$pipeline.json; done
+	rtnerf encode --out $(BUILD)/bench/scene.rtn --json $(BUILD)/bench/encode.json
+	rtnerf cosim --size $(BENCH_SIZE) --config $(CONFIG) --json $(BUILD)/bench/cosim.json
+
+lint: setup ## check style and layering
+	ruff check .
+	ruff format --check .
+	lint-imports
+
+clean: ## remove everything generated
+	rm -rf $(BUILD) .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## remove the virtual environment too
+	rm -rf $(VENV)

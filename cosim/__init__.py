@@ -1,0 +1,1 @@
+"""Where the witnesses meet: RTL in a Verilog simulator, integer model, cycle simulator."""

@@ -1,0 +1,1 @@
+"""What hardware, golden model and simulator agree on: configuration, fixed-point formats, scene image, registers."""

@@ -1,0 +1,115 @@
+"""The accelerator's configuration: one frozen object, validated once, that travels with every artefact."""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from nerf.contract.errors import InputError, require
+
+COMPONENTS = 16
+"""Components in one factor vector: the unit that is stored, decoded and interpolated."""
+
+CUBE = 4
+"""Factor cells along the side of an occupancy cube, and factor positions along the side of a plane block."""
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """Every parameter of one generated accelerator.
+
+    Parameters
+    ----------
+    name : str
+        Preset name, or the stem of the TOML file.
+    tile : int
+        Side of the square image tile whose pixel state is on chip, in pixels; a power of two, 4 to 128.
+    data_width : int
+        Width of the AXI4 data bus, in bits: 128 (one decoded vector a beat).
+    address_width : int
+        Width of the AXI4 address, in bits, 24 to 64.
+    mlp_lanes : int
+        Outputs that the MLP engine accumulates in parallel; a power of two, 16 to 128.
+    sample_queue : int
+        Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 1024.
+    payload_queue : int
+        Depth of the encoded payload queue, in beats; a power of two, 32 to 512.
+
+    Raises
+    ------
+    InputError
+        When a value breaks its rule.
+    """
+
+    name: str = "tiny"
+    tile: int = 32
+    data_width: int = 128
+    address_width: int = 32
+    mlp_lanes: int = 64
+    sample_queue: int = 16
+    payload_queue: int = 64
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            kind = str if field.name == "name" else int
+            value = getattr(self, field.name)
+            require(type(value) is kind, field.name, f"of type {kind.__name__}", repr(value))
+        for name, low, high in (
+            ("tile", 4, 128),
+            ("mlp_lanes", 16, 128),
+            ("sample_queue", 4, 1024),
+            ("payload_queue", 32, 512),
+        ):
+            value = getattr(self, name)
+            require(
+                low <= value <= high and value & (value - 1) == 0,
+                name,
+                f"a power of two from {low} to {high}",
+                value,
+            )
+        require(self.data_width == 128, "data_width", "128", self.data_width)
+        require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of all parameters but the name."""
+        parameters = asdict(self)
+        del parameters["name"]
+        return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def digest_word(self) -> int:
+        """First 32 bits of the digest: what the hardware compares with the scene image."""
+        return int(self.digest[:8], 16)
+
+    @property
+    def tile_bits(self) -> int:
+        """Bits of a pixel coordinate inside a tile."""
+        return self.tile.bit_length() - 1
+
+
+PRESETS = {"tiny": AcceleratorConfig()}
+
+
+def load_config(source: str | Path) -> AcceleratorConfig:
+    """Return a preset by name, or the configuration of a TOML file whose keys are the parameters.
+
+    Raises
+    ------
+    InputError
+        Unknown preset, unreadable file, unknown key or a value that breaks its rule.
+    """
+    if str(source) in PRESETS:
+        return PRESETS[str(source)]
+    path = Path(source)
+    if path.suffix != ".toml" or not path.is_file():
+        raise InputError(f"config must be one of {', '.join(PRESETS)} or an existing TOML file, not {source}")
+    try:
+        values = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"config must be valid TOML, not {path} ({error})") from None
+    known = {field.name for field in fields(AcceleratorConfig)}
+    for key in values:
+        require(key in known, "config", f"made of the keys {', '.join(sorted(known))}", key)
+    return AcceleratorConfig(**{"name": path.stem, **values})

@@ -1,0 +1,128 @@
+"""Fixed-point formats of every value that crosses a block boundary, and the two ways to make a value fit.
+
+A format is a sign, a count of integer bits and a count of fraction bits; the integer ``n`` stands for
+``n * 2**-fraction``. Rounding is explicit everywhere: ``>>`` is floor, `round_shift` is round half up.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Format:
+    """A fixed-point format.
+
+    Parameters
+    ----------
+    integer : int
+        Bits before the binary point, the sign not counted.
+    fraction : int
+        Bits after the binary point.
+    signed : bool
+        Whether there is a sign bit (two's complement).
+    """
+
+    integer: int
+    fraction: int
+    signed: bool = True
+
+    @property
+    def width(self) -> int:
+        """Total bits."""
+        return self.integer + self.fraction + self.signed
+
+    @property
+    def low(self) -> int:
+        """Smallest integer that fits."""
+        return -(1 << (self.integer + self.fraction)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest integer that fits."""
+        return (1 << (self.integer + self.fraction)) - 1
+
+    def quantise(self, value: np.ndarray | float) -> np.ndarray:
+        """Return the nearest representable integers (int64) of real values, saturated."""
+        return saturate(np.floor(np.asarray(value, np.float64) * 2.0**self.fraction + 0.5), self).astype(np.int64)
+
+
+def saturate(value, fmt: Format):
+    """Limit integers to the range of a format."""
+    return np.clip(value, fmt.low, fmt.high)
+
+
+def round_shift(value, bits: int):
+    """Divide integers by ``2**bits``, rounding half up."""
+    return (value + (1 << bits >> 1)) >> bits
+
+
+FACTOR = Format(7, 0)
+"""A stored factor: plane or line value over the scale of its tensor."""
+FRACTION_BITS = 8
+"""Bits of the interpolation weights."""
+INTERPOLATED = Format(7, 4)
+"""A factor after bilinear or linear interpolation."""
+PRODUCT = Format(14, 8)
+"""Interpolated plane value times interpolated line value."""
+FEATURE_SUM = Format(20, 8)
+"""Density products summed over 16 components and 3 pairs."""
+
+ORIGIN = Format(13, 16)
+"""Camera position, in factor cells."""
+DIRECTION = Format(4, 27)
+"""Ray direction before normalisation, in factor cells per step, and its change per pixel."""
+STEP = Format(3, 24)
+"""Normalised ray direction, in factor cells per step."""
+POSITION = Format(10, 16)
+"""A position in the factor grid, in cells."""
+DISTANCE = Format(13, 16, signed=False)
+"""Distance along a ray, in steps."""
+SLOPE = Format(4, 20)
+"""Camera-space slope of a pixel, and view direction."""
+NORM = Format(4, 20, signed=False)
+"""Length of the camera-space ray (slope, slope, 1)."""
+INVERSE = Format(12, 20, signed=False)
+"""Steps per factor cell, saturated."""
+
+UNIT = 20
+"""Fraction bits of alpha, transmittance and weight; 1.0 is ``1 << UNIT``."""
+COLOUR_BITS = 12
+"""Fraction bits of a sample's colour."""
+
+ALPHA_ENTRIES = 1024
+"""Entries of the alpha table."""
+ALPHA_STEP_BITS = 3
+"""Table entries per unit of density feature, as a power of two."""
+ALPHA_BELOW = 16
+"""How far below ``-density_shift`` the alpha table starts, in units of density feature."""
+
+ACTIVATION = Format(15, 0)
+"""An MLP activation; its scale is the scene's."""
+WEIGHT = Format(7, 0)
+"""An MLP or basis weight, over the scale of its output."""
+ACCUMULATOR = Format(31, 0)
+"""Sum of activation times weight, and bias."""
+MULTIPLIER = Format(16, 0, signed=False)
+"""Mantissa of the requantisation that follows a layer."""
+
+SINE_ENTRIES = 1024
+"""Entries of the sine table over one turn."""
+SINE_FRACTION = 14
+"""Fraction bits of the sine table and of the view direction given to the MLP."""
+PHASE_SHIFT = 17
+"""An activation times the scene's phase multiplier, shifted by this, is a sine table index."""
+SIGMOID_ENTRIES = 1024
+"""Entries of the sigmoid table, over [-8, 8)."""
+
+
+def sine_table() -> np.ndarray:
+    """Return the sine over one turn, ``SINE_ENTRIES`` values with ``SINE_FRACTION`` fraction bits."""
+    turns = np.arange(SINE_ENTRIES) / SINE_ENTRIES
+    return np.floor(np.sin(2 * np.pi * turns) * (1 << SINE_FRACTION) + 0.5).astype(np.int64)
+
+
+def sigmoid_table() -> np.ndarray:
+    """Return the sigmoid at ``(index - SIGMOID_ENTRIES / 2) / 64``, ``COLOUR_BITS`` fraction bits, below 1."""
+    z = (np.arange(SIGMOID_ENTRIES) - SIGMOID_ENTRIES // 2) / 64
+    return np.minimum(np.floor((1 << COLOUR_BITS) / (1 + np.exp(-z)) + 0.5), (1 << COLOUR_BITS) - 1).astype(np.int64)

@@ -1,0 +1,241 @@
+"""The scene image: one file, and one region of accelerator memory, that holds a quantised, encoded scene.
+
+Layout (little-endian; offsets in bytes from the image's start):
+
+======================  =====================================================================================
+device header           `WORDS`, 64 words of 32 bits that the accelerator reads and checks
+host header             `HOST_FIELDS`, 32 values of float64: the geometry that camera registers are made of
+rows                    one beat a row of cubes along x: 96 occupancy bits, 24 bits rank of the first live cube,
+                        CRC-8; row index = z * cubes_y + y
+records                 one `RECORD_BYTES` record a live cube in row order: the mask window, see `pack_record`
+tables                  alpha table, requantisation table, weight rows: loaded into on-chip memory at start
+block headers           per density and appearance, per plane and line: 8 bytes a block, see `nerf.contract.blocks`
+payload                 the blocks' payloads; none crosses a 4 KiB boundary
+======================  =====================================================================================
+
+Block order: a plane's tiles of 4 x 4 positions row by row (first axis fastest), a line's blocks of 16 positions;
+the three component groups of an appearance block are neighbours. Position in a block: first + 4 * second.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from nerf.contract.blocks import HEADER_BYTES, crc8
+from nerf.contract.config import CUBE, AcceleratorConfig
+from nerf.contract.errors import InputError, require
+
+MAGIC = 0x464E5452
+VERSION = 1
+BEAT = 16
+"""Bytes in a memory beat: sections start on beats."""
+PAGE = 4096
+"""No burst may cross a multiple of this (AXI4)."""
+
+WORDS = (
+    "magic version config_digest total_bytes grid_x grid_y grid_z rows_offset records_offset payload_offset "
+    "tables_offset tables_beats tables_checksum "
+    "density_plane_0 density_plane_1 density_plane_2 density_line_0 density_line_1 density_line_2 "
+    "appearance_plane_0 appearance_plane_1 appearance_plane_2 "
+    "appearance_line_0 appearance_line_1 appearance_line_2 "
+    "mask_scale_x mask_scale_y mask_scale_z mask_offset_x mask_offset_y mask_offset_z "
+    "density_multiplier density_offset phase_multiplier sine_shift live_cubes payload_bytes"
+).split()
+"""Names of the first words of the device header; the rest are zero but the last two."""
+HEADER_WORDS = 64
+CRC_WORD = 62
+"""CRC-32 of everything after the device header, checked by the host."""
+CHECK_WORD = 63
+"""Makes the sum of all device header words 0 modulo 2**32, checked by the hardware."""
+HOST_FIELDS = (
+    "low_x low_y low_z unit_x unit_y unit_z step near far weight_threshold sample_count".split()
+)
+HOST_BYTES = 256
+BODY = 4 * HEADER_WORDS + HOST_BYTES
+"""Offset of the first section."""
+
+PAIRS = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
+"""Per pair: the plane's first (fastest) and second axis, and the line's axis (TensoRF)."""
+GROUPS = {"density": 1, "appearance": 3}
+"""Vectors of 16 components at one position of a factor."""
+
+ROW_BITS = 96
+"""Largest number of cubes along x; along y and z it is 128."""
+CUBE_LIMITS = (96, 128, 128)
+RANK_BITS = 24
+MASK_WINDOW = 6
+"""Mask cells along the side of a record's window."""
+MASK_CELL_BITS = 10
+RECORD_BYTES = 32
+MASK_SCALE_FRACTION = 24
+MASK_OFFSET_FRACTION = 16
+LAYERS = ((144, 27), (150, 128), (128, 128), (128, 3))
+"""Inputs and outputs of the basis and the three MLP layers."""
+
+
+def cubes_of(grid: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the cubes along each axis of a factor grid, which is also the plane tiles along it."""
+    return tuple((n + CUBE - 1) // CUBE for n in grid)
+
+
+def pack_row(bits: int, rank: int) -> int:
+    """Return the 128-bit row entry of occupancy bits (bit = cube x) and the rank of the row's first live cube."""
+    word = bits | rank << ROW_BITS
+    return word | crc8(word, 120) << 120
+
+
+def unpack_row(word: int) -> tuple[int, int]:
+    """Return (bits, rank) of a row entry; `InputError` when its checksum is wrong."""
+    require(crc8(word & (1 << 120) - 1, 120) == word >> 120, "scene", "whole", "an image with a corrupt row")
+    return word & (1 << ROW_BITS) - 1, word >> ROW_BITS & (1 << RANK_BITS) - 1
+
+
+def pack_record(window: np.ndarray, base: tuple[int, int, int]) -> int:
+    """Return a cube's 256-bit record.
+
+    Parameters
+    ----------
+    window : bool array, shape (6, 6, 6) indexed z, y, x
+        Occupied mask cells.
+    base : (int, int, int)
+        Mask cell x, y, z of the window's first corner.
+    """
+    bits = int.from_bytes(np.packbits(window.reshape(-1), bitorder="little").tobytes(), "little")
+    word = bits
+    for axis in range(3):
+        word |= base[axis] << MASK_WINDOW**3 + axis * MASK_CELL_BITS
+    return word | crc8(word, 248) << 248
+
+
+def unpack_record(word: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Return (window, base) of a record, see `pack_record`; `InputError` when its checksum is wrong."""
+    require(crc8(word & (1 << 248) - 1, 248) == word >> 248, "scene", "whole", "an image with a corrupt record")
+    data = (word & (1 << MASK_WINDOW**3) - 1).to_bytes(MASK_WINDOW**3 // 8, "little")
+    window = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little").astype(bool)
+    base = tuple(word >> MASK_WINDOW**3 + axis * MASK_CELL_BITS & (1 << MASK_CELL_BITS) - 1 for axis in range(3))
+    return window.reshape((MASK_WINDOW,) * 3), base
+
+
+def weight_rows(config: AcceleratorConfig) -> list[tuple[int, int]]:
+    """Return (layer, pass) of each group of weight rows; a group has as many rows as the layer has inputs.
+
+    Row r of a group holds, for each lane, the int8 weight of input r and output ``pass * lanes + lane``.
+    """
+    lanes = config.mlp_lanes
+    return [(layer, start // lanes) for layer, (_, outputs) in enumerate(LAYERS) for start in range(0, outputs, lanes)]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A checked scene image.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole image.
+
+    Raises
+    ------
+    InputError
+        Wrong magic, version, length or checksum.
+    """
+
+    data: bytes
+
+    def __post_init__(self) -> None:
+        require(len(self.data) >= BODY, "scene", f"at least {BODY} bytes", len(self.data))
+        words = self._words()
+        require(words[0] == MAGIC, "scene", "an RT-NeRF scene image", f"magic {words[0]:#010x}")
+        require(words[1] == VERSION, "scene", f"of version {VERSION}", words[1])
+        require(words[3] == len(self.data), "scene", f"{words[3]} bytes as its header says", len(self.data))
+        require(sum(words) & 0xFFFFFFFF == 0, "scene", "whole", "an image with a wrong header checksum")
+        crc = zlib.crc32(self.data[4 * HEADER_WORDS :])
+        require(words[CRC_WORD] == crc, "scene", f"of CRC-32 {words[CRC_WORD]:#010x}", f"{crc:#010x}")
+
+    def _words(self) -> tuple[int, ...]:
+        return struct.unpack_from(f"<{HEADER_WORDS}I", self.data)
+
+    def __getattr__(self, name: str) -> int:
+        if name in WORDS:
+            return self._words()[WORDS.index(name)]
+        raise AttributeError(name)
+
+    @property
+    def host(self) -> dict[str, float]:
+        """Host header: world position of grid point 0 and cell size per axis, step, near, far (world units), ..."""
+        return dict(
+            zip(HOST_FIELDS, struct.unpack_from(f"<{len(HOST_FIELDS)}d", self.data, 4 * HEADER_WORDS), strict=True)
+        )
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Factor positions along x, y, z."""
+        return self.grid_x, self.grid_y, self.grid_z
+
+    @property
+    def cubes(self) -> tuple[int, int, int]:
+        """Cubes along x, y, z."""
+        return cubes_of(self.grid)
+
+    def signed(self, name: str) -> int:
+        """Return a header word as a signed integer."""
+        value = getattr(self, name)
+        return value - (1 << 32) if value >> 31 else value
+
+    def headers_offset(self, kind: str, factor: str, pair: int) -> int:
+        """Return the offset of the block headers of ``density`` or ``appearance``, ``plane`` or ``line``, pair 0 to 2."""
+        return getattr(self, f"{kind}_{factor}_{pair}")
+
+    def block_header(self, kind: str, factor: str, pair: int, index: int) -> int:
+        """Return the 64-bit header of a block by its index (group included)."""
+        offset = self.headers_offset(kind, factor, pair) + index * HEADER_BYTES
+        return int.from_bytes(self.data[offset : offset + HEADER_BYTES], "little")
+
+    def block_counts(self, pair: int) -> dict[str, tuple[int, ...]]:
+        """Return per factor of a pair the blocks along its axes: plane (first, second), line (blocks,)."""
+        first, second, line = PAIRS[pair]
+        return {"plane": (self.cubes[first], self.cubes[second]), "line": ((self.grid[line] + 15) // 16,)}
+
+
+def check_grid(grid: tuple[int, int, int]) -> None:
+    """Raise `InputError` when a factor grid is too large for the image format."""
+    for axis, cubes, limit in zip("xyz", cubes_of(grid), CUBE_LIMITS, strict=True):
+        require(cubes <= limit, f"grid size along {axis}", f"at most {limit * CUBE}", grid["xyz".index(axis)])
+
+
+def assemble(words: dict[str, int], host: dict[str, float], sections: list[tuple[str | None, bytes]]) -> Scene:
+    """Lay out the sections, fill in their offsets, lengths and the checksums, and return the image.
+
+    Parameters
+    ----------
+    words : dict
+        Device header words that the caller knows.
+    host : dict
+        Values of `HOST_FIELDS`.
+    sections : list of (name or None, bytes)
+        In layout order; ``NAME`` is the word that takes the section's offset.
+    """
+    words = {**words, "magic": MAGIC, "version": VERSION}
+    body = bytearray()
+    for name, content in sections:
+        alignment = PAGE if name == "payload_offset" else BEAT
+        body += bytes(-(BODY + len(body)) % alignment)
+        if name is not None:
+            words[name] = BODY + len(body)
+        body += content
+        if name == "tables_offset":
+            require(len(content) % BEAT == 0, "tables", f"a multiple of {BEAT} bytes", len(content))
+            words["tables_beats"] = len(content) // BEAT
+            words["tables_checksum"] = int(np.frombuffer(content, "<u4").sum(dtype=np.uint64)) & 0xFFFFFFFF
+    body += bytes(-(BODY + len(body)) % BEAT)
+    words["total_bytes"] = BODY + len(body)
+    missing = set(WORDS) - set(words)
+    if missing:
+        raise InputError(f"words must be complete, not without {', '.join(sorted(missing))}")
+    tail = struct.pack(f"<{len(HOST_FIELDS)}d", *(host[name] for name in HOST_FIELDS)).ljust(HOST_BYTES, b"\0") + body
+    header = [words[name] & 0xFFFFFFFF for name in WORDS] + [0] * (HEADER_WORDS - len(WORDS))
+    header[CRC_WORD] = zlib.crc32(tail)
+    header[CHECK_WORD] = -sum(header) & 0xFFFFFFFF
+    return Scene(struct.pack(f"<{HEADER_WORDS}I", *header) + bytes(tail))

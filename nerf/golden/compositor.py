@@ -1,0 +1,12 @@
+"""Composite one sample: its weight, and the transmittance behind it."""
+
+from numba import njit
+
+from nerf.contract.formats import UNIT
+
+
+@njit(cache=True)
+def composite(transmittance: int, alpha: int) -> tuple[int, int]:
+    """Return (weight, transmittance behind the sample), ``UNIT`` fraction bits; their sum is exactly the input."""
+    weight = (transmittance * alpha + (1 << UNIT >> 1)) >> UNIT
+    return weight, transmittance - weight

@@ -1,0 +1,212 @@
+"""A whole frame of integers: what the accelerator must return, and every sample on the way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from nerf.contract.config import AcceleratorConfig
+from nerf.contract.formats import UNIT, round_shift
+from nerf.contract.registers import View
+from nerf.contract.scene_image import MASK_WINDOW, RECORD_BYTES, Scene, unpack_record
+from nerf.golden.compositor import composite
+from nerf.golden.density import alpha, table_position
+from nerf.golden.hybrid_decoder import Factors, decode_factors
+from nerf.golden.interpolator import product
+from nerf.golden.mlp_engine import Network, alpha_table, load_network, shade
+from nerf.golden.occupancy_walker import walk
+from nerf.golden.ray_setup import Rays, set_up
+from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
+from nerf.golden.tile_buffer import output_pixel, weighted_colour
+
+SAMPLE_FIELDS = ("pixel", "index", "x", "y", "z", "total", "alpha", "weight", "transmittance")
+"""Columns of `Frame.samples`: window pixel (row * width + column), lattice index, position, density sum, ...,
+transmittance behind the sample."""
+
+
+@dataclass(frozen=True)
+class DecodedScene:
+    """A scene image, decoded once for many frames."""
+
+    scene: Scene
+    density: Factors
+    appearance: Factors
+    network: Network
+    alpha_table: np.ndarray
+    rank: np.ndarray
+    """Record index of each cube, int64 (z, y, x); -1 where the cube is not live."""
+    windows: np.ndarray
+    """Mask windows by rank, bool (n, 6, 6, 6)."""
+    bases: np.ndarray
+    """Window bases by rank, int64 (n, 3)."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Everything that a rendered window is made of.
+
+    Parameters
+    ----------
+    pixels : uint16 array (height, width, 4)
+        Red, green, blue, opacity.
+    samples : int64 array (n, 9)
+        Composited samples, pixel by pixel, front to back; columns `SAMPLE_FIELDS`.
+    shaded : int64 array (m,)
+        Rows of ``samples`` that are visible.
+    products : int64 array (m, 144)
+    colours : int64 array (m, 3)
+    """
+
+    pixels: np.ndarray
+    samples: np.ndarray
+    shaded: np.ndarray
+    products: np.ndarray
+    colours: np.ndarray
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """Picture, float32 (height, width, 3) in 0..1."""
+        return (self.pixels[..., :3] / np.float32(65535)).astype(np.float32)
+
+
+def decode_scene(scene: Scene, config: AcceleratorConfig) -> DecodedScene:
+    """Decode factors, tables and occupancy of a scene image."""
+    cubes = scene.cubes
+    rank = np.full(cubes[::-1], -1, np.int64)
+    for x, y, z, index in walk(scene, (-1, -1, -1)):
+        rank[z, y, x] = index
+    windows = np.zeros((scene.live_cubes, MASK_WINDOW, MASK_WINDOW, MASK_WINDOW), bool)
+    bases = np.zeros((scene.live_cubes, 3), np.int64)
+    for index in range(scene.live_cubes):
+        offset = scene.records_offset + index * RECORD_BYTES
+        windows[index], bases[index] = unpack_record(int.from_bytes(scene.data[offset : offset + RECORD_BYTES], "little"))
+    return DecodedScene(
+        scene,
+        decode_factors(scene, "density"),
+        decode_factors(scene, "appearance"),
+        load_network(scene, config),
+        alpha_table(scene),
+        rank,
+        windows,
+        bases,
+    )
+
+
+def render_frame(decoded: DecodedScene, view: View) -> Frame:
+    """Render a window. The result does not depend on the order in which the cubes are visited."""
+    scene = decoded.scene
+    height, width = view.window_height, view.window_width
+    row, column = np.divmod(np.arange(height * width, dtype=np.int64), width)
+    rays = set_up(column, row, view, scene.grid)
+    mask_scale = np.array([scene.mask_scale_x, scene.mask_scale_y, scene.mask_scale_z], np.int64)
+    mask_offset = np.array([scene.signed(f"mask_offset_{axis}") for axis in "xyz"], np.int64)
+    samples, transmittance = _march(
+        rays.position,
+        rays.step,
+        rays.live,
+        view.sample_limit,
+        np.array(scene.grid, np.int64),
+        decoded.rank,
+        decoded.windows,
+        decoded.bases,
+        mask_scale,
+        mask_offset,
+        decoded.density.planes,
+        decoded.density.lines,
+        scene.density_multiplier,
+        scene.signed("density_offset"),
+        decoded.alpha_table,
+        view.termination,
+    )
+    shaded = np.flatnonzero(samples[:, SAMPLE_FIELDS.index("weight")] > view.visibility)
+    products = appearance_products(decoded.appearance, samples[shaded, 2:5])
+    colours = shade(decoded.network, products, rays.direction[samples[shaded, 0]])
+    total = np.zeros((height * width, 3), np.int64)
+    weight = samples[shaded, SAMPLE_FIELDS.index("weight")]
+    np.add.at(total, samples[shaded, 0], weighted_colour(weight[:, None], colours))
+    pixels = output_pixel(total, transmittance, view.background).reshape(height, width, 4).astype(np.uint16)
+    return Frame(pixels, samples, shaded, products, colours)
+
+
+def appearance_products(factors: Factors, positions: np.ndarray) -> np.ndarray:
+    """Return the rounded appearance products (n, 144) at positions (n, 3): pair-major, as the basis takes them."""
+    return round_shift(_products(factors.planes, factors.lines, positions), 8)
+
+
+@njit(cache=True)
+def _pair_products(plane, line, first, second, along, out):
+    for n in range(len(first)):
+        for component in range(plane.shape[2]):
+            out[n, component] = product(plane, line, first[n], second[n], along[n], component)
+
+
+def _products(planes, lines, positions) -> np.ndarray:
+    x, y, z = (np.ascontiguousarray(positions[:, axis]) for axis in range(3))
+    parts = []
+    for plane, line, axes in zip(planes, lines, ((x, y, z), (x, z, y), (y, z, x)), strict=True):
+        out = np.empty((len(positions), plane.shape[2]), np.int64)
+        _pair_products(plane, line, *axes, out)
+        parts.append(out)
+    return np.concatenate(parts, axis=1)
+
+
+@njit(cache=True)
+def density_sum(planes, lines, x: int, y: int, z: int) -> int:
+    """Return the density products of a sample, summed over 16 components and 3 pairs."""
+    total = 0
+    for component in range(planes[0].shape[2]):
+        total += product(planes[0], lines[0], x, y, z, component)
+        total += product(planes[1], lines[1], x, z, y, component)
+        total += product(planes[2], lines[2], y, z, x, component)
+    return total
+
+
+@njit(cache=True)
+def _march(
+    position, step, live, limit, grid, rank, windows, bases, mask_scale, mask_offset,
+    planes, lines, multiplier, offset, table, termination,
+):  # fmt: skip
+    """Walk every ray's lattice; return the composited samples and each pixel's remaining transmittance."""
+    samples = np.empty((1024, 9), np.int64)
+    count = 0
+    remaining = np.empty(len(position), np.int64)
+    top = (grid - 1) << 16
+    point = np.empty(3, np.int64)
+    for pixel in range(len(position)):
+        transmittance = 1 << UNIT
+        entered = False
+        for index in range(limit if live[pixel] else 0):
+            inside = True
+            for axis in range(3):
+                point[axis] = sample_position(position[pixel, axis], step[pixel, axis], index)
+                inside &= 0 <= point[axis] <= top[axis]
+            if not inside:
+                if entered:
+                    break
+                continue
+            entered = True
+            cube = rank[point[2] >> CUBE_SHIFT, point[1] >> CUBE_SHIFT, point[0] >> CUBE_SHIFT]
+            if cube < 0 or not occupied(
+                windows[cube],
+                bases[cube],
+                mask_cell(point[0], mask_scale[0], mask_offset[0]),
+                mask_cell(point[1], mask_scale[1], mask_offset[1]),
+                mask_cell(point[2], mask_scale[2], mask_offset[2]),
+            ):
+                continue
+            total = density_sum(planes, lines, point[0], point[1], point[2])
+            at = table_position(total, multiplier, offset)
+            opacity = alpha(at, table[at >> 8, 0], table[at >> 8, 1])
+            weight, transmittance = composite(transmittance, opacity)
+            if count == len(samples):
+                grown = np.empty((2 * count, 9), np.int64)
+                grown[:count] = samples
+                samples = grown
+            row = samples[count]
+            row[0], row[1], row[2], row[3], row[4] = pixel, index, point[0], point[1], point[2]
+            row[5], row[6], row[7], row[8] = total, opacity, weight, transmittance
+            count += 1
+            if transmittance < termination:
+                break
+        remaining[pixel] = transmittance
+    return samples[:count].copy(), remaining

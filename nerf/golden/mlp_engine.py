@@ -1,0 +1,125 @@
+"""Basis and MLP: from 144 appearance products to a colour."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nerf.contract.config import AcceleratorConfig
+from nerf.contract.formats import (
+    ACTIVATION,
+    ALPHA_ENTRIES,
+    PHASE_SHIFT,
+    SIGMOID_ENTRIES,
+    SINE_ENTRIES,
+    round_shift,
+    saturate,
+    sigmoid_table,
+    sine_table,
+)
+from nerf.contract.scene_image import LAYERS, Scene, weight_rows
+
+
+@dataclass(frozen=True)
+class Network:
+    """The quantised layers.
+
+    Parameters
+    ----------
+    weights : four int64 arrays (outputs, inputs)
+    bias, multiplier, shift : four int64 arrays (outputs,)
+    phase_multiplier, sine_shift : int
+    """
+
+    weights: tuple[np.ndarray, ...]
+    bias: tuple[np.ndarray, ...]
+    multiplier: tuple[np.ndarray, ...]
+    shift: tuple[np.ndarray, ...]
+    phase_multiplier: int
+    sine_shift: int
+
+
+def alpha_table(scene: Scene) -> np.ndarray:
+    """Return the scene's alpha table, int64 (1024, 2): value and difference to the next."""
+    words = np.frombuffer(scene.data, "<u4", 2 * ALPHA_ENTRIES, scene.tables_offset)
+    return words.reshape(-1, 2).astype(np.int64)
+
+
+def load_network(scene: Scene, config: AcceleratorConfig) -> Network:
+    """Read the network of a scene image made for the configuration."""
+    offset = scene.tables_offset + 8 * ALPHA_ENTRIES
+    counts = [outputs for _, outputs in LAYERS]
+    entries = np.frombuffer(scene.data, "<u8", sum(counts), offset)
+    offset += -(-8 * sum(counts) // 16) * 16
+    bias = (entries & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32).astype(np.int64)
+    multiplier = (entries >> np.uint64(32) & np.uint64(0xFFFF)).astype(np.int64)
+    shift = (entries >> np.uint64(48) & np.uint64(0x3F)).astype(np.int64)
+    cuts = np.cumsum(counts)[:-1]
+    lanes = config.mlp_lanes
+    weights: list[list[np.ndarray]] = [[] for _ in LAYERS]
+    for layer, _ in weight_rows(config):
+        inputs = LAYERS[layer][0]
+        rows = np.frombuffer(scene.data, np.int8, inputs * lanes, offset).reshape(inputs, lanes)
+        weights[layer].append(rows.T.astype(np.int64))
+        offset += inputs * lanes
+    return Network(
+        tuple(np.concatenate(w)[:n] for w, n in zip(weights, counts, strict=True)),
+        tuple(np.split(bias, cuts)),
+        tuple(np.split(multiplier, cuts)),
+        tuple(np.split(shift, cuts)),
+        scene.phase_multiplier,
+        scene.sine_shift,
+    )
+
+
+def layer(network: Network, index: int, inputs: np.ndarray) -> np.ndarray:
+    """Multiply, add the bias and requantise: int64 (n, inputs) to (n, outputs), before any limit.
+
+    The product runs in float64, which is exact here: every partial sum stays far below 2**53.
+    """
+    total = (inputs.astype(np.float64) @ network.weights[index].T.astype(np.float64)).astype(np.int64)
+    return (
+        (total + network.bias[index]) * network.multiplier[index] + (1 << network.shift[index] - 1)
+    ) >> network.shift[index]
+
+
+def network_input(network: Network, features: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Return the 150 inputs of the first MLP layer: features, direction, then sines and cosines of both.
+
+    Parameters
+    ----------
+    features : int64 array (n, 27)
+        Format ACTIVATION in the scene's input scale.
+    direction : int64 array (n, 3)
+        View direction with ``SINE_FRACTION`` fraction bits.
+    """
+    direction = direction >> network.sine_shift
+    encoded = [_encode(network, values) for values in (features, direction)]
+    return np.concatenate([features, direction, *encoded], axis=1)
+
+
+def _encode(network: Network, values: np.ndarray) -> np.ndarray:
+    """Sines, then cosines, of values and doubled values (n, channels) -> (n, 4 * channels)."""
+    turn = values * network.phase_multiplier
+    phase = np.stack([turn >> PHASE_SHIFT, turn >> PHASE_SHIFT - 1], axis=2).reshape(len(values), 2 * values.shape[1])
+    table = sine_table()
+    sine = table[phase % SINE_ENTRIES]
+    cosine = table[(phase + SINE_ENTRIES // 4) % SINE_ENTRIES]
+    return np.concatenate([sine, cosine], axis=1) >> network.sine_shift
+
+
+def shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Return colours, int64 (n, 3) with ``COLOUR_BITS`` fraction bits.
+
+    Parameters
+    ----------
+    products : int64 array (n, 144)
+        Appearance products, rounded to integers.
+    direction : int64 array (n, 3)
+    """
+    features = saturate(layer(network, 0, products), ACTIVATION)
+    hidden = network_input(network, features, direction)
+    for index in (1, 2):
+        hidden = np.clip(layer(network, index, hidden), 0, ACTIVATION.high)
+    half = SIGMOID_ENTRIES // 2
+    logits = np.clip(layer(network, 3, hidden), -half, half - 1)
+    return sigmoid_table()[logits + half]

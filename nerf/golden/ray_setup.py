@@ -1,0 +1,69 @@
+"""Turn a pixel into a ray in the factor grid: first sample, step, inverse step, view direction.
+
+Source: facts of TensoRF's sampling (first sample where the ray enters the box, clamped to near and far), with
+distances counted in steps and positions in factor cells.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nerf.contract.formats import DISTANCE, INVERSE, NORM, POSITION, SINE_FRACTION
+from nerf.contract.registers import View
+
+ONE_STEP = 1 << DISTANCE.fraction
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Rays of n pixels, integers.
+
+    Parameters
+    ----------
+    position : int64 array (n, 3)
+        First sample, format POSITION.
+    step : int64 array (n, 3)
+        Format STEP.
+    inverse : int64 array (n, 3)
+        Steps per cell, format INVERSE.
+    direction : int64 array (n, 3)
+        View direction, ``SINE_FRACTION`` fraction bits.
+    live : bool array (n,)
+        Whether the ray meets the box between near and far; its first sample then fits POSITION.
+    """
+
+    position: np.ndarray
+    step: np.ndarray
+    inverse: np.ndarray
+    direction: np.ndarray
+    live: np.ndarray
+
+
+def set_up(x: np.ndarray, y: np.ndarray, view: View, grid: tuple[int, int, int]) -> Rays:
+    """Return the rays of window pixels (x, y), int64 arrays of length n."""
+    slope_x = (view.slope_x + x * view.slope_pixel) >> 7
+    slope_y = (view.slope_y + y * view.slope_pixel) >> 7
+    square = (1 << 40) + slope_x * slope_x + slope_y * slope_y
+    norm = np.minimum(np.floor(np.sqrt(square.astype(np.float64))).astype(np.int64), NORM.high)
+    inverse_norm = (1 << 44) // norm
+
+    raw = (
+        view.vector("direction")
+        + x[:, None] * view.vector("direction_column")
+        + y[:, None] * view.vector("direction_row")
+    )
+    step = raw * inverse_norm[:, None] >> 27
+    inverse = np.minimum((1 << 44) // np.maximum(np.abs(step), 1), INVERSE.high)
+    inverse[step == 0] = INVERSE.high
+
+    origin = view.vector("origin")
+    top = (np.array(grid, np.int64) - 1) << 16
+    forward = step >= 0
+    entry = np.where(forward, -origin, origin - top) * inverse >> INVERSE.fraction
+    leave = np.where(forward, top - origin, origin) * inverse >> INVERSE.fraction
+    distance = np.clip(entry.max(axis=1), view.near, view.far)
+    live = leave.min(axis=1) + ONE_STEP >= distance
+    position = origin + (distance[:, None] * step >> 24)
+    live &= np.all((position >= POSITION.low) & (position <= POSITION.high), axis=1)
+    direction = step * view.vector("view_scale") >> 44 - SINE_FRACTION
+    return Rays(position, step, inverse, direction, live)

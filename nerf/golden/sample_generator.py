@@ -1,0 +1,29 @@
+"""Enumerate the lattice samples of a ray and tell which cube and mask cell each falls in."""
+
+from numba import njit
+
+from nerf.contract.config import CUBE
+from nerf.contract.scene_image import MASK_OFFSET_FRACTION, MASK_SCALE_FRACTION, MASK_WINDOW
+
+CUBE_SHIFT = 16 + CUBE.bit_length() - 1
+
+
+@njit(cache=True)
+def sample_position(start: int, step: int, index: int) -> int:
+    """Return one coordinate of sample ``index``, format POSITION."""
+    return ((start << 8) + index * step) >> 8
+
+
+@njit(cache=True)
+def mask_cell(position: int, scale: int, offset: int) -> int:
+    """Return the mask cell of a position along one axis; the mask's zero border counts as cell 0."""
+    return ((position * scale >> MASK_SCALE_FRACTION) + offset) >> MASK_OFFSET_FRACTION
+
+
+@njit(cache=True)
+def occupied(window, base, cell_x: int, cell_y: int, cell_z: int) -> bool:
+    """Return whether a cube's mask window (6, 6, 6; z, y, x) with its base (x, y, z) has the mask cell set."""
+    x, y, z = cell_x - base[0], cell_y - base[1], cell_z - base[2]
+    if min(x, y, z) < 0 or max(x, y, z) >= MASK_WINDOW:
+        return False
+    return window[z, y, x]

@@ -1,0 +1,35 @@
+"""Picture quality."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def psnr(picture: np.ndarray, reference: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of two pictures of one shape with values in 0..1.
+
+    -10 log10 of the mean squared error over all pixels and channels; infinite when equal.
+    Raises ValueError for different shapes.
+    """
+    error = float(np.mean(np.square(_difference(picture, reference))))
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def ssim(picture: np.ndarray, reference: np.ndarray) -> float:
+    """Structural similarity, at most 1, of two (H, W, 3) pictures in 0..1, each side at least 7.
+
+    scikit-image with its standard 7x7 window, averaged over the channels.
+    Raises ValueError for different shapes or a side below the window.
+    """
+    from skimage.metrics import structural_similarity
+
+    _difference(picture, reference)
+    return float(structural_similarity(picture, reference, channel_axis=-1, data_range=1.0))
+
+
+def _difference(picture: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    if picture.shape != reference.shape:
+        raise ValueError(f"picture must be of shape {reference.shape}, not {picture.shape}")
+    return np.subtract(picture, reference, dtype=np.float64)

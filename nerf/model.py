@@ -1,0 +1,318 @@
+"""A trained TensoRF (class TensorVMSplit with the MLP_Fea shading) and how it is evaluated.
+
+Source: Chen et al., "TensoRF: Tensorial Radiance Fields", ECCV 2022; arithmetic order as in the
+authors' program, so that float32 results agree to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from nerf.errors import InputError
+
+PLANE_AXES = ((0, 1), (0, 2), (1, 2))
+"""First and second axis (0 = x, 1 = y, 2 = z) of each factor plane."""
+
+LINE_AXES = (2, 1, 0)
+"""Axis of the factor line that belongs to each plane."""
+
+
+def encode_frequencies(values: torch.Tensor, bands: int) -> torch.Tensor:
+    """Sines, then cosines, of ``values * 2^level``, all levels of a channel side by side.
+
+    Parameters: ``values`` (n, channels) in radians; ``bands`` number of levels, 0 or more.
+    Returns (n, 2 * channels * bands).
+    """
+    scales = 2.0 ** torch.arange(bands, dtype=values.dtype, device=values.device)
+    angles = (values[:, :, None] * scales).flatten(1)
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+
+
+@dataclass(eq=False)
+class TensorfModel:
+    """The tensors and constants of a TensoRF radiance field. All tensors are float32 on the CPU.
+
+    Lengths are in scene units. Axis order is x, y, z wherever three values stand together.
+
+    Parameters
+    ----------
+    aabb : tensor (2, 3)
+        Lower and upper corner of the box that the factors span.
+    density_planes, density_lines : three tensors (C, N[second axis], N[first axis]); three (C, N)
+        Density factors; axes as in :data:`PLANE_AXES` and :data:`LINE_AXES`.
+    app_planes, app_lines
+        The same for appearance.
+    basis : tensor (features, sum of the appearance components)
+        Appearance basis, without bias.
+    mlp : three pairs (weight (outputs, inputs), bias (outputs,))
+        Shading network: ReLU, ReLU, sigmoid.
+    mask : bool array (Z, Y, X) or None
+        Occupancy at the vertices of a grid of its own; None = everything is occupied.
+    mask_aabb : tensor (2, 3)
+        Box that the vertices of ``mask`` span; equal to ``aabb`` where there is no mask.
+    density_shift : float
+        Added to the density feature before the activation.
+    distance_scale : float
+        Factor on the sample distance inside alpha.
+    step_ratio : float
+        Sample distance in units of the mean voxel edge, above 0.
+    near, far : float
+        Range that the distance of the first sample is clamped to.
+    weight_threshold : float
+        A sample is shaded only where its weight is above this.
+    density_activation : {"softplus", "relu"}
+    view_bands, feature_bands : int
+        Frequency levels of the encoded direction and of the encoded features.
+
+    Raises
+    ------
+    InputError
+        A shape or a value that contradicts the rest; the message names the tensor.
+    """
+
+    aabb: torch.Tensor
+    density_planes: list[torch.Tensor]
+    density_lines: list[torch.Tensor]
+    app_planes: list[torch.Tensor]
+    app_lines: list[torch.Tensor]
+    basis: torch.Tensor
+    mlp: list[tuple[torch.Tensor, torch.Tensor]]
+    mask: np.ndarray | None = None
+    mask_aabb: torch.Tensor | None = None
+    density_shift: float = -10.0
+    distance_scale: float = 25.0
+    step_ratio: float = 0.5
+    near: float = 2.0
+    far: float = 6.0
+    weight_threshold: float = 1e-4
+    density_activation: str = "softplus"
+    view_bands: int = 2
+    feature_bands: int = 2
+
+    def __post_init__(self) -> None:
+        if self.mask_aabb is None:
+            self.mask_aabb = self.aabb
+        self.check()
+
+    # ---- Sizes ----
+
+    @property
+    def grid_size(self) -> tuple[int, int, int]:
+        """Vertices of the factor grid along x, y, z."""
+        return tuple(self.density_lines[LINE_AXES.index(axis)].shape[1] for axis in range(3))
+
+    @property
+    def density_components(self) -> tuple[int, int, int]:
+        """Density components of each plane and line pair."""
+        return tuple(plane.shape[0] for plane in self.density_planes)
+
+    @property
+    def app_components(self) -> tuple[int, int, int]:
+        """Appearance components of each plane and line pair."""
+        return tuple(plane.shape[0] for plane in self.app_planes)
+
+    @property
+    def extent(self) -> torch.Tensor:
+        """Edge lengths of the box, float32 (3,)."""
+        return self.aabb[1] - self.aabb[0]
+
+    @property
+    def unit(self) -> torch.Tensor:
+        """Distance between neighbouring grid vertices, float32 (3,)."""
+        return self.extent / (torch.tensor(self.grid_size) - 1)
+
+    @property
+    def step(self) -> float:
+        """Distance between the samples of a ray (a float32 value)."""
+        return float(self.unit.mean() * self.step_ratio)
+
+    @property
+    def sample_count(self) -> int:
+        """Samples of every ray: enough to cross the box along its diagonal."""
+        diagonal = torch.sqrt(torch.sum(torch.square(self.extent)))
+        return int((diagonal / (self.unit.mean() * self.step_ratio)).item()) + 1
+
+    # ---- Evaluation ----
+
+    def normalise(self, points: torch.Tensor) -> torch.Tensor:
+        """Map points of the box, (n, 3) in scene units, to [-1, 1] on each axis."""
+        return (points - self.aabb[0]) * (2.0 / self.extent) - 1
+
+    def inside(self, points: torch.Tensor) -> torch.Tensor:
+        """Tell which points (..., 3) lie in the box, its faces included. Returns bool (...)."""
+        return ~((self.aabb[0] > points) | (points > self.aabb[1])).any(dim=-1)
+
+    def occupied(self, points: torch.Tensor) -> torch.Tensor:
+        """Tell where the trilinear interpolation of the mask is above 0.
+
+        Outside ``mask_aabb`` the mask counts as 0; without a mask every point is occupied.
+        Parameters: ``points`` (n, 3) in scene units. Returns bool (n,).
+        """
+        if self.mask is None:
+            return torch.ones(len(points), dtype=torch.bool)
+        extent = self.mask_aabb[1] - self.mask_aabb[0]
+        normalised = (points - self.mask_aabb[0]) * (1.0 / extent * 2) - 1
+        volume = torch.from_numpy(self.mask.astype(np.float32))[None, None]
+        values = functional.grid_sample(volume, normalised.view(1, -1, 1, 1, 3), align_corners=True)
+        return values.view(-1) > 0
+
+    def density_feature(self, normalised: torch.Tensor) -> torch.Tensor:
+        """Sum of plane times line over all density components, before the activation.
+
+        Parameters: ``normalised`` (n, 3) in [-1, 1]. Returns (n,).
+        """
+        total = torch.zeros(len(normalised))
+        for products in factor_products(self.density_planes, self.density_lines, normalised):
+            total = total + products.sum(dim=0)
+        return total
+
+    def density(self, feature: torch.Tensor) -> torch.Tensor:
+        """Activate density features (any shape). Returns densities of that shape, 0 or more."""
+        if self.density_activation == "softplus":
+            return functional.softplus(feature + self.density_shift)
+        return functional.relu(feature)
+
+    def app_feature(self, normalised: torch.Tensor) -> torch.Tensor:
+        """Appearance features: all products, pair-major, times the basis.
+
+        Parameters: ``normalised`` (n, 3) in [-1, 1]. Returns (n, features).
+        """
+        products = torch.cat(factor_products(self.app_planes, self.app_lines, normalised))
+        return functional.linear(products.T, self.basis)
+
+    def shade(self, feature: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+        """Colour of samples.
+
+        Parameters: ``feature`` (n, features); ``direction`` (n, 3) unit view directions.
+        Returns RGB (n, 3) in 0..1.
+        """
+        parts = [feature, direction]
+        if self.feature_bands:
+            parts.append(encode_frequencies(feature, self.feature_bands))
+        if self.view_bands:
+            parts.append(encode_frequencies(direction, self.view_bands))
+        hidden = torch.cat(parts, dim=1)
+        for weight, bias in self.mlp[:-1]:
+            hidden = functional.relu(functional.linear(hidden, weight, bias))
+        weight, bias = self.mlp[-1]
+        return torch.sigmoid(functional.linear(hidden, weight, bias))
+
+    # ---- Rules ----
+
+    def named_tensors(self) -> dict[str, torch.Tensor]:
+        """Every trained tensor under a name such as ``density_planes.0`` or ``mlp.2.bias``."""
+        named = {}
+        for group in ("density_planes", "density_lines", "app_planes", "app_lines"):
+            for pair, tensor in enumerate(getattr(self, group)):
+                named[f"{group}.{pair}"] = tensor
+        named["basis"] = self.basis
+        for layer, (weight, bias) in enumerate(self.mlp):
+            named[f"mlp.{layer}.weight"] = weight
+            named[f"mlp.{layer}.bias"] = bias
+        return named
+
+    def check(self) -> None:
+        """Check every shape and value against the rest.
+
+        Raises :class:`nerf.errors.InputError`, whose message names the first tensor at fault.
+        """
+        self._check_boxes()
+        self._check_constants()
+        self._check_factors()
+        self._check_network()
+        for name, tensor in self.named_tensors().items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise InputError(f"{name} must be finite, not {_first_bad(tensor)}")
+
+    def _check_boxes(self) -> None:
+        for name in ("aabb", "mask_aabb"):
+            box = getattr(self, name)
+            if tuple(box.shape) != (2, 3):
+                raise InputError(f"{name} must be of shape (2, 3), not {tuple(box.shape)}")
+            if not bool(torch.isfinite(box).all() and (box[1] > box[0]).all()):
+                corners = " ".join(f"{value:g}" for value in box.flatten().tolist())
+                raise InputError(f"{name} must be a finite box of positive size, not {corners}")
+        if self.mask is not None and (self.mask.ndim != 3 or min(self.mask.shape) < 1):
+            raise InputError(f"mask must be of shape (Z, Y, X), not {self.mask.shape}")
+
+    def _check_constants(self) -> None:
+        for name in ("density_shift", "distance_scale", "near", "far", "weight_threshold"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{name} must be finite, not {getattr(self, name)}")
+        if not (math.isfinite(self.step_ratio) and self.step_ratio > 0):
+            raise InputError(f"step_ratio must be above 0, not {self.step_ratio}")
+        if self.near > self.far:
+            raise InputError(f"near must be at most far ({self.far:g}), not {self.near:g}")
+        if self.density_activation not in ("softplus", "relu"):
+            rule = "'softplus' or 'relu'"
+            raise InputError(f"density_activation must be {rule}, not {self.density_activation!r}")
+        for name in ("view_bands", "feature_bands"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be 0 or more, not {getattr(self, name)}")
+
+    def _check_factors(self) -> None:
+        for group in ("density", "app"):
+            planes, lines = getattr(self, f"{group}_planes"), getattr(self, f"{group}_lines")
+            if len(planes) != 3 or len(lines) != 3:
+                raise InputError(f"{group}_planes must be three planes, not {len(planes)}")
+            for line in lines:
+                if line.ndim != 2:
+                    raise InputError(f"{group}_lines must be of shape (C, N), not {_shape(line)}")
+        size = self.grid_size
+        if min(size) < 2:
+            raise InputError(f"grid_size must be at least 2 on each axis, not {size}")
+        for group in ("density", "app"):
+            planes, lines = getattr(self, f"{group}_planes"), getattr(self, f"{group}_lines")
+            for pair, (first, second) in enumerate(PLANE_AXES):
+                components = lines[pair].shape[0]
+                _expect(f"{group}_lines.{pair}", lines[pair], (components, size[LINE_AXES[pair]]))
+                _expect(f"{group}_planes.{pair}", planes[pair], (components, size[second], size[first]))
+
+    def _check_network(self) -> None:
+        features = self.basis.shape[0] if self.basis.ndim == 2 else 0
+        _expect("basis", self.basis, (features, sum(self.app_components)))
+        if len(self.mlp) != 3:
+            raise InputError(f"mlp must be three layers, not {len(self.mlp)}")
+        inputs = features * (1 + 2 * self.feature_bands) + 3 * (1 + 2 * self.view_bands)
+        for layer, (weight, bias) in enumerate(self.mlp):
+            outputs = 3 if layer == 2 else len(bias)
+            _expect(f"mlp.{layer}.weight", weight, (outputs, inputs))
+            _expect(f"mlp.{layer}.bias", bias, (outputs,))
+            inputs = outputs
+
+
+def factor_products(
+    planes: list[torch.Tensor], lines: list[torch.Tensor], normalised: torch.Tensor
+) -> list[torch.Tensor]:
+    """Interpolated plane times interpolated line, pair by pair.
+
+    Parameters: three ``planes`` (C, N, N), three ``lines`` (C, N), ``normalised`` (n, 3) in [-1, 1].
+    Returns three tensors (C, n). Bilinear, corners aligned, zero outside.
+    """
+    products = []
+    for plane, line, axes, axis in zip(planes, lines, PLANE_AXES, LINE_AXES, strict=True):
+        at_plane = normalised[:, axes].view(1, -1, 1, 2)
+        position = normalised[:, axis]
+        at_line = torch.stack([torch.zeros_like(position), position], dim=1).view(1, -1, 1, 2)
+        sampled_plane = functional.grid_sample(plane[None], at_plane, align_corners=True)
+        sampled_line = functional.grid_sample(line[None, :, :, None], at_line, align_corners=True)
+        products.append(sampled_plane[0, :, :, 0] * sampled_line[0, :, :, 0])
+    return products
+
+
+def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
+def _expect(name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> None:
+    if _shape(tensor) != shape:
+        raise InputError(f"{name} must be of shape {shape}, not {_shape(tensor)}")
+
+
+def _first_bad(tensor: torch.Tensor) -> float:
+    return float(tensor[~torch.isfinite(tensor)][0])

@@ -1,0 +1,132 @@
+"""Notebooks as py:percent files, and `build`, which executes them into HTML.
+
+A notebook runs in an empty folder of its own. It finds the results that the other commands wrote
+through the environment variable ``RTNERF_BUILD``, the absolute path of the project's ``build``.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+CELL_SECONDS = 1800
+"""Longest time that one cell may take."""
+
+_INDEX = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>RT-NeRF reports</title>
+<style>body {{ font-family: sans-serif; max-width: 40em; margin: 2em auto; line-height: 1.5; }}</style>
+</head>
+<body>
+<h1>RT-NeRF reports</h1>
+<ul>
+{links}
+</ul>
+</body>
+</html>
+"""
+
+
+def notebooks() -> list[Path]:
+    """The notebooks of this folder, by name."""
+    return sorted(path for path in HERE.glob("*.py") if path.name != "__init__.py")
+
+
+def build(
+    out_dir: str | Path,
+    sources: Iterable[Path] | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+) -> Path:
+    """Execute notebooks and write ``NAME.html`` for each and an ``index.html`` that links them.
+
+    Parameters
+    ----------
+    out_dir : path
+        Made if need be. Every file in it appears complete; nothing is written when a notebook fails.
+    sources : paths or None
+        py:percent files; None = all of this folder.
+    progress : callable
+        Called as ``progress(notebooks done, notebooks in all, name of the next)``.
+
+    Returns
+    -------
+    Path
+        The index.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        A cell failed; the message shows the cell and its traceback.
+    """
+    sources = notebooks() if sources is None else [Path(path).resolve() for path in sources]
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    links = []
+    # Beside the target: a rename is atomic within one file system only.
+    with tempfile.TemporaryDirectory(prefix=".report-", dir=out_dir) as staging:
+        for number, source in enumerate(sources):
+            progress(number, len(sources), source.stem)
+            title, page = _execute(source)
+            (Path(staging) / f"{source.stem}.html").write_text(page, encoding="utf-8")
+            links.append(f'<li><a href="{html.escape(source.stem)}.html">{html.escape(title)}</a></li>')
+        index = _INDEX.format(links="\n".join(links))
+        (Path(staging) / "index.html").write_text(index, encoding="utf-8")
+        # The index last: it never links a page that is not there.
+        for name in [*(f"{source.stem}.html" for source in sources), "index.html"]:
+            os.replace(Path(staging) / name, out_dir / name)
+    return out_dir / "index.html"
+
+
+def _execute(source: Path) -> tuple[str, str]:
+    """Title and page of one notebook."""
+    import jupytext
+    from nbclient import NotebookClient
+    from nbconvert import HTMLExporter
+
+    notebook = jupytext.read(source, fmt="py:percent")
+    folder = tempfile.mkdtemp(prefix="rtnerf-report-")
+    try:
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_SECONDS,
+            kernel_name="python3",
+            # The kernel talks over the loopback, and says so on every start.
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            resources={"metadata": {"path": folder}},
+        )
+        client.execute(env=_environment())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    title = _title(notebook, source.stem)
+    exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    # No page needs RequireJS, and none waits for a network; without one, formulas stay in TeX.
+    exporter.require_js_url = ""
+    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
+    return title, page.replace('<script src=""></script>', "")
+
+
+def _environment() -> dict[str, str]:
+    paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "RTNERF_BUILD": os.environ.get("RTNERF_BUILD", str(ROOT / "build")),
+    }
+
+
+def _title(notebook: dict, default: str) -> str:
+    """The first heading, or the name of the file."""
+    for cell in notebook["cells"]:
+        for line in cell["source"].splitlines():
+            if cell["cell_type"] == "markdown" and line.startswith("# "):
+                return line[2:].strip()
+    return default

@@ -1,0 +1,212 @@
+"""The cube loader: which factor blocks a cube needs, and which of them are in the cube buffer already."""
+
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from nerf.contract.config import CUBE
+from nerf.contract.registers import AXES
+from nerf.contract.scene_image import PAIRS
+from rtl.payloads import BLOCK_BITS, CUBE_BITS, BlockRequest, Cube, SceneRegisters
+
+TILE_BITS = CUBE_BITS + 1
+"""Bits of a tile coordinate: that of a cube, or one more."""
+SLOT_BITS = 2
+"""Low bits of a tile coordinate, or of a line block: its place in the buffer's window."""
+LINE_SHIFT = CUBE.bit_length() - 1
+"""A line block of 16 positions covers 4 cubes."""
+CANDIDATES = 6
+"""Blocks that a pair may need: 2 x 2 plane tiles and 2 line blocks."""
+TAG_BITS = 2 * (CUBE_BITS - SLOT_BITS)
+
+
+class CubeLoader(wiring.Component):
+    """Request the blocks that a cube needs and the cube buffer lacks, and tell when they are all there.
+
+    A cube needs, per pair, its plane tile and the neighbours one further along both axes, and the line block of its
+    first and last vertex; what lies outside the grid is left out. Each block has one slot in the buffer's window, whose
+    tag says which block it holds.
+
+    The next cube is loaded while one is read. A slot that the cube in use may read is not requested before
+    ``finished``. A token is offered when all blocks requested so far are done; the next cube is taken when its token
+    has been accepted.
+
+    Latency: 19 cycles from an accepted cube to its token if all blocks are there; each request adds a cycle.
+    Throughput: the same; the next cube is taken with the token.
+
+    Parameters
+    ----------
+    groups : int
+        Component groups: 1 for density, 3 for appearance.
+
+    Members
+    -------
+    i : In(stream)
+        `Cube`: the cubes to load, in order.
+    o : Out(stream)
+        `Cube`: the token of a cube whose blocks are all in the buffer.
+    finished : In(1)
+        Strobe: the cube of the last accepted token will not be read any more. After the cycle in which its token was
+        accepted, and not after that in which the next token is.
+    o_request : Out(stream)
+        `BlockRequest`.
+    done : In(1)
+        Strobe: a requested block has been written.
+    scene : In(SceneRegisters)
+    """
+
+    LATENCY = 3 * CANDIDATES + 1
+
+    i: In(stream.Signature(Cube))
+    o: Out(stream.Signature(Cube))
+    finished: In(1)
+    o_request: Out(stream.Signature(BlockRequest))
+    done: In(1)
+    scene: In(SceneRegisters)
+
+    def __init__(self, groups: int) -> None:
+        if not 1 <= groups <= 3:
+            raise ValueError(f"groups must be from 1 to 3, not {groups}")
+        self._groups = groups
+        super().__init__()
+
+    def elaborate(self, platform) -> Module:
+        """Return the walk over candidates, the tags and the count of open requests."""
+        m = Module()
+        cube, in_use = Signal(Cube), Signal(Cube)
+        reading = Signal()
+        pair, candidate = Signal(range(len(PAIRS))), Signal(range(CANDIDATES))
+        group = Signal(range(3))
+        left = Signal(range(len(PAIRS) * CANDIDATES * self._groups + 1))
+        m.submodules.tags = tags = Memory(shape=TAG_BITS, depth=64, init=[])
+        tag_read, tag_write = tags.read_port(domain="comb"), tags.write_port()
+        valid = Signal(64)
+
+        wanted = self._candidate(m, cube, pair, candidate)
+        hit, busy, claim = Signal(), Signal(), Signal()
+        m.d.comb += [
+            tag_read.addr.eq(wanted.place),
+            hit.eq(valid.bit_select(wanted.place, 1) & (tag_read.data == wanted.tag)),
+            busy.eq(reading & self._uses(m, in_use, pair, wanted.line, wanted.slot)),
+            tag_write.addr.eq(wanted.place),
+            tag_write.data.eq(wanted.tag),
+            tag_write.en.eq(claim),
+        ]
+        with m.If(claim):
+            m.d.sync += valid.bit_select(wanted.place, 1).eq(1)
+
+        request = self.o_request.payload
+        sent = self.o_request.valid & self.o_request.ready
+        m.d.sync += left.eq(left + sent - self.done)
+        m.d.comb += [request.to.group.eq(group), self.o.payload.eq(cube)]
+
+        with m.If(self.finished):
+            m.d.sync += reading.eq(0)
+
+        def take_cube() -> None:
+            m.d.comb += self.i.ready.eq(1)
+            m.next = "IDLE"
+            with m.If(self.i.valid):
+                m.d.sync += [cube.eq(self.i.payload), pair.eq(0), candidate.eq(0)]
+                m.next = "EXAMINE"
+
+        def next_candidate() -> None:
+            m.d.sync += candidate.eq(candidate + 1)
+            m.next = "EXAMINE"
+            with m.If(candidate == CANDIDATES - 1):
+                m.d.sync += [candidate.eq(0), pair.eq(pair + 1)]
+                with m.If(pair == len(PAIRS) - 1):
+                    m.next = "OFFER"
+
+        with m.FSM():
+            with m.State("IDLE"):
+                take_cube()
+            with m.State("EXAMINE"):
+                with m.If(~wanted.exists | hit):
+                    next_candidate()
+                with m.Elif(~busy):
+                    m.d.comb += claim.eq(1)
+                    m.d.sync += [
+                        request.to.line.eq(wanted.line),
+                        request.to.pair.eq(pair),
+                        request.to.slot.eq(wanted.slot),
+                        request.index.eq(wanted.index),
+                        group.eq(0),
+                    ]
+                    m.next = "REQUEST"
+            with m.State("REQUEST"):
+                m.d.comb += self.o_request.valid.eq(1)
+                with m.If(self.o_request.ready):
+                    m.d.sync += [group.eq(group + 1), request.index.eq(request.index + 1)]
+                    with m.If(group == self._groups - 1):
+                        next_candidate()
+            with m.State("OFFER"):
+                m.d.comb += self.o.valid.eq(left == 0)
+                with m.If(self.o.valid & self.o.ready):
+                    m.d.sync += [in_use.eq(cube), reading.eq(1)]
+                    take_cube()
+        return m
+
+    def _candidate(self, m: Module, cube, pair, candidate):
+        """Return the block to look at: where it goes, its tag and index, and whether the factor has it."""
+        wanted = Signal(
+            data.StructLayout({"exists": 1, "line": 1, "slot": 4, "place": 6, "tag": TAG_BITS, "index": BLOCK_BITS})
+        )
+        of_cube = [getattr(cube, axis) for axis in AXES]
+        cubes = [getattr(self.scene.cubes, axis) for axis in AXES]
+        grid = [getattr(self.scene.grid, axis) for axis in AXES]
+        first, second = Signal(TILE_BITS), Signal(TILE_BITS)
+        along, block = Signal(TILE_BITS), Signal(TILE_BITS - LINE_SHIFT)
+        columns, rows, vertices = Signal(TILE_BITS), Signal(TILE_BITS), Signal.like(grid[0])
+        with m.Switch(pair):
+            for number, (first_axis, second_axis, line_axis) in enumerate(PAIRS):
+                with m.Case(number):
+                    m.d.comb += [
+                        first.eq(of_cube[first_axis] + candidate[0]),
+                        second.eq(of_cube[second_axis] + candidate[1]),
+                        along.eq(of_cube[line_axis] + candidate[0]),
+                        columns.eq(cubes[first_axis]),
+                        rows.eq(cubes[second_axis]),
+                        vertices.eq(grid[line_axis]),
+                    ]
+        m.d.comb += [block.eq(along >> LINE_SHIFT), wanted.line.eq(candidate[2])]
+        with m.If(wanted.line):
+            # Where the last vertex is in the same block as the first, that block is a hit by now.
+            m.d.comb += [
+                wanted.exists.eq(Cat(Const(0, 4), block) < vertices),
+                wanted.slot.eq(block[:SLOT_BITS]),
+                wanted.place.eq(Cat(block[:SLOT_BITS], pair, Const(0b11, 2))),
+                wanted.tag.eq(block[SLOT_BITS:]),
+                wanted.index.eq(block * self._groups),
+            ]
+        with m.Else():
+            m.d.comb += [
+                wanted.exists.eq((first < columns) & (second < rows)),
+                wanted.slot.eq(Cat(first[:SLOT_BITS], second[:SLOT_BITS])),
+                wanted.place.eq(Cat(first[:SLOT_BITS], second[:SLOT_BITS], pair)),
+                wanted.tag.eq(Cat(first[SLOT_BITS:CUBE_BITS], second[SLOT_BITS:CUBE_BITS])),
+                wanted.index.eq((second * columns + first) * self._groups),
+            ]
+        return wanted
+
+    def _uses(self, m: Module, cube, pair, line, slot) -> Signal:
+        """Return whether a slot of a pair may be read for a cube."""
+        of_cube = [getattr(cube, axis) for axis in AXES]
+        uses = Signal()
+        with m.Switch(pair):
+            for number, (first_axis, second_axis, line_axis) in enumerate(PAIRS):
+                with m.Case(number):
+                    first, second, along = of_cube[first_axis], of_cube[second_axis], of_cube[line_axis]
+                    plane_uses = [
+                        (slot[:SLOT_BITS] - first)[1:SLOT_BITS] == 0,
+                        (slot[SLOT_BITS:] - second)[1:SLOT_BITS] == 0,
+                    ]
+                    line_uses = [
+                        slot[:SLOT_BITS] == vertex[LINE_SHIFT : LINE_SHIFT + SLOT_BITS] for vertex in (along, along + 1)
+                    ]
+                    with m.If(line):
+                        m.d.comb += uses.eq(Cat(line_uses).any())
+                    with m.Else():
+                        m.d.comb += uses.eq(Cat(plane_uses).all())
+        return uses

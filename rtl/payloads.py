@@ -1,0 +1,226 @@
+"""What travels between blocks: the payload layouts of all streams, and the frame-constant registers.
+
+``last`` marks the end of a tile: such a payload carries nothing else, follows everything that belongs to the tile
+through every block, and so tells the tile buffer when the tile is complete.
+"""
+
+from amaranth.hdl import signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from nerf.contract.blocks import COMPONENTS
+from nerf.contract.config import CUBE, AcceleratorConfig
+from nerf.contract.formats import (
+    COLOUR_BITS,
+    DIRECTION,
+    DISTANCE,
+    FACTOR,
+    FRACTION_BITS,
+    INVERSE,
+    ORIGIN,
+    POSITION,
+    PRODUCT,
+    SINE_FRACTION,
+    STEP,
+    UNIT,
+    Format,
+)
+from nerf.contract.registers import (
+    AXES,
+    IMAGE_RADIUS,
+    PIXEL,
+    PROJECTION_DEPTH,
+    PROJECTION_IMAGE,
+    RADIUS,
+    VIEW_SCALE,
+)
+from nerf.contract.scene_image import RANK_BITS
+
+CUBE_BITS = 7
+"""Bits of a cube coordinate; -1 and the count itself need a sign and one more."""
+GRID_BITS = CUBE_BITS + CUBE.bit_length() - 1
+LOCAL_BITS = CUBE.bit_length() - 1 + FRACTION_BITS
+"""Bits of a position inside a cube: cell and interpolation weight."""
+UNIT_BITS = UNIT + 1
+"""Bits of alpha, weight and transmittance, 0 to 1.0."""
+BLOCK_BITS = 16
+"""Bits of a block index, component group included."""
+
+
+def shape_of(fmt: Format):
+    """Return the Amaranth shape of a fixed-point format."""
+    return signed(fmt.width) if fmt.signed else unsigned(fmt.width)
+
+
+def vector3(shape) -> data.StructLayout:
+    """Return the layout of one value per axis."""
+    return data.StructLayout({axis: shape for axis in AXES})
+
+
+Cube = vector3(CUBE_BITS)
+Local = vector3(LOCAL_BITS)
+FactorVector = data.ArrayLayout(signed(FACTOR.width), COMPONENTS)
+ProductVector = data.ArrayLayout(signed(PRODUCT.width), COMPONENTS)
+
+SceneRegisters = data.StructLayout(
+    {
+        "grid": vector3(GRID_BITS + 1),
+        "cubes": vector3(CUBE_BITS + 1),
+        "rows_offset": 32,
+        "records_offset": 32,
+        "payload_offset": 32,
+        "density_headers": data.ArrayLayout(32, 6),
+        "appearance_headers": data.ArrayLayout(32, 6),
+        "mask_scale": vector3(26),
+        "mask_offset": vector3(signed(32)),
+        "density_multiplier": 24,
+        "density_offset": signed(32),
+        "phase_multiplier": 19,
+        "sine_shift": 3,
+        "live_cubes": RANK_BITS,
+        "payload_bytes": 32,
+    }
+)
+"""Device header words, checked and held for the frame. ``headers``: planes 0 to 2, then lines 0 to 2."""
+
+ViewRegisters = data.StructLayout(
+    {
+        "origin": vector3(shape_of(ORIGIN)),
+        "direction": vector3(shape_of(DIRECTION)),
+        "direction_column": vector3(shape_of(DIRECTION)),
+        "direction_row": vector3(shape_of(DIRECTION)),
+        "slope_x": shape_of(DIRECTION),
+        "slope_y": shape_of(DIRECTION),
+        "slope_pixel": shape_of(DIRECTION),
+        "near": shape_of(DISTANCE),
+        "far": shape_of(DISTANCE),
+        "sample_limit": 16,
+        "view_scale": vector3(shape_of(VIEW_SCALE)),
+        "projection_x": vector3(shape_of(PROJECTION_IMAGE)),
+        "projection_y": vector3(shape_of(PROJECTION_IMAGE)),
+        "projection_z": vector3(shape_of(PROJECTION_DEPTH)),
+        "centre_x": shape_of(PIXEL),
+        "centre_y": shape_of(PIXEL),
+        "radius": shape_of(RADIUS),
+        "image_radius": shape_of(IMAGE_RADIUS),
+        "start_cube": vector3(signed(CUBE_BITS + 2)),
+        "window_width": 14,
+        "window_height": 14,
+        "termination": UNIT_BITS,
+        "visibility": UNIT_BITS,
+        "background": 1,
+    }
+)
+"""Camera registers of a frame, as `nerf.contract.registers.CAMERA_REGISTERS`."""
+
+Ray = data.StructLayout(
+    {"position": vector3(shape_of(POSITION)), "step": vector3(shape_of(STEP)), "inverse": vector3(shape_of(INVERSE))}
+)
+"""What the sample generator needs of a pixel's ray."""
+Direction = vector3(signed(SINE_FRACTION + 2))
+"""View direction of a pixel."""
+
+CubeVisit = data.StructLayout({"cube": Cube, "rank": RANK_BITS, "last": 1})
+TableWrite = data.StructLayout({"beat": 16, "data": 128})
+"""One beat of the tables section on its way into on-chip memories; ``beat`` counts from the section's start."""
+
+TREE_LEAF = PRODUCT.width
+TREE_SUM = TREE_LEAF + 4
+TreeRequest = data.StructLayout({"mode": 2, "values": ProductVector, "bits": COMPONENTS, "k": 4})
+"""``mode`` is an `rtl.search_tree.Mode`; ``values`` for sums, ``bits`` for prefix and search, ``k`` for search."""
+TreeResponse = data.StructLayout(
+    {"total": signed(TREE_SUM), "prefix": data.ArrayLayout(5, COMPONENTS), "index": 4, "found": 1}
+)
+"""``total``: sum, or count of the set bits; ``prefix``: set bits before each; ``index``: of the k-th set bit."""
+
+BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": 2, "slot": 4})
+"""Where a decoded block goes in a cube buffer. Plane: slot = first tile % 4 + 4 * (second tile % 4); line: block % 4."""
+BlockRequest = data.StructLayout({"to": BlockAddress, "index": BLOCK_BITS})
+"""``index``: of the block among its factor's, component group included."""
+DecodeJob = data.StructLayout(
+    {"appearance": 1, "to": BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1}
+)
+"""``skip``: the payload starts in the upper half of its first beat."""
+VectorWrite = data.StructLayout({"to": BlockAddress, "position": 4, "values": FactorVector})
+"""One decoded vector on its way into a cube buffer."""
+
+
+class TileLayouts:
+    """Layouts whose pixel fields depend on the tile size of a configuration."""
+
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        self.coordinate = cfg.tile_bits
+        self.pixel = 2 * cfg.tile_bits
+        """Bits of a pixel index: row * tile + column."""
+        self.Tile = data.StructLayout({"x": 14, "y": 14, "last_x": cfg.tile_bits, "last_y": cfg.tile_bits})
+        """A tile: first window pixel, and its last column and row (size minus one)."""
+        self.Rectangle = data.StructLayout(
+            {
+                "cube": Cube,
+                "rank": RANK_BITS,
+                "first_x": cfg.tile_bits,
+                "first_y": cfg.tile_bits,
+                "last_x": cfg.tile_bits,
+                "last_y": cfg.tile_bits,
+                "last": 1,
+            }
+        )
+        """A cube and the tile pixels that it may cover."""
+        self.Sample = data.StructLayout({"pixel": self.pixel, "cube": Cube, "local": Local, "last": 1})
+        self.OpaqueSample = data.StructLayout(
+            {"pixel": self.pixel, "cube": Cube, "local": Local, "alpha": UNIT_BITS, "last": 1}
+        )
+        self.VisibleSample = data.StructLayout(
+            {"pixel": self.pixel, "cube": Cube, "local": Local, "weight": UNIT_BITS, "last": 1}
+        )
+        self.ShadeJob = data.StructLayout(
+            {"pixel": self.pixel, "weight": UNIT_BITS, "direction": Direction, "last": 1}
+        )
+        """A sample whose nine product vectors follow on the products stream (none if ``last``)."""
+        self.ColouredSample = data.StructLayout(
+            {"pixel": self.pixel, "weight": UNIT_BITS, "colour": data.ArrayLayout(COLOUR_BITS, 3), "last": 1}
+        )
+        self.RayWrite = data.StructLayout({"pixel": self.pixel, "ray": Ray, "direction": Direction, "live": 1})
+        self.PixelWrite = data.StructLayout({"x": 14, "y": 14, "channels": data.ArrayLayout(16, 4)})
+        """A finished pixel, in window coordinates: red, green, blue, opacity."""
+
+
+def read_request(cfg: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of a memory read: byte address (any; its beat is read from the start) and beats minus one."""
+    return data.StructLayout({"address": cfg.address_width, "last_beat": 5})
+
+
+ReadBeat = data.StructLayout({"data": 128, "last": 1})
+
+
+class ReadPort(wiring.Signature):
+    """A client's side of the memory read master.
+
+    Members
+    -------
+    request : Out(stream)
+        `read_request`; a burst must not cross a 4 KiB boundary.
+    beats : In(stream)
+        `ReadBeat`: the data, in order. The client must accept every beat it asked for without waiting for another client.
+    """
+
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        super().__init__(
+            {"request": Out(stream.Signature(read_request(cfg))), "beats": In(stream.Signature(ReadBeat))}
+        )
+
+
+class TreePort(wiring.Signature):
+    """A client's side of the shared bi-directional tree: requests out, responses in, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {"request": Out(stream.Signature(TreeRequest)), "response": In(stream.Signature(TreeResponse))}
+        )
+
+
+class LookUp(wiring.Signature):
+    """A user's side of a memory read port: ``data`` answers ``address`` one cycle later, while ``enable`` is set."""
+
+    def __init__(self, address_bits: int, shape) -> None:
+        super().__init__({"address": Out(address_bits), "enable": Out(1), "data": In(shape)})

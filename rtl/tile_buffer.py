@@ -1,0 +1,160 @@
+"""Accumulate the weighted colours of a tile's pixels, and put the finished pixels out."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from nerf.contract.config import AcceleratorConfig
+from nerf.contract.formats import COLOUR_BITS, UNIT
+from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters
+
+CHANNELS = 3
+CHANNEL_BITS = 16
+LARGEST = (1 << CHANNEL_BITS) - 1
+
+
+class TileBuffer(wiring.Component):
+    """Hold the colours of one tile.
+
+    Rules
+    -----
+    - ``initialise`` clears a pixel. All pixels are initialised before a tile's first sample is offered, and none
+      between that and ``done``.
+    - A sample adds weight * colour, rounded, to its pixel. The weights of a pixel add up to at most 1.0, so the
+      sums fit ``UNIT_BITS``.
+    - At ``last`` every pixel of ``tile`` is put out, row by row: colour + transmittance * background, and opacity,
+      scaled so that 65535 is 1.0. ``last`` is accepted, and ``done`` strobed, when the last of them was accepted.
+    - ``tile`` and the transmittances stay as they are from the offer of ``last`` to ``done``.
+
+    Latency: 5 cycles from a sample to its sum; `LATENCY` from ``last`` to the first pixel.
+    Throughput: one sample in 5 cycles (one multiplier); one pixel a cycle.
+
+    Parameters
+    ----------
+    cfg : AcceleratorConfig
+
+    Members
+    -------
+    initialise, initialise_pixel : In
+    tile : In(Tile)
+    view : In(ViewRegisters)
+    i : In(stream)
+        Samples with colour.
+    final : Out(LookUp)
+        Transmittance of a pixel.
+    o : Out(stream)
+        Finished pixels.
+    shaded : Out(1)
+        Strobe: a sample was added.
+    done : Out(1)
+        Strobe: all pixels of the tile were accepted.
+    """
+
+    LATENCY = 3
+
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        layouts = TileLayouts(cfg)
+        self._pixel_bits, self._coordinate_bits = layouts.pixel, layouts.coordinate
+        super().__init__(
+            {
+                "initialise": In(1),
+                "initialise_pixel": In(layouts.pixel),
+                "tile": In(layouts.Tile),
+                "view": In(ViewRegisters),
+                "i": In(stream.Signature(layouts.ColouredSample)),
+                "final": Out(LookUp(layouts.pixel, UNIT_BITS)),
+                "o": Out(stream.Signature(layouts.PixelWrite)),
+                "shaded": Out(1),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Return the colour memory, the read, multiply, write sequence, and the scan of the finished tile."""
+        m = Module()
+        sample = self.i.payload
+        m.submodules.colours = colours = Memory(
+            shape=data.ArrayLayout(UNIT_BITS, CHANNELS), depth=1 << self._pixel_bits, init=[]
+        )
+        write, read = colours.write_port(), colours.read_port()
+        scanning = Signal()
+        channel = Signal(range(CHANNELS))
+        added = Signal(data.ArrayLayout(UNIT_BITS, CHANNELS))
+        m.d.comb += read.addr.eq(sample.pixel)
+
+        with m.FSM():
+            with m.State("read"):
+                with m.If(self.i.valid & ~sample.last):
+                    m.d.comb += read.en.eq(1)
+                    m.next = "multiply"
+                with m.Elif(self.i.valid):
+                    m.next = "scan"
+            with m.State("multiply"):
+                product = sample.weight * sample.colour[channel]
+                m.d.sync += added[channel].eq((product + (1 << COLOUR_BITS >> 1)) >> COLOUR_BITS)
+                with m.If(channel == CHANNELS - 1):
+                    m.d.sync += channel.eq(0)
+                    m.next = "write"
+                with m.Else():
+                    m.d.sync += channel.eq(channel + 1)
+            with m.State("write"):
+                m.d.comb += [self.shaded.eq(1), self.i.ready.eq(1)]
+                m.next = "read"
+            with m.State("scan"):
+                m.d.comb += scanning.eq(1)
+                with m.If(self.done):
+                    m.d.comb += self.i.ready.eq(1)
+                    m.next = "read"
+
+        m.d.comb += [write.addr.eq(sample.pixel), write.en.eq(self.shaded | self.initialise)]
+        for n in range(CHANNELS):
+            m.d.comb += write.data[n].eq(read.data[n] + added[n])
+        with m.If(self.initialise):
+            m.d.comb += [write.addr.eq(self.initialise_pixel), write.data.eq(0)]
+        self._scan(m, scanning, read)
+        return m
+
+    def _scan(self, m: Module, scanning: Signal, read) -> None:
+        """Read colours and transmittances of the tile's pixels in order; one register step to the output."""
+        tile = self.tile
+        place = data.StructLayout({"column": self._coordinate_bits, "row": self._coordinate_bits})
+        at, at_data = Signal(place), Signal(place)
+        advance, all_read, has_data = Signal(), Signal(), Signal()
+        issue = Signal()
+        m.d.comb += [
+            advance.eq(~self.o.valid | self.o.ready),
+            issue.eq(scanning & ~all_read & advance),
+            self.final.address.eq(Cat(at.column, at.row)),
+            self.final.enable.eq(issue),
+            self.done.eq(all_read & ~has_data & self.o.valid & self.o.ready),
+        ]
+        with m.If(scanning):
+            m.d.comb += [read.addr.eq(self.final.address), read.en.eq(issue)]
+        with m.If(issue):
+            m.d.sync += [at_data.eq(at), at.column.eq(at.column + 1)]
+            with m.If(at.column == tile.last_x):
+                m.d.sync += [at.column.eq(0), at.row.eq(at.row + 1)]
+                with m.If(at.row == tile.last_y):
+                    m.d.sync += [at.row.eq(0), all_read.eq(1)]
+        with m.If(self.done):
+            m.d.sync += all_read.eq(0)
+
+        with m.If(advance):
+            m.d.sync += [
+                has_data.eq(issue),
+                self.o.valid.eq(has_data),
+                self.o.payload.x.eq(tile.x + at_data.column),
+                self.o.payload.y.eq(tile.y + at_data.row),
+            ]
+            behind = Mux(self.view.background, self.final.data, 0)
+            values = [read.data[n] + behind for n in range(CHANNELS)] + [(1 << UNIT) - self.final.data]
+            for n, value in enumerate(values):
+                # Both are at most 1.0 by the compositor's rule, their sum too, but for roundings up.
+                unit = Signal(UNIT_BITS + 1, name=f"unit_{n}")
+                scaled = Signal(CHANNEL_BITS + 2, name=f"scaled_{n}")
+                m.d.comb += [
+                    unit.eq(value),
+                    scaled.eq(((unit << CHANNEL_BITS) - unit + (1 << UNIT >> 1)) >> UNIT),
+                ]
+                m.d.sync += self.o.payload.channels[n].eq(Mux(scaled > LARGEST, LARGEST, scaled))

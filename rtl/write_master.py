@@ -1,0 +1,90 @@
+"""AXI4 write master: finished pixels to the frame in memory."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from nerf.contract.config import AcceleratorConfig
+from rtl.axi import BURST_INCREMENTING, RESPONSE_OKAY, Axi4
+from rtl.payloads import TileLayouts
+
+PIXEL_BYTES = 8
+OUTSTANDING_LIMIT = 15
+
+
+class WriteMaster(wiring.Component):
+    """Write pixels, each a burst of one beat, half of it enabled.
+
+    The pixel (x, y) of the window goes to ``frame_base + 8 * (y * width + x)``.
+
+    Latency: 1 cycle from an accepted pixel to the bus. Throughput: one pixel a cycle; at most 15 unanswered writes.
+
+    Parameters
+    ----------
+    cfg : AcceleratorConfig
+
+    Members
+    -------
+    i : In(stream)
+        ``PixelWrite``.
+    frame_base : In
+        Byte address of the frame, a multiple of 8.
+    width : In(14)
+        Window width, in pixels.
+    axi : Out(Axi4)
+        Only the write channels are driven.
+    idle : Out(1)
+        Every accepted pixel has been written and answered.
+    error : Out(1)
+        Strobe: the memory answered with an error.
+    """
+
+    LATENCY = 1
+
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        self.cfg = cfg
+        super().__init__(
+            {
+                "i": In(stream.Signature(TileLayouts(cfg).PixelWrite)),
+                "frame_base": In(cfg.address_width),
+                "width": In(14),
+                "axi": Out(Axi4(cfg.address_width, cfg.data_width)),
+                "idle": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        axi, pixel = self.axi, self.i.payload
+        beat_bytes = self.cfg.data_width // 8
+        outstanding = Signal(range(OUTSTANDING_LIMIT + 1))
+        address = Signal(self.cfg.address_width)
+        accept, answered = self.i.valid & self.i.ready, axi.bvalid & axi.bready
+        m.d.comb += [
+            address.eq(self.frame_base + PIXEL_BYTES * (pixel.y * self.width + pixel.x)),
+            axi.awsize.eq(beat_bytes.bit_length() - 1),
+            axi.awburst.eq(BURST_INCREMENTING),
+            axi.wlast.eq(1),
+            axi.bready.eq(1),
+            self.i.ready.eq(
+                (~axi.awvalid | axi.awready) & (~axi.wvalid | axi.wready) & (outstanding != OUTSTANDING_LIMIT)
+            ),
+            self.idle.eq(outstanding == 0),
+            self.error.eq(answered & (axi.bresp != RESPONSE_OKAY)),
+        ]
+        m.d.sync += outstanding.eq(outstanding + accept - answered)
+        with m.If(axi.awready):
+            m.d.sync += axi.awvalid.eq(0)
+        with m.If(axi.wready):
+            m.d.sync += axi.wvalid.eq(0)
+        with m.If(accept):
+            upper = address[3]
+            m.d.sync += [
+                axi.awvalid.eq(1),
+                axi.awaddr.eq(address & -beat_bytes),
+                axi.wvalid.eq(1),
+                axi.wdata.eq(Cat(*([pixel.channels.as_value()] * (beat_bytes // PIXEL_BYTES)))),
+                axi.wstrb.eq(((1 << PIXEL_BYTES) - 1) << (upper << 3)),
+            ]
+        return m

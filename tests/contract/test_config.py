@@ -1,0 +1,71 @@
+"""Configurations: presets, files, rules, digest; fixed-point formats."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nerf.contract.config import AcceleratorConfig, load_config
+from nerf.contract.errors import InputError
+from nerf.contract.formats import Format, round_shift, saturate, sigmoid_table, sine_table
+
+
+def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("tile = 32\nmlp_lanes = 64\n")
+    mine = load_config(path)
+    assert mine.name == "mine"
+    assert mine.digest == load_config("tiny").digest
+    path.write_text("tile = 16\n")
+    assert load_config(path).digest != mine.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tile = 33", "tile must be a power of two from 4 to 128, not 33"),
+        ("mlp_lanes = 8", "mlp_lanes must be a power of two from 16 to 128, not 8"),
+        ("tile = 'wide'", "tile must be of type int, not 'wide'"),
+        ("address_width = 12", "address_width must be from 24 to 64, not 12"),
+        ("cores = 2", "config must be made of the keys"),
+        ("tile", "config must be valid TOML, not"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, text, message):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_config(path)
+
+
+def test_unknown_preset_is_refused():
+    with pytest.raises(InputError, match="config must be one of tiny or an existing TOML file, not huge"):
+        load_config("huge")
+    with pytest.raises(InputError, match="not 3"):
+        AcceleratorConfig(tile=3)
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.booleans(), st.floats(-1e6, 1e6))
+def test_quantise_is_nearest_and_saturates(integer, fraction, signed, value):
+    fmt = Format(integer, fraction, signed)
+    quantised = int(fmt.quantise(value))
+    assert fmt.low <= quantised <= fmt.high
+    limited = min(max(value, fmt.low / 2**fraction), fmt.high / 2**fraction)
+    assert abs(quantised / 2**fraction - limited) <= 0.5 / 2**fraction
+    assert fmt.width == integer + fraction + signed
+
+
+@given(st.integers(-(2**40), 2**40), st.integers(0, 20))
+def test_round_shift_is_round_half_up(value, bits):
+    assert round_shift(value, bits) == np.floor(value / 2**bits + 0.5)
+
+
+def test_saturate_limits_to_the_format():
+    assert list(saturate(np.array([-300, -128, 0, 127, 300]), Format(7, 0))) == [-128, -128, 0, 127, 127]
+
+
+def test_tables_are_within_half_a_unit():
+    turns = np.arange(1024) / 1024
+    assert np.abs(sine_table() / 2**14 - np.sin(2 * np.pi * turns)).max() <= 0.5 / 2**14 + 1e-12
+    z = (np.arange(1024) - 512) / 64
+    assert np.abs(sigmoid_table() / 4096 - 1 / (1 + np.exp(-z))).max() <= 1 / 4096

@@ -1,0 +1,122 @@
+"""The integer pipeline against the float reference, and its own invariants."""
+
+import numpy as np
+import pytest
+
+from nerf import integer, uniform
+from nerf.contract.config import load_config
+from nerf.contract.errors import InputError
+from nerf.contract.formats import UNIT
+from nerf.contract.registers import view_registers
+from nerf.encode import encode_model
+from nerf.golden.frame import SAMPLE_FIELDS, decode_scene, render_frame
+from nerf.golden.occupancy_walker import axis_order, walk
+from nerf.golden.projector import project
+from nerf.metrics import psnr
+from tests.golden.models import EDGE_CASES, look_at, small_model
+
+TINY = load_config("tiny")
+
+
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_edge_cases_render_like_the_reference(case):
+    factory, arguments, camera = EDGE_CASES[case]
+    model = factory(**arguments)
+    reference = uniform.render(model, camera).rgb
+    picture = integer.render(model, camera, TINY, termination=0).rgb
+    assert picture.shape == reference.shape
+    assert psnr(picture, reference) > 42
+    if case in ("all rays miss", "empty occupancy"):
+        assert np.all(picture == 1)
+    elif case != "one pixel":
+        assert reference.std() > 0.01, "the case must show something"
+
+
+@pytest.mark.parametrize("case", ["outside", "inside the box"])
+def test_a_crop_is_the_same_pixels(case):
+    factory, arguments, camera = EDGE_CASES[case]
+    model = factory(**arguments)
+    whole = integer.render(model, camera, TINY).rgb
+    crop = integer.render(model, camera.cropped(3, 5, 7, 6), TINY).rgb
+    assert np.abs(crop - whole[5:11, 3:10]).max() < 2e-3
+
+
+def frame_of(case, **settings):
+    factory, arguments, camera = EDGE_CASES[case]
+    scene = encode_model(factory(**arguments), TINY).scene
+    view = view_registers(scene, camera.c2w, camera.focal, camera.width, camera.height, **settings)
+    return scene, view, render_frame(decode_scene(scene, TINY), view)
+
+
+def test_weights_and_transmittance_add_up_exactly():
+    _, view, frame = frame_of("outside")
+    column = {name: frame.samples[:, index] for index, name in enumerate(SAMPLE_FIELDS)}
+    for pixel in np.unique(column["pixel"]):
+        mine = column["pixel"] == pixel
+        left = (1 << UNIT) - np.cumsum(column["weight"][mine])
+        assert np.array_equal(left, column["transmittance"][mine])
+        assert np.all(left[:-1] >= view.termination)
+
+
+def test_black_background_and_opacity():
+    _, _, white = frame_of("outside")
+    _, _, black = frame_of("outside", white=False)
+    opacity = white.pixels[..., 3].astype(int)
+    assert np.abs(white.pixels[..., 0].astype(int) - black.pixels[..., 0] - (65535 - opacity)).max() <= 2
+
+
+@pytest.mark.parametrize("case", ["outside", "inside the box", "along an axis", "no mask"])
+def test_cube_order_is_front_to_back_for_every_ray(case):
+    scene, view, frame = frame_of(case, termination=0)
+    start = tuple(view.values[f"start_cube_{axis}"] for axis in "xyz")
+    order = {(x, y, z): turn for turn, (x, y, z, _) in enumerate(walk(scene, start))}
+    assert len(order) == scene.live_cubes
+    turn = np.array([order[tuple(point)] for point in frame.samples[:, 2:5] >> 18])
+    same_pixel = np.diff(frame.samples[:, 0]) == 0
+    assert np.all(np.diff(turn)[same_pixel] >= 0)
+
+
+@pytest.mark.parametrize("case", ["outside", "inside the box", "along an axis, from above", "no mask", "wide"])
+def test_projection_covers_every_sample(case):
+    scene, view, frame = frame_of(case, termination=0)
+    rectangles = {}
+    for sample in frame.samples:
+        cube = tuple(int(c) for c in sample[2:5] >> 18)
+        rectangle = rectangles.setdefault(cube, project(cube, view))
+        assert rectangle is not None
+        y, x = divmod(int(sample[0]), view.window_width)
+        assert rectangle[0] <= x <= rectangle[2]
+        assert rectangle[1] <= y <= rectangle[3]
+
+
+@pytest.mark.parametrize("start", [-1, 0, 3, 7, 8])
+def test_axis_order_moves_away_from_the_camera(start):
+    order = axis_order(start, 8)
+    assert sorted(order) == list(range(8))
+    upward, downward = [c for c in order if c >= start], [c for c in order if c < start]
+    assert order == upward + downward
+    assert upward == sorted(upward)
+    assert downward == sorted(downward, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"components": (17, 6)}, "density components must be at most 16 a pair"),
+        ({"components": (4, 49)}, "app components must be at most 48 a pair"),
+        ({"grid": (385, 3, 3)}, "grid size along x must be at most 384, not 385"),
+        ({"grid": (9, 9, 9), "thin": (40, 9, 9)}, "mask grid must be at most 1.25 times as fine"),
+    ],
+)
+def test_models_beyond_the_hardware_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        encode_model(small_model(**change), TINY)
+
+
+def test_views_beyond_the_registers_are_refused():
+    scene = encode_model(small_model(), TINY).scene
+    far = look_at((9000.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="camera position must be within"):
+        view_registers(scene, far.c2w, far.focal, 16, 16)
+    with pytest.raises(InputError, match="crop must be inside the 16x16 image, not 9,9,8,8"):
+        view_registers(scene, look_at((3, 0, 0)).c2w, 20.0, 16, 16, (9, 9, 8, 8))

@@ -1,0 +1,163 @@
+# amaranth: UnusedElaboratable=no
+"""The cube loader against a model of the window: requests, their order around the cube in use, tokens and rates."""
+
+import random
+from itertools import pairwise
+
+import pytest
+from amaranth.sim import Simulator
+
+from cosim.unit import PERIOD
+from nerf.contract.scene_image import PAIRS, cubes_of
+from rtl.cube_loader import CubeLoader
+
+
+def needed(cube, grid):
+    """Return the blocks that a cube needs, in order: (line, pair, slot, index without groups)."""
+    cubes, blocks = cubes_of(grid), []
+    for pair, (first, second, line) in enumerate(PAIRS):
+        for b in range(2):
+            for a in range(2):
+                x, y = cube[first] + a, cube[second] + b
+                if x < cubes[first] and y < cubes[second]:
+                    blocks.append((0, pair, x % 4 + 4 * (y % 4), y * cubes[first] + x))
+        for block in dict.fromkeys((cube[line] >> 2, cube[line] + 1 >> 2)):
+            if 16 * block < grid[line]:
+                blocks.append((1, pair, block % 4, block))
+    return blocks
+
+
+def expected_requests(cubes, grid, groups):
+    """Return per cube the requests (line, pair, group, slot, index) that a window with tags gives."""
+    window, per_cube = {}, []
+    for cube in cubes:
+        requests = []
+        for line, pair, slot, index in needed(cube, grid):
+            if window.get((line, pair, slot)) != index:
+                window[line, pair, slot] = index
+                requests += [(line, pair, group, slot, index * groups + group) for group in range(groups)]
+        per_cube.append(requests)
+    return per_cube
+
+
+def vector(cube):
+    return dict(zip("xyz", cube, strict=True))
+
+
+class Bench:
+    """Drives a loader: requests are done after a random delay, each token is held a while, then finished."""
+
+    def __init__(self, grid, groups, cubes, chance, hold, seed=0):
+        self.loader = CubeLoader(groups)
+        self.grid, self.cubes, self.chance, self.hold = grid, cubes, chance, hold
+        self.random = random.Random(seed)
+        self.requests, self.tokens, self.events, self.accepted = [], [], [], []
+        self.cycle = 0
+        simulator = Simulator(self.loader)
+        simulator.add_clock(PERIOD)
+        simulator.add_testbench(self.drive)
+        simulator.run()
+
+    async def drive(self, ctx):
+        loader = self.loader
+        ctx.set(loader.scene.grid, vector(self.grid))
+        ctx.set(loader.scene.cubes, vector(cubes_of(self.grid)))
+        waiting, delays, release = list(self.cubes), [], None
+        while len(self.tokens) < len(self.cubes) or release is not None:
+            assert self.cycle < 50_000, "watchdog"
+            ctx.set(loader.i.valid, bool(waiting) and self.random.random() < self.chance)
+            if waiting:
+                ctx.set(loader.i.payload, vector(waiting[0]))
+            ctx.set(loader.o.ready, release is None and self.random.random() < self.chance)
+            ctx.set(loader.o_request.ready, self.random.random() < self.chance)
+            ctx.set(loader.done, bool(delays) and delays[0] <= self.cycle)
+            ctx.set(loader.finished, release == self.cycle)
+            took = ctx.get(loader.i.valid & loader.i.ready)
+            token = ctx.get(loader.o.valid & loader.o.ready)
+            asked = ctx.get(loader.o_request.valid & loader.o_request.ready)
+            if ctx.get(loader.o.valid):
+                assert not delays, "a token before all blocks are there"
+            if asked:
+                request = ctx.get(loader.o_request.payload)
+                to = request.to
+                self.requests.append((to.line, to.pair, to.group, to.slot, request.index))
+                self.events.append(("request", to.line, to.pair, to.slot))
+                delays.append(max(delays[-1] if delays else 0, self.cycle + self.random.randint(1, 12)))
+            if ctx.get(loader.done):
+                delays.pop(0)
+            if release == self.cycle:
+                release = None
+                self.events.append(("finished",))
+            if token:
+                cube = ctx.get(loader.o.payload)
+                self.tokens.append((self.cycle, (cube.x, cube.y, cube.z)))
+                self.events.append(("token", len(self.tokens) - 1))
+                release = self.cycle + 1 + (self.random.randint(0, self.hold) if self.hold else 0)
+            if took:
+                waiting.pop(0)
+                self.accepted.append(self.cycle)
+            await ctx.tick()
+            self.cycle += 1
+
+    def check(self, groups):
+        per_cube = expected_requests(self.cubes, self.grid, groups)
+        assert [cube for _, cube in self.tokens] == self.cubes
+        assert self.requests == [request for requests in per_cube for request in requests]
+        # No request for a slot of the cube that is being read.
+        in_use = set()
+        for event in self.events:
+            if event[0] == "token":
+                in_use = {block[:3] for block in needed(self.cubes[event[1]], self.grid)}
+            elif event[0] == "finished":
+                in_use = set()
+            else:
+                assert event[1:] not in in_use
+        # A cube is taken only when the token before it has been accepted.
+        for number in range(1, len(self.cubes)):
+            assert self.accepted[number] >= self.tokens[number - 1][0]
+
+
+def walk(grid):
+    return [
+        (x, y, z) for z in range(cubes_of(grid)[2]) for y in range(cubes_of(grid)[1]) for x in range(cubes_of(grid)[0])
+    ]
+
+
+def jumps(grid, count, seed):
+    generator = random.Random(seed)
+    return [tuple(generator.randrange(n) for n in cubes_of(grid)) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("chance", "hold"), [(1.0, 0), (1.0, 60), (0.4, 20)])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_requests_and_tokens(groups, chance, hold):
+    largest = (384, 512, 512)
+    for grid, cubes in (
+        ((13, 9, 20), walk((13, 9, 20))),
+        (largest, [(95, 127, 127), (0, 0, 0), (94, 126, 3), (0, 127, 4), (31, 63, 95), *jumps(largest, 15, 1)]),
+        ((70, 65, 64), jumps((70, 65, 64), 15, groups)),
+        ((2, 2, 2), [(0, 0, 0)] * 3),
+    ):
+        bench = Bench(grid, groups, cubes, chance, hold, seed=f"{groups} {hold}")
+        bench.check(groups)
+
+
+def test_the_next_cube_is_loaded_while_one_is_read():
+    bench = Bench((40, 40, 40), 1, [(0, 0, 0), (2, 0, 0)], 1.0, 600, seed=3)
+    order = [event[0] for event in bench.events]
+    first = order.index("token")
+    assert "request" in order[first : order.index("finished")]
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_cubes_without_requests_take_the_stated_cycles(groups):
+    bench = Bench((16, 16, 16), groups, [(1, 1, 1)] * 6, 1.0, 0)
+    tokens = [cycle for cycle, _ in bench.tokens]
+    delays = [token - accepted for token, accepted in zip(tokens, bench.accepted, strict=True)]
+    assert delays[1:] == [CubeLoader.LATENCY] * 5
+    assert [b - a for a, b in pairwise(tokens[1:])] == [CubeLoader.LATENCY] * 4
+
+
+def test_groups_outside_the_range_are_refused():
+    with pytest.raises(ValueError, match="groups must be from 1 to 3, not 0"):
+        CubeLoader(0)

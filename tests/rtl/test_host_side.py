@@ -1,0 +1,253 @@
+"""Control registers, frame controller and write master."""
+
+import random
+
+import pytest
+from amaranth.sim import Simulator
+
+from nerf.contract.config import load_config
+from nerf.contract.registers import (
+    CAMERA_REGISTERS,
+    CONTROL_ABORT,
+    CONTROL_START,
+    IDENTITY,
+    REGISTERS,
+    STATUS_BUSY,
+    STATUS_DONE,
+    STATUS_ERROR,
+    ErrorCode,
+)
+from rtl.control_registers import ControlRegisters, view_field
+from rtl.frame_controller import ERRORS, FrameController
+from rtl.write_master import OUTSTANDING_LIMIT, WriteMaster
+
+CFG = load_config("tiny")
+
+
+def simulate(component, bench):
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+class Host:
+    """An AXI4-Lite master with random stalls."""
+
+    def __init__(self, ctx, bus, seed=0):
+        self.ctx, self.bus, self.chance = ctx, bus, random.Random(seed)
+
+    async def _stall(self):
+        while self.chance.random() < 0.4:
+            await self.ctx.tick()
+
+    async def write(self, name, value):
+        ctx, bus = self.ctx, self.bus
+        ctx.set(bus.awaddr, REGISTERS[name] if isinstance(name, str) else name)
+        ctx.set(bus.awvalid, 1)
+        await self._stall()
+        ctx.set(bus.wdata, value & 0xFFFFFFFF)
+        ctx.set(bus.wvalid, 1)
+        await ctx.tick().until(bus.awready & bus.wready)
+        ctx.set(bus.awvalid, 0)
+        ctx.set(bus.wvalid, 0)
+        await self._stall()
+        ctx.set(bus.bready, 1)
+        await ctx.tick().until(bus.bvalid)
+        ctx.set(bus.bready, 0)
+
+    async def read(self, name):
+        ctx, bus = self.ctx, self.bus
+        ctx.set(bus.araddr, REGISTERS[name] if isinstance(name, str) else name)
+        ctx.set(bus.arvalid, 1)
+        await ctx.tick().until(bus.arready)
+        ctx.set(bus.arvalid, 0)
+        await self._stall()
+        ctx.set(bus.rready, 1)
+        (data,) = await ctx.tick().sample(bus.rdata).until(bus.rvalid)
+        ctx.set(bus.rready, 0)
+        return data
+
+
+def test_registers_hold_the_view_and_ignore_writes_while_busy():
+    registers = ControlRegisters(CFG)
+
+    async def bench(ctx):
+        host = Host(ctx, registers.control)
+        assert await host.read("identity") == IDENTITY
+        assert await host.read("config_digest") == CFG.digest_word
+        chance = random.Random(2)
+        values = {name: chance.getrandbits(32) for name in [*CAMERA_REGISTERS, "scene_low", "frame_low"]}
+        for name, value in values.items():
+            await host.write(name, value)
+        for busy in (0, 1):
+            ctx.set(registers.busy, busy)
+            for name, value in values.items():
+                if busy:
+                    await host.write(name, ~value)
+                if name in CAMERA_REGISTERS:
+                    field = view_field(registers.view, name)
+                    width = len(field if not hasattr(field, "as_value") else field.as_value())
+                    assert ctx.get(field) & (1 << width) - 1 == value & (1 << width) - 1, name
+        assert ctx.get(registers.scene_base) == values["scene_low"]
+        await host.write(0x3FC, 1)
+        assert await host.read(0x3FC) == 0
+
+    simulate(registers, bench)
+
+
+def test_start_interrupt_and_status():
+    registers = ControlRegisters(CFG)
+
+    async def bench(ctx):
+        host = Host(ctx, registers.control)
+        await host.write("interrupt_enable", 1)
+
+        async def strobe(value):
+            bus = registers.control
+            ctx.set(bus.awaddr, REGISTERS["control"])
+            ctx.set(bus.wdata, value)
+            ctx.set(bus.awvalid, 1)
+            ctx.set(bus.wvalid, 1)
+            ctx.set(bus.bready, 1)
+            seen = ctx.get(registers.start), ctx.get(registers.abort)
+            await ctx.tick()
+            ctx.set(bus.awvalid, 0)
+            ctx.set(bus.wvalid, 0)
+            await ctx.tick()
+            ctx.set(bus.bready, 0)
+            return seen
+
+        assert await strobe(CONTROL_ABORT) == (0, 0), "nothing to abort while idle"
+        assert await strobe(CONTROL_START) == (1, 0)
+        ctx.set(registers.busy, 1)
+        assert await strobe(CONTROL_START | CONTROL_ABORT) == (0, 1)
+        assert await host.read("status") == STATUS_BUSY
+        ctx.set(registers.code, ErrorCode.RECORD)
+        ctx.set(registers.finished, 1)
+        await ctx.tick()
+        ctx.set(registers.finished, 0)
+        ctx.set(registers.busy, 0)
+        assert ctx.get(registers.interrupt)
+        assert await host.read("status") == STATUS_DONE | STATUS_ERROR | ErrorCode.RECORD << 8
+        await host.write("status", 0)
+        assert not ctx.get(registers.interrupt)
+        assert await host.read("status") == 0
+
+    simulate(registers, bench)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (32, 32), (33, 64), (70, 31)])
+def test_controller_covers_the_window_with_tiles(width, height):
+    controller = FrameController(CFG)
+    tiles = []
+
+    async def answer(ctx, request, reply):
+        await ctx.tick().until(request)
+        await ctx.tick().repeat(3)
+        ctx.set(reply, 1)
+        await ctx.tick()
+        ctx.set(reply, 0)
+
+    async def bench(ctx):
+        ctx.set(controller.view.window_width, width)
+        ctx.set(controller.view.window_height, height)
+        ctx.set(controller.bus_idle, 1)
+        ctx.set(controller.start, 1)
+        await ctx.tick()
+        ctx.set(controller.start, 0)
+        await answer(ctx, controller.load, controller.loaded)
+        count = -(-width // CFG.tile) * -(-height // CFG.tile)
+        for _ in range(count):
+            await answer(ctx, controller.set_up, controller.rays_ready)
+            tile = ctx.get(controller.tile)
+            tiles.append((tile.x, tile.y, tile.last_x + 1, tile.last_y + 1))
+            await answer(ctx, controller.walk, controller.tile_done)
+        (code,) = await ctx.tick().sample(controller.code).until(controller.finished)
+        assert code == ErrorCode.NONE
+        assert not ctx.get(controller.busy)
+
+    simulate(controller, bench)
+    covered = {(x + i, y + j) for x, y, w, h in tiles for i in range(w) for j in range(h)}
+    assert sum(w * h for _, _, w, h in tiles) == len(covered) == width * height
+    assert covered == {(i, j) for i in range(width) for j in range(height)}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_error_drains_the_bus_and_is_reported(name):
+    controller = FrameController(CFG)
+
+    async def bench(ctx):
+        ctx.set(controller.view.window_width, 5)
+        ctx.set(controller.view.window_height, 5)
+        ctx.set(controller.start, 1)
+        await ctx.tick()
+        ctx.set(controller.start, 0)
+        await ctx.tick().repeat(5)
+        strobe = getattr(controller, f"error_{name}")
+        ctx.set(strobe, 1)
+        await ctx.tick()
+        ctx.set(strobe, 0)
+        await ctx.tick().repeat(20)
+        assert ctx.get(controller.drop), "waits for the bus"
+        assert ctx.get(controller.busy)
+        ctx.set(controller.bus_idle, 1)
+        (code,) = await ctx.tick().sample(controller.code).until(controller.finished)
+        assert code == ERRORS[name]
+
+    simulate(controller, bench)
+
+
+def test_write_master_places_pixels_and_limits_what_is_outstanding():
+    master = WriteMaster(CFG)
+    axi = master.axi
+    chance = random.Random(5)
+    pixels = [(chance.randrange(40), chance.randrange(30), chance.getrandbits(64)) for _ in range(60)]
+    written = {}
+
+    async def source(ctx):
+        ctx.set(master.frame_base, 0x1008)
+        ctx.set(master.width, 40)
+        for x, y, word in pixels:
+            ctx.set(master.i.payload, {"x": x, "y": y, "channels": [word >> 16 * n & 0xFFFF for n in range(4)]})
+            ctx.set(master.i.valid, 1)
+            await ctx.tick().until(master.i.ready)
+            ctx.set(master.i.valid, 0)
+        for _ in range(400):
+            await ctx.tick()
+        assert ctx.get(master.idle)
+
+    async def memory(ctx):
+        addresses, data, owed, waiting = [], [], 0, 0
+        while True:
+            ready = chance.random() < 0.6, chance.random() < 0.6, owed > 0 and chance.random() < 0.3
+            ctx.set(axi.awready, ready[0])
+            ctx.set(axi.wready, ready[1])
+            ctx.set(axi.bvalid, ready[2])
+            _, _, aw, address, w, word, strobe = await ctx.tick().sample(
+                axi.awvalid, axi.awaddr, axi.wvalid, axi.wdata, axi.wstrb
+            )
+            if aw and ready[0]:
+                addresses.append(address)
+            if w and ready[1]:
+                data.append((word, strobe))
+            owed -= ready[2]
+            while addresses and data:
+                address, (word, strobe) = addresses.pop(0), data.pop(0)
+                for lane in range(16):
+                    if strobe >> lane & 1:
+                        written[(address & ~15) + lane] = word >> 8 * lane & 0xFF
+                owed += 1
+            waiting = max(waiting, owed)
+            assert waiting <= OUTSTANDING_LIMIT
+
+    simulator = Simulator(master)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(source)
+    simulator.add_testbench(memory, background=True)
+    simulator.run()
+    expected = {}
+    for x, y, word in pixels:
+        for lane in range(8):
+            expected[0x1008 + 8 * (y * 40 + x) + lane] = word >> 8 * lane & 0xFF
+    assert written == expected

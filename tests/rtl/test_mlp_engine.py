@@ -1,0 +1,217 @@
+"""The MLP engine against the golden shading, with networks that the encoder made and with extreme ones."""
+
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from cosim.unit import STALLS, run
+from nerf.contract.config import COMPONENTS, AcceleratorConfig
+from nerf.contract.formats import ALPHA_ENTRIES, sine_table
+from nerf.contract.scene_image import BEAT, LAYERS, weight_rows
+from nerf.encode import encode_model
+from nerf.golden.mlp_engine import load_network, shade
+from nerf.model import TensorfModel
+from rtl.mlp_engine import QUARTER, MlpEngine
+from rtl.payloads import SceneRegisters, TileLayouts
+from tests.rtl.helpers_shading import fields
+
+ALPHA_BEATS = ALPHA_ENTRIES // 2
+Vector = data.ArrayLayout(signed(16), COMPONENTS)
+
+
+def config(lanes):
+    return AcceleratorConfig(tile=8, mlp_lanes=lanes)
+
+
+@cache
+def encoded_scene(lanes):
+    """Scene image of a small random model."""
+    generator = torch.Generator().manual_seed(1)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    sizes = ((150, 128), (128, 128), (128, 3))
+    model = TensorfModel(
+        aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]),
+        density_planes=[normal(16, 6, 6) for _ in range(3)],
+        density_lines=[normal(16, 6) for _ in range(3)],
+        app_planes=[normal(48, 6, 6) for _ in range(3)],
+        app_lines=[normal(48, 6) for _ in range(3)],
+        basis=normal(27, 144) / 12,
+        mlp=[(normal(outputs, inputs) / inputs**0.5, normal(outputs) / 4) for inputs, outputs in sizes],
+        density_shift=0.0,
+    )
+    return encode_model(model, config(lanes)).scene
+
+
+@cache
+def extreme_scene(lanes):
+    """What the engine reads of a scene whose weights, biases, multipliers and shifts take all values in range."""
+    generator = np.random.default_rng(lanes)
+    entries = []
+    for _, outputs in LAYERS:
+        for output in range(outputs):
+            shift = int(generator.integers(10, 34)) if output else 1
+            multiplier = int(
+                generator.choice([0, 1, 65535, int(generator.integers(1, 65536))], p=[0.05, 0.05, 0.1, 0.8])
+            )
+            bias = int(generator.choice([0, (1 << 30) - 1, -(1 << 30), int(generator.integers(-(1 << 20), 1 << 20))]))
+            entries.append((bias & 0xFFFFFFFF) | multiplier << 32 | shift << 48)
+    # The largest shift; then one colour channel that is always at a limit, and two that are not.
+    entries[-4] = 1 << 32 | 47 << 48
+    entries[-2:] = [256 << 32 | 26 << 48, 60000 << 32 | 34 << 48]
+    table = np.array(entries, "<u8").tobytes()
+    rows = [
+        generator.integers(-128, 128, (LAYERS[layer][0], lanes)).astype(np.int8).tobytes()
+        for layer, _ in weight_rows(config(lanes))
+    ]
+    alpha = bytes([255]) * (ALPHA_BEATS * BEAT)
+    return SimpleNamespace(
+        data=alpha + table + b"".join(rows),
+        tables_offset=0,
+        tables_beats=(len(alpha) + len(table)) // BEAT + sum(map(len, rows)) // BEAT,
+        phase_multiplier=(1 << 19) - 1,
+        sine_shift=3,
+    )
+
+
+SCENES = {"encoded": encoded_scene, "extreme": extreme_scene}
+
+
+class Bench(wiring.Component):
+    """The engine behind a player of the tables; jobs wait until all tables have passed."""
+
+    FIRST_BEAT = ALPHA_BEATS - 2
+
+    def __init__(self, scene, lanes):
+        start = scene.tables_offset
+        self.beats = [
+            int.from_bytes(scene.data[start + BEAT * n : start + BEAT * (n + 1)], "little")
+            for n in range(self.FIRST_BEAT, scene.tables_beats)
+        ]
+        self.dut = MlpEngine(config(lanes))
+        layouts = TileLayouts(config(lanes))
+        super().__init__(
+            {
+                "i_job": In(stream.Signature(layouts.ShadeJob)),
+                "i_products": In(stream.Signature(Vector)),
+                "scene": In(SceneRegisters),
+                "o": Out(stream.Signature(layouts.ColouredSample)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        m.submodules.tables = tables = Memory(shape=128, depth=len(self.beats), init=self.beats)
+        read = tables.read_port()
+        index, playing, done = Signal(16), Signal(), Signal()
+        m.d.sync += playing.eq(index < len(self.beats))
+        with m.If(index < len(self.beats)):
+            m.d.sync += index.eq(index + 1)
+        with m.Elif(~playing):
+            m.d.sync += done.eq(1)
+        m.d.comb += [
+            read.addr.eq(index),
+            dut.table.valid.eq(playing),
+            dut.table.payload.beat.eq(index - 1 + self.FIRST_BEAT),
+            dut.table.payload.data.eq(read.data),
+            dut.scene.eq(self.scene),
+        ]
+        for name in ("i_job", "i_products"):
+            outer, inner = getattr(self, name), getattr(dut, name)
+            m.d.comb += [
+                inner.payload.eq(outer.payload),
+                inner.valid.eq(outer.valid & done),
+                outer.ready.eq(inner.ready & done),
+            ]
+        wiring.connect(m, dut.o, wiring.flipped(self.o))
+        return m
+
+
+def make_case(seed, count, lasts=()):
+    """Jobs (``last`` after those in ``lasts``), products (count, 144) and directions (count, 3)."""
+    generator = np.random.default_rng(seed)
+    size = generator.choice([3, 60, 1000, 16384], count)
+    products = generator.integers(-size[:, None], size[:, None] + 1, (count, 144))
+    direction = generator.integers(-16384, 16385, (count, 3))
+    direction[0] = (16384, -16384, 0)
+    jobs = []
+    for n in range(count):
+        jobs.append(
+            {
+                "pixel": int(generator.integers(64)),
+                "weight": int(generator.integers((1 << 20) + 1)),
+                "direction": dict(zip("xyz", map(int, direction[n]), strict=True)),
+                "last": 0,
+            }
+        )
+        if n in lasts:
+            jobs.append({"last": 1})
+    return jobs, products, direction
+
+
+def check(scene, lanes, jobs, products, direction, **options):
+    network = load_network(scene, config(lanes))
+    expected = iter(shade(network, products, direction).tolist())
+    vectors = [list(map(int, vector)) for vector in products.reshape(-1, COMPONENTS)]
+    result = run(
+        Bench(scene, lanes),
+        {"i_job": jobs, "i_products": vectors},
+        {"o": len(jobs)},
+        {"scene": {"phase_multiplier": scene.phase_multiplier, "sine_shift": scene.sine_shift}},
+        **options,
+    )
+    for job, out in zip(jobs, map(fields, result.outputs["o"]), strict=True):
+        assert out["last"] == job["last"]
+        if not job["last"]:
+            assert out == {"pixel": job["pixel"], "weight": job["weight"], "colour": next(expected), "last": 0}
+    return result
+
+
+@pytest.mark.parametrize("stalls", STALLS)
+def test_colours_equal_the_model_with_stalls(stalls):
+    jobs, products, direction = make_case(1, 2, lasts=(0, 1))
+    check(encoded_scene(128), 128, jobs, products, direction, stalls=stalls, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "kind", "count"), [(16, "extreme", 2), (32, "encoded", 1), (64, "encoded", 2), (128, "extreme", 3)]
+)
+def test_colours_and_cycles(lanes, kind, count):
+    scene = SCENES[kind](lanes)
+    jobs, products, direction = make_case(lanes, count)
+    result = check(scene, lanes, jobs, products, direction)
+    busy = MlpEngine.busy_cycles(config(lanes))
+    assert np.diff(result.cycles["i_job"]).tolist() == [busy + 1] * (count - 1)
+    assert (np.array(result.cycles["o"]) - result.cycles["i_job"]).tolist() == [busy + MlpEngine.LATENCY] * count
+
+
+def test_cycles_per_sample_are_the_documented_ones():
+    assert {lanes: MlpEngine.busy_cycles(config(lanes)) + 1 for lanes in (16, 32, 64, 128)} == {
+        16: 2641,
+        32: 1396,
+        64: 840,
+        128: 584,
+    }
+
+
+def test_a_quarter_of_the_sine_holds_it_all():
+    table = sine_table()
+    quarter = table[: QUARTER + 1]
+    half = np.concatenate([quarter[:-1], quarter[:0:-1]])
+    assert np.array_equal(np.concatenate([half, -half]), table)
+
+
+@pytest.mark.parametrize("stalls", [(1.0, 0.003), (0.03, 1.0)])
+def test_a_late_reader_and_late_vectors(stalls):
+    jobs, products, direction = make_case(5, 2, lasts=(0, 1))
+    check(extreme_scene(128), 128, jobs, products, direction, stalls=stalls, seed=3)

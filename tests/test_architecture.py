@@ -1,0 +1,125 @@
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
+PROJECT_ROOTS = ("nerf", "rtl", "sim", "cosim", "specdec", "reports", "rtnerf")
+
+# What each package may import besides itself and the standard library.
+MAY_IMPORT = {
+    "nerf.contract": {"numpy"},
+    "nerf.golden": {"nerf.contract", "numpy", "numba"},
+    "rtl": {"nerf.contract", "numpy", "amaranth"},
+}
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def imports():
+    """Module to the modules that it imports, from the source as it stands."""
+    graph = grimp.build_graph(*{name.partition(".")[0] for name in PACKAGES}, include_external_packages=True)
+    return {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+
+
+def test_import_contracts_hold():
+    linter = Path(sys.executable).parent / "lint-imports"
+    result = run(str(linter), "--no-cache", cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_package_imports_only_what_it_may(imports, package):
+    allowed = {package, *MAY_IMPORT[package]}
+    foreign = {
+        f"{module} imports {name}"
+        for module, names in imports.items()
+        if module == package or module.startswith(f"{package}.")
+        for name in names
+        if name.partition(".")[0] not in sys.stdlib_module_names
+        and not any(name == good or name.startswith(f"{good}.") for good in allowed)
+    }
+    assert foreign == set()
+
+
+def test_nobody_imports_the_reports_or_the_command_line(imports):
+    for names in imports.values():
+        assert not {name for name in names if name.partition(".")[0] in ("reports", "rtnerf")}
+
+
+def test_every_package_with_modules_is_declared():
+    found = {
+        str(path.parent.relative_to(ROOT)).replace("/", ".")
+        for root in PROJECT_ROOTS
+        for path in (ROOT / root).glob("**/__init__.py")
+    }
+    assert found - {"reports"} == set(PACKAGES)
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory):
+    """Names in a wheel built from a copy: a build leaves folders beside its sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    ignore = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, folder / "source", ignore=ignore)
+    arguments = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--wheel-dir", str(folder)]
+    result = run(sys.executable, "-m", "pip", "wheel", *arguments, str(folder / "source"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    (wheel,) = folder.glob("*.whl")
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_wheel_holds_the_packages_and_nothing_else(wheel_names):
+    expected = {"rtnerf.py"}
+    for package in PACKAGES:
+        folder = ROOT / package.replace(".", "/")
+        expected |= {str(path.relative_to(ROOT)) for path in folder.glob("*.py")}
+    expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "nerf" / "data").glob("*") if path.is_file()}
+    installed = {name for name in wheel_names if ".dist-info/" not in name}
+    assert installed == expected
+    assert any(name.endswith("licenses/LICENSE") for name in wheel_names)
+
+
+def test_help_does_not_load_the_heavy_packages():
+    code = (
+        "import sys, rtnerf\n"
+        "try:\n    rtnerf.main(['--help'])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "print('LOADED', [name for name in ('torch', 'numpy', 'numba', 'amaranth', 'cocotb') if name in sys.modules])"
+    )
+    result = run(sys.executable, "-c", code, cwd=ROOT)
+    assert "LOADED []" in result.stdout, result.stdout + result.stderr
+
+
+def test_constraints_pin_every_dependency_once():
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, exact, _ = re.match(r"([\w.-]+)(==)([^\s;]+)", line).groups()
+            key = re.sub(r"[-_.]+", "-", name).lower()
+            assert exact
+            assert key not in pins, f"{name} is pinned twice"
+            pins[key] = line
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    for requirement in [*PROJECT["project"]["dependencies"], *(item for extra in extras for item in extra)]:
+        name = re.match(r"[\w.-]+", requirement)[0].lower()
+        assert name == "rtnerf" or name in pins, f"{name} has no pin"
+
+
+def test_torch_is_asked_for_by_one_extra_only():
+    project = PROJECT["project"]
+    assert not any(item.startswith("torch") for item in project["dependencies"])
+    asking = [name for name, items in project["optional-dependencies"].items() if any("torch" in i for i in items)]
+    assert asking == ["nerf"]
+    assert not any("torch" in item for item in PROJECT["build-system"]["requires"])

@@ -1,0 +1,256 @@
+import json
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import rtnerf
+from nerf import output
+from nerf.errors import InputError
+
+COMMANDS = ("doctor", "train", "render", "encode", "generate", "cosim", "report")
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run the command line in this process; returns (exit code, stdout, stderr)."""
+    # `main` sets a default for its own process; undo it after the test.
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(rtnerf.ROOT / "build" / "numba"))
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            rtnerf.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+# ---- Help and errors ----
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(call, command):
+    status, out, _ = call(command, "--help")
+    assert status == 0
+    assert f"Example:\n    rtnerf {command}" in out
+
+
+def test_without_a_command_help_is_shown(call):
+    status, out, _ = call()
+    assert status == 0
+    assert all(command in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["render"], "out must be given, not missing"),
+        (["frobnicate"], f"command must be one of {', '.join(COMMANDS)}, not frobnicate"),
+        (["doctor", "--frobnicate"], "option must be one of --json, --help, not --frobnicate"),
+        (["doctor", "extra"], "arguments must be options, not extra"),
+        (["doctor", "--json"], "json must have a value, not none"),
+        (
+            ["render", "--out", "x.npy", "--size", "0x3"],
+            "size must be N or WxH in pixels, such as 200 or 320x240, not 0x3",
+        ),
+        (["cosim", "--crop", "1,2,3"], "crop must be X,Y,W,H in pixels, such as 60,60,16,16, not 1,2,3"),
+        (["cosim", "--engine", "vcs"], "engine must be one of verilator, icarus, not vcs"),
+        (["cosim", "--pause", "1"], "pause must be a number of at least 0 and below 1, not 1"),
+        (["cosim", "--seed", "x"], "seed must be a whole number of at least 0, not x"),
+        (["render", "--out", "x", "--pipeline", "fast"], "pipeline must be one of uniform, cubes, integer, not fast"),
+        (["train", "--out", "/", "--steps", "3"], "out must be a file that can be written, not / (a folder)"),
+        (["train", "--out", "x", "--scene", "a", "--transforms", "b"], "scene must be absent beside transforms, not a"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_2(call, arguments, message):
+    assert call(*arguments) == (2, "", f"error: {message}\n")
+
+
+def test_input_errors_from_inside_keep_their_words(call, tmp_path):
+    status, out, err = call("generate", "--config", "absent", "--out", tmp_path)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: config must be ")
+    assert err.count("\n") == 1
+    path = tmp_path / "none.safetensors"
+    status, _, err = call("encode", "--model", path, "--out", tmp_path / "scene.rtn")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("error: model must be a readable file, not ")
+
+
+def test_a_missing_package_is_named(call, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "nerf.training", None)
+    real = __import__
+
+    def without_torch(name, *arguments, **options):
+        if name == "nerf.training":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr("builtins.__import__", without_torch)
+    status, _, err = call("train", "--out", tmp_path / "model")
+    assert (status, err) == (3, "error: torch must be installed, not missing; rtnerf doctor says how\n")
+
+
+# ---- Commands, with what they call replaced ----
+
+
+def test_doctor_names_every_tool(call, tmp_path):
+    status, out, _ = call("doctor", "--json", tmp_path / "tools.json")
+    assert status == 0
+    result = json.loads((tmp_path / "tools.json").read_text())
+    tools = {row["tool"]: row for row in result["tools"]}
+    assert {"python", "torch", "amaranth", "cocotb", "verilator", "g++/make/perl", "icarus"} <= set(tools)
+    assert all(name in out for name in tools)
+    assert result["versions"]["python"] == tools["python"]["version"]
+
+
+@dataclass
+class Outcome:
+    pixel_mismatches: int
+
+    def as_dict(self):
+        return {"pixels": 4, "pixel_mismatches": self.pixel_mismatches, "cycles_rtl": 9, "transaction_mismatches": 0}
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Stand-ins of the model, the cameras and the engines; returns what they were called with."""
+    seen = {}
+
+    class Camera:
+        def __init__(self, width, height, crop=None):
+            self.width, self.height, self.crop = width, height or width, crop
+            self.window = crop or (0, 0, self.width, self.height)
+
+        def cropped(self, *crop):
+            return Camera(self.width, self.height, crop)
+
+    class Cameras:
+        def camera(self, index, width, height=None):
+            return Camera(width, height)
+
+        def ground_truth(self, index, width, height=None):
+            seen["truth"] = (index, width, height)
+            return np.full((height, width, 3), 0.5, np.float32)
+
+    @dataclass
+    class Rendering:
+        rgb: np.ndarray
+        depth: np.ndarray
+        statistics: dict
+
+    def render(model, camera, *arguments, **options):
+        _, _, width, height = camera.window
+        seen.setdefault("windows", []).append(camera.window)
+        return Rendering(np.full((height, width, 3), 0.6), np.zeros((height, width)), {"rays": width * height})
+
+    def cosimulate(model, camera, config, **options):
+        seen["cosim"] = (camera.window, config.name, options)
+        return Outcome(seen.get("mismatches", 0))
+
+    def module(name, **content):
+        made = types.ModuleType(name)
+        made.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, made)
+        package, _, leaf = name.partition(".")
+        monkeypatch.setattr(__import__(package), leaf, made, raising=False)
+
+    module("nerf.checkpoint", load_model=lambda path: "model")
+    module("nerf.cameras", load_cameras=lambda path: Cameras())
+    for name in ("uniform", "cubes", "integer"):
+        module(f"nerf.{name}", render=render, Rendering=Rendering)
+    module("cosim.run", cosimulate=cosimulate)
+    return seen
+
+
+@pytest.mark.parametrize("pipeline", ["uniform", "cubes", "integer"])
+def test_render_writes_picture_and_results(call, fakes, tmp_path, pipeline):
+    out, png, results = tmp_path / "a" / "rgb.npy", tmp_path / "rgb.png", tmp_path / "results.json"
+    arguments = ["--size", "8x6", "--crop", "1,2,4,3", "--index", 2, "--png", png, "--json", results]
+    status, text, err = call("render", "--pipeline", pipeline, "--out", out, *arguments)
+    assert (status, err) == (0, "")
+    assert "20.00 dB" in text
+    assert np.load(out).shape == (3, 4, 3)
+    assert np.asarray(Image.open(png))[0, 0].tolist() == [153, 153, 153]
+    result = json.loads(results.read_text())
+    assert result["command"] == "render"
+    assert result["psnr_db"] == pytest.approx(20, abs=1e-3)
+    assert (result["width_pixels"], result["height_pixels"], result["crop_pixels"]) == (8, 6, [1, 2, 4, 3])
+    assert len(result["config_digest"]) == 64
+    assert result["statistics"] == {"rays": 12}
+    assert fakes["truth"] == (2, 8, 6)
+
+
+def test_another_model_is_not_measured_against_the_embedded_pictures(call, fakes, tmp_path):
+    arguments = ["--size", 4, "--out", tmp_path / "rgb.npy", "--json", tmp_path / "results.json"]
+    for model, transforms, measured in (("m", None, False), ("m", "t", True), (None, None, True)):
+        chosen = [f"--{name}={value}" for name, value in (("model", model), ("transforms", transforms)) if value]
+        assert call("render", *arguments, *chosen)[0] == 0
+        assert (json.loads((tmp_path / "results.json").read_text())["psnr_db"] is not None) == measured
+
+
+def test_uniform_bands_are_whole_chunks(call, fakes, tmp_path):
+    assert call("render", "--size", "96x100", "--out", tmp_path / "rgb.npy")[0] == 0
+    heights = [window[3] for window in fakes["windows"]]
+    assert sum(heights) == 100
+    assert np.load(tmp_path / "rgb.npy").shape == (100, 96, 3)
+    call("render", "--size", "800x200", "--out", tmp_path / "rgb.npy")
+    assert [window[1:] for window in fakes["windows"][-2:]] == [(0, 800, 128), (128, 800, 72)]
+
+
+def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, tmp_path):
+    results = tmp_path / "cosim.json"
+    arguments = ["--size", 16, "--engine", "icarus", "--seed", 5, "--pause", 0.25]
+    arguments += ["--memory", "verilog", "--build-dir", tmp_path]
+    assert call("cosim", *arguments, "--json", results)[0] == 0
+    window, config, options = fakes["cosim"]
+    assert (window, config) == ((0, 0, 16, 16), "tiny")
+    assert options == {
+        "engine": "icarus", "seed": 5, "pause": 0.25, "memory": "verilog", "build_dir": tmp_path,
+    }  # fmt: skip
+    fakes["mismatches"] = 3
+    status, out, _ = call("cosim", *arguments, "--json", results)
+    assert status == 1
+    assert "pixel_mismatches: 3" in out
+    assert json.loads(results.read_text())["pixel_mismatches"] == 3
+
+
+# ---- Output files ----
+
+
+def test_json_is_standard_and_plain(tmp_path):
+    value = {"psnr_db": float("inf"), "count": np.int64(3), "shape": (1, np.float32(0.5)), "path": Path("a")}
+    output.write_json(tmp_path / "x.json", value)
+    assert json.loads((tmp_path / "x.json").read_text()) == {
+        "psnr_db": None, "count": 3, "shape": [1, 0.5], "path": "a",
+    }  # fmt: skip
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    output.write_bytes(tmp_path / "x", b"old")
+
+    def refuse(*arguments):
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(output.os, "replace", refuse)
+    with pytest.raises(InputError, match=r"output must be a file that can be written, not .*x \(no\)"):
+        output.write_bytes(tmp_path / "x", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"old")]
+
+
+def test_png_round_trips(tmp_path):
+    picture = np.random.default_rng(1).random((5, 7, 3))
+    output.write_png(tmp_path / "x.png", picture)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), np.rint(picture * 255).astype(np.uint8))
+    with pytest.raises(ValueError, match=r"rgb must be of shape \(H, W, 3\), not \(5, 7\)"):
+        output.png(picture[..., 0])
+
+
+def test_npy_keeps_its_name(tmp_path):
+    output.write_npy(tmp_path / "picture", np.arange(3))
+    assert np.load(tmp_path / "picture").tolist() == [0, 1, 2]
