@@ -8,9 +8,10 @@ SHELL := /bin/bash
 VENV := $(CURDIR)/.venv
 BUILD := $(CURDIR)/build
 READY := $(VENV)/.ready
-SIZE ?= 200
-BENCH_SIZE ?= 800
-RTL_SIZE ?= 64
+# Side of the demonstration's pictures in pixels; the RTL takes about a minute for 50.
+SIZE ?= 40
+# Scene of the benchmarks, for instance SCENE="--model lego.th --transforms transforms_test.json"; default: embedded.
+SCENE ?=
 CONFIG ?= tiny
 # For instance PIP_FLAGS="--index-url ..." to choose another build of PyTorch.
 PIP_FLAGS ?=
@@ -64,19 +65,19 @@ demo: tools setup ## render the embedded model at every rung, run the RTL on it,
 			--png $(BUILD)/demo/$$pipeline.png --json $(BUILD)/demo/$$pipeline.json; done
 	rtnerf encode --out $(BUILD)/demo/scene.rtn --json $(BUILD)/demo/encode.json
 	rtnerf generate --config $(CONFIG) --out $(BUILD)/demo/rtl --json $(BUILD)/demo/generate.json
-	rtnerf cosim --size $(RTL_SIZE) --config $(CONFIG) --json $(BUILD)/demo/cosim.json
+	rtnerf cosim --size $(SIZE) --config $(CONFIG) --out $(BUILD)/demo/rtl.npy --json $(BUILD)/demo/rtl.json
 	rtnerf report --out $(BUILD)/report
 	@echo "report: $(BUILD)/report/index.html"
 
 test: tools setup ## run the test suite
-	python -m pytest $(PYTEST_FLAGS)
+	python -m pytest -n 2 $(PYTEST_FLAGS)
 
-bench: tools setup ## measure every rung at 800x800 (long); results in build/bench
-	for pipeline in uniform cubes integer; do \
-		rtnerf render --pipeline $$pipeline --size $(BENCH_SIZE) \
-			--out $(BUILD)/bench/$$pipeline.npy --json $(BUILD)/bench/$$pipeline.json; done
-	rtnerf encode --out $(BUILD)/bench/scene.rtn --json $(BUILD)/bench/encode.json
-	rtnerf cosim --size $(BENCH_SIZE) --config $(CONFIG) --json $(BUILD)/bench/cosim.json
+bench: tools setup ## measure renderers, quality and co-simulation; results in build/bench
+	mkdir -p $(BUILD)/bench
+	python -m tests.benchmarks.renderers $(SCENE) > $(BUILD)/bench/renderers.json
+	python -m tests.benchmarks.quality $(SCENE) > $(BUILD)/bench/quality.json
+	python -m tests.benchmarks.cosimulation $(SCENE) > $(BUILD)/bench/cosimulation.json
+	cat $(BUILD)/bench/*.json
 
 lint: setup ## check style and layering
 	ruff check .

@@ -394,6 +394,7 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
     show_default=True,
     help="An independent model of the AXI protocol, or a fast one.",
 )
+@click.option("--out", type=PATH, help="The RTL's picture, float32 (H, W, 3) in 0..1, as .npy.")
 @click.option("--build-dir", type=PATH, help="Where simulator builds are kept; default: build/simulation.")
 @seed_option
 @json_option
@@ -407,6 +408,7 @@ def cosim(
     engine: str,
     pause: float,
     memory: str,
+    out: Path | None,
     build_dir: Path | None,
     seed: int,
     json_file: Path | None,
@@ -415,7 +417,7 @@ def cosim(
 
     Exit code 1 where they differ, 3 where the simulator is missing or fails.
     """
-    check_targets(json=json_file)
+    check_targets(out=out, json=json_file)
     from nerf.checkpoint import load_model
     from nerf.contract.config import load_config
 
@@ -434,7 +436,8 @@ def cosim(
         pause=pause,
         memory=memory,
         build_dir=build_dir or ROOT / "build" / "simulation",
-    ).as_dict()
+    )
+    picture, outcome = outcome.picture, outcome.as_dict()
     result = {
         **describe_view(model, transforms, index, camera),
         "config": accelerator.name,
@@ -446,11 +449,15 @@ def cosim(
         **outcome,
         "seconds": time.perf_counter() - started,
     }
+    if out is not None:
+        from nerf.output import write_npy
+
+        write_npy(out, picture)
     save(json_file, "cosim", result)
     for key in _COSIM_SUMMARY:
         if outcome.get(key) is not None:
             click.echo(f"  {key}: {outcome[key]}")
-    if outcome["pixel_mismatches"] or outcome["transaction_mismatches"]:
+    if outcome["error"] != "NONE" or outcome["pixel_mismatches"] or outcome["transaction_mismatches"]:
         raise click.exceptions.Exit(EXIT_MISMATCH)
 
 

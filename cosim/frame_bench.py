@@ -2,7 +2,8 @@
 
 Runs inside the Verilog simulator; see `cosim.run` for the other side. Parameters: ``scene`` (file), ``frame_base``,
 ``frame_bytes``, ``memory`` (``cocotbext`` or ``verilog``), ``memory_bytes``, ``pause``, ``registers`` (name to value),
-``frame`` (file that the frame is written to), ``abort_after`` (cycles until the host aborts, or null).
+``frame`` (file that the frame is written to), ``abort_after`` (cycles until the host aborts the first frame, or null),
+``render_again`` (whether a second frame follows), ``watchdog_cycles``.
 """
 
 import itertools
@@ -40,6 +41,22 @@ def _memory(dut, parameters) -> AxiRam:
     return memory
 
 
+async def _frame(dut, host, parameters, abort_after) -> None:
+    """Start a frame, abort it after some cycles if so wished, and wait for the interrupt."""
+    await host.write_dword(REGISTERS["control"], CONTROL_START)
+    dut.host_active.value = 0
+    if abort_after is not None:
+        await Timer(abort_after * PERIOD_NS, "ns")
+        dut.host_active.value = 1
+        await RisingEdge(dut.mem_clk)
+        await host.write_dword(REGISTERS["control"], CONTROL_ABORT)
+        dut.host_active.value = 0
+    if not dut.interrupt.value:
+        await with_timeout(RisingEdge(dut.interrupt), parameters["watchdog_cycles"] * PERIOD_NS, "ns")
+    dut.host_active.value = 1
+    await RisingEdge(dut.mem_clk)
+
+
 @cocotb.test()
 async def renders(dut):
     """Program the registers, start, wait for the interrupt, read status, counters and the frame."""
@@ -62,18 +79,9 @@ async def renders(dut):
     }
     for name, value in settings.items():
         await host.write_dword(REGISTERS[name], value & 0xFFFFFFFF)
-    await host.write_dword(REGISTERS["control"], CONTROL_START)
-    dut.host_active.value = 0
-    if parameters["abort_after"] is not None:
-        await Timer(parameters["abort_after"] * PERIOD_NS, "ns")
-        dut.host_active.value = 1
-        await RisingEdge(dut.mem_clk)
-        await host.write_dword(REGISTERS["control"], CONTROL_ABORT)
-        dut.host_active.value = 0
-    if not dut.interrupt.value:
-        await with_timeout(RisingEdge(dut.interrupt), parameters["watchdog_cycles"] * PERIOD_NS, "ns")
-    dut.host_active.value = 1
-    await RisingEdge(dut.mem_clk)
+    await _frame(dut, host, parameters, parameters["abort_after"])
+    if parameters["render_again"]:
+        await _frame(dut, host, parameters, None)
     names = ("status", "cycles_low", "cycles_high", "samples", "shaded", "cubes", "read_beats", "config_digest")
     result = {name: int(await host.read_dword(REGISTERS[name])) for name in names}
     if memory is not None:

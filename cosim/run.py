@@ -13,7 +13,7 @@ from cosim.simulation import Simulation
 from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
 from nerf.cameras import Camera
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.registers import STATUS_CODE_SHIFT, STATUS_ERROR, CAMERA_REGISTERS, ErrorCode, View
+from nerf.contract.registers import CAMERA_REGISTERS, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
 from nerf.contract.scene_image import BEAT, PAGE, Scene
 from nerf.encode import encode_model
 from nerf.golden.frame import Frame, decode_scene, render_frame
@@ -72,10 +72,14 @@ class Cosimulation:
     psnr_vs_float_db: float
     seconds_build: float
     seconds_simulation: float
+    picture: np.ndarray
+    """What the RTL returned, float32 (height, width, 3) in 0..1."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON."""
-        return asdict(self)
+        """Return all fields but the picture, for JSON."""
+        values = asdict(self)
+        del values["picture"]
+        return values
 
 
 def run_rtl(
@@ -89,6 +93,8 @@ def run_rtl(
     build_dir: str | Path = "build/simulation",
     record: bool = True,
     abort_after: int | None = None,
+    fail_read: int | None = None,
+    render_again: bool = False,
     timeout_seconds: float = 3600,
     watchdog_cycles: int = WATCHDOG_CYCLES,
 ) -> RtlFrame:
@@ -111,6 +117,10 @@ def run_rtl(
         Record the probed streams.
     abort_after : int, optional
         Cycles after which the host aborts the frame.
+    fail_read : int, optional
+        Read burst, counted from 0, that the ``verilog`` memory answers with an error.
+    render_again : bool
+        Render a second frame after the first has ended, and return that one.
     """
     text, sidecar = design(config)
     frame_base = len(image) + -len(image) % PAGE
@@ -135,6 +145,7 @@ def run_rtl(
             "pause": pause,
             "registers": {register: view.values[register] for register in CAMERA_REGISTERS},
             "abort_after": abort_after,
+            "render_again": render_again,
             "watchdog_cycles": watchdog_cycles,
         }
         plusargs = [f"+trace={folder / 'trace'}"] if record else []
@@ -142,6 +153,7 @@ def run_rtl(
             (folder / "memory").write_text(memory_words(image, BEAT))
             plusargs += [f"+memory={folder / 'memory'}", f"+memory_out={folder / 'memory_out'}"]
             plusargs += [f"+pause={round(256 * pause)}", f"+seed={seed or 1}"]
+            plusargs += [] if fail_read is None else [f"+fail_read={fail_read}"]
         status = simulation.run(
             "cosim.frame_bench", parameters, seed=seed, plusargs=plusargs, timeout_seconds=timeout_seconds,
             run_folder=folder / "run",
@@ -213,4 +225,5 @@ def cosimulate(
         psnr_vs_float_db=psnr(picture, render_reference(model, camera).rgb),
         seconds_build=rtl.seconds_build,
         seconds_simulation=rtl.seconds_run,
+        picture=picture,
     )

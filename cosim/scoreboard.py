@@ -40,10 +40,7 @@ class Difference:
 
     def __str__(self) -> str:
         when = "" if self.cycle is None else f" in cycle {self.cycle}"
-        return (
-            f"pixel ({self.x}, {self.y}), {self.stage} {self.sample}{when}: "
-            f"expected {self.expected}, got {self.got}"
-        )
+        return f"pixel ({self.x}, {self.y}), {self.stage} {self.sample}{when}: expected {self.expected}, got {self.got}"
 
 
 @dataclass
@@ -85,7 +82,10 @@ def compare(
             for index in range(count):
                 want = ours[index] if index < len(ours) else None
                 cycle, have = theirs[index] if index < len(theirs) else (None, None)
-                if want == (None if have is None or want is None else {name: have[name] for name in want}) and want is not None:
+                if (
+                    want == (None if have is None or want is None else {name: have[name] for name in want})
+                    and want is not None
+                ):
                     continue
                 result.mismatches[stage] += 1
                 if result.first is None:

@@ -186,6 +186,9 @@ def run(
     if RECORDER is not None:
         packed = {name: [pack(find(component, name).payload.shape(), p) for p in inputs[name]] for name in inputs}
         ports = {path: find(component, path) for path in constants or {}}
-        fixed = {path: pack(port.shape() if hasattr(port, "shape") else None, constants[path]) for path, port in ports.items()}
+        fixed = {
+            path: pack(port.shape() if hasattr(port, "shape") else None, constants[path])
+            for path, port in ports.items()
+        }
         RECORDER.append(Case(component, packed, dict(outputs), fixed, stalls, seed, result))
     return result

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 from nerf.model import TensorfModel
 
 DEFAULT_MODEL = Path(__file__).parent / "data" / "default.safetensors"
@@ -51,7 +51,7 @@ def load_model(path: str | Path | None = None) -> TensorfModel:
 
     Parameters: ``path``, or None for the embedded default model.
     Returns the model, checked (shapes, finite values), float32.
-    Raises :class:`nerf.errors.InputError` for a file that is missing, damaged, of another class or
+    Raises :class:`nerf.contract.errors.InputError` for a file that is missing, damaged, of another class or
     shading mode, inconsistent, or that asks the unpickler for anything but tensors and arrays.
     """
     path = DEFAULT_MODEL if path is None else Path(path)
@@ -72,7 +72,7 @@ def save_model(model: TensorfModel, path: str | Path, precision: str = "float32"
     """Write a model in the project's own format; the file appears complete or not at all.
 
     Parameters: ``precision`` of the factors, basis and network, "float32" (exact) or "float16".
-    Raises :class:`nerf.errors.InputError` for another precision, a value beyond its range or a
+    Raises :class:`nerf.contract.errors.InputError` for another precision, a value beyond its range or a
     path that can not be written.
     """
     if precision not in _PRECISIONS:

@@ -14,7 +14,7 @@ import torch
 
 from nerf import walk
 from nerf.cameras import Camera
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 from nerf.model import TensorfModel
 from nerf.uniform import Rendering, camera_rays, first_distance
 
@@ -47,7 +47,7 @@ class CubeGrid:
 def cube_grid(model: TensorfModel, edge: int = CUBE_EDGE) -> CubeGrid:
     """Divide a model's box into cubes and find the live ones.
 
-    Raises :class:`nerf.errors.InputError` for an edge below 1 cell.
+    Raises :class:`nerf.contract.errors.InputError` for an edge below 1 cell.
     """
     if edge < 1:
         raise InputError(f"cube edge must be at least 1 cell, not {edge}")
@@ -100,7 +100,7 @@ def render(
     Parameters: ``least_transmittance`` ends a ray below it, 0 = never; ``edge`` of the cubes in
     cells. Statistics: besides the common ones ``cubes``, ``cubes_live``, ``cubes_visited`` (live and
     in view), ``meetings`` (of a ray with a cube), ``rays_stopped``; ``samples`` counts those in live
-    cubes only. Raises :class:`nerf.errors.InputError` for a transmittance outside 0..1.
+    cubes only. Raises :class:`nerf.contract.errors.InputError` for a transmittance outside 0..1.
     """
     if not 0 <= least_transmittance < 1:
         raise InputError(f"least_transmittance must be in 0..1, not {least_transmittance}")

@@ -49,7 +49,7 @@ class EncodedScene:
     ----------
     scene : Scene
     table : dict
-        Per tensor: values, non-zeros, live blocks, and bytes (headers included) as dense, bitmap, coordinate and hybrid.
+        Per tensor: values, non-zeros, blocks by form, and bytes (headers included) in each form and as hybrid.
     """
 
     scene: Scene
@@ -127,7 +127,12 @@ def _check_structure(model: TensorfModel) -> None:
     shapes = (model.basis.shape[0], *(tuple(weight.shape) for weight, _ in model.mlp))
     expected = (image.LAYERS[0][1], *((outputs, inputs) for inputs, outputs in image.LAYERS[1:]))
     require(shapes == expected, "network", f"27 features and layers {expected[1:]}", shapes)
-    require((model.view_bands, model.feature_bands) == (2, 2), "encoding bands", "2 and 2", (model.view_bands, model.feature_bands))
+    require(
+        (model.view_bands, model.feature_bands) == (2, 2),
+        "encoding bands",
+        "2 and 2",
+        (model.view_bands, model.feature_bands),
+    )
     require(model.step_ratio <= 4, "step_ratio", "at most 4", model.step_ratio)
 
 
@@ -166,7 +171,12 @@ def _mask_cells(model: TensorfModel) -> np.ndarray:
 def _mask_windows(model: TensorfModel) -> tuple[list[np.ndarray], dict[tuple[int, int, int], tuple[int, int, int]]]:
     """Return the mask windows of the live cubes and, by cube (x, y, z) in row order, their bases."""
     cells = _mask_cells(model)
-    require(max(cells.shape) <= 1 << image.MASK_CELL_BITS, "mask", f"at most {(1 << image.MASK_CELL_BITS) - 1} vertices a side", cells.shape)
+    require(
+        max(cells.shape) <= 1 << image.MASK_CELL_BITS,
+        "mask",
+        f"at most {(1 << image.MASK_CELL_BITS) - 1} vertices a side",
+        cells.shape,
+    )
     scale, offset = mask_map(model)
     spans = []
     for k in range(3):
@@ -174,7 +184,12 @@ def _mask_windows(model: TensorfModel) -> tuple[list[np.ndarray], dict[tuple[int
         for cube in range(image.cubes_of(model.grid_size)[k]):
             low, high = cube * CUBE << 16, min(((cube + 1) * CUBE << 16) - 1, model.grid_size[k] - 1 << 16)
             first, last = (((u * scale[k] >> image.MASK_SCALE_FRACTION) + offset[k]) >> 16 for u in (low, high))
-            require(last - first < MASK_WINDOW, "mask grid", "at most 1.25 times as fine as the factor grid", scale[k] / 2**24)
+            require(
+                last - first < MASK_WINDOW,
+                "mask grid",
+                "at most 1.25 times as fine as the factor grid",
+                scale[k] / 2**24,
+            )
             span.append((min(max(first, 0), cells.shape[2 - k]), last))
         spans.append(span)
     windows, bases = [], {}
@@ -239,8 +254,10 @@ def quantise_factors(
     scale : float
         Real value of a product of 1 and 1, the same for all pairs.
     """
-    largest = [(float(p.abs().max()) or 1.0, float(l.abs().max()) or 1.0) for p, l in zip(planes, lines, strict=True)]
-    scale = max(p * l for p, l in largest) / FACTOR.high**2
+    largest = [
+        (float(p.abs().max()) or 1.0, float(line.abs().max()) or 1.0) for p, line in zip(planes, lines, strict=True)
+    ]
+    scale = max(plane * line for plane, line in largest) / FACTOR.high**2
     quantised_planes, quantised_lines = [], []
     for plane, line, (plane_max, _) in zip(planes, lines, largest, strict=True):
         plane_scale = plane_max / FACTOR.high
@@ -292,7 +309,7 @@ def _encode_blocks(cut: np.ndarray, payload: _Payload) -> tuple[bytes, dict[str,
     """Encode blocks; return their headers and the row of the size table."""
     packed = bytearray()
     row = {"values": cut.size, "nonzeros": int(np.count_nonzero(cut)), "blocks": len(cut)}
-    chosen = {form: 0 for form in Form}
+    chosen = dict.fromkeys(Form, 0)
     body = 0
     for block in cut.astype(np.int8):
         header, content = blocks.encode(block)
@@ -405,7 +422,7 @@ def _pad_basis(model: TensorfModel) -> np.ndarray:
 
 
 def _requantisation(bias: float, accumulator_scale: float, out_scale: float) -> int:
-    """Return one entry: bias (32 bits), multiplier (16), shift (6): out = (acc + bias) * multiplier >> shift, rounded."""
+    """Return one entry, bias (32 bits), multiplier (16), shift (6), of out = (acc + bias) * multiplier >> shift."""
     integer_bias = math.floor(bias / accumulator_scale + 0.5)
     require(abs(integer_bias) < 1 << 30, "network bias", "comparable with its layer's weights", bias)
     factor = accumulator_scale / out_scale

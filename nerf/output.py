@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from nerf.cameras import Camera, Cameras
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 
 FIELD_OF_VIEW = 0.6911112070083618
 """Horizontal field of view in radians, that of the NeRF-synthetic set."""
@@ -212,7 +212,7 @@ class Scene:
 
 
 def get_scene(name: str) -> Scene:
-    """The built-in scene of that name. Raises :class:`nerf.errors.InputError` for another name."""
+    """The built-in scene of that name. Raises :class:`nerf.contract.errors.InputError` for another name."""
     if name not in SCENES:
         raise InputError(f"scene must be one of {', '.join(sorted(SCENES))}, not {name!r}")
     return SCENES[name]()
@@ -229,7 +229,7 @@ def write_scene(
     """Write a data set in the NeRF-synthetic layout: ``transforms_*.json`` and PNG pictures.
 
     Parameters: ``size`` of the square pictures in pixels; numbers of views; ``seed`` of the
-    training cameras. Raises :class:`nerf.errors.InputError` where nothing can be written.
+    training cameras. Raises :class:`nerf.contract.errors.InputError` where nothing can be written.
     """
     directory = Path(directory)
     for split, count in (("train", train), ("test", test)):

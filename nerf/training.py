@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from nerf.cameras import Cameras, load_cameras, on_white
 from nerf.checkpoint import save_model
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
 from nerf.scenes import get_scene, pictures
 from nerf.uniform import trace
@@ -48,7 +48,7 @@ class TrainingSettings:
 
     Fractions are of ``steps``. Grids have about ``edge ** 3`` voxels, whatever the box's shape.
 
-    Raises :class:`nerf.errors.InputError` for values out of range.
+    Raises :class:`nerf.contract.errors.InputError` for values out of range.
     """
 
     steps: int = 1500
@@ -97,7 +97,7 @@ def train_scene(
     Parameters: ``steps`` None = the default; ``size`` of the training pictures in pixels; ``views``
     their number; ``seed`` of the cameras and of the training.
     Returns the model in float32, the file holds it in float16.
-    Raises :class:`nerf.errors.InputError` for an unknown scene or an ``out`` in no folder.
+    Raises :class:`nerf.contract.errors.InputError` for an unknown scene or an ``out`` in no folder.
     """
     settings = _settings(steps, seed, out)
     scene = get_scene(name)
@@ -116,7 +116,7 @@ def train_dataset(
 ) -> TensorfModel:
     """Train on the views of a ``transforms_*.json`` file and save the model, float16, to ``out``.
 
-    Parameters: as in :func:`train_scene`. Raises :class:`nerf.errors.InputError` for a data set
+    Parameters: as in :func:`train_scene`. Raises :class:`nerf.contract.errors.InputError` for a data set
     without pictures.
     """
     settings = _settings(steps, seed, out)
@@ -127,7 +127,7 @@ def train_dataset(
 def load_dataset(cameras: Cameras, size: int) -> Dataset:
     """All views of ``cameras`` at ``size`` pixels width.
 
-    Raises :class:`nerf.errors.InputError` where a picture is missing.
+    Raises :class:`nerf.contract.errors.InputError` where a picture is missing.
     """
     colours = []
     for index in range(len(cameras)):
@@ -258,7 +258,7 @@ def refresh_mask(model: TensorfModel) -> TensorfModel:
 def shrink(model: TensorfModel) -> TensorfModel:
     """The model and its mask cropped to the vertices that the mask, on the same grid, occupies.
 
-    Raises :class:`nerf.errors.InputError` where the mask is empty.
+    Raises :class:`nerf.contract.errors.InputError` where the mask is empty.
     """
     occupied = np.argwhere(model.mask)
     if len(occupied) == 0:

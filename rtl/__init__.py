@@ -1,1 +1,1 @@
-"""The accelerator in Amaranth: one file a block, named as its function in `nerf.golden`; `rtl.accelerator` wires them."""
+"""The accelerator in Amaranth: one file a block, named as in `nerf.golden`; `rtl.accelerator` wires them."""

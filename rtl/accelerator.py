@@ -25,10 +25,10 @@ from rtl.interpolator import Interpolator
 from rtl.mlp_engine import MlpEngine
 from rtl.occupancy_walker import OccupancyWalker
 from rtl.payloads import (
+    BlockRequest,
     Cube,
     CubeVisit,
     DecodeJob,
-    ReadBeat,
     TileLayouts,
 )
 from rtl.projector import Projector
@@ -68,7 +68,8 @@ def probes(cfg: AcceleratorConfig) -> list[Probe]:
         Probe("density_cubes", Cube),
         Probe("appearance_cubes", Cube),
         Probe("jobs", DecodeJob),
-        Probe("payload", ReadBeat),
+        Probe("density_requests", BlockRequest),
+        Probe("appearance_requests", BlockRequest),
         Probe("samples", layouts.Sample),
         Probe("opaque", layouts.OpaqueSample),
         Probe("visible", layouts.VisibleSample),
@@ -111,7 +112,8 @@ class Accelerator(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the blocks and their wiring."""
         m = Module()
         cfg, layouts = self.cfg, TileLayouts(self.cfg)
         reset = Signal()
@@ -266,7 +268,8 @@ class Accelerator(wiring.Component):
             "density_cubes": density_loader.o,
             "appearance_cubes": appearance_loader.o,
             "jobs": fetch.o_job,
-            "payload": fetch.o_payload,
+            "density_requests": density_loader.o_request,
+            "appearance_requests": appearance_loader.o_request,
             "samples": generator.o,
             "opaque": density.o,
             "visible": compositor.o,

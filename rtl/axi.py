@@ -22,7 +22,14 @@ class Axi4(wiring.Signature):
         handshake = {"valid": Out(1), "ready": In(1)}
         channels = {
             "ar": address | handshake,
-            "r": {"id": In(ID_BITS), "data": In(data_width), "resp": In(2), "last": In(1), "valid": In(1), "ready": Out(1)},
+            "r": {
+                "id": In(ID_BITS),
+                "data": In(data_width),
+                "resp": In(2),
+                "last": In(1),
+                "valid": In(1),
+                "ready": Out(1),
+            },
             "aw": address | handshake,
             "w": {"data": Out(data_width), "strb": Out(data_width // 8), "last": Out(1)} | handshake,
             "b": {"id": In(ID_BITS), "resp": In(2), "valid": In(1), "ready": Out(1)},

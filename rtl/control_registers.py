@@ -1,6 +1,6 @@
 """The AXI4-Lite register file that the host programs: see `nerf.contract.registers`."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -73,7 +73,8 @@ class ControlRegisters(wiring.Component):
             | {f"counter_{name}": In(32) for name in COUNTERS}
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the register file and its bus side."""
         m = Module()
         bus = self.control
         done, error, enable, code = Signal(), Signal(), Signal(), Signal(8)
@@ -108,9 +109,8 @@ class ControlRegisters(wiring.Component):
                 with m.Case(REGISTERS["interrupt_enable"]):
                     m.d.sync += enable.eq(bus.wdata)
                 for name, target in writable.items():
-                    with m.Case(REGISTERS[name]):
-                        with m.If(~self.busy):
-                            m.d.sync += target.eq(bus.wdata)
+                    with m.Case(REGISTERS[name]), m.If(~self.busy):
+                        m.d.sync += target.eq(bus.wdata)
         with m.If(self.start):
             m.d.sync += [done.eq(0), error.eq(0), code.eq(0)]
         with m.If(self.finished):

@@ -33,7 +33,8 @@ class CubeSequencer(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the comparison with the last cube announced."""
         m = Module()
         announced, current = Signal(), Signal(Cube)
         sample = self.i.payload

@@ -1,5 +1,6 @@
 """Generate the accelerator's Verilog and the JSON that describes it; the same bytes on every run."""
 
+import functools
 import json
 import os
 import re
@@ -47,7 +48,7 @@ def verilog_of(component: wiring.Component, name: str) -> str:
 def ports_of(component: wiring.Component) -> list[dict[str, Any]]:
     """Return name, direction and width of every port, clock and reset first."""
     ports = [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
-    for path, member, value in component.signature.flatten(component):
+    for path, member, _ in component.signature.flatten(component):
         ports.append(
             {
                 "name": "__".join(str(part) for part in path),
@@ -68,7 +69,11 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
         "reset": "rst, synchronous, active high",
         "ports": ports_of(component),
         "registers": {
-            name: {"address": address, "width": 32, "access": "read" if name in READ_ONLY - {"status"} else "read-write"}
+            name: {
+                "address": address,
+                "width": 32,
+                "access": "read" if name in READ_ONLY - {"status"} else "read-write",
+            }
             for name, address in REGISTERS.items()
         },
         "error_codes": {code.name: int(code) for code in ErrorCode},
@@ -92,8 +97,9 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
     }
 
 
+@functools.cache
 def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
-    """Return (Verilog, sidecar) of a configuration."""
+    """Return (Verilog, sidecar) of a configuration, made once a process."""
     component = Accelerator(config)
     return verilog_of(component, TOP), describe(config, component)
 

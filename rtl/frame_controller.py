@@ -1,6 +1,6 @@
 """Run a frame: reset the pipeline, load the scene, render tile after tile, report."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -73,7 +73,8 @@ class FrameController(wiring.Component):
             | {f"error_{name}": In(1) for name in ERRORS}
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the sequence of a frame."""
         m = Module()
         size, tile = self.cfg.tile, self.tile
         right, below = self.view.window_width - tile.x, self.view.window_height - tile.y
@@ -128,10 +129,9 @@ class FrameController(wiring.Component):
                 with m.If(self.bus_idle):
                     m.d.comb += self.pipeline_reset.eq(1)
                     m.next = "FINISH"
-            with m.State("FINISH"):
-                with m.If(self.bus_idle):
-                    m.d.comb += self.finished.eq(1)
-                    m.next = "IDLE"
+            with m.State("FINISH"), m.If(self.bus_idle):
+                m.d.comb += self.finished.eq(1)
+                m.next = "IDLE"
         with m.If((sum(errors) != 0) & self.busy & ~failed):
             for strobe, code in reversed(list(zip(errors, ERRORS.values(), strict=True))):
                 with m.If(strobe):

@@ -54,7 +54,7 @@ def shape_of(fmt: Format):
 
 def vector3(shape) -> data.StructLayout:
     """Return the layout of one value per axis."""
-    return data.StructLayout({axis: shape for axis in AXES})
+    return data.StructLayout(dict.fromkeys(AXES, shape))
 
 
 Cube = vector3(CUBE_BITS)
@@ -134,12 +134,10 @@ TreeResponse = data.StructLayout(
 """``total``: sum, or count of the set bits; ``prefix``: set bits before each; ``index``: of the k-th set bit."""
 
 BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": 2, "slot": 4})
-"""Where a decoded block goes in a cube buffer. Plane: slot = first tile % 4 + 4 * (second tile % 4); line: block % 4."""
+"""Where a decoded block goes. Plane: slot = first tile % 4 + 4 * (second tile % 4); line: slot = block % 4."""
 BlockRequest = data.StructLayout({"to": BlockAddress, "index": BLOCK_BITS})
 """``index``: of the block among its factor's, component group included."""
-DecodeJob = data.StructLayout(
-    {"appearance": 1, "to": BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1}
-)
+DecodeJob = data.StructLayout({"appearance": 1, "to": BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1})
 """``skip``: the payload starts in the upper half of its first beat."""
 VectorWrite = data.StructLayout({"to": BlockAddress, "position": 4, "values": FactorVector})
 """One decoded vector on its way into a cube buffer."""
@@ -173,9 +171,7 @@ class TileLayouts:
         self.VisibleSample = data.StructLayout(
             {"pixel": self.pixel, "cube": Cube, "local": Local, "weight": UNIT_BITS, "last": 1}
         )
-        self.ShadeJob = data.StructLayout(
-            {"pixel": self.pixel, "weight": UNIT_BITS, "direction": Direction, "last": 1}
-        )
+        self.ShadeJob = data.StructLayout({"pixel": self.pixel, "weight": UNIT_BITS, "direction": Direction, "last": 1})
         """A sample whose nine product vectors follow on the products stream (none if ``last``)."""
         self.ColouredSample = data.StructLayout(
             {"pixel": self.pixel, "weight": UNIT_BITS, "colour": data.ArrayLayout(COLOUR_BITS, 3), "last": 1}
@@ -201,13 +197,11 @@ class ReadPort(wiring.Signature):
     request : Out(stream)
         `read_request`; a burst must not cross a 4 KiB boundary.
     beats : In(stream)
-        `ReadBeat`: the data, in order. The client must accept every beat it asked for without waiting for another client.
+        `ReadBeat`: the data, in order. The client must accept every beat without waiting for another client.
     """
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
-        super().__init__(
-            {"request": Out(stream.Signature(read_request(cfg))), "beats": In(stream.Signature(ReadBeat))}
-        )
+        super().__init__({"request": Out(stream.Signature(read_request(cfg))), "beats": In(stream.Signature(ReadBeat))})
 
 
 class TreePort(wiring.Signature):

@@ -1,10 +1,9 @@
 """A first-in first-out queue between two streams."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Shape, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
-from amaranth.hdl import Shape, Value
 
 
 class Queue(wiring.Component):
@@ -31,7 +30,8 @@ class Queue(wiring.Component):
         self.depth = depth
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the queue."""
         m = Module()
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=Shape.cast(self.i.payload.shape()).width, depth=self.depth)
         m.d.comb += [

@@ -58,7 +58,8 @@ class ReadMaster(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the arbiter, the request register and the way back."""
         m = Module()
         axi = self.axi
         ports = [getattr(self, f"client_{index}") for index in range(self.clients)]

@@ -31,7 +31,8 @@ class RoundRobin(wiring.Component):
         self.count = count
         super().__init__({"requests": In(count), "grant": Out(range(count)), "valid": Out(1), "next": In(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the choice."""
         m = Module()
         last = Signal(range(self.count), init=self.count - 1)
         m.d.comb += self.valid.eq(self.requests.any())

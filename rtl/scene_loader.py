@@ -55,7 +55,8 @@ class SceneLoader(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the sequence of reads and checks."""
         m = Module()
         words = Signal(data.ArrayLayout(32, HEADER_WORDS))
         word = {name: words[index] for index, name in enumerate(WORDS)}

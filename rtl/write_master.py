@@ -54,7 +54,8 @@ class WriteMaster(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def elaborate(self, platform) -> Module:
+        """Return the address and data registers."""
         m = Module()
         axi, pixel = self.axi, self.i.payload
         beat_bytes = self.cfg.data_width // 8

@@ -1,7 +1,34 @@
-"""Settings of the whole test suite."""
+"""Settings of the whole test suite, and the lego data."""
 
 import os
 from pathlib import Path
 
+import pytest
+
 # Before any test imports numba: compiled functions are kept with everything else that is generated.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / "build" / "numba"))
+
+
+@pytest.fixture(scope="session")
+def lego():
+    """Folder of the lego data set, or a skip that says what is missing."""
+    checkout = Path(__file__).resolve().parents[1]
+    root = Path(os.environ.get("RTNERF_DATA", checkout.parent / "shared" / "data"))
+    folder = root / "lego"
+    if not (folder / "lego_tensorf_vm.th").is_file():
+        pytest.skip(f"no data set at {folder}: set RTNERF_DATA to the folder that holds lego/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lego_model(lego):
+    from nerf.checkpoint import load_model
+
+    return load_model(lego / "lego_tensorf_vm.th")
+
+
+@pytest.fixture(scope="session")
+def lego_cameras(lego):
+    from nerf.cameras import load_cameras
+
+    return load_cameras(lego / "transforms_test.json")

@@ -10,7 +10,7 @@ from PIL import Image
 
 import rtnerf
 from nerf import output
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 
 COMMANDS = ("doctor", "train", "render", "encode", "generate", "cosim", "report")
 

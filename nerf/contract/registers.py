@@ -44,8 +44,18 @@ CAMERA_REGISTERS = (
     + [f"start_cube_{a}" for a in AXES]
     + ["window_width", "window_height", "termination", "visibility", "background"]
 )
-HOST_REGISTERS = "control status interrupt_enable identity config_digest scene_low scene_high frame_low frame_high".split()
-COUNTERS = "cycles_low cycles_high samples shaded cubes read_beats".split()
+HOST_REGISTERS = [
+    "control",
+    "status",
+    "interrupt_enable",
+    "identity",
+    "config_digest",
+    "scene_low",
+    "scene_high",
+    "frame_low",
+    "frame_high",
+]
+COUNTERS = ["cycles_low", "cycles_high", "samples", "shaded", "cubes", "read_beats"]
 """Read-only: cycles from start to interrupt, composited samples, shaded samples, cubes loaded, beats read."""
 REGISTERS = {name: 4 * index for index, name in enumerate(HOST_REGISTERS + CAMERA_REGISTERS + COUNTERS)}
 """Byte address of each register."""
@@ -137,7 +147,12 @@ def view_registers(
     """
     x, y, window_width, window_height = window or (0, 0, width, height)
     require(
-        0 <= x and 0 <= y and window_width > 0 and window_height > 0 and x + window_width <= width and y + window_height <= height,
+        x >= 0
+        and y >= 0
+        and window_width > 0
+        and window_height > 0
+        and x + window_width <= width
+        and y + window_height <= height,
         "crop",
         f"inside the {width}x{height} image",
         f"{x},{y},{window_width},{window_height}",
@@ -173,7 +188,9 @@ def view_registers(
         "window_width": window_width,
         "window_height": window_height,
         "termination": int(np.floor(termination * (1 << UNIT) + 0.5)),
-        "visibility": int(np.floor((host["weight_threshold"] if visibility is None else visibility) * (1 << UNIT) + 0.5)),
+        "visibility": int(
+            np.floor((host["weight_threshold"] if visibility is None else visibility) * (1 << UNIT) + 0.5)
+        ),
         "background": int(white),
     }
     for k, axis in enumerate(AXES):

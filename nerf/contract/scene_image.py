@@ -34,24 +34,64 @@ BEAT = 16
 PAGE = 4096
 """No burst may cross a multiple of this (AXI4)."""
 
-WORDS = (
-    "magic version config_digest total_bytes grid_x grid_y grid_z rows_offset records_offset payload_offset "
-    "tables_offset tables_beats tables_checksum "
-    "density_plane_0 density_plane_1 density_plane_2 density_line_0 density_line_1 density_line_2 "
-    "appearance_plane_0 appearance_plane_1 appearance_plane_2 "
-    "appearance_line_0 appearance_line_1 appearance_line_2 "
-    "mask_scale_x mask_scale_y mask_scale_z mask_offset_x mask_offset_y mask_offset_z "
-    "density_multiplier density_offset phase_multiplier sine_shift live_cubes payload_bytes"
-).split()
+WORDS = [
+    "magic",
+    "version",
+    "config_digest",
+    "total_bytes",
+    "grid_x",
+    "grid_y",
+    "grid_z",
+    "rows_offset",
+    "records_offset",
+    "payload_offset",
+    "tables_offset",
+    "tables_beats",
+    "tables_checksum",
+    "density_plane_0",
+    "density_plane_1",
+    "density_plane_2",
+    "density_line_0",
+    "density_line_1",
+    "density_line_2",
+    "appearance_plane_0",
+    "appearance_plane_1",
+    "appearance_plane_2",
+    "appearance_line_0",
+    "appearance_line_1",
+    "appearance_line_2",
+    "mask_scale_x",
+    "mask_scale_y",
+    "mask_scale_z",
+    "mask_offset_x",
+    "mask_offset_y",
+    "mask_offset_z",
+    "density_multiplier",
+    "density_offset",
+    "phase_multiplier",
+    "sine_shift",
+    "live_cubes",
+    "payload_bytes",
+]
 """Names of the first words of the device header; the rest are zero but the last two."""
 HEADER_WORDS = 64
 CRC_WORD = 62
 """CRC-32 of everything after the device header, checked by the host."""
 CHECK_WORD = 63
 """Makes the sum of all device header words 0 modulo 2**32, checked by the hardware."""
-HOST_FIELDS = (
-    "low_x low_y low_z unit_x unit_y unit_z step near far weight_threshold sample_count".split()
-)
+HOST_FIELDS = [
+    "low_x",
+    "low_y",
+    "low_z",
+    "unit_x",
+    "unit_y",
+    "unit_z",
+    "step",
+    "near",
+    "far",
+    "weight_threshold",
+    "sample_count",
+]
 HOST_BYTES = 256
 BODY = 4 * HEADER_WORDS + HOST_BYTES
 """Offset of the first section."""
@@ -185,7 +225,7 @@ class Scene:
         return value - (1 << 32) if value >> 31 else value
 
     def headers_offset(self, kind: str, factor: str, pair: int) -> int:
-        """Return the offset of the block headers of ``density`` or ``appearance``, ``plane`` or ``line``, pair 0 to 2."""
+        """Return the offset of the headers of a kind's (``density``, ``appearance``) factor (``plane``, ``line``)."""
         return getattr(self, f"{kind}_{factor}_{pair}")
 
     def block_header(self, kind: str, factor: str, pair: int, index: int) -> int:

@@ -15,7 +15,7 @@ from nerf.golden.hybrid_decoder import Factors, decode_factors
 from nerf.golden.interpolator import product
 from nerf.golden.mlp_engine import Network, alpha_table, load_network, shade
 from nerf.golden.occupancy_walker import walk
-from nerf.golden.ray_setup import Rays, set_up
+from nerf.golden.ray_setup import set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
 
@@ -79,7 +79,9 @@ def decode_scene(scene: Scene, config: AcceleratorConfig) -> DecodedScene:
     bases = np.zeros((scene.live_cubes, 3), np.int64)
     for index in range(scene.live_cubes):
         offset = scene.records_offset + index * RECORD_BYTES
-        windows[index], bases[index] = unpack_record(int.from_bytes(scene.data[offset : offset + RECORD_BYTES], "little"))
+        windows[index], bases[index] = unpack_record(
+            int.from_bytes(scene.data[offset : offset + RECORD_BYTES], "little")
+        )
     return DecodedScene(
         scene,
         decode_factors(scene, "density"),

@@ -11,7 +11,6 @@ from nerf.contract.formats import (
     PHASE_SHIFT,
     SIGMOID_ENTRIES,
     SINE_ENTRIES,
-    round_shift,
     saturate,
     sigmoid_table,
     sine_table,

@@ -18,13 +18,15 @@ NEAREST = 1 << DEPTH_FRACTION
 
 
 def project(cube: tuple[int, int, int], view: View) -> tuple[int, int, int, int] | None:
-    """Return (first x, first y, last x, last y) in window pixels, clipped to the window; None when nothing is covered."""
+    """Return (first x, first y, last x, last y) in window pixels, clipped; None when nothing is covered."""
     relative = [
-        (((CUBE * c + CUBE // 2) << ORIGIN.fraction) - view.values[f"origin_{axis}"]) >> ORIGIN.fraction - RELATIVE_FRACTION
+        (((CUBE * c + CUBE // 2) << ORIGIN.fraction) - view.values[f"origin_{axis}"])
+        >> ORIGIN.fraction - RELATIVE_FRACTION
         for c, axis in zip(cube, AXES, strict=True)
     ]
     sums = {
-        row: sum(r * view.values[f"projection_{row}_{axis}"] for r, axis in zip(relative, AXES, strict=True)) for row in AXES
+        row: sum(r * view.values[f"projection_{row}_{axis}"] for r, axis in zip(relative, AXES, strict=True))
+        for row in AXES
     }
     depth = sums["z"] >> 16 + RELATIVE_FRACTION - DEPTH_FRACTION
     if depth + view.radius <= 0:

@@ -21,5 +21,7 @@ def output_pixel(colour: np.ndarray, transmittance: np.ndarray, background: int)
     background : int
         1 for white, 0 for black.
     """
-    channels = np.concatenate([colour + transmittance[..., None] * background, (1 << UNIT) - transmittance[..., None]], axis=-1)
+    channels = np.concatenate(
+        [colour + transmittance[..., None] * background, (1 << UNIT) - transmittance[..., None]], axis=-1
+    )
     return np.minimum(round_shift(channels * 65535, UNIT), 65535)

@@ -40,7 +40,7 @@ def test_decode_inverts_encode(block, form):
 
 @given(sparse_blocks())
 def test_the_smallest_form_is_chosen(block):
-    header, payload = encode(block)
+    _, payload = encode(block)
     assert len(payload) == min(size for size in sizes(block).values() if size is not None)
 
 

@@ -1,4 +1,4 @@
-"""Every unit bench once more in Verilator: the generated Verilog does what Amaranth's simulator did, cycle for cycle."""
+"""Every unit bench once more in Verilator: the Verilog does what Amaranth's simulator did, cycle for cycle."""
 
 import importlib
 import inspect
@@ -46,8 +46,10 @@ def _arguments(function):
     arguments = {}
     for mark in getattr(function, "pytestmark", []):
         if mark.name == "parametrize":
-            names = [name.strip() for name in mark.args[0].split(",")] if isinstance(mark.args[0], str) else mark.args[0]
-            first = list(mark.args[1])[0]
+            names = (
+                [name.strip() for name in mark.args[0].split(",")] if isinstance(mark.args[0], str) else mark.args[0]
+            )
+            first = next(iter(mark.args[1]))
             first = first.values if isinstance(first, ParameterSet) else (first if len(names) > 1 else (first,))
             arguments |= dict(zip(names, first, strict=True))
     complete = set(arguments) == set(inspect.signature(function).parameters)

@@ -10,7 +10,12 @@ from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
 
 
 def small_model(
-    grid=(18, 13, 22), seed=0, components=(4, 6), mask="ball", thin=(12, 9, 15), box=((-1.0, -0.7, -1.2), (1.0, 0.7, 1.2))
+    grid=(18, 13, 22),
+    seed=0,
+    components=(4, 6),
+    mask="ball",
+    thin=(12, 9, 15),
+    box=((-1.0, -0.7, -1.2), (1.0, 0.7, 1.2)),
 ) -> TensorfModel:
     """A model with random smooth factors; ``mask`` is ``ball``, ``empty``, ``one`` (vertex), ``full`` or None."""
     generator = torch.Generator().manual_seed(seed)

@@ -78,7 +78,7 @@ def test_cube_order_is_front_to_back_for_every_ray(case):
 
 @pytest.mark.parametrize("case", ["outside", "inside the box", "along an axis, from above", "no mask", "wide"])
 def test_projection_covers_every_sample(case):
-    scene, view, frame = frame_of(case, termination=0)
+    _, view, frame = frame_of(case, termination=0)
     rectangles = {}
     for sample in frame.samples:
         cube = tuple(int(c) for c in sample[2:5] >> 18)

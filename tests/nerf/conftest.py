@@ -1,7 +1,4 @@
-"""Fixtures of the float side: small random models, cameras around them, and the lego data."""
-
-import os
-from pathlib import Path
+"""Fixtures of the float side: small random models, and cameras around them."""
 
 import numpy as np
 import pytest
@@ -14,31 +11,6 @@ from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def lego():
-    """Folder of the lego data set, or a skip that says what is missing."""
-    checkout = Path(__file__).resolve().parents[2]
-    root = Path(os.environ.get("RTNERF_DATA", checkout.parent / "shared" / "data"))
-    folder = root / "lego"
-    if not (folder / "lego_tensorf_vm.th").is_file():
-        pytest.skip(f"no data set at {folder}: set RTNERF_DATA to the folder that holds lego/")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def lego_model(lego):
-    from nerf.checkpoint import load_model
-
-    return load_model(lego / "lego_tensorf_vm.th")
-
-
-@pytest.fixture(scope="session")
-def lego_cameras(lego):
-    from nerf.cameras import load_cameras
-
-    return load_cameras(lego / "transforms_test.json")
 
 
 def _random_model(seed=0, size=(9, 11, 7), density=3, app=4, features=5, hidden=8, **others):

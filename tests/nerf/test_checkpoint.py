@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from nerf.checkpoint import DEFAULT_MODEL, load_model, save_model
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 
 
 def official(model, **arguments):

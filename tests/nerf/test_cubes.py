@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nerf import cubes, uniform, walk
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 from nerf.metrics import psnr
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 from nerf.model import encode_frequencies
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nerf.cameras import load_cameras
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 from nerf.scenes import SCENES, Bar, Block, Material, Scene, Sphere, get_scene, write_scene
 
 GREY = Material((0.5, 0.5, 0.5))

@@ -6,7 +6,7 @@ import torch
 
 from nerf import uniform
 from nerf.checkpoint import load_model
-from nerf.errors import InputError
+from nerf.contract.errors import InputError
 from nerf.metrics import psnr
 from nerf.scenes import Material, Scene, Sphere, get_scene, write_scene
 from nerf.training import (

@@ -65,5 +65,3 @@ class ReadMemory(wiring.Component):
                         m.d.comb += requests.o.ready.eq(1)
                         m.d.sync += [done.eq(0), waited.eq(0), number.eq(number + 1)]
         return m
-
-

@@ -1,26 +1,20 @@
 """Seconds of the uniform (L0) and the object-order (L1) renderer side by side, on one core.
 
-Run ``python -m reports.bench_renderers`` from the checkout; ``--help`` lists the options. Prints
+Run ``python -m tests.benchmarks.renderers`` from the checkout; ``--help`` lists the options. Prints
 JSON: per view both times, their ratio and how far the pictures are apart.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
 import time
 
 import numpy as np
 import torch
 
 from nerf import cubes, uniform
-from nerf.cameras import load_cameras
-from nerf.checkpoint import DEFAULT_MODEL, load_model
 from nerf.metrics import psnr
-
-DEFAULT_TRANSFORMS = DEFAULT_MODEL.with_name("default_transforms.json")
+from tests.benchmarks.options import load_scene, print_result, scene_parser
 
 
 def best_seconds(function, repeats):
@@ -51,15 +45,13 @@ def compare(model, camera, least_transmittance, repeats):
 
 def main():
     """Read the options, run, print."""
-    parser = argparse.ArgumentParser(prog="python -m reports.bench_renderers", description=__doc__)
-    parser.add_argument("--model", help="checkpoint (default: the embedded model)")
-    parser.add_argument("--transforms", default=DEFAULT_TRANSFORMS, help="transforms_*.json")
+    parser = scene_parser("tests.benchmarks.renderers", __doc__)
     parser.add_argument("--views", type=int, nargs="+", default=[0, 1], help="indices of views")
     parser.add_argument("--size", type=int, default=200, help="width and height in pixels")
     parser.add_argument("--repeats", type=int, default=3, help="the best of so many runs counts")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model, cameras = load_model(options.model), load_cameras(options.transforms)
+    model, cameras = load_scene(options)
     cubes.render(model, cameras.camera(0, 8))  # Compiles.
     views = []
     for index in options.views:
@@ -67,15 +59,7 @@ def main():
         for least_transmittance in (0.0, 1e-3):
             numbers = compare(model, camera, least_transmittance, options.repeats)
             views.append({"view": index, "least_transmittance": least_transmittance} | numbers)
-    result = {
-        "model": str(options.model or "embedded"),
-        "size_px": options.size,
-        "threads": 1,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "views": views,
-    }
-    print(json.dumps(result, indent=1))
+    print_result(options, size_px=options.size, threads=1, torch=torch.__version__, views=views)
 
 
 if __name__ == "__main__":

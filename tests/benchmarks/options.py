@@ -1,0 +1,34 @@
+"""What the benchmarks share: the options that choose a scene, and the machine in the result."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+
+from nerf.cameras import load_cameras
+from nerf.checkpoint import load_model
+
+
+def scene_parser(module: str, text: str) -> argparse.ArgumentParser:
+    """Return a parser with ``--model`` and ``--transforms``; the default is the embedded scene."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=text)
+    parser.add_argument("--model", help="checkpoint (default: the embedded model)")
+    parser.add_argument("--transforms", help="transforms_*.json (default: the embedded cameras)")
+    return parser
+
+
+def load_scene(options: argparse.Namespace) -> tuple:
+    """Return (model, cameras) of the options."""
+    return load_model(options.model), load_cameras(options.transforms)
+
+
+def print_result(options: argparse.Namespace, **values) -> None:
+    """Print a result as JSON, with what made it."""
+    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    command = ["python", "-m", f"tests.benchmarks.{os.path.basename(sys.argv[0]).removesuffix('.py')}", *sys.argv[1:]]
+    model = os.path.basename(options.model) if options.model else "embedded"
+    json.dump(
+        {"command": " ".join(map(os.path.basename, command)), "model": model, **machine, **values}, sys.stdout, indent=1
+    )
+    print()

@@ -1,0 +1,224 @@
+"""The whole accelerator in Verilator: bit for bit the golden model, whatever the view, the memory and the damage."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim import toolchain
+from cosim.run import cosimulate, golden_frame, run_rtl
+from cosim.scoreboard import compare
+from cosim.simulation import lint
+from nerf.cameras import load_cameras
+from nerf.checkpoint import load_model
+from nerf.contract.blocks import Form, unpack_header
+from nerf.contract.config import AcceleratorConfig, load_config
+from nerf.contract.registers import ErrorCode
+from nerf.contract.scene_image import BEAT, RECORD_BYTES
+from nerf.encode import encode_model
+from nerf.integer import camera_view
+from rtl.export import TOP, design, generate
+from tests.golden.models import EDGE_CASES, look_at, small_model
+
+TINY = load_config("tiny")
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "simulation"
+
+pytestmark = [
+    pytest.mark.simulator,
+    pytest.mark.skipif(toolchain.find_verilator() is None, reason="verilator is not installed"),
+]
+
+
+def render(model, camera, memory="verilog", **settings):
+    """Run RTL and golden model; assert that every pixel and every recorded value is equal."""
+    result = cosimulate(model, camera, TINY, memory=memory, build_dir=FOLDER, **settings)
+    assert result.error == "NONE"
+    assert result.first_difference is None, result.first_difference
+    assert result.pixel_mismatches == 0
+    assert result.transaction_mismatches == 0
+    return result
+
+
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_edge_cases_are_bit_exact(case):
+    factory, arguments, camera = EDGE_CASES[case]
+    result = render(factory(**arguments), camera)
+    assert result.pixels == camera.width * camera.height
+    if case in ("all rays miss", "empty occupancy"):
+        assert result.samples == 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(70, 37), (33, 1), (1, 40)])
+def test_images_of_several_tiles(width, height):
+    camera = look_at((2.2, 1.0, 0.8), width=width, height=height, focal=60)
+    assert render(small_model(), camera).samples > 0
+
+
+def test_a_crop_far_from_the_origin():
+    camera = look_at((2.2, 1.0, 0.8), width=200, height=120, focal=200).cropped(83, 41, 35, 33)
+    assert render(small_model(), camera).samples > 500
+
+
+def test_termination_off():
+    _, _, camera = EDGE_CASES["outside"]
+    assert render(small_model(), camera, termination=0.0).samples >= render(small_model(), camera).samples
+
+
+@pytest.mark.parametrize(
+    ("memory", "pause"), [("cocotbext", 0.0), ("cocotbext", 0.3), ("verilog", 0.2), ("verilog", 0.8)]
+)
+def test_back_pressure_changes_no_value(memory, pause):
+    _, _, camera = EDGE_CASES["inside the box"]
+    render(small_model(), camera, memory=memory, pause=pause, seed=5)
+
+
+def test_dense_bitmap_and_coordinate_blocks_are_all_used():
+    model = small_model(seed=3, components=(16, 20))
+    for plane in (*model.density_planes, *model.app_planes):
+        plane[:, :6, :] += 1.5
+        plane[1:, 10:, :] = 0
+    table = encode_model(model, TINY).size_table()["total"]
+    assert min(table["dense_blocks"], table["bitmap_blocks"], table["coordinate_blocks"]) > 5, table
+    render(model, EDGE_CASES["outside"][2])
+
+
+def test_the_scoreboard_explains_a_difference():
+    model, camera = small_model(), EDGE_CASES["outside"][2]
+    scene = encode_model(model, TINY).scene
+    view = camera_view(scene, camera)
+    rtl = run_rtl(scene.data, view, TINY, memory="verilog", build_dir=FOLDER)
+    golden = golden_frame(scene, view, TINY)
+    pixel = int(golden.samples[40, 0])
+    golden.samples[40, 6] += 1
+    first = compare(rtl.trace, rtl.sidecar, golden, view, TINY.tile).first
+    assert (first.y * view.window_width + first.x, first.stage) == (pixel, "opaque")
+    assert first.expected["alpha"] == first.got["alpha"] + 1
+    assert f"pixel ({first.x}, {first.y}), opaque" in str(first)
+
+
+# ---- Damage ----
+
+
+def used_bitmap_block(scene):
+    """Return the offsets of header and payload of a bitmap block that the view reads."""
+    view = camera_view(scene, EDGE_CASES["outside"][2])
+    for x, y, _ in golden_frame(scene, view, TINY).samples[:, 2:5] >> 18:
+        index = int(y * scene.cubes[0] + x)
+        header = unpack_header(scene.block_header("density", "plane", 0, index))
+        if header.form == Form.BITMAP and header.count:
+            return scene.density_plane_0 + 8 * index, scene.payload_offset + 8 * header.pointer
+    raise AssertionError("no bitmap block is read")
+
+
+def damaged(place):
+    """Return a scene image with one bit flipped, and the error that the hardware must report."""
+    scene = encode_model(small_model(), TINY).scene
+    data = bytearray(scene.data)
+    live_row = next(
+        offset for offset in range(scene.rows_offset, scene.records_offset, BEAT) if any(data[offset : offset + 12])
+    )
+    header, payload = used_bitmap_block(scene)
+    places = {
+        "magic": (1, ErrorCode.SCENE_HEADER),
+        "header": (4 * 31, ErrorCode.SCENE_HEADER),
+        "tables": (scene.tables_offset + 1000, ErrorCode.TABLES),
+        "weights": (scene.tables_offset + 16 * 2000, ErrorCode.TABLES),
+        "row": (live_row + 2, ErrorCode.ROW),
+        "record": (scene.records_offset + 40 * RECORD_BYTES + 7, ErrorCode.RECORD),
+        "block header": (header + 4, ErrorCode.BLOCK_HEADER),
+        "block payload": (payload, ErrorCode.BLOCK_PAYLOAD),
+    }
+    position, code = places[place]
+    data[position] ^= 4
+    return scene, bytes(data), code
+
+
+@pytest.mark.parametrize(
+    "place", ["magic", "header", "tables", "weights", "row", "record", "block header", "block payload"]
+)
+def test_a_damaged_image_is_reported(place):
+    scene, data, code = damaged(place)
+    view = camera_view(scene, EDGE_CASES["outside"][2])
+    assert run_rtl(data, view, TINY, memory="verilog", build_dir=FOLDER, watchdog_cycles=10**7).error == code
+
+
+def test_an_image_of_another_configuration_is_reported():
+    scene = encode_model(small_model(), AcceleratorConfig(tile=64)).scene
+    view = camera_view(scene, EDGE_CASES["outside"][2])
+    rtl = run_rtl(scene.data, view, TINY, memory="verilog", build_dir=FOLDER, watchdog_cycles=10**7)
+    assert rtl.error == ErrorCode.CONFIG
+
+
+@pytest.mark.parametrize("burst", [0, 3, 300, 700])
+def test_a_failing_memory_is_reported(burst):
+    scene = encode_model(small_model(), TINY).scene
+    view = camera_view(scene, EDGE_CASES["outside"][2])
+    rtl = run_rtl(scene.data, view, TINY, memory="verilog", build_dir=FOLDER, fail_read=burst, watchdog_cycles=10**7)
+    assert rtl.error == ErrorCode.BUS
+
+
+@pytest.mark.parametrize("cycle", [50, 5000, 40_000, 200_000])
+def test_the_host_can_abort_at_any_time_and_render_again(cycle):
+    model, camera = small_model(), EDGE_CASES["outside"][2]
+    scene = encode_model(model, TINY).scene
+    view = camera_view(scene, camera)
+    settings = {"memory": "cocotbext", "build_dir": FOLDER, "abort_after": cycle, "watchdog_cycles": 10**7}
+    assert run_rtl(scene.data, view, TINY, **settings).error == ErrorCode.ABORTED
+    again = run_rtl(scene.data, view, TINY, render_again=True, pause=0.2, **settings)
+    assert again.error == ErrorCode.NONE
+    assert np.array_equal(again.pixels, golden_frame(scene, view, TINY).pixels)
+
+
+# ---- Verilog ----
+
+
+def test_verilog_is_clean_and_names_no_machine(tmp_path):
+    text, sidecar = design(TINY)
+    path = tmp_path / f"{TOP}.v"
+    path.write_text(text)
+    lint(path, TOP)
+    assert not re.search(r"/(home|root|tmp|work|usr)/", text)
+    assert "(* src" not in text
+    assert not re.search(r"always @\*\n\s+[^\n=]+ = \d+'h[0-9a-f]+;", text), "never runs"
+    names = {port["name"] for port in sidecar["ports"]}
+    assert {"clk", "rst", "interrupt", "axi__araddr", "axi__wstrb", "control__awvalid", "control__rdata"} <= names
+    for probe in sidecar["probes"]:
+        assert {probe["fire"], probe["payload"]} <= names
+    module = re.search(rf"^module {TOP}\((.*?)\);", text, re.S | re.M)[1]
+    assert {name.strip() for name in module.split(",")} == names
+
+
+def test_generation_is_reproducible_in_any_process_and_folder(tmp_path):
+    program = "import sys; from nerf.contract.config import load_config; from rtl.export import generate; "
+    program += "generate(load_config('tiny'), sys.argv[1])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "77"}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "b")], env=environment, cwd=tmp_path, check=True)
+    generate(TINY, tmp_path / "a")
+    for name in (f"{TOP}.v", f"{TOP}.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+# ---- A scene that the original program trained ----
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("index", [2, 7, 13])
+def test_lego_views_are_bit_exact(lego_model, lego_cameras, index):
+    result = render(lego_model, lego_cameras.camera(index, 32))
+    assert result.samples > 10_000
+    assert result.psnr_vs_float_db > 55
+
+
+@pytest.mark.data
+def test_a_lego_crop_at_200_pixels_is_bit_exact(lego_model, lego_cameras):
+    result = render(lego_model, lego_cameras.camera(7, 200).cropped(92, 100, 16, 16))
+    assert result.samples > 5000
+
+
+def test_the_embedded_scene_is_bit_exact():
+    assert render(load_model(), load_cameras().camera(0, 24)).samples > 5000
