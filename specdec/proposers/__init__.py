@@ -1,0 +1,1 @@
+"""Proposers: what guesses the target's next tokens, one file a family."""

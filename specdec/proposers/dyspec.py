@@ -1,0 +1,101 @@
+"""DySpec: grow the tree where the draft expects acceptance, deciding to draw before the token is seen.
+
+A place in the tree has a value: the probability, by the draft's own estimate, that verification comes to it. After the
+draw ``y ~ R`` at a place of value ``v``, the first place below ``y`` has value ``v * R[y]`` and the place of the next
+sibling ``v * (1 - R[y])``, with ``R`` the draft's law over the tokens not drawn there yet. Source: DySpec
+(arXiv 2410.11744).
+"""
+
+import heapq
+from itertools import count
+
+import numpy as np
+
+from specdec.chance import Chance
+from specdec.errors import require
+from specdec.language_model import LanguageModel, Tokens
+from specdec.proposers.base import Proposal, Proposer, log_probability
+from specdec.tree import Source, TreeBuilder
+
+
+class DySpecGreedy(Proposer):
+    """Fill the place of greatest value until the budget is spent.
+
+    Values only fall along a path, so the places filled are those of greatest total value. One draft pass a node with
+    children, as each choice waits for the last.
+
+    Parameters
+    ----------
+    draft : LanguageModel
+        The draft.
+    nodes : int
+        Nodes of the tree, the root included.
+    """
+
+    def __init__(self, draft: LanguageModel, nodes: int):
+        require(nodes >= 1, "nodes", "at least 1", nodes)
+        self._draft = draft
+        self._nodes = nodes
+
+    def propose(self, context: Tokens, chance: Chance) -> Proposal:
+        """Grow by the heap of open places."""
+        builder, laws, left = TreeBuilder(context[-1]), {}, {}
+        opened = count()
+        places = [(-1, next(opened), 0)]
+        while places and len(builder) < self._nodes:
+            value, _, node = heapq.heappop(places)
+            if node not in laws:
+                (laws[node],) = self._draft.laws(context, [builder.path(node)])
+                left[node] = laws[node].copy()
+            child, probability = _draw_child(builder, node, laws[node], left[node], chance)
+            heapq.heappush(places, (value * probability, next(opened), child))
+            if (left[node] > 0).any():
+                heapq.heappush(places, (value * (1 - probability), next(opened), node))
+        return Proposal(builder.build(), laws, draft_passes=len(laws))
+
+
+class DySpecThreshold(Proposer):
+    """Fill every place of at least a given value, layer by layer: one draft pass a layer.
+
+    Parameters
+    ----------
+    draft : LanguageModel
+        The draft.
+    threshold : float
+        Least value of a place that is filled, above 0; about one over the nodes wanted.
+    nodes : int
+        Most nodes of the tree, the root included; growth stops there.
+    """
+
+    def __init__(self, draft: LanguageModel, threshold: float, nodes: int):
+        require(0 < threshold <= 1, "threshold", "in (0, 1]", threshold)
+        require(nodes >= 1, "nodes", "at least 1", nodes)
+        self._draft = draft
+        self._threshold = threshold
+        self._nodes = nodes
+
+    def propose(self, context: Tokens, chance: Chance) -> Proposal:
+        """Grow by layers."""
+        builder, laws, passes = TreeBuilder(context[-1]), {}, 0
+        layer = {0: 1}
+        while layer and len(builder) < self._nodes:
+            passes += 1
+            laws |= dict(zip(layer, self._draft.laws(context, [builder.path(node) for node in layer]), strict=True))
+            below = {}
+            for node, value in layer.items():
+                left = laws[node].copy()
+                while value >= self._threshold and (left > 0).any() and len(builder) < self._nodes:
+                    child, probability = _draw_child(builder, node, laws[node], left, chance)
+                    if value * probability >= self._threshold:
+                        below[child] = value * probability
+                    value = value * (1 - probability)
+            layer = below
+        return Proposal(builder.build(), laws, passes)
+
+
+def _draw_child(builder: TreeBuilder, node: int, law: np.ndarray, left: np.ndarray, chance: Chance):
+    """Draw a child from the law that is left, take its token out of it, and return (child, its probability there)."""
+    token = chance.draw(left)
+    probability = left[token] / left.sum()
+    left[token] *= 0
+    return builder.add(node, token, log_probability(law, token), Source.WITHOUT_REPLACEMENT), probability

@@ -1,0 +1,1 @@
+"""Verifiers: which of the candidates the target keeps, one file a rule."""
