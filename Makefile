@@ -70,7 +70,7 @@ demo: tools setup ## render the embedded model at every rung, run the RTL on it,
 	@echo "report: $(BUILD)/report/index.html"
 
 test: tools setup ## run the test suite
-	python -m pytest -n 2 $(PYTEST_FLAGS)
+	python -m pytest -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 bench: tools setup ## measure renderers, quality and co-simulation; results in build/bench
 	mkdir -p $(BUILD)/bench

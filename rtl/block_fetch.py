@@ -96,7 +96,8 @@ class BlockFetch(wiring.Component):
         ]
         checking = Signal(data.StructLayout({"job": DecodeJob, "present": 5, "start": 31, "whole": 1}))
         address = Signal(self._cfg.address_width)
-        valid, issue = Signal(), Signal()
+        valid = Signal()
+        issue = Signal()
         header = Signal(Header)
         take = wanted.o.valid & words.o.valid & (~valid | issue)
         start = Cat(Const(0, POINTER_UNIT.bit_length() - 1), header.pointer)
@@ -158,7 +159,10 @@ class BlockFetch(wiring.Component):
         """Check a header, and issue its job and its payload read when the queues have room."""
         job, present = checking.job, checking.present
         size = Signal(range(2 * (1 << len(job.count))))
-        fits_form, fits_memory, empty, right = Signal(), Signal(), Signal(), Signal()
+        fits_form = Signal()
+        fits_memory = Signal()
+        empty = Signal()
+        right = Signal()
         most = Cat(Const(0, COMPONENTS.bit_length() - 1), present)
         m.d.comb += empty.eq(~job.mask.any())
         with m.Switch(job.form):
@@ -179,7 +183,9 @@ class BlockFetch(wiring.Component):
         reserved = Signal(range(self._cfg.payload_queue + 1))
         skip = address[BEAT.bit_length() - 2]
         last_beat = Signal(range(PAYLOAD_LIMIT // BEAT + 1))
-        reading, room, free = Signal(), Signal(), Signal()
+        reading = Signal()
+        room = Signal()
+        free = Signal()
         request = self.payload.request
         m.d.comb += [
             reading.eq(right & ~empty),

@@ -81,7 +81,8 @@ class Compositor(wiring.Component):
         for port, look_up in ((transmittance.read_port(), self.final), (flags.read_port(), self.terminated)):
             m.d.comb += [port.addr.eq(look_up.address), port.en.eq(look_up.enable), look_up.data.eq(port.data)]
 
-        weight, behind = Signal(UNIT_BITS), Signal(UNIT_BITS)
+        weight = Signal(UNIT_BITS)
+        behind = Signal(UNIT_BITS)
         visible = Signal()
         m.d.comb += [
             behind.eq(read.data - weight),

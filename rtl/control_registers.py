@@ -77,7 +77,10 @@ class ControlRegisters(wiring.Component):
         """Return the register file and its bus side."""
         m = Module()
         bus = self.control
-        done, error, enable, code = Signal(), Signal(), Signal(), Signal(8)
+        done = Signal()
+        error = Signal()
+        enable = Signal()
+        code = Signal(8)
         bases = {name: Signal(64, name=name) for name in ("scene", "frame")}
         m.d.comb += [
             self.scene_base.eq(bases["scene"]),

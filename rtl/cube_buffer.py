@@ -79,7 +79,9 @@ class CubeBuffer(wiring.Component):
             write_factor.eq(self._factor(to.pair, to.group)),
             read_factor.eq(self._factor(self.pair, self.group)),
         ]
-        odd_first, odd_second, odd_along = Signal(), Signal(), Signal()
+        odd_first = Signal()
+        odd_second = Signal()
+        odd_along = Signal()
         with m.If(self.read_enable):
             m.d.sync += [odd_first.eq(self.first[0]), odd_second.eq(self.second[0]), odd_along.eq(self.along[0])]
 

@@ -74,9 +74,11 @@ class CubeLoader(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the walk over candidates, the tags and the count of open requests."""
         m = Module()
-        cube, in_use = Signal(Cube), Signal(Cube)
+        cube = Signal(Cube)
+        in_use = Signal(Cube)
         reading = Signal()
-        pair, candidate = Signal(range(len(PAIRS))), Signal(range(CANDIDATES))
+        pair = Signal(range(len(PAIRS)))
+        candidate = Signal(range(CANDIDATES))
         group = Signal(range(3))
         left = Signal(range(len(PAIRS) * CANDIDATES * self._groups + 1))
         m.submodules.tags = tags = Memory(shape=TAG_BITS, depth=64, init=[])
@@ -84,7 +86,9 @@ class CubeLoader(wiring.Component):
         valid = Signal(64)
 
         wanted = self._candidate(m, cube, pair, candidate)
-        hit, busy, claim = Signal(), Signal(), Signal()
+        hit = Signal()
+        busy = Signal()
+        claim = Signal()
         m.d.comb += [
             tag_read.addr.eq(wanted.place),
             hit.eq(valid.bit_select(wanted.place, 1) & (tag_read.data == wanted.tag)),
@@ -156,9 +160,13 @@ class CubeLoader(wiring.Component):
         of_cube = [getattr(cube, axis) for axis in AXES]
         cubes = [getattr(self.scene.cubes, axis) for axis in AXES]
         grid = [getattr(self.scene.grid, axis) for axis in AXES]
-        first, second = Signal(TILE_BITS), Signal(TILE_BITS)
-        along, block = Signal(TILE_BITS), Signal(TILE_BITS - LINE_SHIFT)
-        columns, rows, vertices = Signal(TILE_BITS), Signal(TILE_BITS), Signal.like(grid[0])
+        first = Signal(TILE_BITS)
+        second = Signal(TILE_BITS)
+        along = Signal(TILE_BITS)
+        block = Signal(TILE_BITS - LINE_SHIFT)
+        columns = Signal(TILE_BITS)
+        rows = Signal(TILE_BITS)
+        vertices = Signal.like(grid[0])
         with m.Switch(pair):
             for number, (first_axis, second_axis, line_axis) in enumerate(PAIRS):
                 with m.Case(number):

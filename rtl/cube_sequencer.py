@@ -36,7 +36,8 @@ class CubeSequencer(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the comparison with the last cube announced."""
         m = Module()
-        announced, current = Signal(), Signal(Cube)
+        announced = Signal()
+        current = Signal(Cube)
         sample = self.i.payload
         same = announced & (current == sample.cube)
         passes = sample.last | same

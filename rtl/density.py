@@ -104,7 +104,8 @@ class Density(wiring.Component):
         count = Signal(range(len(PAIRS)))
         partial = Signal(signed(FEATURE_SUM.width))
         total = Signal(signed(FEATURE_SUM.width))
-        final, begins = Signal(), Signal()
+        final = Signal()
+        begins = Signal()
         m.d.comb += [
             final.eq(count == len(PAIRS) - 1),
             total.eq(partial + response.payload.total),
@@ -151,7 +152,8 @@ class Density(wiring.Component):
         ]
         half = Signal()
         fraction = Signal(FRACTION_BITS)
-        base, difference = Signal(UNIT_BITS), Signal(UNIT_BITS)
+        base = Signal(UNIT_BITS)
+        difference = Signal(UNIT_BITS)
         interpolated = Signal(UNIT_BITS + 1)
         m.d.comb += [
             Cat(base, difference).eq(read.data[half].as_value()),

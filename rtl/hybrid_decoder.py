@@ -57,8 +57,11 @@ class ByteWindow(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return two beat registers, the offset and the byte shifter."""
         m = Module()
-        low, high = Signal(8 * BEAT_BYTES), Signal(8 * BEAT_BYTES)
-        low_valid, high_valid, ended = Signal(), Signal(), Signal()
+        low = Signal(8 * BEAT_BYTES)
+        high = Signal(8 * BEAT_BYTES)
+        low_valid = Signal()
+        high_valid = Signal()
+        ended = Signal()
         offset = Signal(range(BEAT_BYTES))
         position = Signal(range(2 * BEAT_BYTES))
         advance = Signal()
@@ -74,7 +77,8 @@ class ByteWindow(wiring.Component):
             m.d.sync += offset.eq(Mux(self.skip, BEAT_BYTES // 2, 0))
 
         # Beats that stay after this cycle, then the place of a new one.
-        low_stays, high_stays = Signal(), Signal()
+        low_stays = Signal()
+        high_stays = Signal()
         accepted = self.i.valid & self.i.ready
         m.d.comb += [
             low_stays.eq(Mux(advance, high_valid, low_valid) & ~self.finish),
@@ -148,8 +152,16 @@ class HybridDecoder(wiring.Component):
         position = Signal(range(POSITIONS))
         values_left = Signal(9)
 
-        dense, bitmap, coordinate, has_payload = Signal(), Signal(), Signal(), Signal()
-        here, final, room, enough, step, error = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
+        dense = Signal()
+        bitmap = Signal()
+        coordinate = Signal()
+        has_payload = Signal()
+        here = Signal()
+        final = Signal()
+        room = Signal()
+        enough = Signal()
+        step = Signal()
+        error = Signal()
         need = Signal(range(BEAT_BYTES + 1))
         left_after = Signal.like(values_left)
         response = self.tree.response

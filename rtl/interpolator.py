@@ -160,7 +160,8 @@ class Interpolator(wiring.Component):
         plane_shift = 2 * FRACTION_BITS - INTERPOLATED.fraction
         line_shift = FRACTION_BITS - INTERPOLATED.fraction
         weight_second = Signal(FRACTION_BITS)
-        mixed, interpolated = Signal(), Signal()
+        mixed = Signal()
+        interpolated = Signal()
         with m.If(advance):
             m.d.sync += [
                 mixed.eq(reading),

@@ -154,9 +154,13 @@ class MlpEngine(wiring.Component):
             m.d.sync += vectors.eq(vectors + 1)
 
         busy = Signal()
-        layer, run, row = Signal(2), Signal(range(max(self._passes))), Signal(8)
-        last_row, last_run = Signal(), Signal()
-        available, issue = Signal(), Signal()
+        layer = Signal(2)
+        run = Signal(range(max(self._passes)))
+        row = Signal(8)
+        last_row = Signal()
+        last_run = Signal()
+        available = Signal()
+        issue = Signal()
         now = Signal(_Step)
         channel = self._first_layer_order(m, issue & (layer == 1), now)
         m.d.comb += [
@@ -314,7 +318,8 @@ class MlpEngine(wiring.Component):
         with m.If(before.valid):
             m.d.sync += weight_row.eq(Mux(weight_row == self._rows - 1, 0, weight_row + 1))
 
-        multiply, add = Signal(_Step), Signal(_Step)
+        multiply = Signal(_Step)
+        add = Signal(_Step)
         m.d.sync += [multiply.eq(before), add.eq(multiply)]
         finished = Signal()
         m.d.comb += finished.eq(add.valid & add.last)
@@ -375,7 +380,8 @@ class MlpEngine(wiring.Component):
         taken = Signal(signed(ACCUMULATOR.width))
         biased = Signal(signed(ACCUMULATOR.width + 1))
         multiplier = Signal(MULTIPLIER.width)
-        shift, product_shift = Signal(6), Signal(6)
+        shift = Signal(6)
+        product_shift = Signal(6)
         product = Signal(signed(ACCUMULATOR.width + 1 + MULTIPLIER.width))
         result = Signal(signed(len(product)))
         m.d.comb += entry.eq(read_entries.data[half])
@@ -403,7 +409,8 @@ class MlpEngine(wiring.Component):
     ) -> None:
         """Limit each result and write it for the next layer; the last layer's become the colour, by the sigmoid."""
         half = SIGMOID_ENTRIES // 2
-        low, high = Signal(signed(17)), Signal(signed(17))
+        low = Signal(signed(17))
+        high = Signal(signed(17))
         limited = Signal(ACTIVATION_SHAPE)
         m.d.comb += [low.eq(0), high.eq(ACTIVATION.high)]
         with m.If(output.layer == 0):

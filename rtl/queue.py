@@ -16,7 +16,7 @@ class Queue(wiring.Component):
     shape : ShapeLike
         Of the payload.
     depth : int
-        At least 2.
+        At least 2; a queue of 2 takes a payload only every other cycle.
 
     Members
     -------

@@ -72,11 +72,13 @@ class RaySetup(wiring.Component):
         m.submodules.divider = divider = Divider(RECIPROCAL.bit_length(), STEP.width, BITS_PER_CYCLE)
         m.submodules.square_root = square_root = SquareRoot(SLOPE_LIMIT.bit_length(), BITS_PER_CYCLE)
 
-        left, right = Signal(signed(48)), Signal(signed(INVERSE.width + 1))
+        left = Signal(signed(48))
+        right = Signal(signed(INVERSE.width + 1))
         product = Signal(signed(48 + INVERSE.width + 1))
         m.d.sync += product.eq(left * right)
 
-        column, row = Signal(self._coordinate), Signal(self._coordinate)
+        column = Signal(self._coordinate)
+        row = Signal(self._coordinate)
         x, y = self.tile.x + column, self.tile.y + row
         m.d.comb += self.o.payload.pixel.eq(Cat(column, row))
 
@@ -84,7 +86,8 @@ class RaySetup(wiring.Component):
         square = Signal(2 * SLOPE_LIMIT.bit_length())
         raw = Signal(data.ArrayLayout(signed(48), 3))
         inverse_length = Signal(SLOPE.fraction + STEP.fraction - NORM.fraction + 1)
-        entry, leave = Signal(signed(44)), Signal(signed(44))
+        entry = Signal(signed(44))
+        leave = Signal(signed(44))
         distance = Signal(shape_of(DISTANCE))
 
         axis = Signal(range(3))
@@ -97,7 +100,8 @@ class RaySetup(wiring.Component):
         origin = of_axis(view.origin)
         top = (of_axis(self.scene.grid) - 1) << ORIGIN.fraction
         # Distances along the axis to the faces where the ray enters and leaves the box, in cells.
-        to_low, to_high = Signal(signed(ORIGIN.width + 1)), Signal(signed(ORIGIN.width + 2))
+        to_low = Signal(signed(ORIGIN.width + 1))
+        to_high = Signal(signed(ORIGIN.width + 2))
         m.d.comb += [to_low.eq(-origin), to_high.eq(top - origin)]
         cells = product >> INVERSE.fraction
 

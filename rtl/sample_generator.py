@@ -214,10 +214,12 @@ class SampleGenerator(wiring.Component):
         sample = self.o.payload
         place = {axis: (march.point[axis] >> FINE)[:PLACE_BITS] for axis in AXES}
 
-        scaled_valid, scaled_pixel = Signal(), Signal.like(march.pixel)
+        scaled_valid = Signal()
+        scaled_pixel = Signal.like(march.pixel)
         scaled = {axis: Signal(PLACE_BITS + 26, name=f"scaled_{axis}") for axis in AXES}
         scaled_local = Signal(sample.local.shape())
-        cell_valid, cell_pixel = Signal(), Signal.like(march.pixel)
+        cell_valid = Signal()
+        cell_pixel = Signal.like(march.pixel)
         cell = {axis: Signal(range(MASK_WINDOW), name=f"cell_{axis}") for axis in AXES}
         cell_local = Signal(sample.local.shape())
 

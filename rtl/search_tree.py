@@ -71,7 +71,9 @@ class BidirectionalTree(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the tree: leaves, upward adders, a register, downward adders, a register."""
         m = Module()
-        up_ready, down_ready, up_valid = Signal(), Signal(), Signal()
+        up_ready = Signal()
+        down_ready = Signal()
+        up_valid = Signal()
         m.d.comb += [
             down_ready.eq(self.o.ready | ~self.o.valid),
             up_ready.eq(down_ready | ~up_valid),

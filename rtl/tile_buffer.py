@@ -119,8 +119,11 @@ class TileBuffer(wiring.Component):
         """Read colours and transmittances of the tile's pixels in order; one register step to the output."""
         tile = self.tile
         place = data.StructLayout({"column": self._coordinate_bits, "row": self._coordinate_bits})
-        at, at_data = Signal(place), Signal(place)
-        advance, all_read, has_data = Signal(), Signal(), Signal()
+        at = Signal(place)
+        at_data = Signal(place)
+        advance = Signal()
+        all_read = Signal()
+        has_data = Signal()
         issue = Signal()
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),

@@ -1,0 +1,125 @@
+"""A network as a language model that never computes a token twice.
+
+It remembers the committed prefix and the trie of the nodes computed since. A call moves the prefix forward over what
+the context has accepted and runs one pass on the nodes it has not seen: so a target verifies a tree in one pass, and
+a draft that grows a tree layer by layer pays for each layer once.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specdec.errors import require
+from specdec.language_model import LanguageModel, Tokens
+from specdec.models.network import Network
+from specdec.models.packing import Packing
+
+CHUNK = 128
+
+
+class CachedModel(LanguageModel):
+    """The laws of a network.
+
+    Contexts that extend one another, as a decoding loop's do, cost one pass on the new tokens; any other context starts
+    afresh. Long contexts are read in passes of ``CHUNK`` tokens.
+
+    Parameters
+    ----------
+    network : Network
+        The network; several models may share one.
+
+    Members
+    -------
+    passes, rows : int
+        Passes of the network so far, and tokens that they computed.
+    """
+
+    def __init__(self, network: Network):
+        self._network = network
+        self.passes = self.rows = 0
+        self._forget()
+
+    def law(self, prefix: Tokens) -> np.ndarray:
+        """Return the law after a prefix of at least one token, shape (V,)."""
+        return self.laws(prefix, [()])[0]
+
+    @torch.no_grad()
+    def laws(self, context: Tokens, paths: Sequence[Tokens]) -> np.ndarray:
+        """Return the laws after ``context + path``, float64 of shape (paths, V).
+
+        Raises
+        ------
+        InputError
+            If the context is empty.
+        """
+        hidden = self._last_hidden(context, paths)
+        return self._network.logits(hidden).double().softmax(-1).numpy()
+
+    @torch.no_grad()
+    def hidden(self, context: Tokens) -> Tensor:
+        """Return the last hidden state at the context's last token, shape (width,). Raises as `laws`."""
+        return self._last_hidden(context, [()])[0]
+
+    def _forget(self) -> None:
+        self._prefix: Tokens = ()
+        self._memories = self._network.start()
+        # Of every node of the trie: its place by its path from the prefix, its parent's place, its hidden state.
+        self._place: dict[Tokens, int] = {(): -1}
+        self._parent: list[int] = []
+        self._hidden = self._network.embedding.weight.new_empty(0, self._network.embedding.embedding_dim)
+
+    def _last_hidden(self, context: Tokens, paths: Sequence[Tokens]) -> Tensor:
+        """Return the hidden states at the ends of ``context + path``, shape (paths, width)."""
+        require(len(context) > 0, "context", "at least one token", "empty")
+        if len(context) <= len(self._prefix) or context[: len(self._prefix)] != self._prefix:
+            self._forget()
+        self._commit(context)
+        while len(ahead := context[len(self._prefix) :]) > CHUNK:
+            self._compute([ahead[:CHUNK]])
+            self._commit(context)
+        ends = [ahead + path for path in paths]
+        self._compute(ends)
+        return self._hidden[[self._place[end] for end in ends]]
+
+    def _commit(self, context: Tokens) -> None:
+        """Commit what the trie holds of the context before its last token; of the trie keep what lies ahead."""
+        ahead = context[len(self._prefix) :]
+        path = []
+        while len(path) < len(ahead) - 1 and ahead[: len(path) + 1] in self._place:
+            path.append(self._place[ahead[: len(path) + 1]])
+        rest = {end[len(path) :]: place for end, place in self._place.items() if end[: len(ahead)] == ahead}
+        if len(rest) == len(self._parent):
+            return
+        kept = list(rest.values())
+        for memory in self._memories:
+            memory.keep(path, kept)
+        self._prefix += ahead[: len(path)]
+        renumbered = {place: index for index, place in enumerate(kept)}
+        self._parent = [renumbered.get(self._parent[place], -1) for place in kept]
+        self._place = {(): -1} | {end: renumbered[place] for end, place in rest.items()}
+        self._hidden = self._hidden[kept]
+
+    def _compute(self, ends: Sequence[Tokens]) -> None:
+        """Run the network once on the nodes of these paths that the trie lacks."""
+        tokens = []
+        for end in ends:
+            known = len(end)
+            while end[:known] not in self._place:
+                known -= 1
+            for length in range(known, len(end)):
+                self._place[end[: length + 1]] = len(self._parent)
+                self._parent.append(self._place[end[:length]])
+                tokens.append(end[length])
+        if tokens:
+            packing = Packing(self._parent, len(tokens), len(self._prefix))
+            try:
+                hidden = self._network(torch.tensor(tokens), packing, self._memories)
+            except BaseException:
+                # A pass cut short has written to some of the memories only.
+                self._forget()
+                raise
+            self._hidden = torch.cat([self._hidden, hidden])
+            self.passes += 1
+            self.rows += len(tokens)

@@ -1,0 +1,100 @@
+"""A language model as a stack of residual layers, each with its own memory of the tokens before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from specdec.models.packing import Packing
+
+
+class Memory:
+    """What a layer holds of the committed prefix and of the nodes computed since. This one holds nothing."""
+
+    def keep(self, path: list[int], rest: list[int]) -> None:
+        """Commit the nodes of ``path``, in order; of the others hold ``rest``, renumbered from 0, and drop the rest."""
+
+
+class Layer(nn.Module):
+    """A map of the nodes of a pass, shape (N, width), that may look back along their paths."""
+
+    def start(self) -> Memory:
+        """Return the memory of the empty prefix."""
+        return Memory()
+
+    def forward(self, x: Tensor, packing: Packing | None, memory: Memory | None) -> Tensor:
+        """Map new nodes, shape (N, width), and hold them in the memory.
+
+        Without packing and memory the rows, shape (..., T, width), are whole sequences: the form to train on.
+        """
+        raise NotImplementedError
+
+
+class SwiGlu(Layer):
+    """The gated feed-forward layer ``W3(SiLU(W1 x) * W2 x)``. Source: Shazeer 2020 (arXiv 2002.05202)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.into = nn.Linear(width, 2 * hidden, bias=False)
+        self.out = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor, packing: Packing | None, memory: Memory | None) -> Tensor:
+        """Map every row by itself."""
+        gate, value = self.into(x).chunk(2, -1)
+        return self.out(functional.silu(gate) * value)
+
+
+class Network(nn.Module):
+    """Embedding, ``x + layer(norm(x))`` for every layer, a last norm, and logits by the embedding again (tied).
+
+    Norms are RMSNorm (Zhang and Sennrich 2019, arXiv 1910.07467).
+
+    Parameters
+    ----------
+    vocabulary : int
+        Tokens, V.
+    width : int
+        Width of a row.
+    layers : sequence of Layer
+        From the first to the last.
+    """
+
+    def __init__(self, vocabulary: int, width: int, layers: Sequence[Layer]):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.layers = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-6) for _ in layers)
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+
+    def start(self) -> list[Any]:
+        """Return the memories of the empty prefix, one a layer."""
+        return [layer.start() for layer in self.layers]
+
+    def forward(self, tokens: Tensor, packing: Packing | None = None, memories: list[Any] | None = None) -> Tensor:
+        """Return the last hidden state of every token.
+
+        Parameters
+        ----------
+        tokens : Tensor of int
+            The new nodes' tokens, shape (N,), or without packing whole sequences, shape (..., T).
+        packing : Packing, optional
+            How the new nodes lie in the tree.
+        memories : list of Memory, optional
+            From `start`; the new nodes are added to them.
+
+        Returns
+        -------
+        Tensor of shape (..., width)
+            Normalised, ready for `logits`.
+        """
+        x = self.embedding(tokens)
+        for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
+            x = x + layer(norm(x), packing, memories[index] if memories else None)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the next token's logits, shape (..., V), from last hidden states."""
+        return torch.matmul(hidden, self.embedding.weight.T)

@@ -1,0 +1,62 @@
+"""Packing: the nodes of a tree side by side in one pass, each of which sees its own path alone."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Packing:
+    """The nodes that follow a committed prefix, of which a pass computes the last ``new``.
+
+    A sequence is the tree in which every node has one child; nothing here or in the layers treats it apart.
+
+    Parameters
+    ----------
+    parent : sequence of int, length P
+        Parents of all nodes held since the prefix, parents first; -1 for a node right after the prefix. The P - new
+        nodes before the new ones have been computed by earlier passes.
+    new : int
+        Nodes of this pass, N.
+    committed : int
+        Tokens of the prefix, S.
+    """
+
+    def __init__(self, parent: Sequence[int], new: int, committed: int):
+        self.parent = np.asarray(parent, int)
+        self.new = new
+        self.committed = committed
+
+    @cached_property
+    def ancestors(self) -> Tensor:
+        """Which nodes each node sees, itself and its ancestors: bool of shape (P, P), lower triangular."""
+        mask = np.eye(len(self.parent), dtype=bool)
+        for node, parent in enumerate(self.parent):
+            if parent >= 0:
+                mask[node] |= mask[parent]
+        return torch.from_numpy(mask)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """Places of the new nodes in their sequences, shape (N,): committed length plus depth."""
+        return self.committed - 1 + self.ancestors[-self.new :].sum(-1)
+
+    @cached_property
+    def visible(self) -> Tensor:
+        """What each new node sees of the prefix (all of it) and of the nodes: bool of shape (N, S + P)."""
+        return torch.nn.functional.pad(self.ancestors[-self.new :], (self.committed, 0), value=True)
+
+    def windows(self, width: int) -> Tensor:
+        """Return the last ``width`` places on each new node's path, itself last: shape (N, width).
+
+        They number the rows of the last ``width - 1`` inputs of the prefix followed by those of the P nodes.
+        """
+        place = np.arange(len(self.parent) - self.new, len(self.parent))
+        back = [place]
+        for _ in range(width - 1):
+            # Before the prefix's end, at -1, the place before is one less.
+            place = np.where(place >= 0, self.parent[place.clip(0)], place - 1)
+            back.append(place)
+        return torch.from_numpy(np.stack(back[::-1], axis=-1) + width - 1)

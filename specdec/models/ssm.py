@@ -1,0 +1,172 @@
+"""The state-space model: a recurrence whose whole tree of continuations is one masked matrix product.
+
+With log decay ``a_t``, input ``u_t``, and input and output vectors ``b_t`` and ``c_t``, each head has the recurrence
+
+    state_t = exp(a_t) state_(t-1) + u_t b_t',    y_t = state_t c_t
+
+(Mamba-2's scalar-identity SSD: Dao and Gu 2024, arXiv 2405.21060). Unrolled along the path to a node it is the product
+
+    y_t = exp(A_t) state_0 c_t + sum over s on the path to t of exp(A_t - A_s) (c_t . b_s) u_s,    A = mask a
+
+with the ancestor mask: Mamba-2's chunk formula if the mask is a triangle, STree's tree scan (arXiv 2505.14969) for any
+tree. Sums of decays are float64, as their differences would lose float32's digits.
+
+Shapes: a (..., T, H), u (..., T, H, D), b and c (..., T, K), state (..., H, D, K) for H heads of D features and K state
+features. The functions know only these; the layer makes them from rows.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from specdec.models.network import Layer, Memory, Network
+from specdec.models.packing import Packing
+
+CHUNK = 64
+
+
+def recurrent_step(a: Tensor, u: Tensor, b: Tensor, c: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (y of shape (..., H, D), the next state) of one token, whose inputs have no axis T: the definition."""
+    state = a.exp()[..., None, None] * state + u[..., None] * b[..., None, None, :]
+    return torch.einsum("...hdk,...k->...hd", state, c), state
+
+
+def tree_scan(a: Tensor, u: Tensor, b: Tensor, c: Tensor, state: Tensor, mask: Tensor) -> Tensor:
+    """Return y, shape (..., N, H, D), of the last N nodes of a tree in one scan.
+
+    Parameters
+    ----------
+    a, u, b : Tensor
+        Inputs of all P nodes.
+    c : Tensor of shape (..., N, K)
+        Output vectors of the last N nodes.
+    state : Tensor of shape (..., H, D, K)
+        The state before the tree.
+    mask : Tensor of bool, shape (P, P)
+        Row ``t`` holds ``t`` and its ancestors.
+    """
+    new = c.shape[-2]
+    total = (mask.double() @ a.double()).transpose(-1, -2)  # (..., H, P)
+    decay = (total[..., -new:, None] - total[..., None, :]).to(a).masked_fill(~mask[-new:], -math.inf).exp()
+    weight = decay * (c @ b.transpose(-1, -2))[..., None, :, :]  # (..., H, N, P)
+    inside = weight @ u.transpose(-3, -2)  # (..., H, N, D)
+    before = total[..., -new:, None].to(a).exp() * (c[..., None, :, :] @ state.transpose(-1, -2))
+    return (inside + before).transpose(-3, -2)
+
+
+def replay(a: Tensor, u: Tensor, b: Tensor, state: Tensor) -> Tensor:
+    """Return the state after a sequence of T stored inputs, from the state before: activation replay."""
+    total = a.cumsum(-2, dtype=torch.float64)
+    left = (total[..., -1:, :] - total).to(a).exp()[..., None] * u
+    return total[..., -1, :].to(a).exp()[..., None, None] * state + torch.einsum("...thd,...tk->...hdk", left, b)
+
+
+def sequence_scan(a: Tensor, u: Tensor, b: Tensor, c: Tensor, state: Tensor, chunk: int = CHUNK) -> Tensor:
+    """Return y, shape (..., T, H, D), of whole sequences: the product within chunks, the recurrence between them."""
+    triangle = torch.ones(chunk, chunk, dtype=torch.bool).tril()
+    outputs = []
+    for *inputs, reads in zip(*(x.split(chunk, axis) for x, axis in ((a, -2), (u, -3), (b, -2), (c, -2))), strict=True):
+        rows = reads.shape[-2]
+        outputs.append(tree_scan(*inputs, reads, state, triangle[:rows, :rows]))
+        state = replay(*inputs, state)
+    return torch.cat(outputs, -3)
+
+
+class SsmMemory(Memory):
+    """One state after the prefix, and the *inputs* of the nodes since: no node has a state of its own.
+
+    Parameters
+    ----------
+    state : Tensor of shape (H, D, K)
+        The recurrent state.
+    window : Tensor of shape (W - 1, channels)
+        The convolution's last inputs.
+
+    Members
+    -------
+    state, window : Tensor
+        Those after the prefix.
+    inputs : tuple of Tensor
+        Of the P nodes: the convolution's inputs (P, channels), and the scan's a, u and b.
+    """
+
+    def __init__(self, state: Tensor, window: Tensor):
+        heads, features, size = state.shape
+        self.state = state
+        self.window = window
+        self.inputs = (window[:0], *(state.new_empty(0, *shape) for shape in ((heads,), (heads, features), (size,))))
+
+    def keep(self, path: list[int], rest: list[int]) -> None:
+        """Replay the path's inputs into the state."""
+        if path:
+            raw, a, u, b = (rows[path] for rows in self.inputs)
+            self.state = replay(a, u, b, self.state)
+            self.window = torch.cat([self.window, raw])[len(path) :]
+        self.inputs = tuple(rows[rest] for rows in self.inputs)
+
+
+class Ssm(Layer):
+    """Mamba-2's layer: projections, a short causal convolution, the scan, a gated norm.
+
+    Parameters
+    ----------
+    width : int
+        Width of a row.
+    heads, features, size : int
+        Heads H, features D of a head, state features K; ``b`` and ``c`` are shared by the heads.
+    window : int
+        Taps W of the convolution.
+    """
+
+    def __init__(self, width: int, heads: int, features: int, size: int, window: int = 4):
+        super().__init__()
+        inner = heads * features
+        self.heads, self.features, self.size, self.window = heads, features, size, window
+        self.into = nn.Linear(width, 2 * inner + 2 * size + heads, bias=False)
+        self.taps = nn.Parameter(torch.empty(window, inner + 2 * size).uniform_(-(window**-0.5), window**-0.5))
+        self.bias = nn.Parameter(torch.zeros(inner + 2 * size))
+        # Decay rates in [1, 16] and time steps in [0.001, 0.1], as in Mamba-2.
+        self.log_rate = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        time_step = torch.empty(heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+        self.time_bias = nn.Parameter(time_step + (-torch.expm1(-time_step)).log())
+        self.skip = nn.Parameter(torch.ones(heads))
+        self.norm = nn.RMSNorm(inner, eps=1e-6)
+        self.out = nn.Linear(inner, width, bias=False)
+
+    def start(self) -> SsmMemory:
+        """Return the zero state."""
+        zeros = self.taps.new_zeros
+        return SsmMemory(zeros(self.heads, self.features, self.size), zeros(self.window - 1, self.taps.shape[1]))
+
+    def forward(self, x: Tensor, packing: Packing | None, memory: SsmMemory | None) -> Tensor:
+        """Scan new nodes along their paths, or whole sequences."""
+        inner = self.heads * self.features
+        gate, raw, time = self.into(x).split([inner, inner + 2 * self.size, self.heads], -1)
+        time = functional.softplus(time + self.time_bias)
+        if packing is None:
+            windows = functional.pad(raw, (0, 0, self.window - 1, 0)).unfold(-2, self.window, 1).transpose(-1, -2)
+            value, a, u, b, c = self._scanned(windows, time)
+            y = sequence_scan(a, u, b, c, a.new_zeros(self.heads, self.features, self.size))
+        else:
+            held = torch.cat([memory.inputs[0], raw])
+            windows = torch.cat([memory.window, held])[packing.windows(self.window)]
+            value, *new, c = self._scanned(windows, time)
+            a, u, b = (torch.cat(rows) for rows in zip(memory.inputs[1:], new, strict=True))
+            memory.inputs = (held, a, u, b)
+            y = tree_scan(a, u, b, c, memory.state, packing.ancestors)
+        y = (y + self.skip[:, None] * value).flatten(-2)
+        return self.out(self.norm(y * functional.silu(gate)))
+
+    def _scanned(self, windows: Tensor, time: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return (value, a, u, b, c) from convolution windows (..., T, W, channels) and time steps (..., T, H)."""
+        mixed = functional.silu((windows * self.taps).sum(-2) + self.bias)
+        value, b, c = mixed.split([self.heads * self.features, self.size, self.size], -1)
+        value = value.unflatten(-1, (self.heads, self.features))
+        return value, -time * self.log_rate.exp(), time[..., None] * value, b, c
+
+
+def ssm(vocabulary: int, width: int, layers: int, heads: int, features: int, size: int, window: int = 4) -> Network:
+    """Return a Mamba-2-style model of ``layers`` layers; see `Ssm` for the sizes."""
+    return Network(vocabulary, width, [Ssm(width, heads, features, size, window) for _ in range(layers)])
