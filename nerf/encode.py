@@ -33,7 +33,7 @@ from nerf.contract.formats import (
     WEIGHT,
 )
 from nerf.contract.scene_image import GROUPS, MASK_WINDOW, PAIRS, Scene
-from nerf.model import TensorfModel
+from nerf.model import TensorfModel, encode_frequencies
 
 CALIBRATION_POINTS = 8192
 HEADROOM = 1.25
@@ -377,8 +377,6 @@ def _calibrate(model: TensorfModel) -> dict[str, float]:
 
 
 def _network_input(model: TensorfModel, feature: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    from nerf.model import encode_frequencies
-
     encoded = [encode_frequencies(feature, model.feature_bands), encode_frequencies(direction, model.view_bands)]
     return torch.cat([feature, direction, *encoded], dim=1)
 

@@ -1,7 +1,7 @@
 import json
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ def test_without_a_command_help_is_shown(call):
             "size must be N or WxH in pixels, such as 200 or 320x240, not 0x3",
         ),
         (["cosim", "--crop", "1,2,3"], "crop must be X,Y,W,H in pixels, such as 60,60,16,16, not 1,2,3"),
-        (["cosim", "--engine", "vcs"], "engine must be one of verilator, icarus, not vcs"),
+        (["cosim", "--engine", "vcs"], "engine must be one of verilator, icarus, cxxrtl, not vcs"),
         (["cosim", "--pause", "1"], "pause must be a number of at least 0 and below 1, not 1"),
         (["cosim", "--seed", "x"], "seed must be a whole number of at least 0, not x"),
         (["render", "--out", "x", "--pipeline", "fast"], "pipeline must be one of uniform, cubes, integer, not fast"),
@@ -112,9 +112,12 @@ def test_doctor_names_every_tool(call, tmp_path):
 @dataclass
 class Outcome:
     pixel_mismatches: int
+    error: str = "NONE"
+    picture: np.ndarray = field(default_factory=lambda: np.full((2, 2, 3), 0.25, np.float32))
 
     def as_dict(self):
-        return {"pixels": 4, "pixel_mismatches": self.pixel_mismatches, "cycles_rtl": 9, "transaction_mismatches": 0}
+        counts = {"pixels": 4, "pixel_mismatches": self.pixel_mismatches, "cycles_rtl": 9, "transaction_mismatches": 0}
+        return {**counts, "error": self.error}
 
 
 @pytest.fixture
@@ -151,7 +154,7 @@ def fakes(monkeypatch):
 
     def cosimulate(model, camera, config, **options):
         seen["cosim"] = (camera.window, config.name, options)
-        return Outcome(seen.get("mismatches", 0))
+        return Outcome(seen.get("mismatches", 0), seen.get("error", "NONE"))
 
     def module(name, **content):
         made = types.ModuleType(name)
@@ -218,6 +221,9 @@ def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, tmp_path)
     assert status == 1
     assert "pixel_mismatches: 3" in out
     assert json.loads(results.read_text())["pixel_mismatches"] == 3
+    fakes |= {"mismatches": 0, "error": "BUS"}
+    assert call("cosim", "--out", tmp_path / "rgb.npy")[0] == 1
+    assert np.load(tmp_path / "rgb.npy").shape == (2, 2, 3)
 
 
 # ---- Output files ----

@@ -4,7 +4,20 @@ from cosim.run import cosimulate
 from nerf.contract.config import load_config
 from tests.benchmarks.options import load_scene, print_result, scene_parser
 
-KEPT = ["pixels", "pixel_mismatches", "transaction_mismatches", "transactions", "cycles_rtl", "samples", "samples_shaded", "cubes_loaded", "dram_read_bytes", "psnr_vs_float_db", "seconds_build", "seconds_simulation"]
+KEPT = [
+    "pixels",
+    "pixel_mismatches",
+    "transaction_mismatches",
+    "transactions",
+    "cycles_rtl",
+    "samples",
+    "samples_shaded",
+    "cubes_loaded",
+    "dram_read_bytes",
+    "psnr_vs_float_db",
+    "seconds_build",
+    "seconds_simulation",
+]
 
 
 def main() -> None:
