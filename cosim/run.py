@@ -1,4 +1,4 @@
-"""Render with the RTL in a Verilog simulator and hold every value to the golden model."""
+"""Render with the RTL in a simulator and hold every value to the golden model."""
 
 import tempfile
 import time
@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from cosim import cxxrtl
 from cosim.scoreboard import compare
 from cosim.simulation import Simulation
 from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
 from nerf.cameras import Camera
 from nerf.contract.config import AcceleratorConfig
+from nerf.contract.errors import require
 from nerf.contract.registers import CAMERA_REGISTERS, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
 from nerf.contract.scene_image import BEAT, PAGE, Scene
 from nerf.encode import encode_model
@@ -89,7 +91,7 @@ def run_rtl(
     engine: str = "verilator",
     seed: int = 1,
     pause: float = 0.0,
-    memory: str = "cocotbext",
+    memory: str | None = None,
     build_dir: str | Path = "build/simulation",
     record: bool = True,
     abort_after: int | None = None,
@@ -106,13 +108,13 @@ def run_rtl(
     view : View
     config : AcceleratorConfig
     engine : str
-        ``verilator`` or ``icarus``.
+        ``verilator``, ``icarus`` or ``cxxrtl`` (see `cosim.cxxrtl`).
     seed : int
         Of the memory's pauses.
     pause : float
         Chance, a cycle and channel, that the memory holds back.
-    memory : str
-        ``cocotbext`` or ``verilog``, see `cosim.wrapper`.
+    memory : str, optional
+        ``cocotbext`` (default) or ``verilog``, see `cosim.wrapper`; cxxrtl has its own, timed as ``verilog``.
     record : bool
         Record the probed streams.
     abort_after : int, optional
@@ -122,10 +124,18 @@ def run_rtl(
     render_again : bool
         Render a second frame after the first has ended, and return that one.
     """
-    text, sidecar = design(config)
     frame_base = len(image) + -len(image) % PAGE
     frame_bytes = view.window_width * view.window_height * 8
     memory_bytes = 1 << (frame_base + frame_bytes + PAGE).bit_length()
+    if engine == "cxxrtl":
+        require(memory in (None, "verilog"), "memory", "verilog for the engine cxxrtl", memory)
+        return _run_cxxrtl(
+            image, view, config, frame_base, max(memory_bytes, 1 << 24), Path(build_dir),
+            seed=seed, pause=pause, fail_read=fail_read, record=record, abort_after=abort_after,
+            render_again=render_again, watchdog_cycles=watchdog_cycles, timeout_seconds=timeout_seconds,
+        )  # fmt: skip
+    memory = memory or "cocotbext"
+    text, sidecar = design(config)
     probes = [Probe(p["name"], p["fire"], "", (p["payload"],)) for p in sidecar["probes"]]
     bench = bench_verilog(TOP, ports_of(sidecar), memory=memory, memory_bytes=max(memory_bytes, 1 << 24), probes=probes)
     simulation = Simulation(BENCH, {f"{TOP}.v": text, f"{BENCH}.v": bench}, engine, Path(build_dir))
@@ -167,13 +177,39 @@ def run_rtl(
         if record:
             with open(folder / "trace") as lines:
                 trace = read_trace(lines)
+    return _result(status, data, view, trace, sidecar, built - started, finished - built)
+
+
+def _run_cxxrtl(
+    image: bytes,
+    view: View,
+    config: AcceleratorConfig,
+    frame_base: int,
+    memory_bytes: int,
+    build_dir: Path,
+    **options: Any,
+) -> RtlFrame:
+    text, sidecar = cxxrtl.design(config)
+    started = time.perf_counter()
+    library = cxxrtl.build(text, sidecar, build_dir)
+    built = time.perf_counter()
+    content = np.zeros(memory_bytes, np.uint8)
+    content[: len(image)] = np.frombuffer(image, np.uint8)
+    outcome = cxxrtl.run(library, sidecar, content, view, frame_base, **options)
+    finished = time.perf_counter()
+    data = content[frame_base:][: view.window_width * view.window_height * 8].tobytes()
+    return _result(outcome.registers, data, view, outcome.trace, sidecar, built - started, finished - built)
+
+
+def _result(status: dict[str, int], data: bytes, view: View, trace: list, *rest: Any) -> RtlFrame:
+    """Make sense of the registers and bytes that a run left."""
     pixels = np.frombuffer(data, "<u2").reshape(view.window_height, view.window_width, 4)
     code = status["status"] >> STATUS_CODE_SHIFT
     if bool(status["status"] & STATUS_ERROR) != bool(code):
         raise AssertionError(f"status {status['status']:#x}: error bit and code disagree")
     counters = {"cycles": status["cycles_low"] | status["cycles_high"] << 32}
     counters |= {name: status[name] for name in ("samples", "shaded", "cubes", "read_beats")}
-    return RtlFrame(pixels, ErrorCode(code), counters, trace, sidecar, built - started, finished - built)
+    return RtlFrame(pixels, ErrorCode(code), counters, trace, *rest)
 
 
 def golden_frame(scene: Scene, view: View, config: AcceleratorConfig) -> Frame:
@@ -188,7 +224,7 @@ def cosimulate(
     engine: str = "verilator",
     seed: int = 1,
     pause: float = 0.0,
-    memory: str = "cocotbext",
+    memory: str | None = None,
     build_dir: str | Path = "build/simulation",
     termination: float = 1e-3,
 ) -> Cosimulation:

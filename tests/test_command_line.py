@@ -59,7 +59,7 @@ def test_without_a_command_help_is_shown(call):
             "size must be N or WxH in pixels, such as 200 or 320x240, not 0x3",
         ),
         (["cosim", "--crop", "1,2,3"], "crop must be X,Y,W,H in pixels, such as 60,60,16,16, not 1,2,3"),
-        (["cosim", "--engine", "vcs"], "engine must be one of verilator, icarus, not vcs"),
+        (["cosim", "--engine", "vcs"], "engine must be one of verilator, icarus, cxxrtl, not vcs"),
         (["cosim", "--pause", "1"], "pause must be a number of at least 0 and below 1, not 1"),
         (["cosim", "--seed", "x"], "seed must be a whole number of at least 0, not x"),
         (["render", "--out", "x", "--pipeline", "fast"], "pipeline must be one of uniform, cubes, integer, not fast"),
