@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "nerf.contract": {"numpy"},
     "nerf.golden": {"nerf.contract", "numpy", "numba"},
     "rtl": {"nerf.contract", "numpy", "amaranth"},
+    "sim": {"nerf.contract", "nerf.golden", "numpy", "numba"},
 }
 
 
