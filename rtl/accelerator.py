@@ -6,7 +6,7 @@ Two AXI4 ports meet the outside: ``axi`` (master: scene image in, pixels out) an
 from dataclasses import dataclass
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from nerf.contract.config import AcceleratorConfig
@@ -59,10 +59,16 @@ class Probe:
     shape: object
 
 
+FrameEvent = data.StructLayout({"ends": 1})
+"""What the probe ``frame`` shows: a frame starts, or ends."""
+
+
 def probes(cfg: AcceleratorConfig) -> list[Probe]:
     """Return the probed streams, in the order of the data flow."""
     layouts = TileLayouts(cfg)
     return [
+        Probe("frame", FrameEvent),
+        Probe("rays", data.StructLayout({"pixel": layouts.pixel, "live": 1})),
         Probe("visits", CubeVisit),
         Probe("rectangles", layouts.Rectangle),
         Probe("density_cubes", Cube),
@@ -277,8 +283,15 @@ class Accelerator(wiring.Component):
             "coloured": mlp_engine.o,
             "pixels": tile_buffer.o,
         }
-        for probe in probes(cfg):
-            port, source = getattr(self, f"probe_{probe.name}"), observed[probe.name]
+        m.d.comb += [
+            self.probe_frame.fire.eq((registers.start & ~controller.busy) | controller.finished),
+            self.probe_frame.payload.ends.eq(controller.finished),
+            self.probe_rays.fire.eq(ray_setup.o.valid),
+            self.probe_rays.payload.pixel.eq(ray_setup.o.payload.pixel),
+            self.probe_rays.payload.live.eq(ray_setup.o.payload.live),
+        ]
+        for name, source in observed.items():
+            port = getattr(self, f"probe_{name}")
             m.d.comb += [port.fire.eq(source.valid & source.ready), port.payload.eq(source.payload)]
         return m
 

@@ -89,7 +89,10 @@ class AcceleratorConfig:
         return self.tile.bit_length() - 1
 
 
-PRESETS = {"tiny": AcceleratorConfig()}
+PRESETS = {
+    "tiny": AcceleratorConfig(),
+    "edge": AcceleratorConfig("edge", tile=64, mlp_lanes=128, sample_queue=256, payload_queue=256),
+}
 
 
 def load_config(source: str | Path) -> AcceleratorConfig:
