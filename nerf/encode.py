@@ -65,8 +65,17 @@ class EncodedScene:
         return {**self.table, "total": total}
 
 
-def encode_model(model: TensorfModel, config: AcceleratorConfig) -> EncodedScene:
+def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | None = None) -> EncodedScene:
     """Quantise and encode a model.
+
+    Parameters
+    ----------
+    model : TensorfModel
+    config : AcceleratorConfig
+        Its digest goes into the image, and the weights are laid out for its lanes.
+    form : Form, optional
+        The form of every block, to compare with; by default each block takes its smallest. ``DENSE`` also stores the
+        positions that are zero; blocks with too many values for ``COORDINATE`` stay dense.
 
     Raises
     ------
@@ -95,7 +104,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig) -> EncodedScene
             plane = planes[pair] * _shadow(bases, model.grid_size, (first, second)).T[:, :, None]
             factor = lines[pair] * _shadow(bases, model.grid_size, (line,))[:, None]
             for factor_name, cut in (("plane", _plane_blocks(plane)), ("line", _line_blocks(factor))):
-                packed, row = _encode_blocks(cut, payload)
+                packed, row = _encode_blocks(cut, payload, form)
                 headers.append((f"{kind}_{factor_name}_{pair}", packed))
                 table[f"{kind}_{factor_name}_{pair}"] = row
     tables, network_words = _tables(model, config, scales["appearance"])
@@ -305,14 +314,22 @@ class _Payload:
         return start // blocks.POINTER_UNIT
 
 
-def _encode_blocks(cut: np.ndarray, payload: _Payload) -> tuple[bytes, dict[str, int]]:
-    """Encode blocks; return their headers and the row of the size table."""
+def _encode_block(block: np.ndarray, form: Form | None) -> tuple[blocks.Header, bytes]:
+    if form == Form.COORDINATE and np.count_nonzero(block) > blocks.COORDINATE_LIMIT:
+        form = Form.DENSE
+    if form == Form.DENSE:
+        return blocks.Header(0, (1 << blocks.POSITIONS) - 1, block.size, form), block.tobytes()
+    return blocks.encode(block, form)
+
+
+def _encode_blocks(cut: np.ndarray, payload: _Payload, form: Form | None) -> tuple[bytes, dict[str, int]]:
+    """Encode blocks, all in one form or each in its smallest; return their headers and the row of the size table."""
     packed = bytearray()
     row = {"values": cut.size, "nonzeros": int(np.count_nonzero(cut)), "blocks": len(cut)}
     chosen = dict.fromkeys(Form, 0)
     body = 0
     for block in cut.astype(np.int8):
-        header, content = blocks.encode(block)
+        header, content = _encode_block(block, form)
         chosen[header.form] += bool(content)
         body += len(content)
         header = blocks.Header(payload.add(content), header.mask, header.count, header.form)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nerf import integer, uniform
+from nerf.contract.blocks import Form
 from nerf.contract.config import load_config
 from nerf.contract.errors import InputError
 from nerf.contract.formats import UNIT
@@ -46,6 +47,23 @@ def frame_of(case, **settings):
     scene = encode_model(factory(**arguments), TINY).scene
     view = view_registers(scene, camera.c2w, camera.focal, camera.width, camera.height, **settings)
     return scene, view, render_frame(decode_scene(scene, TINY), view)
+
+
+@pytest.mark.parametrize("form", Form)
+def test_the_form_of_the_blocks_changes_bytes_only(form):
+    factory, arguments, camera = EDGE_CASES["outside"]
+    model = factory(**arguments)
+    hybrid, one = encode_model(model, TINY), encode_model(model, TINY, form)
+    frames = [
+        render_frame(
+            decode_scene(encoded.scene, TINY),
+            view_registers(encoded.scene, camera.c2w, camera.focal, camera.width, camera.height),
+        )
+        for encoded in (hybrid, one)
+    ]
+    assert np.array_equal(frames[0].pixels, frames[1].pixels)
+    assert np.array_equal(frames[0].samples, frames[1].samples)
+    assert one.size_table()["total"]["hybrid_bytes"] >= hybrid.size_table()["total"]["hybrid_bytes"]
 
 
 def test_weights_and_transmittance_add_up_exactly():
