@@ -34,14 +34,12 @@ from cosim.simulation import SimulationError
 from cosim.toolchain import ToolMissingError, find_compiler
 from cosim.wrapper import Transaction
 from nerf.contract.config import AcceleratorConfig
+from nerf.contract.memory import MemoryTiming
 from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_ABORT, CONTROL_START, COUNTERS, REGISTERS, View
 from rtl.accelerator import Accelerator
 from rtl.export import TOP, describe
 
 HARNESS = Path(__file__).with_name("cxxrtl_harness.cc")
-
-LATENCY = 20
-"""Of the memory, in cycles; the default of the Verilog memory."""
 
 # opt_dff: a register that keeps its value is not computed, twice the speed. splitnets: fields of a structure that
 # depend on each other would look like combinational feedback, and each cycle would take several evaluations.
@@ -104,6 +102,7 @@ class _Settings(ctypes.Structure):
         ("memory", ctypes.c_void_p),
         ("memory_bytes", ctypes.c_uint64),
         ("latency", ctypes.c_uint32),
+        ("interval", ctypes.c_uint32),
         ("pause", ctypes.c_uint32),
         ("seed", ctypes.c_uint32),
         ("fail_read", ctypes.c_int32),
@@ -178,8 +177,7 @@ def run(
     view: View,
     frame_base: int,
     *,
-    seed: int = 1,
-    pause: float = 0.0,
+    timing: MemoryTiming,
     fail_read: int | None = None,
     record: bool = True,
     abort_after: int | None = None,
@@ -199,7 +197,8 @@ def run(
     view : View
     frame_base : int
         Address that the frame is written to.
-    seed, pause, fail_read, record, abort_after, render_again, watchdog_cycles, timeout_seconds
+    timing : MemoryTiming
+    fail_read, record, abort_after, render_again, watchdog_cycles, timeout_seconds
         See `cosim.run.run_rtl`.
 
     Raises
@@ -228,7 +227,7 @@ def run(
 
     harness = _load(library)
     configuration = _Settings(
-        memory.ctypes.data, memory.nbytes, LATENCY, round(256 * pause), seed or 1,
+        memory.ctypes.data, memory.nbytes, timing.latency, timing.beat_interval, timing.pause, timing.seed,
         -1 if fail_read is None else fail_read, record,
     )  # fmt: skip
     table = np.array(steps, np.uint32)

@@ -55,7 +55,7 @@ struct Record {
 struct Settings {
   uint8_t *memory;
   uint64_t memory_bytes;
-  uint32_t latency, pause, seed;
+  uint32_t latency, interval, pause, seed;
   int32_t fail_read;
   uint32_t record;
 };
@@ -70,10 +70,10 @@ public:
     const uint64_t word = first.word + beat;
     const bool present = word < settings.memory_bytes / LANES;
     arready = tail - head < QUEUE && !held(0);
-    rvalid = tail != head && now - first.time >= settings.latency && (r_offered || !held(1));
+    rvalid = tail != head && now - first.time >= settings.latency && now >= r_from && (r_offered || !held(1));
     rlast = beat == first.length;
     awready = !w_busy && !held(2);
-    wready = w_busy && !b_due && !held(3);
+    wready = w_busy && !b_due && now >= w_from && !held(3);
     bvalid = b_due && (b_offered || !held(3));
     set(top.p_axi____arready, arready);
     set(top.p_axi____rvalid, rvalid);
@@ -105,6 +105,7 @@ public:
     const bool r_taken = rvalid && get(top.p_axi____rready);
     r_offered = rvalid && !r_taken;
     if (r_taken) {
+      r_from = now + settings.interval;
       beat = rlast ? 0 : beat + 1;
       head += rlast;
       bursts += rlast;
@@ -123,6 +124,7 @@ public:
       write(get(top.p_axi____wstrb), port(top.p_axi____wdata));
       if (bool(get(top.p_axi____wlast)) != (w_left == 0))
         outcome = BAD_LAST;
+      w_from = now + settings.interval;
       b_due = w_left == 0;
       w_word++;
       w_left--;
@@ -163,7 +165,7 @@ private:
 
   const Settings settings;
   uint32_t random;
-  uint64_t now = 0, bursts = 0;
+  uint64_t now = 0, bursts = 0, r_from = 0, w_from = 0;
   Burst queue[QUEUE] = {};
   unsigned head = 0, tail = 0, beat = 0;
   bool r_offered = false, w_busy = false, b_due = false, b_offered = false, w_failed = false;

@@ -15,6 +15,7 @@ from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_word
 from nerf.cameras import Camera
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.errors import require
+from nerf.contract.memory import MemoryTiming
 from nerf.contract.registers import CAMERA_REGISTERS, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
 from nerf.contract.scene_image import BEAT, PAGE, Scene
 from nerf.encode import encode_model
@@ -99,6 +100,7 @@ def run_rtl(
     render_again: bool = False,
     timeout_seconds: float = 3600,
     watchdog_cycles: int = WATCHDOG_CYCLES,
+    timing: MemoryTiming | None = None,
 ) -> RtlFrame:
     """Run one frame of the RTL on a memory that holds a scene image (right or corrupt) at address 0.
 
@@ -123,15 +125,21 @@ def run_rtl(
         Read burst, counted from 0, that the ``verilog`` memory answers with an error.
     render_again : bool
         Render a second frame after the first has ended, and return that one.
+    timing : MemoryTiming, optional
+        Of the ``verilog`` and cxxrtl memories, pauses included; by default the default timing with ``pause``.
     """
     frame_base = len(image) + -len(image) % PAGE
     frame_bytes = view.window_width * view.window_height * 8
     memory_bytes = 1 << (frame_base + frame_bytes + PAGE).bit_length()
+    exact = engine == "cxxrtl" or memory == "verilog"
+    require(timing is None or (exact and pause == 0), "timing", "for the memory verilog and in place of pause", timing)
+    if timing is None and exact:
+        timing = MemoryTiming(pause=min(round(256 * pause), 255), seed=seed or 1)
     if engine == "cxxrtl":
         require(memory in (None, "verilog"), "memory", "verilog for the engine cxxrtl", memory)
         return _run_cxxrtl(
             image, view, config, frame_base, max(memory_bytes, 1 << 24), Path(build_dir),
-            seed=seed, pause=pause, fail_read=fail_read, record=record, abort_after=abort_after,
+            timing=timing, fail_read=fail_read, record=record, abort_after=abort_after,
             render_again=render_again, watchdog_cycles=watchdog_cycles, timeout_seconds=timeout_seconds,
         )  # fmt: skip
     memory = memory or "cocotbext"
@@ -162,7 +170,8 @@ def run_rtl(
         if memory == "verilog":
             (folder / "memory").write_text(memory_words(image, BEAT))
             plusargs += [f"+memory={folder / 'memory'}", f"+memory_out={folder / 'memory_out'}"]
-            plusargs += [f"+pause={round(256 * pause)}", f"+seed={seed or 1}"]
+            plusargs += [f"+latency={timing.latency}", f"+interval={timing.beat_interval}"]
+            plusargs += [f"+pause={timing.pause}", f"+seed={timing.seed}"]
             plusargs += [] if fail_read is None else [f"+fail_read={fail_read}"]
         status = simulation.run(
             "cosim.frame_bench", parameters, seed=seed, plusargs=plusargs, timeout_seconds=timeout_seconds,
@@ -227,6 +236,7 @@ def cosimulate(
     memory: str | None = None,
     build_dir: str | Path = "build/simulation",
     termination: float = 1e-3,
+    timing: MemoryTiming | None = None,
 ) -> Cosimulation:
     """Encode a model, render a view with the RTL, and compare with the golden model and the float renderer.
 
@@ -240,7 +250,7 @@ def cosimulate(
     scene = encode_model(model, config).scene
     view = camera_view(scene, camera, termination)
     golden = golden_frame(scene, view, config)
-    rtl = run_rtl(scene.data, view, config, engine, seed, pause, memory, build_dir)
+    rtl = run_rtl(scene.data, view, config, engine, seed, pause, memory, build_dir, timing=timing)
     comparison = compare(rtl.trace, rtl.sidecar, golden, view, config.tile)
     picture = (rtl.pixels[..., :3] / np.float32(65535)).astype(np.float32)
     return Cosimulation(

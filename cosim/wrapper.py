@@ -33,12 +33,14 @@ MEMORIES = ("cocotbext", "verilog")
 
 MEMORY_TIMING = """\
 Cycles count rising edges of clk. A read burst accepted in cycle c offers its first beat in cycle
-c + latency at the earliest (latency >= 1), bursts in order, one beat a cycle. Up to 16 read bursts
-are accepted ahead. One write burst at a time: AW, then its beats, one a cycle, then B in the next
-cycle. With pause p (0..255 of 256) a 32-bit xorshift generator (13, 17, 5; seeded with `seed`,
-stepped once a cycle from the first cycle without reset) holds back, in a cycle in which the named
-byte of its state is below p: byte 0 arready, byte 1 a new rvalid, byte 2 awready, byte 3 wready and
-a new bvalid. A valid that is up stays up until it is taken."""
+c + latency at the earliest (latency >= 1), bursts in order. After a beat that was taken in cycle c
+the next, of whatever burst, is offered in cycle c + interval at the earliest (interval >= 1). Up to
+16 read bursts are accepted ahead. One write burst at a time: AW, then its beats, each interval
+cycles after the last at the earliest, then B in the next cycle. With pause p (0..255 of 256) a
+32-bit xorshift generator (13, 17, 5; seeded with `seed`, stepped once a cycle from the first cycle
+without reset) holds back, in a cycle in which the named byte of its state is below p: byte 0
+arready, byte 1 a new rvalid, byte 2 awready, byte 3 wready and a new bvalid. A valid that is up
+stays up until it is taken."""
 
 _READ = ("arid", "araddr", "arlen", "arsize", "arburst", "arvalid", "arready",
          "rid", "rdata", "rresp", "rlast", "rvalid", "rready")  # fmt: skip
@@ -121,8 +123,8 @@ def bench_verilog(
     Plusargs: ``+trace=FILE`` records the probes; ``+free_clock`` never stops ``mem_clk``; with the
     ``verilog`` memory ``+memory=FILE`` ($readmemh, one data word a line), ``+memory_out=FILE``
     (words ``dump_first`` to ``dump_last``, by default all, written when ``dump_memory`` rises),
-    ``+latency=N`` (default 20), ``+pause=N`` of 256 (0), ``+seed=N`` (1), ``+fail_read=N`` answers
-    the N-th read burst, counted from 0, with SLVERR.
+    ``+latency=N`` (default 20), ``+interval=N`` (1), ``+pause=N`` of 256 (0), ``+seed=N`` (1),
+    ``+fail_read=N`` answers the N-th read burst, counted from 0, with SLVERR.
 
     Parameters
     ----------
@@ -326,18 +328,19 @@ module axi_memory #(
   localparam [1:0] OKAY = 0, SLVERR = 2, DECERR = 3;
 
   reg [DATA-1:0] mem [0:WORDS-1] /* verilator public_flat_rw */;
-  reg [31:0] latency = 20, pause = 0, seed = 1;
+  reg [31:0] latency = 20, interval = 1, pause = 0, seed = 1;
   integer fail_read = -1, index;
   reg [8*1024-1:0] memory_file, memory_out;
   initial begin
     if ($value$plusargs("latency=%d", latency)) ;
+    if ($value$plusargs("interval=%d", interval)) ;
     if ($value$plusargs("pause=%d", pause)) ;
     if ($value$plusargs("seed=%d", seed)) ;
     if ($value$plusargs("fail_read=%d", fail_read)) ;
     for (index = 0; index < WORDS; index = index + 1) mem[index] = 0;
     if ($value$plusargs("memory=%s", memory_file)) $readmemh(memory_file, mem);
-    if (seed == 0 || latency == 0 || pause > 255) begin
-      $display("memory: seed and latency must be at least 1 and pause at most 255");
+    if (seed == 0 || latency == 0 || interval == 0 || pause > 255) begin
+      $display("memory: seed, latency and interval must be at least 1 and pause at most 255");
       $finish;
     end
   end
@@ -362,10 +365,11 @@ module axi_memory #(
   reg [4:0] head = 0, tail = 0;
   reg [7:0] beat = 0;
   reg r_offered = 0;
+  reg [31:0] r_wait = 0;
   integer bursts = 0;
   wire [4:0] waiting = tail - head;
   wire [3:0] first = head[3:0];
-  wire due = waiting != 0 && now - queue_time[first] >= latency;
+  wire due = waiting != 0 && now - queue_time[first] >= latency && r_wait == 0;
   wire [ADDRESS-1:0] r_word = (queue_address[first] >> LANE_BITS) + {{(ADDRESS-8){1'b0}}, beat};
   assign arready = waiting < 16 && !hold_ar;
   assign rvalid = due && (r_offered || !hold_r);
@@ -376,11 +380,12 @@ module axi_memory #(
 
   // ---- Writes: one burst at a time ----
   reg w_busy = 0, b_due = 0, b_offered = 0, w_failed = 0;
+  reg [31:0] w_wait = 0;
   reg [ADDRESS-1:0] w_word = 0;
   reg [7:0] w_left = 0;
   reg [WRITE_ID-1:0] w_id = 0;
   assign awready = !w_busy && !hold_aw;
-  assign wready = w_busy && !b_due && !hold_w;
+  assign wready = w_busy && !b_due && w_wait == 0 && !hold_w;
   assign bvalid = b_due && (b_offered || !hold_w);
   assign bresp = w_failed ? DECERR : OKAY;
   assign bid = w_id;
@@ -389,7 +394,7 @@ module axi_memory #(
   always @(posedge clk) begin
     if (rst) begin
       now <= 0; random <= seed; head <= 0; tail <= 0; beat <= 0; r_offered <= 0; bursts <= 0;
-      w_busy <= 0; b_due <= 0; b_offered <= 0;
+      w_busy <= 0; b_due <= 0; b_offered <= 0; r_wait <= 0; w_wait <= 0;
     end else begin
       now <= now + 1;
       random <= random_3;
@@ -402,6 +407,8 @@ module axi_memory #(
         check_burst(araddr, arlen, arsize, arburst);
       end
       r_offered <= rvalid && !rready;
+      r_wait <= rvalid && rready ? interval - 1 : r_wait == 0 ? 0 : r_wait - 1;
+      w_wait <= wvalid && wready ? interval - 1 : w_wait == 0 ? 0 : w_wait - 1;
       if (rvalid && rready) begin
         beat <= rlast ? 8'd0 : beat + 8'd1;
         if (rlast) begin

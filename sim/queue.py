@@ -1,9 +1,9 @@
 """A first-in first-out queue of samples. RTL: `rtl.queue`."""
 
 import numpy as np
-from numba import njit
 
 from sim.activity import BUSY, IDLE, NEVER, OUTPUT
+from sim.compiled import compiled
 from sim.streams import SAMPLE, copy_sample
 
 DEPTH_LIMIT = 1024
@@ -27,7 +27,7 @@ def new(depth: int) -> np.void:
     return state
 
 
-@njit(cache=True)
+@compiled
 def step(now: int, state, i, o) -> int:
     """Hand on and take in, a payload each a cycle; 2 cycles through an empty queue."""
     has_room = state.held != state.depth - 1

@@ -4,7 +4,8 @@ Positions are whole grid positions in the format POSITION; the cube of a sample 
 """
 
 import numpy as np
-from numba import njit
+
+from sim.compiled import compiled
 
 
 def stream(*fields: str) -> np.dtype:
@@ -25,7 +26,12 @@ VECTOR = stream("appearance", "block_last")
 READ_REQUEST = stream("address", "last_beat")
 READ_BEAT = stream("client", "address", "last")
 """``address``: byte address of the beat in memory, where its data are found."""
+BURST = stream("client", "address", "last_beat")
+"""A read burst on the bus."""
 WRITE = stream("address")
+WRITE_DATA = stream()
+ANSWER = stream()
+"""Data of a write, and the memory's answer to it."""
 TREE_REQUEST = stream("mode", "total", "bits", "k")
 """``total``: the sum of the 16 values of a request in the mode SUM, known beforehand."""
 TREE_RESPONSE = stream("total", "index")
@@ -40,7 +46,7 @@ def new(kind: np.dtype) -> np.void:
     return np.zeros(1, kind)[0]
 
 
-@njit(cache=True)
+@compiled
 def copy_sample(source, target) -> None:
     """Copy a `SAMPLE`, ``valid`` apart."""
     target.pixel = source.pixel
@@ -51,5 +57,7 @@ def copy_sample(source, target) -> None:
     target.last = source.last
 
 
+TILE = np.dtype([(name, np.int64) for name in ("x", "y", "last_x", "last_y")])
+"""The tile being rendered: its first window pixel, and its last column and row (size minus one)."""
 STROBE = np.dtype([("set", np.int64)])
 """A combinational pulse: set by one block's step, read and cleared by that of a block that steps later in the cycle."""

@@ -12,6 +12,7 @@ from cosim.simulation import SimulationError
 from cosim.toolchain import ToolMissingError
 from nerf.contract.config import load_config
 from nerf.contract.errors import InputError
+from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.registers import ErrorCode
 from nerf.encode import encode_model
 from nerf.integer import camera_view
@@ -49,10 +50,19 @@ def test_several_tiles_are_bit_exact():
 
 
 @pytest.mark.skipif(toolchain.find_verilator() is None, reason="verilator is not installed")
-@pytest.mark.parametrize(("pause", "seed"), [(0.0, 1), (0.2, 7), (0.8, 2)])
-def test_every_transaction_comes_in_the_cycle_of_verilator(frame, pause, seed):
-    ours = run(frame, pause=pause, seed=seed)
-    theirs = run(frame, pause=pause, seed=seed, engine="verilator", memory="verilog")
+@pytest.mark.parametrize(
+    "timing",
+    [
+        MemoryTiming(),
+        MEMORY_TIMINGS["ideal"],
+        MEMORY_TIMINGS["slow"],
+        MemoryTiming(pause=51, seed=7),
+        MemoryTiming(latency=3, beat_interval=4, pause=200, seed=2),
+    ],
+)
+def test_every_transaction_comes_in_the_cycle_of_verilator(frame, timing):
+    ours = run(frame, timing=timing)
+    theirs = run(frame, timing=timing, engine="verilator", memory="verilog")
     assert ours.error == ErrorCode.NONE
     assert ours.counters == theirs.counters
     assert np.array_equal(ours.pixels, theirs.pixels)
@@ -89,6 +99,12 @@ def test_the_watchdog_and_the_clock_end_a_run(frame):
 def test_another_memory_is_refused(frame):
     with pytest.raises(InputError, match=r"^memory must be verilog for the engine cxxrtl, not cocotbext$"):
         run(frame, memory="cocotbext")
+
+
+def test_a_timing_needs_the_exact_memory_and_no_second_pause(frame):
+    for options in ({"engine": "verilator"}, {"pause": 0.5}):
+        with pytest.raises(InputError, match=r"^timing must be for the memory verilog and in place of pause, not "):
+            run(frame, timing=MEMORY_TIMINGS["slow"], **options)
 
 
 def test_missing_pyosys_is_named(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 import random
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,14 +44,14 @@ def simulation(design, engine, memory):
     return Simulation(BENCH, {"bench.v": bench, "top.v": text}, engine, FOLDER)
 
 
-def copy(simulation, memory, folder, *, pause=0.0, idle=10, latency=20, seed=1, free_clock=False):
+def copy(simulation, memory, folder, *, pause=0.0, idle=10, latency=20, interval=1, seed=1, free_clock=False):
     data = random.Random(7).randbytes(BURSTS * BURST_BYTES)
     (folder / "memory.hex").write_text(memory_words(data, WORD_BYTES))
     plusargs = [f"+trace={folder / 'trace.txt'}", *(["+free_clock"] if free_clock else [])]
     if memory == "verilog":
         plusargs += [
             f"+memory={folder / 'memory.hex'}", f"+memory_out={folder / 'out.hex'}",
-            f"+latency={latency}", f"+pause={round(256 * pause)}", f"+seed={seed}",
+            f"+latency={latency}", f"+interval={interval}", f"+pause={round(256 * pause)}", f"+seed={seed}",
         ]  # fmt: skip
     parameters = {
         "memory": memory, "bursts": BURSTS, "idle": idle, "pause": pause, "data": data.hex(),
@@ -116,6 +117,11 @@ def test_memory_timing_is_as_stated(design, engine, tmp_path):
         copy(built, "verilog", tmp_path, latency=latency)
         first.append(read_trace((tmp_path / "trace.txt").read_text().splitlines())[0].cycle)
     assert first[1] - first[0] == 29
+    # The master takes every beat at once, so that a burst shows the interval.
+    for interval in (1, 2, 5):
+        copy(built, "verilog", tmp_path, latency=40, interval=interval)
+        cycles = [item.cycle for item in read_trace((tmp_path / "trace.txt").read_text().splitlines())]
+        assert {after - before for before, after in pairwise(cycles[:BURST_BEATS])} == {interval}
 
 
 @needs["verilator"]

@@ -22,7 +22,7 @@ def put(record: np.void, payload: Sequence[int] | int) -> None:
 def replay(
     step: Callable[[int], int],
     inputs: Mapping[str, tuple[np.void, Sequence]],
-    outputs: Mapping[str, tuple[np.void, int]],
+    outputs: Mapping[str, tuple[np.void, int | None]],
     stalls: tuple[float, float] = (1.0, 1.0),
     seed: int = 0,
     offer: Callable[[int], None] | None = None,
@@ -39,7 +39,7 @@ def replay(
     inputs : dict
         Per input stream: its record and the payloads to offer. Names as in the hardware bench: they seed the stalls.
     outputs : dict
-        Per output stream: its record and how many payloads to wait for.
+        Per output stream: its record and how many payloads to wait for; None: not waited for, not counted.
     offer : function of the cycle, optional
         The first phase of a cycle.
     skip : bool
@@ -73,9 +73,9 @@ def replay(
             if not inputs[name][0]["valid"]:
                 cycles[name].append(now)
         now += 1
-        if end is None and all(len(payloads[name]) >= count for name, (_, count) in outputs.items()):
+        if end is None and all(len(payloads[name]) >= (count or 0) for name, (_, count) in outputs.items()):
             end = now + settle
         assert now <= watchdog, f"watchdog: { {name: len(got) for name, got in payloads.items()} }"
     for name, (_, count) in outputs.items():
-        assert len(payloads[name]) == count, f"{name}: surplus payloads"
+        assert count is None or len(payloads[name]) == count, f"{name}: surplus payloads"
     return cycles, payloads

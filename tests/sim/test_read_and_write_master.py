@@ -1,0 +1,187 @@
+"""The simulator's bus masters and memory against the RTL's, cycle for cycle."""
+
+import random
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from cosim.unit import STALLS, run
+from nerf.contract.config import PRESETS
+from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
+from nerf.contract.scene_image import BEAT
+from rtl.payloads import ReadPort, TileLayouts
+from rtl.read_master import ReadMaster
+from rtl.write_master import WriteMaster
+from sim import memory, read_master, write_master
+from sim.streams import ANSWER, BURST, PIXEL, READ_BEAT, READ_REQUEST, WRITE, WRITE_DATA, new
+from tests.sim.helpers_memory import AxiMemory
+from tests.sim.replay import replay
+
+CFG = PRESETS["tiny"]
+TIMINGS = [
+    *MEMORY_TIMINGS.values(),
+    MemoryTiming(latency=1, beat_interval=3),
+    MemoryTiming(latency=100, beat_interval=1, pause=40, seed=5),
+    MemoryTiming(latency=5, beat_interval=4, pause=200, seed=77),
+]
+IMAGE = np.random.default_rng(0).bytes(1 << 13)
+FRAME = 1 << 12
+WIDTH = 13
+
+
+class Reader(wiring.Component):
+    def __init__(self, timing):
+        self._timing = timing
+        super().__init__({f"client_{n}": In(ReadPort(CFG)) for n in range(memory.CLIENTS)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.master = master = ReadMaster(CFG, memory.CLIENTS)
+        m.submodules.memory = store = AxiMemory(CFG, IMAGE, self._timing)
+        wiring.connect(m, master.axi, store.axi)
+        for n in range(memory.CLIENTS):
+            wiring.connect(m, wiring.flipped(getattr(self, f"client_{n}")), getattr(master, f"client_{n}"))
+        return m
+
+
+def read(bursts, counts, timing, stalls, skip):
+    store, master, burst, beat = memory.new(timing), read_master.new(), new(BURST), new(READ_BEAT)
+    write = [new(kind) for kind in (WRITE, WRITE_DATA, ANSWER)]
+    requests = np.zeros(memory.CLIENTS, READ_REQUEST)
+    beats = np.zeros(memory.CLIENTS, READ_BEAT)
+
+    def offer(now):
+        memory.offer(now, store, beat, write[-1])
+        if beat["valid"]:
+            beats[beat["client"]] = beat
+
+    def step(now):
+        if beat["valid"] and not beats[beat["client"]]["valid"]:
+            beat["valid"] = 0
+        wake = memory.step(now, store, burst, *write)
+        return min(wake, read_master.step(now, master, requests, burst))
+
+    result = replay(
+        step,
+        {f"client_{n}.request": (requests[n], bursts[n]) for n in range(memory.CLIENTS)},
+        {f"client_{n}.beats": (beats[n], counts[n]) for n in range(memory.CLIENTS)},
+        stalls=stalls,
+        seed=4,
+        offer=offer,
+        skip=skip,
+    )
+    assert read_master.idle(store, burst)
+    assert store["read_bytes"].tolist() == [BEAT * count for count in counts]
+    return result
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+def test_read_bursts_and_beats(timing):
+    stalls = [*STALLS, (1.0, 0.1), (0.1, 1.0)][TIMINGS.index(timing)]
+    chance = random.Random(1)
+    # One client without any; many short bursts, so that the memory's queue is full.
+    lengths = [(0, 1, 15), (0,), (0, 1), (), (0, 0, 0, 17)]
+    bursts = [
+        [(chance.randrange(0, 1 << 12), chance.choice(length)) for _ in range(15 if length else 0)]
+        for length in lengths
+    ]
+    counts = [sum(last + 1 for _, last in client) for client in bursts]
+    hardware = run(
+        Reader(timing),
+        {
+            f"client_{n}.request": [{"address": address, "last_beat": last} for address, last in bursts[n]]
+            for n in range(memory.CLIENTS)
+        },
+        {f"client_{n}.beats": counts[n] for n in range(memory.CLIENTS)},
+        stalls=stalls,
+        seed=4,
+    )
+    for skip in (False, True):
+        cycles, payloads = read(bursts, counts, timing, stalls, skip)
+        assert cycles == hardware.cycles
+        for n in range(memory.CLIENTS):
+            for (client, address, last), theirs in zip(
+                payloads[f"client_{n}.beats"], hardware.outputs[f"client_{n}.beats"], strict=True
+            ):
+                assert (client, last) == (n, theirs.last)
+                assert int.from_bytes(IMAGE[address:][:BEAT], "little") == theirs.data
+
+
+class Writer(wiring.Component):
+    """A write master with its memory; a cycle later, what was written where, and each change of ``idle``."""
+
+    i: In(stream.Signature(TileLayouts(CFG).PixelWrite))
+    o_written: Out(stream.Signature(32))
+    o_idle: Out(stream.Signature(1))
+
+    def __init__(self, timing):
+        self._timing = timing
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.master = master = WriteMaster(CFG)
+        m.submodules.memory = store = AxiMemory(CFG, bytes(BEAT), self._timing)
+        wiring.connect(m, master.axi, store.axi)
+        wiring.connect(m, wiring.flipped(self.i), master.i)
+        m.d.comb += [master.frame_base.eq(FRAME), master.width.eq(WIDTH)]
+        m.d.sync += [
+            self.o_written.valid.eq(store.axi.wvalid & store.axi.wready),
+            self.o_written.payload.eq(store.axi.awaddr),
+            self.o_idle.payload.eq(~master.idle),
+        ]
+        m.d.comb += self.o_idle.valid.eq(self.o_idle.payload == master.idle)
+        return m
+
+
+def write(pixels, timing, stalls, skip):
+    store, master = memory.new(timing), write_master.new(FRAME, WIDTH)
+    i, address, data, answer, burst, beat = (new(kind) for kind in (PIXEL, WRITE, WRITE_DATA, ANSWER, BURST, READ_BEAT))
+    written, idle = new(WRITE), new(np.dtype([("valid", np.int64), ("idle", np.int64)]))
+    before = [True]
+
+    def offer(now):
+        memory.offer(now, store, beat, answer)
+        present = bool(write_master.idle(master))
+        idle["valid"], idle["idle"] = present != before[0], present
+        before[0] = present
+
+    def step(now):
+        waiting = data["valid"]
+        wake = memory.step(now, store, burst, address, data, answer)
+        if waiting and not data["valid"]:
+            written["valid"], written["address"] = 1, address["address"]
+        return min(wake, write_master.step(now, master, i, address, data, answer))
+
+    result = replay(
+        step,
+        {"i": (i, pixels)},
+        {"o_written": (written, len(pixels)), "o_idle": (idle, None)},
+        stalls=stalls,
+        seed=4,
+        offer=offer,
+        skip=skip,
+    )
+    assert store["written_bytes"] == 8 * len(pixels)
+    return result
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+@pytest.mark.parametrize("source", [1.0, 0.5, 0.05])
+def test_written_pixels(source, timing):
+    pixels = [(index % WIDTH, index // WIDTH) for index in range(60)]
+    results = [write(pixels, timing, (source, 1.0), skip) for skip in (False, True)]
+    hardware = run(
+        Writer(timing),
+        {"i": [{"x": x, "y": y, "channels": [1, 2, 3, 4]} for x, y in pixels]},
+        {name: len(results[0][1][name]) for name in ("o_written", "o_idle")},
+        stalls=(source, 1.0),
+        seed=4,
+    )
+    for cycles, payloads in results:
+        assert cycles == hardware.cycles
+        for name in ("o_written", "o_idle"):
+            assert [payload for (payload,) in payloads[name]] == hardware.outputs[name]
