@@ -1,4 +1,4 @@
-"""Render with the RTL in a simulator and hold every value to the golden model."""
+"""Render with the RTL, hold every value to the golden model and every cycle to the simulator."""
 
 import tempfile
 import time
@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from cosim import cxxrtl
+from cosim.cycles import compare_cycles
 from cosim.scoreboard import compare
 from cosim.simulation import Simulation
 from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
 from nerf.cameras import Camera
+from nerf.contract.blocks import Form
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.errors import require
 from nerf.contract.memory import MemoryTiming
@@ -56,7 +58,7 @@ class RtlFrame:
 
 @dataclass(frozen=True)
 class Cosimulation:
-    """RTL against golden model; see the command ``rtnerf cosim``."""
+    """RTL against golden model and simulator; see the command ``rtnerf cosim``."""
 
     pixels: int
     pixel_mismatches: int
@@ -65,7 +67,8 @@ class Cosimulation:
     cycles_sim: int | None
     transactions: int
     transaction_mismatches: int
-    stage_mismatches: dict[str, int]
+    value_mismatches: dict[str, int]
+    cycle_mismatches: dict[str, int] | None
     first_difference: str | None
     samples: int
     samples_shaded: int
@@ -74,7 +77,8 @@ class Cosimulation:
     dram_write_bytes: int
     psnr_vs_float_db: float
     seconds_build: float
-    seconds_simulation: float
+    seconds_rtl: float
+    seconds_sim: float
     picture: np.ndarray
     """What the RTL returned, float32 (height, width, 3) in 0..1."""
 
@@ -90,9 +94,8 @@ def run_rtl(
     view: View,
     config: AcceleratorConfig,
     engine: str = "verilator",
-    seed: int = 1,
-    pause: float = 0.0,
-    memory: str | None = None,
+    memory: str = "verilog",
+    timing: MemoryTiming | None = None,
     build_dir: str | Path = "build/simulation",
     record: bool = True,
     abort_after: int | None = None,
@@ -100,7 +103,6 @@ def run_rtl(
     render_again: bool = False,
     timeout_seconds: float = 3600,
     watchdog_cycles: int = WATCHDOG_CYCLES,
-    timing: MemoryTiming | None = None,
 ) -> RtlFrame:
     """Run one frame of the RTL on a memory that holds a scene image (right or corrupt) at address 0.
 
@@ -111,12 +113,10 @@ def run_rtl(
     config : AcceleratorConfig
     engine : str
         ``verilator``, ``icarus`` or ``cxxrtl`` (see `cosim.cxxrtl`).
-    seed : int
-        Of the memory's pauses.
-    pause : float
-        Chance, a cycle and channel, that the memory holds back.
-    memory : str, optional
-        ``cocotbext`` (default) or ``verilog``, see `cosim.wrapper`; cxxrtl has its own, timed as ``verilog``.
+    memory : str
+        ``verilog`` or ``cocotbext``, see `cosim.wrapper`; cxxrtl has its own, timed as ``verilog``.
+    timing : MemoryTiming, optional
+        Of the memory; of ``cocotbext`` only the pauses.
     record : bool
         Record the probed streams.
     abort_after : int, optional
@@ -125,24 +125,18 @@ def run_rtl(
         Read burst, counted from 0, that the ``verilog`` memory answers with an error.
     render_again : bool
         Render a second frame after the first has ended, and return that one.
-    timing : MemoryTiming, optional
-        Of the ``verilog`` and cxxrtl memories, pauses included; by default the default timing with ``pause``.
     """
     frame_base = len(image) + -len(image) % PAGE
     frame_bytes = view.window_width * view.window_height * 8
     memory_bytes = 1 << (frame_base + frame_bytes + PAGE).bit_length()
-    exact = engine == "cxxrtl" or memory == "verilog"
-    require(timing is None or (exact and pause == 0), "timing", "for the memory verilog and in place of pause", timing)
-    if timing is None and exact:
-        timing = MemoryTiming(pause=min(round(256 * pause), 255), seed=seed or 1)
+    timing = timing or MemoryTiming()
     if engine == "cxxrtl":
-        require(memory in (None, "verilog"), "memory", "verilog for the engine cxxrtl", memory)
+        require(memory == "verilog", "memory", "verilog for the engine cxxrtl", memory)
         return _run_cxxrtl(
             image, view, config, frame_base, max(memory_bytes, 1 << 24), Path(build_dir),
             timing=timing, fail_read=fail_read, record=record, abort_after=abort_after,
             render_again=render_again, watchdog_cycles=watchdog_cycles, timeout_seconds=timeout_seconds,
         )  # fmt: skip
-    memory = memory or "cocotbext"
     text, sidecar = design(config)
     probes = [Probe(p["name"], p["fire"], "", (p["payload"],)) for p in sidecar["probes"]]
     bench = bench_verilog(TOP, ports_of(sidecar), memory=memory, memory_bytes=max(memory_bytes, 1 << 24), probes=probes)
@@ -160,7 +154,7 @@ def run_rtl(
             "frame_bytes": frame_bytes,
             "memory": memory,
             "memory_bytes": memory_bytes,
-            "pause": pause,
+            "pause": timing.pause / 256,
             "registers": {register: view.values[register] for register in CAMERA_REGISTERS},
             "abort_after": abort_after,
             "render_again": render_again,
@@ -174,7 +168,7 @@ def run_rtl(
             plusargs += [f"+pause={timing.pause}", f"+seed={timing.seed}"]
             plusargs += [] if fail_read is None else [f"+fail_read={fail_read}"]
         status = simulation.run(
-            "cosim.frame_bench", parameters, seed=seed, plusargs=plusargs, timeout_seconds=timeout_seconds,
+            "cosim.frame_bench", parameters, seed=timing.seed, plusargs=plusargs, timeout_seconds=timeout_seconds,
             run_folder=folder / "run",
         )  # fmt: skip
         finished = time.perf_counter()
@@ -231,14 +225,15 @@ def cosimulate(
     camera: Camera,
     config: AcceleratorConfig,
     engine: str = "verilator",
-    seed: int = 1,
-    pause: float = 0.0,
-    memory: str | None = None,
+    memory: str = "verilog",
+    timing: MemoryTiming | None = None,
     build_dir: str | Path = "build/simulation",
     termination: float = 1e-3,
-    timing: MemoryTiming | None = None,
+    form: Form | None = None,
 ) -> Cosimulation:
-    """Encode a model, render a view with the RTL, and compare with the golden model and the float renderer.
+    """Encode a model, render a view with the RTL, and compare with golden model, simulator and float renderer.
+
+    The simulator knows the timing of the memories ``verilog`` and of cxxrtl; with another one no cycles are compared.
 
     Raises
     ------
@@ -247,22 +242,31 @@ def cosimulate(
     SimulationError
         The simulator failed.
     """
-    scene = encode_model(model, config).scene
+    timing = timing or MemoryTiming()
+    scene = encode_model(model, config, form).scene
     view = camera_view(scene, camera, termination)
-    golden = golden_frame(scene, view, config)
-    rtl = run_rtl(scene.data, view, config, engine, seed, pause, memory, build_dir, timing=timing)
-    comparison = compare(rtl.trace, rtl.sidecar, golden, view, config.tile)
+    decoded = decode_scene(scene, config)
+    golden = render_frame(decoded, view)
+    rtl = run_rtl(scene.data, view, config, engine, memory, timing, build_dir)
+    values = compare(rtl.trace, rtl.sidecar, golden, view, config.tile)
+    started = time.perf_counter()
+    cycles = None
+    if memory == "verilog" and rtl.error == ErrorCode.NONE:
+        cycles = compare_cycles(rtl.trace, decoded, view, config, timing)
+    compared = time.perf_counter()
+    differences = [None if values.first is None else str(values.first), cycles and cycles.first]
     picture = (rtl.pixels[..., :3] / np.float32(65535)).astype(np.float32)
     return Cosimulation(
         pixels=rtl.pixels.shape[0] * rtl.pixels.shape[1],
         pixel_mismatches=int((rtl.pixels != golden.pixels).any(axis=-1).sum()),
         error=rtl.error.name,
         cycles_rtl=rtl.counters["cycles"],
-        cycles_sim=None,
-        transactions=sum(comparison.transactions.values()),
-        transaction_mismatches=sum(comparison.mismatches.values()),
-        stage_mismatches=comparison.mismatches,
-        first_difference=None if comparison.first is None else str(comparison.first),
+        cycles_sim=cycles and cycles.cycles_sim,
+        transactions=sum(values.transactions.values()),
+        transaction_mismatches=sum(values.mismatches.values()) + (sum(cycles.mismatches.values()) if cycles else 0),
+        value_mismatches=values.mismatches,
+        cycle_mismatches=cycles and cycles.mismatches,
+        first_difference=next(filter(None, differences), None),
         samples=rtl.counters["samples"],
         samples_shaded=rtl.counters["shaded"],
         cubes_loaded=rtl.counters["cubes"],
@@ -270,6 +274,7 @@ def cosimulate(
         dram_write_bytes=golden.pixels.size * 2,
         psnr_vs_float_db=psnr(picture, render_reference(model, camera).rgb),
         seconds_build=rtl.seconds_build,
-        seconds_simulation=rtl.seconds_run,
+        seconds_rtl=rtl.seconds_run,
+        seconds_sim=compared - started,
         picture=picture,
     )

@@ -82,7 +82,7 @@ table(
     [
         ["view", f"{rtl['width_pixels']}x{rtl['height_pixels']} pixels, configuration {rtl['config']}"],
         ["pixels that differ", f"{rtl['pixel_mismatches']} of {rtl['pixels']}"],
-        *[[f"{stage} that differ", count] for stage, count in rtl["stage_mismatches"].items()],
+        *[[f"{stage} that differ", count] for stage, count in rtl["value_mismatches"].items()],
         ["recorded transactions", f"{rtl['transactions']:,}"],
         ["cycles", f"{rtl['cycles_rtl']:,}"],
         ["samples composited / shaded", f"{rtl['samples']:,} / {rtl['samples_shaded']:,}"],

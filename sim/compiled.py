@@ -7,3 +7,6 @@ compiled = njit(cache=True, _nrt=False)
 
 The counting costs more than most steps do, and nothing here allocates; the callers hold every array.
 """
+
+inlined = njit(inline="always", _nrt=False)
+"""Decorator: part of the one function that calls it, so that what it takes need not be passed."""

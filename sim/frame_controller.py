@@ -64,7 +64,7 @@ def step(
     else:
         if not bus_idle:
             state.activity = MEMORY
-            return NEVER
+            return now + 1
         finished.set = 1
         state.phase = IDLES
     return now + 1

@@ -36,10 +36,11 @@ from sim import (
     streams,
     tile_buffer,
     tree_server,
+    uniform_sampler,
     write_master,
 )
 from sim.activity import NAMES, NEVER
-from sim.compiled import compiled
+from sim.compiled import compiled, inlined
 
 PROBES = (
     "rays", "visits", "rectangles", "density_cubes", "appearance_cubes", "jobs", "density_requests",
@@ -84,39 +85,46 @@ class Blocks(NamedTuple):
     ray_setup: Any
     scene_loader: Any
     frame_controller: Any
+    uniform_sampler: Any
 
 
 (
     MEMORY, READ_MASTER, WRITE_MASTER, TREE_SERVER, TILE_BUFFER, MLP_ENGINE, APPEARANCE, APPEARANCE_INTERPOLATOR,
     VISIBLE_SAMPLES, CUBE_SEQUENCER, COMPOSITOR, DENSITY, DENSITY_INTERPOLATOR, DENSITY_SAMPLES, HYBRID_DECODER,
     BLOCK_FETCH, APPEARANCE_LOADER, DENSITY_LOADER, SAMPLE_GENERATOR, PROJECTOR, OCCUPANCY_WALKER, RAY_SETUP,
-    SCENE_LOADER, FRAME_CONTROLLER,
+    SCENE_LOADER, FRAME_CONTROLLER, UNIFORM_SAMPLER,
 ) = range(len(Blocks._fields))  # fmt: skip
 
+CLIENTS = (SCENE_LOADER, OCCUPANCY_WALKER, SAMPLE_GENERATOR, BLOCK_FETCH, BLOCK_FETCH)
+"""Blocks behind the clients of the read master, by number."""
+TREE_REQUESTERS = (DENSITY_INTERPOLATOR, HYBRID_DECODER, OCCUPANCY_WALKER)
+TREE_CLIENTS = (DENSITY, HYBRID_DECODER, OCCUPANCY_WALKER)
+"""Blocks that ask the tree, and that take its responses, by number of the client."""
+
 _CONNECTED = {
-    MEMORY: (READ_MASTER, WRITE_MASTER, BLOCK_FETCH, SAMPLE_GENERATOR, OCCUPANCY_WALKER, SCENE_LOADER),
-    READ_MASTER: (BLOCK_FETCH, SAMPLE_GENERATOR, OCCUPANCY_WALKER, SCENE_LOADER),
+    MEMORY: (READ_MASTER, WRITE_MASTER),
     TREE_SERVER: (DENSITY, DENSITY_INTERPOLATOR, HYBRID_DECODER, OCCUPANCY_WALKER),
-    TILE_BUFFER: (WRITE_MASTER, MLP_ENGINE),
+    TILE_BUFFER: (WRITE_MASTER, MLP_ENGINE, FRAME_CONTROLLER),
     APPEARANCE: (MLP_ENGINE, APPEARANCE_INTERPOLATOR),
     APPEARANCE_INTERPOLATOR: (MLP_ENGINE, VISIBLE_SAMPLES, APPEARANCE_LOADER),
     CUBE_SEQUENCER: (VISIBLE_SAMPLES, COMPOSITOR, APPEARANCE_LOADER),
     DENSITY: (COMPOSITOR, DENSITY_INTERPOLATOR),
     DENSITY_INTERPOLATOR: (DENSITY_SAMPLES, DENSITY_LOADER),
     BLOCK_FETCH: (HYBRID_DECODER, APPEARANCE_LOADER, DENSITY_LOADER),
-    HYBRID_DECODER: (APPEARANCE_LOADER, DENSITY_LOADER),
     SAMPLE_GENERATOR: (DENSITY_SAMPLES, DENSITY_LOADER, PROJECTOR),
-    OCCUPANCY_WALKER: (PROJECTOR,),
-    FRAME_CONTROLLER: (
-        MEMORY, READ_MASTER, WRITE_MASTER, TILE_BUFFER, SCENE_LOADER, RAY_SETUP, OCCUPANCY_WALKER,
-    ),
-}  # fmt: skip
-"""Blocks that share a stream, a strobe or the state of the buses."""
+    UNIFORM_SAMPLER: (DENSITY_SAMPLES, DENSITY_LOADER, FRAME_CONTROLLER),
+    OCCUPANCY_WALKER: (PROJECTOR, FRAME_CONTROLLER),
+    RAY_SETUP: (FRAME_CONTROLLER,),
+    SCENE_LOADER: (FRAME_CONTROLLER,),
+}
+"""Blocks that share a stream or a strobe; what concerns one client of memory or tree is told to that one alone."""
 NEIGHBOURS = np.zeros(len(Blocks._fields), np.int64)
 for _one, _others in _CONNECTED.items():
     for _other in _others:
         NEIGHBOURS[_one] |= 1 << _other
         NEIGHBOURS[_other] |= 1 << _one
+# Its grants and responses concern one client each.
+NEIGHBOURS[TREE_SERVER] = 0
 
 CLOCK = np.dtype(
     [(name, np.int64) for name in ("todo", "following", "earliest", "steps")]
@@ -182,6 +190,9 @@ class Frame(NamedTuple):
     scene: Any
     camera: Any
     image: np.ndarray
+    uniform: bool
+    """Rays are sampled uniformly, not cube by cube; modelled only."""
+    rank: np.ndarray
     windows: np.ndarray
     bases: np.ndarray
     planes: tuple[np.ndarray, ...]
@@ -230,6 +241,7 @@ def new_blocks(config: AcceleratorConfig, memory_state: np.void, frame_base: int
         ray_setup=ray_setup.new(config.tile),
         scene_loader=scene_loader.new(),
         frame_controller=frame_controller.new(config.tile),
+        uniform_sampler=uniform_sampler.new(config.tile),
     )
 
 
@@ -281,7 +293,7 @@ def new_wires() -> Wires:
     return wires
 
 
-def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig) -> Frame:
+def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, uniform: bool = False) -> Frame:
     """Return the constants of a frame: registers, scene, and the rays of all pixels."""
     row, column = np.divmod(np.arange(view.window_height * view.window_width, dtype=np.int64), view.window_width)
     rays = set_up(column, row, view, decoded.scene.grid)
@@ -290,6 +302,8 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig) -> F
         scene=registers.scene_registers(decoded.scene),
         camera=registers.view_registers(view),
         image=np.frombuffer(decoded.scene.data, np.uint8),
+        uniform=uniform,
+        rank=decoded.rank,
         windows=decoded.windows,
         bases=decoded.bases,
         planes=decoded.density.planes,
@@ -345,12 +359,10 @@ def _begin(clock, now: int) -> None:
 
 
 @compiled
-def _offers(clock, block: int) -> bool:
-    """Return whether a block that offers may have something new; then its neighbours are to be stepped."""
-    if clock.todo >> block & 1:
-        clock.todo |= NEIGHBOURS[block]
-        return True
-    return False
+def _rouse(clock, block: int) -> None:
+    """Have a block stepped in this cycle, if its turn is still to come, and in the next."""
+    clock.todo |= 1 << block
+    clock.following |= 1 << block
 
 
 @compiled
@@ -385,25 +397,47 @@ def _record(trace, now: int, probe: int, before: int, stream) -> None:
         trace.count += 1
 
 
-@compiled
+@inlined
 def _offer(now: int, b, w, clock) -> None:
-    """First phase of a cycle: what is put up without a step."""
-    if _offers(clock, MEMORY):
+    """First phase of a cycle: what is put up without a step, and who is to look at it."""
+    if clock.todo >> MEMORY & 1:
+        waits = w.beat.valid
         memory.offer(now, b.memory, w.beat, w.answer)
-    if _offers(clock, TREE_SERVER):
-        tree_server.offer(now, b.tree_server, w.tree_responses)
-    if _offers(clock, HYBRID_DECODER):
+        if w.beat.valid and not waits:
+            clock.todo |= 1 << CLIENTS[w.beat.client]
+        if w.answer.valid:
+            clock.todo |= 1 << WRITE_MASTER
+    if clock.todo >> TREE_SERVER & 1:
+        for client in range(len(TREE_CLIENTS)):
+            waits = w.tree_responses[client].valid
+            tree_server.offer(now, b.tree_server, client, w.tree_responses[client])
+            if w.tree_responses[client].valid and not waits:
+                clock.todo |= 1 << TREE_CLIENTS[client]
+    if clock.todo >> HYBRID_DECODER & 1:
         hybrid_decoder.offer(now, b.hybrid_decoder, w.vector)
-    if _offers(clock, OCCUPANCY_WALKER):
+        if w.vector.valid and w.vector.block_last:
+            clock.todo |= 1 << (APPEARANCE_LOADER if w.vector.appearance else DENSITY_LOADER)
+    if clock.todo >> OCCUPANCY_WALKER & 1:
+        waits = w.visits.valid
         occupancy_walker.offer(now, b.occupancy_walker, w.tree_responses[2], w.visits)
-    if _offers(clock, COMPOSITOR):
+        if w.visits.valid and not waits:
+            clock.todo |= 1 << PROJECTOR
+    if clock.todo >> COMPOSITOR & 1:
+        waits = w.visible.valid
         compositor.offer(now, b.compositor, w.opaque, w.visible)
-    if _offers(clock, CUBE_SEQUENCER):
+        if w.visible.valid and not waits:
+            clock.todo |= 1 << CUBE_SEQUENCER
+    if clock.todo >> CUBE_SEQUENCER & 1:
+        waits, cube_waits = w.sequenced.valid, w.visible_cubes.valid
         cube_sequencer.offer(now, b.cube_sequencer, w.visible, w.sequenced, w.visible_cubes)
+        if w.sequenced.valid and not waits:
+            clock.todo |= 1 << VISIBLE_SAMPLES
+        if w.visible_cubes.valid and not cube_waits:
+            clock.todo |= 1 << APPEARANCE_LOADER
 
 
-@compiled
-def _step_memory(now: int, b, w, clock, trace) -> None:
+@inlined
+def _step_bus(now: int, b, w, clock, trace) -> None:
     """Memory, the bus masters and the tree: they decide on what is asked for when the cycle begins."""
     if clock.todo >> MEMORY & 1:
         wake = memory.step(now, b.memory, w.burst, w.write_address, w.write_data, w.answer)
@@ -411,17 +445,32 @@ def _step_memory(now: int, b, w, clock, trace) -> None:
     if clock.todo >> READ_MASTER & 1:
         wake = read_master.step(now, b.read_master, w.read_requests, w.burst)
         _settle(clock, now, READ_MASTER, wake, b.read_master.activity)
+        if wake == now + 1:
+            _rouse(clock, CLIENTS[b.read_master.last])
     if clock.todo >> WRITE_MASTER & 1:
         before = w.pixels.valid
         wake = write_master.step(now, b.write_master, w.pixels, w.write_address, w.write_data, w.answer)
         _record(trace, now, 13, before, w.pixels)
         _settle(clock, now, WRITE_MASTER, wake, b.write_master.activity)
     if clock.todo >> TREE_SERVER & 1:
+        asked = b.tree_server.in_flight
         wake = tree_server.step(now, b.tree_server, w.tree_requests, w.tree_responses)
         _settle(clock, now, TREE_SERVER, wake, b.tree_server.activity)
+        if b.tree_server.in_flight != asked:
+            _rouse(clock, TREE_REQUESTERS[b.tree_server.last])
 
 
 @compiled
+def _settle_client(clock, now: int, block: int, wake: int, activity: int, request, beat_before: int, beat) -> None:
+    """Settle a client of the read master: a request or an accepted beat concerns the bus."""
+    _settle(clock, now, block, wake, activity)
+    if request.valid:
+        clock.following |= 1 << READ_MASTER
+    if beat_before and not beat.valid:
+        clock.following |= 1 << MEMORY
+
+
+@inlined
 def _step_colours(now: int, b, w, clock, trace) -> None:
     """From pixels back to visible samples."""
     if clock.todo >> TILE_BUFFER & 1:
@@ -450,7 +499,7 @@ def _step_colours(now: int, b, w, clock, trace) -> None:
         _settle(clock, now, VISIBLE_SAMPLES, wake, b.visible_samples.activity)
 
 
-@compiled
+@inlined
 def _step_samples(now: int, b, w, frame, clock, trace) -> None:
     """From visible samples back to samples."""
     if clock.todo >> CUBE_SEQUENCER & 1:
@@ -486,7 +535,7 @@ def _step_samples(now: int, b, w, frame, clock, trace) -> None:
         _settle(clock, now, DENSITY_SAMPLES, wake, b.density_samples.activity)
 
 
-@compiled
+@inlined
 def _step_factors(now: int, b, w, frame, clock, trace) -> None:
     """From decoded vectors back to the blocks that are wanted."""
     if clock.todo >> HYBRID_DECODER & 1:
@@ -497,6 +546,7 @@ def _step_factors(now: int, b, w, frame, clock, trace) -> None:
         _record(trace, now, 5, before, w.jobs)
         _settle(clock, now, HYBRID_DECODER, wake, b.hybrid_decoder.activity)
     if clock.todo >> BLOCK_FETCH & 1:
+        beat = w.beat.valid
         before, before_appearance = w.density_requests.valid, w.appearance_requests.valid
         wake = block_fetch.step(
             now, b.block_fetch, w.density_requests, w.appearance_requests, frame.scene, w.read_requests[3],
@@ -504,7 +554,9 @@ def _step_factors(now: int, b, w, frame, clock, trace) -> None:
         )  # fmt: skip
         _record(trace, now, 6, before, w.density_requests)
         _record(trace, now, 7, before_appearance, w.appearance_requests)
-        _settle(clock, now, BLOCK_FETCH, wake, b.block_fetch.activity)
+        _settle_client(clock, now, BLOCK_FETCH, wake, b.block_fetch.activity, w.read_requests[3], beat, w.beat)
+        if w.read_requests[4].valid:
+            clock.following |= 1 << READ_MASTER
     if clock.todo >> APPEARANCE_LOADER & 1:
         wake = cube_loader.step(
             now, b.appearance_loader, w.visible_cubes, w.appearance_cubes, w.appearance_finished,
@@ -519,10 +571,11 @@ def _step_factors(now: int, b, w, frame, clock, trace) -> None:
         _settle(clock, now, DENSITY_LOADER, wake, b.density_loader.activity)
 
 
-@compiled
+@inlined
 def _step_cubes(now: int, b, w, frame, clock, trace) -> None:
     """From samples back to the cubes that are visited."""
     if clock.todo >> SAMPLE_GENERATOR & 1:
+        beat = w.beat.valid
         before = w.rectangles.valid
         wake = sample_generator.step(
             now, b.sample_generator, frame.scene, frame.camera, SCENE_BASE, w.rectangles, w.read_requests[2],
@@ -530,21 +583,29 @@ def _step_cubes(now: int, b, w, frame, clock, trace) -> None:
             frame.terminated_from, frame.windows, frame.bases,
         )  # fmt: skip
         _record(trace, now, 2, before, w.rectangles)
-        _settle(clock, now, SAMPLE_GENERATOR, wake, b.sample_generator.activity)
+        _settle_client(
+            clock, now, SAMPLE_GENERATOR, wake, b.sample_generator.activity, w.read_requests[2], beat, w.beat
+        )
     if clock.todo >> PROJECTOR & 1:
         before = w.visits.valid
         wake = projector.step(now, b.projector, frame.camera, w.tile, w.visits, w.rectangles)
         _record(trace, now, 1, before, w.visits)
         _settle(clock, now, PROJECTOR, wake, b.projector.activity)
+    if frame.uniform and clock.todo >> UNIFORM_SAMPLER & 1:
+        wake = uniform_sampler.step(now, b.uniform_sampler, w.walk, w.tile, w.sampled_cubes, w.samples, frame)
+        _settle(clock, now, UNIFORM_SAMPLER, wake, b.uniform_sampler.activity)
     if clock.todo >> OCCUPANCY_WALKER & 1:
+        beat = w.beat.valid
         wake = occupancy_walker.step(
             now, b.occupancy_walker, w.walk, frame.scene, frame.camera, SCENE_BASE, w.read_requests[1], w.beat,
             w.tree_requests[2], w.tree_responses[2], w.visits, frame.image,
         )  # fmt: skip
-        _settle(clock, now, OCCUPANCY_WALKER, wake, b.occupancy_walker.activity)
+        _settle_client(
+            clock, now, OCCUPANCY_WALKER, wake, b.occupancy_walker.activity, w.read_requests[1], beat, w.beat
+        )
 
 
-@compiled
+@inlined
 def _step_frame(now: int, b, w, frame, bus_idle: bool, clock, trace) -> None:
     """Rays, scene and the sequence of tiles."""
     if clock.todo >> RAY_SETUP & 1:
@@ -557,10 +618,11 @@ def _step_frame(now: int, b, w, frame, bus_idle: bool, clock, trace) -> None:
         wake = ray_setup.step(now, b.ray_setup, w.set_up, w.tile, w.rays, w.rays_ready, frame.tile_live)
         _settle(clock, now, RAY_SETUP, wake, b.ray_setup.activity)
     if clock.todo >> SCENE_LOADER & 1:
+        beat = w.beat.valid
         wake = scene_loader.step(
             now, b.scene_loader, w.load, frame.scene, SCENE_BASE, w.read_requests[0], w.beat, w.loaded
         )
-        _settle(clock, now, SCENE_LOADER, wake, b.scene_loader.activity)
+        _settle_client(clock, now, SCENE_LOADER, wake, b.scene_loader.activity, w.read_requests[0], beat, w.beat)
     if clock.todo >> FRAME_CONTROLLER & 1:
         wake = frame_controller.step(
             now, b.frame_controller, w.start, frame.camera, w.tile, w.load, w.set_up, w.walk, w.loaded,
@@ -589,7 +651,7 @@ def run(now: int, end: int, blocks, wires, frame, clock, trace) -> int:
         _begin(clock, now)
         _offer(now, b, w, clock)
         bus_idle = read_master.idle(b.memory, w.burst) and write_master.idle(b.write_master)
-        _step_memory(now, b, w, clock, trace)
+        _step_bus(now, b, w, clock, trace)
         _step_colours(now, b, w, clock, trace)
         _step_samples(now, b, w, frame, clock, trace)
         _step_factors(now, b, w, frame, clock, trace)

@@ -1,14 +1,14 @@
-"""A memory of fixed latency and bandwidth with random pauses: `cosim.wrapper.MEMORY_TIMING`, cycle for cycle.
+"""The memory: of fixed latency and bandwidth with random pauses, or LPDDR4 with banks.
 
-Another memory may take its place: all that the masters and their clients know of it is `offer`, which puts up a beat of
-the read data and the answer to a write, `step`, which takes read bursts, write addresses and write data, and
-``waiting``, the bursts that it has taken and not yet served.
+The first is `cosim.wrapper.MEMORY_TIMING`, cycle for cycle. The second (`sim.lpddr4`) decides when each beat is there
+as soon as its burst is taken; it has no counterpart in the RTL benches.
 """
 
 import numpy as np
 
 from nerf.contract.memory import MemoryTiming
 from nerf.contract.scene_image import BEAT
+from sim import lpddr4
 from sim.activity import BUSY, IDLE, NEVER
 from sim.compiled import compiled
 from sim.streams import BURST
@@ -17,24 +17,36 @@ CLIENTS = 5
 """Clients of the read master, numbered: scene loader, walker's rows, records, block headers, block payload."""
 QUEUE = 16
 """Read bursts taken ahead."""
+BURST_LIMIT = 32
+"""Beats of a burst."""
+POSTED_CYCLES = 256
+"""With banks: a write is answered at once, and may be done so much later; then the next one waits."""
 PIXEL_BYTES = 8
 
 # What a write waits for: one is served at a time.
 ADDRESS, DATA, ANSWER = range(3)
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "latency", "beat_interval", "pause", "random")]
-    + [("bursts", BURST, (QUEUE,)), ("due", np.int64, (QUEUE,))]
-    + [(name, np.int64) for name in ("first", "waiting", "beat", "offered", "read_from", "write", "write_from")]
+    [(name, np.int64) for name in ("activity", "banked", "latency", "beat_interval", "pause", "random")]
+    + [("banks", lpddr4.STATE), ("bursts", BURST, (QUEUE,)), ("due", np.int64, (QUEUE, BURST_LIMIT))]
+    + [
+        (name, np.int64)
+        for name in ("first", "waiting", "beat", "offered", "read_from", "write", "write_from", "address")
+    ]
     + [("read_bytes", np.int64, (CLIENTS,)), ("written_bytes", np.int64)]
 )
-"""``due``: cycle from which a burst may be served; ``beat``: of the first burst; ``offered``: it is on the bus;
-``read_from``, ``write_from``: cycle from which the next beat may be offered, or taken."""
+"""``due``: cycle from which each beat of a burst may be offered; ``beat``: of the first burst; ``offered``: it is on
+the bus; ``read_from``, ``write_from``: cycle from which the next beat may be offered, or taken; ``address``: of the
+write."""
 
 
-def new(timing: MemoryTiming, elapsed: int = 0) -> np.void:
-    """Return a memory at rest that has been running for some cycles."""
+def new(timing: MemoryTiming | lpddr4.Lpddr4, elapsed: int = 0, clock_hz: float = 1e9) -> np.void:
+    """Return a memory at rest that has been running for some cycles of the accelerator's clock."""
     state = np.zeros(1, STATE)[0]
+    if isinstance(timing, lpddr4.Lpddr4):
+        state["banked"], state["beat_interval"] = 1, 1
+        state["banks"] = lpddr4.new(timing, clock_hz)
+        return state
     state["latency"], state["beat_interval"], state["pause"] = timing.latency, timing.beat_interval, timing.pause
     random = timing.seed
     for _ in range(elapsed if timing.pause else 0):
@@ -71,7 +83,7 @@ def offer(now: int, state, beat, answer) -> None:
             state.waiting -= 1
             first = (first + 1) % QUEUE
             state.first = first
-    due = state.waiting and not state.offered and now >= max(state.due[first], state.read_from)
+    due = state.waiting and not state.offered and now >= max(state.due[first, state.beat], state.read_from)
     if due and not _holds_back(state, 1):
         burst = state.bursts[first]
         state.offered = 1
@@ -95,13 +107,20 @@ def step(now: int, state, burst, address, data, answer) -> int:
         place = (state.first + state.waiting) % QUEUE
         taken = state.bursts[place]
         taken.client, taken.address, taken.last_beat = burst.client, burst.address, burst.last_beat
-        state.due[place] = now + state.latency
+        for beat in range(burst.last_beat + 1):
+            if not state.banked:
+                state.due[place, beat] = now + state.latency
+            elif beat == 0 or (burst.address + BEAT * beat) % lpddr4.BURST_BYTES == 0:
+                state.due[place, beat] = lpddr4.access(state.banks, now, burst.address + BEAT * beat, False)
+            else:
+                state.due[place, beat] = state.due[place, beat - 1]
         state.waiting += 1
         burst.valid = 0
         wake = now + 1
     if state.write == ADDRESS:
         if address.valid and not _holds_back(state, 2):
             address.valid = 0
+            state.address = address.address
             state.write = DATA
             wake = now + 1
     elif state.write == DATA:
@@ -111,6 +130,9 @@ def step(now: int, state, burst, address, data, answer) -> int:
             data.valid = 0
             state.written_bytes += PIXEL_BYTES
             state.write_from = now + state.beat_interval
+            if state.banked:
+                done = lpddr4.access(state.banks, now, state.address, True)
+                state.write_from = max(state.write_from, done - POSTED_CYCLES)
             state.write = ANSWER
             wake = now + 1
     else:
@@ -121,5 +143,5 @@ def step(now: int, state, burst, address, data, answer) -> int:
         state.random = _next_random(state.random)
         return now + 1
     if state.waiting:
-        wake = min(wake, max(state.due[state.first], state.read_from, now + 1))
+        wake = min(wake, max(state.due[state.first, state.beat], state.read_from, now + 1))
     return wake

@@ -11,10 +11,15 @@ from nerf.contract.scene_image import PAGE
 from nerf.golden.frame import DecodedScene
 from sim import machine, memory
 from sim.activity import NAMES
+from sim.lpddr4 import Lpddr4
 
-READERS = ("header and tables", "occupancy rows", "cube records", "block headers", "block payloads")
-"""What the clients of the read master read, by their number."""
+READERS = ("tables", "rows", "records", "block_headers", "block_payloads")
+"""What the clients of the read master read, by their number; ``tables`` with the device header."""
 WATCHDOG_CYCLES = 1 << 44
+WINDOWS = 512
+"""Most windows that a frame's activity is recorded in."""
+FIRST_WINDOW = 256
+"""Cycles of a window to begin with; where there are too many, two and two become one."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +31,25 @@ class Simulation:
     cycles : int
         From the start of the frame to its end.
     activity : dict
-        Per block, the cycles spent on each of `sim.activity.NAMES`; they add up to ``cycles + 1``, as both the first
-        and the last cycle count.
+        Per block, the cycles spent on each of `sim.activity.NAMES`; they add up to ``cycles + 1``, as the cycle of the
+        start counts here.
     samples, shaded : int
         Composited, and shaded.
     read_bytes : dict
         By reader.
     written_bytes : int
-    transfers : dict of int64 arrays, or None
-        Cycle of each transfer on each probed stream, if they were recorded.
+    rows : dict
+        Of LPDDR4: accesses by what they found (``hits``, ``misses``, ``conflicts``) and ``refreshes``; else empty.
     steps : int
         Cycles that were simulated one by one; nothing happened in the others.
     doing : dict
         What each block did in the last cycle.
+    transfers : dict of int64 arrays, or None
+        Cycle of each transfer on each probed stream, if they were recorded.
+    window : int
+        Cycles of a window.
+    windows : int64 array (windows, blocks, activities)
+        Cycles spent in each window; the last one may be shorter.
     """
 
     cycles: int
@@ -47,19 +58,24 @@ class Simulation:
     shaded: int
     read_bytes: dict[str, int]
     written_bytes: int
-    transfers: dict[str, np.ndarray] | None
+    rows: dict[str, int]
     steps: int
     doing: dict[str, str]
+    transfers: dict[str, np.ndarray] | None
+    window: int
+    windows: np.ndarray
 
 
 def simulate(
     decoded: DecodedScene,
     view: View,
     config: AcceleratorConfig,
-    timing: MemoryTiming | None = None,
+    timing: MemoryTiming | Lpddr4 | None = None,
+    clock_hz: float = 1e9,
+    uniform: bool = False,
     record: bool = False,
     elapsed: int = 0,
-    end: int | None = None,
+    end: int = WATCHDOG_CYCLES,
 ) -> Simulation:
     """Simulate a frame.
 
@@ -68,34 +84,46 @@ def simulate(
     decoded : DecodedScene
     view : View
     config : AcceleratorConfig
-    timing : MemoryTiming
+    timing : MemoryTiming or Lpddr4
+        By default the default `MemoryTiming`.
+    clock_hz : float
+        Of the accelerator; the times of an LPDDR4 memory are in nanoseconds.
+    uniform : bool
+        Sample rays uniformly, not cube by cube: modelled only.
     record : bool
         Keep the cycle of every transfer on the probed streams.
     elapsed : int
         Cycles that the memory had been running for when the frame started: they decide its random pauses.
-    end : int, optional
+    end : int
         Stop before this cycle of the frame.
     """
     frame_base = len(decoded.scene.data) + -len(decoded.scene.data) % PAGE
-    blocks = machine.new_blocks(config, memory.new(timing or MemoryTiming(), elapsed), frame_base, view)
-    wires = machine.new_wires()
-    frame = machine.new_frame(decoded, view, config)
-    clock = machine.new_clock()
+    blocks = machine.new_blocks(
+        config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), frame_base, view
+    )  # fmt: skip
+    wires, clock = machine.new_wires(), machine.new_clock()
+    frame = machine.new_frame(decoded, view, config, uniform)
     trace = np.zeros(1, machine.TRACE)[0]
     trace["recording"] = record
-    parts = []
-    now, last = 0, WATCHDOG_CYCLES if end is None else end
-    while now < last and not wires.finished["set"]:
-        now = machine.run(now, last, blocks, wires, frame, clock, trace)
-        parts.append(trace["entries"][: trace["count"]].copy())
+    entries, spent = [], [clock["spent"].copy()]
+    now, window = 0, FIRST_WINDOW
+    while now < end and not wires.finished["set"]:
+        now = machine.run(now, min(window * len(spent), end), blocks, wires, frame, clock, trace)
+        entries.append(trace["entries"][: trace["count"]].copy())
         trace["count"] = 0
+        if now == window * len(spent) or wires.finished["set"]:
+            machine.settle_all(clock, now)
+            spent.append(clock["spent"].copy())
+            if len(spent) > WINDOWS:
+                spent, window = spent[::2], 2 * window
     if now >= WATCHDOG_CYCLES:
         raise RuntimeError("the simulated accelerator has come to a standstill")
     machine.settle_all(clock, now)
     transfers = None
     if record:
-        entries = np.concatenate(parts)
-        transfers = {name: entries[entries[:, 1] == index, 0] for index, name in enumerate(machine.PROBES)}
+        table = np.concatenate(entries)
+        transfers = {name: table[table[:, 1] == index, 0] for index, name in enumerate(machine.PROBES)}
+    banks = blocks.memory["banks"]
     return Simulation(
         cycles=now - 1,
         activity={
@@ -106,7 +134,13 @@ def simulate(
         shaded=int(blocks.tile_buffer["shaded"]),
         read_bytes=dict(zip(READERS, blocks.memory["read_bytes"].tolist(), strict=True)),
         written_bytes=int(blocks.memory["written_bytes"]),
-        transfers=transfers,
+        rows={name: int(banks[f"row_{name}"]) for name in ("hits", "misses", "conflicts")}
+        | {"refreshes": int(banks["refreshes"])}
+        if isinstance(timing, Lpddr4)
+        else {},
         steps=int(clock["steps"]),
         doing={name: NAMES[state["activity"]] for name, state in zip(blocks._fields, blocks, strict=True)},
+        transfers=transfers,
+        window=window,
+        windows=np.diff(np.array(spent), axis=0),
     )

@@ -54,23 +54,28 @@ def count_of(bits: int) -> int:
 
 
 @compiled
-def offer(now: int, state, responses) -> None:
-    """Put up the responses that are due, each client's in order (``responses``: an array of `TREE_RESPONSE`)."""
-    if not state.in_flight:
+def offer(now: int, state, client: int, response) -> None:
+    """Put up the next response of a client, if it is due."""
+    if not state.asked[client]:
         return
+    if state.offered[client] and not response.valid:
+        state.offered[client] = 0
+        state.first[client] = (state.first[client] + 1) % CREDITS
+        state.asked[client] -= 1
+        state.in_flight -= 1
+    place = CREDITS * client + state.first[client]
+    if state.asked[client] and not state.offered[client] and now >= state.due[place]:
+        state.offered[client] = 1
+        response.total = state.responses[place].total
+        response.index = state.responses[place].index
+        response.valid = 1
+
+
+@compiled
+def offer_all(now: int, state, responses) -> None:
+    """Put up the responses that are due, each client's in order (``responses``: an array of `TREE_RESPONSE`)."""
     for client in range(CLIENTS):
-        response = responses[client]
-        if state.offered[client] and not response.valid:
-            state.offered[client] = 0
-            state.first[client] = (state.first[client] + 1) % CREDITS
-            state.asked[client] -= 1
-            state.in_flight -= 1
-        place = CREDITS * client + state.first[client]
-        if state.asked[client] and not state.offered[client] and now >= state.due[place]:
-            state.offered[client] = 1
-            response.total = state.responses[place].total
-            response.index = state.responses[place].index
-            response.valid = 1
+        offer(now, state, client, responses[client])
 
 
 @compiled

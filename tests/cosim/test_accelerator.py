@@ -1,15 +1,17 @@
-"""The whole accelerator in Verilator: bit for bit the golden model, whatever the view, the memory and the damage."""
+"""The whole accelerator in Verilator: every value the golden model's, every cycle the simulator's, whatever comes."""
 
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cosim import toolchain
+from cosim.cycles import compare_cycles
 from cosim.run import cosimulate, golden_frame, run_rtl
 from cosim.scoreboard import compare
 from cosim.simulation import lint
@@ -17,14 +19,16 @@ from nerf.cameras import load_cameras
 from nerf.checkpoint import load_model
 from nerf.contract.blocks import Form, unpack_header
 from nerf.contract.config import AcceleratorConfig, load_config
+from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.registers import ErrorCode
 from nerf.contract.scene_image import BEAT, RECORD_BYTES
 from nerf.encode import encode_model
+from nerf.golden.frame import decode_scene
 from nerf.integer import camera_view
 from rtl.export import TOP, design, generate
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
-TINY = load_config("tiny")
+TINY, EDGE = load_config("tiny"), load_config("edge")
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 
@@ -34,13 +38,14 @@ pytestmark = [
 ]
 
 
-def render(model, camera, memory="verilog", **settings):
-    """Run RTL and golden model; assert that every pixel and every recorded value is equal."""
-    result = cosimulate(model, camera, TINY, memory=memory, build_dir=FOLDER, **settings)
+def render(model, camera, config=TINY, **settings):
+    """Run RTL, golden model and simulator; assert that every pixel, every recorded value and cycle is equal."""
+    result = cosimulate(model, camera, config, build_dir=FOLDER, **settings)
     assert result.error == "NONE"
     assert result.first_difference is None, result.first_difference
     assert result.pixel_mismatches == 0
     assert result.transaction_mismatches == 0
+    assert result.cycles_sim in (result.cycles_rtl, None)
     return result
 
 
@@ -69,12 +74,33 @@ def test_termination_off():
     assert render(small_model(), camera, termination=0.0).samples >= render(small_model(), camera).samples
 
 
-@pytest.mark.parametrize(
-    ("memory", "pause"), [("cocotbext", 0.0), ("cocotbext", 0.3), ("verilog", 0.2), ("verilog", 0.8)]
-)
+@pytest.mark.parametrize(("memory", "pause"), [("cocotbext", 0), ("cocotbext", 77), ("verilog", 51), ("verilog", 205)])
 def test_back_pressure_changes_no_value(memory, pause):
     _, _, camera = EDGE_CASES["inside the box"]
-    render(small_model(), camera, memory=memory, pause=pause, seed=5)
+    render(small_model(), camera, memory=memory, timing=MemoryTiming(pause=pause, seed=5))
+
+
+@pytest.mark.parametrize("config", [EDGE, AcceleratorConfig(tile=8, mlp_lanes=16, sample_queue=4, payload_queue=32)])
+@pytest.mark.parametrize("timing", ["ideal", "slow"])
+def test_widths_and_depths_and_memories_change_no_value(config, timing):
+    camera = look_at((2.2, 1.0, 0.8), width=12, height=9, focal=20)
+    render(small_model(), camera, config=config, timing=MEMORY_TIMINGS[timing])
+
+
+def test_a_difference_of_a_cycle_is_explained():
+    _, _, camera = EDGE_CASES["outside"]
+    scene = encode_model(small_model(), TINY).scene
+    view = camera_view(scene, camera)
+    trace = run_rtl(scene.data, view, TINY, build_dir=FOLDER).trace
+    index = next(n for n, one in enumerate(trace) if one.stream == "opaque" and n > 2000)
+    trace[index] = replace(trace[index], cycle=trace[index].cycle + 1)
+    found = compare_cycles(trace, decode_scene(scene, TINY), view, TINY, MemoryTiming())
+    assert found.cycles_rtl == found.cycles_sim
+    assert sum(found.mismatches.values()) == found.mismatches["opaque"] == 1
+    cycle = trace[index].cycle - next(one.cycle for one in trace if one.stream == "frame")
+    assert found.first.startswith("opaque ")
+    assert f"comes in cycle {cycle} in the RTL and in cycle {cycle - 1} in the simulator" in found.first
+    assert "mlp_engine busy" in found.first
 
 
 def test_dense_bitmap_and_coordinate_blocks_are_all_used():
@@ -91,7 +117,7 @@ def test_the_scoreboard_explains_a_difference():
     model, camera = small_model(), EDGE_CASES["outside"][2]
     scene = encode_model(model, TINY).scene
     view = camera_view(scene, camera)
-    rtl = run_rtl(scene.data, view, TINY, memory="verilog", build_dir=FOLDER)
+    rtl = run_rtl(scene.data, view, TINY, build_dir=FOLDER)
     golden = golden_frame(scene, view, TINY)
     pixel = int(golden.samples[40, 0])
     golden.samples[40, 6] += 1
@@ -144,13 +170,13 @@ def damaged(place):
 def test_a_damaged_image_is_reported(place):
     scene, data, code = damaged(place)
     view = camera_view(scene, EDGE_CASES["outside"][2])
-    assert run_rtl(data, view, TINY, memory="verilog", build_dir=FOLDER, watchdog_cycles=10**7).error == code
+    assert run_rtl(data, view, TINY, build_dir=FOLDER, watchdog_cycles=10**7).error == code
 
 
 def test_an_image_of_another_configuration_is_reported():
     scene = encode_model(small_model(), AcceleratorConfig(tile=64)).scene
     view = camera_view(scene, EDGE_CASES["outside"][2])
-    rtl = run_rtl(scene.data, view, TINY, memory="verilog", build_dir=FOLDER, watchdog_cycles=10**7)
+    rtl = run_rtl(scene.data, view, TINY, build_dir=FOLDER, watchdog_cycles=10**7)
     assert rtl.error == ErrorCode.CONFIG
 
 
@@ -158,7 +184,7 @@ def test_an_image_of_another_configuration_is_reported():
 def test_a_failing_memory_is_reported(burst):
     scene = encode_model(small_model(), TINY).scene
     view = camera_view(scene, EDGE_CASES["outside"][2])
-    rtl = run_rtl(scene.data, view, TINY, memory="verilog", build_dir=FOLDER, fail_read=burst, watchdog_cycles=10**7)
+    rtl = run_rtl(scene.data, view, TINY, build_dir=FOLDER, fail_read=burst, watchdog_cycles=10**7)
     assert rtl.error == ErrorCode.BUS
 
 
@@ -169,7 +195,7 @@ def test_the_host_can_abort_at_any_time_and_render_again(cycle):
     view = camera_view(scene, camera)
     settings = {"memory": "cocotbext", "build_dir": FOLDER, "abort_after": cycle, "watchdog_cycles": 10**7}
     assert run_rtl(scene.data, view, TINY, **settings).error == ErrorCode.ABORTED
-    again = run_rtl(scene.data, view, TINY, render_again=True, pause=0.2, **settings)
+    again = run_rtl(scene.data, view, TINY, render_again=True, timing=MemoryTiming(pause=51), **settings)
     assert again.error == ErrorCode.NONE
     assert np.array_equal(again.pixels, golden_frame(scene, view, TINY).pixels)
 

@@ -28,6 +28,9 @@ pytestmark = [
 ]
 
 
+PAUSES = MemoryTiming(pause=51, seed=7)
+
+
 @pytest.fixture(scope="module")
 def frame():
     """Return scene and view of a small frame of one tile."""
@@ -43,7 +46,7 @@ def run(frame, data=None, **settings):
 
 def test_several_tiles_are_bit_exact():
     camera = look_at((2.2, 1.0, 0.8), width=33, height=5, focal=60)
-    result = cosimulate(small_model(), camera, TINY, engine="cxxrtl", pause=0.3, seed=3, build_dir=FOLDER)
+    result = cosimulate(small_model(), camera, TINY, engine="cxxrtl", timing=PAUSES, build_dir=FOLDER)
     assert (result.error, result.first_difference) == ("NONE", None)
     assert (result.pixel_mismatches, result.transaction_mismatches) == (0, 0)
     assert result.samples > 0
@@ -56,7 +59,7 @@ def test_several_tiles_are_bit_exact():
         MemoryTiming(),
         MEMORY_TIMINGS["ideal"],
         MEMORY_TIMINGS["slow"],
-        MemoryTiming(pause=51, seed=7),
+        PAUSES,
         MemoryTiming(latency=3, beat_interval=4, pause=200, seed=2),
     ],
 )
@@ -80,7 +83,7 @@ def test_damage_and_bus_errors_are_reported(frame):
 
 def test_the_host_can_abort_and_render_again(frame):
     assert run(frame, abort_after=5000).error == ErrorCode.ABORTED
-    again = run(frame, abort_after=40_000, render_again=True, pause=0.2)
+    again = run(frame, abort_after=40_000, render_again=True, timing=PAUSES)
     assert again.error == ErrorCode.NONE
     assert np.array_equal(again.pixels, golden_frame(*frame, TINY).pixels)
 
@@ -99,12 +102,6 @@ def test_the_watchdog_and_the_clock_end_a_run(frame):
 def test_another_memory_is_refused(frame):
     with pytest.raises(InputError, match=r"^memory must be verilog for the engine cxxrtl, not cocotbext$"):
         run(frame, memory="cocotbext")
-
-
-def test_a_timing_needs_the_exact_memory_and_no_second_pause(frame):
-    for options in ({"engine": "verilator"}, {"pause": 0.5}):
-        with pytest.raises(InputError, match=r"^timing must be for the memory verilog and in place of pause, not "):
-            run(frame, timing=MEMORY_TIMINGS["slow"], **options)
 
 
 def test_missing_pyosys_is_named(monkeypatch, tmp_path):

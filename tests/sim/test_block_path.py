@@ -171,7 +171,7 @@ def simulate_path(cfg, scene, timing, cubes, asked, stalls, seed, skip):
 
     def offer(now):
         bus.offer(now)
-        tree_server.offer(now, server, responses)
+        tree_server.offer_all(now, server, responses)
         hybrid_decoder.offer(now, decoder, vector)
         offered[:] = [token["valid"] for token in tokens]
 

@@ -24,7 +24,7 @@ def simulate(jobs, beats, stalls, seed, skip):
     image = np.append(image, np.zeros(16, np.uint8))
 
     def offer(now):
-        tree_server.offer(now, server, responses)
+        tree_server.offer_all(now, server, responses)
         hybrid_decoder.offer(now, decoder, vector)
 
     def step(now):

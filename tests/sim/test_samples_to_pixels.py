@@ -217,7 +217,7 @@ class Twin:
         self.strobes = [(density_strobe, StrobeQueue()), (appearance_strobe, StrobeQueue())]
         tree, composites, sequences = tree_server.new(), compositor.new(), cube_sequencer.new()
         self.offers = [
-            (tree_server.offer, (tree, responses)),
+            (tree_server.offer_all, (tree, responses)),
             (compositor.offer, (composites, opaque, visible)),
             (cube_sequencer.offer, (sequences, visible, sequenced, self.visible_cubes)),
         ]

@@ -25,7 +25,7 @@ def simulate(asked, stalls, seed, skip):
         {f"o_{client}": (responses[client], len(payloads[client])) for client in CLIENTS},
         stalls=stalls,
         seed=seed,
-        offer=lambda now: tree_server.offer(now, state, responses),
+        offer=lambda now: tree_server.offer_all(now, state, responses),
         skip=skip,
     )
 

@@ -1,0 +1,96 @@
+"""The whole simulator: what it skips, what it adds up, what it repeats."""
+
+import numpy as np
+import pytest
+
+from nerf.contract.config import AcceleratorConfig, load_config
+from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
+from nerf.encode import encode_model
+from nerf.golden.frame import decode_scene, render_frame
+from nerf.integer import camera_view
+from sim import machine, memory
+from sim.lpddr4 import Lpddr4
+from sim.simulate import simulate
+from tests.golden.models import EDGE_CASES, look_at, small_model
+
+SMALL = AcceleratorConfig(tile=4, mlp_lanes=128, sample_queue=4, payload_queue=32)
+
+
+def scene_and_view(config=SMALL, **view):
+    model = small_model()
+    camera = look_at((2.2, 1.0, 0.8), width=10, height=5, focal=13)
+    decoded = decode_scene(encode_model(model, config).scene, config)
+    return decoded, camera_view(decoded.scene, camera, **view)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return scene_and_view()
+
+
+def every_cycle(decoded, view, timing):
+    """Step every block in every cycle."""
+    blocks = machine.new_blocks(SMALL, memory.new(timing), 1 << 20, view)
+    wires, frame, clock = machine.new_wires(), machine.new_frame(decoded, view, SMALL), machine.new_clock()
+    trace = np.zeros(1, machine.TRACE)[0]
+    trace["recording"] = 1
+    everyone, now, entries = int(clock["following"]), 0, []
+    while not wires.finished["set"]:
+        clock["following"] = everyone
+        now = machine.run(now, now + 1, blocks, wires, frame, clock, trace)
+        entries += trace["entries"][: trace["count"]].tolist()
+        trace["count"] = 0
+    machine.settle_all(clock, now)
+    return now - 1, np.array(entries), clock["spent"].copy()
+
+
+@pytest.mark.parametrize("timing", [MEMORY_TIMINGS["slow"], MemoryTiming(pause=128, seed=9)])
+def test_what_is_skipped_changes_nothing(small, timing):
+    cycles, entries, spent = every_cycle(*small, timing)
+    quick = simulate(*small, SMALL, timing, record=True)
+    assert quick.cycles == cycles
+    for index, name in enumerate(machine.PROBES):
+        assert np.array_equal(quick.transfers[name], entries[entries[:, 1] == index, 0]), name
+    assert [list(row.values()) for row in quick.activity.values()] == spent.tolist()
+    if not timing.pause:
+        assert quick.steps < cycles / 2
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+@pytest.mark.parametrize("timing", [MEMORY_TIMINGS["ideal"], Lpddr4()])
+def test_cycles_bytes_and_samples_add_up(small, timing, uniform):
+    decoded, view = small
+    result = simulate(decoded, view, SMALL, timing, uniform=uniform)
+    for name, row in result.activity.items():
+        assert sum(row.values()) == result.cycles + 1, name
+    assert np.array_equal(result.windows.sum(axis=0), [list(row.values()) for row in result.activity.values()])
+    golden = render_frame(decoded, view)
+    assert (result.samples, result.shaded) == (len(golden.samples), len(golden.shaded))
+    assert result.written_bytes == 8 * view.window_width * view.window_height
+    assert result.read_bytes["tables"] >= 16 * decoded.scene.tables_beats
+    if isinstance(timing, Lpddr4):
+        assert sum(result.rows.values()) > 0
+
+
+def test_a_frame_of_nothing_ends():
+    factory, arguments, camera = EDGE_CASES["all rays miss"]
+    decoded = decode_scene(encode_model(factory(**arguments), SMALL).scene, SMALL)
+    result = simulate(decoded, camera_view(decoded.scene, camera), SMALL)
+    assert (result.samples, result.shaded) == (0, 0)
+
+
+def test_repeats_bit_for_bit_and_stops_where_told(small):
+    first, second = (simulate(*small, SMALL, record=True) for _ in range(2))
+    assert first.cycles == second.cycles
+    assert all(np.array_equal(first.transfers[name], second.transfers[name]) for name in machine.PROBES)
+    part = simulate(*small, SMALL, record=True, end=first.cycles // 2)
+    assert part.cycles == first.cycles // 2 - 1
+    samples = first.transfers["samples"]
+    assert np.array_equal(part.transfers["samples"], samples[samples < first.cycles // 2])
+
+
+def test_wider_is_faster_and_slower_memory_slower(small):
+    cycles = {name: simulate(*small, SMALL, timing).cycles for name, timing in MEMORY_TIMINGS.items()}
+    assert cycles["ideal"] < cycles["default"] < cycles["slow"]
+    edge = load_config("edge")
+    assert simulate(*scene_and_view(edge), edge).cycles < cycles["default"]
