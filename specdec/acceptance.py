@@ -1,6 +1,7 @@
 """Probability that one of a node's candidates is accepted, for one position and any target law p and draft law q.
 
-Every function takes laws of shape (V,); exact laws give exact probabilities.
+Every function takes laws of shape (V,), V the same for both, and a number of draws of at least 0, or raises
+`InputError`; exact laws give exact probabilities.
 """
 
 from fractions import Fraction
@@ -9,10 +10,12 @@ from itertools import combinations
 import numpy as np
 
 from specdec.distribution import ranked, residual
+from specdec.errors import require
 
 
 def single(p: np.ndarray, q: np.ndarray):
     """Return the acceptance of one draw, ``sum_x min(p, q)``. Source: Leviathan et al. (arXiv 2211.17192)."""
+    _check(p, q)
     return np.minimum(p, q).sum()
 
 
@@ -21,6 +24,7 @@ def with_replacement(p: np.ndarray, q: np.ndarray, draws: int):
 
     ``r_1 = p`` and ``r_{i+1} = norm((r_i - q)+)``. Source: SpecInfer (arXiv 2305.09781).
     """
+    _check(p, q, draws)
     rejected = 1
     for _ in range(draws):
         rejected *= 1 - single(p, q)
@@ -33,6 +37,7 @@ def without_replacement(p: np.ndarray, q: np.ndarray, draws: int):
 
     Source: RSD (arXiv 2402.14160), Sequoia (arXiv 2402.12374).
     """
+    _check(p, q, draws)
     mass = q.sum()
     if draws == 0 or not mass > 0:
         return 0 * mass
@@ -48,6 +53,7 @@ def without_replacement(p: np.ndarray, q: np.ndarray, draws: int):
 
 def naive(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool):
     """Return the probability that a draw from ``p`` is among ``draws`` draws from ``q``."""
+    _check(p, q, draws)
     others = [np.delete(np.arange(len(p)), token) for token in range(len(p))]
     missed = [_all_within(q, other, draws, replacement) for other in others]
     return sum(p[token] * (1 - missed[token]) for token in range(len(p)))
@@ -60,6 +66,7 @@ def optimal(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool):
     ``min_A p(A) + 1 - P(all draws lie in A)``. Source: SpecTr's optimal transport (arXiv 2310.15141); the cut is
     derived here.
     """
+    _check(p, q, draws)
     tokens = range(len(p))
     sets = [list(members) for size in range(len(p) + 1) for members in combinations(tokens, size)]
     return min(p[members].sum() + 1 - _all_within(q, members, draws, replacement) for members in sets)
@@ -67,6 +74,7 @@ def optimal(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool):
 
 def ranked_candidates(p: np.ndarray, q: np.ndarray, count: int):
     """Return the acceptance of the draft's likeliest tokens as deterministic candidates, their total ``p``."""
+    _check(p, q, count)
     return p[ranked(q, count)].sum()
 
 
@@ -75,7 +83,15 @@ def trimmed(p: np.ndarray, q: np.ndarray, kept: np.ndarray):
 
     Source: VocabTrim (arXiv 2506.22694).
     """
-    return np.minimum(p[kept], q[kept] / q[kept].sum()).sum()
+    _check(p, q)
+    mass = q[kept].sum()
+    require(mass > 0, "kept", "tokens that the draft can give", list(kept))
+    return np.minimum(p[kept], q[kept] / mass).sum()
+
+
+def _check(p: np.ndarray, q: np.ndarray, draws: int = 0) -> None:
+    require(p.ndim == 1 and p.shape == q.shape, "draft law", f"of the target law's shape {p.shape}", q.shape)
+    require(draws >= 0, "draws", "at least 0", draws)
 
 
 def _all_within(q: np.ndarray, members: list[int], draws: int, replacement: bool):

@@ -5,11 +5,15 @@ run by `outcomes` the same code is followed along every branch, and the probabil
 """
 
 from abc import ABC, abstractmethod
+from bisect import insort
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
+_ROUNDING = 1e-6
+"""Where less than this share of the weights is left, differences of sums no longer tell how much."""
 
 
 class Chance(ABC):
@@ -18,6 +22,23 @@ class Chance(ABC):
     @abstractmethod
     def draw(self, weights: np.ndarray) -> int:
         """Return an index with probability proportional to ``weights``, shape (V,), non-negative, not all zero."""
+
+    def independent(self, weights: np.ndarray) -> Iterator[int]:
+        """Yield draws without end, each by itself."""
+        while True:
+            yield self.draw(weights)
+
+    def distinct(self, weights: np.ndarray) -> Iterator[int]:
+        """Yield draws among the indices not drawn yet, until no possible one is left.
+
+        In this order they are the largest of ``log weight + Gumbel noise``, largest first (Plackett-Luce; Kool et al.
+        2019, arXiv 1903.06059).
+        """
+        left = weights.copy()
+        while (left > 0).any():
+            index = self.draw(left)
+            left[index] *= 0
+            yield index
 
     def accept(self, probability: float | Fraction) -> bool:
         """Return True with a probability in [0, 1]."""
@@ -38,13 +59,53 @@ class Sampler(Chance):
 
     def draw(self, weights: np.ndarray) -> int:
         """Draw by inverting the cumulative weights."""
+        return next(self.independent(weights))
+
+    def independent(self, weights: np.ndarray) -> Iterator[int]:
+        """Invert the cumulative weights, summed once."""
         cumulative = np.cumsum(weights, dtype=float)
-        index = int(np.searchsorted(cumulative, self._generator.random() * cumulative[-1], side="right"))
-        return index if index < len(weights) else int(np.flatnonzero(weights)[-1])
+        while True:
+            yield self._invert(cumulative, self._generator.random() * cumulative[-1])
+
+    def distinct(self, weights: np.ndarray) -> Iterator[int]:
+        """Invert the cumulative weights, summed once, stepping over the intervals of the indices drawn before."""
+        cumulative = np.cumsum(weights, dtype=float)
+        left = total = float(cumulative[-1])
+        drawn: list[tuple[float, float, int]] = []  # Start and length of the interval, index; ascending.
+        while left > _ROUNDING * total:
+            place = self._generator.random() * left
+            for start, length, _ in drawn:
+                if place < start:
+                    break
+                place += length
+            index = self._invert(cumulative, place)
+            length = float(weights[index])
+            interval = (float(cumulative[index]) - length, length, index)
+            if interval not in drawn:
+                insort(drawn, interval)
+                left -= length
+                yield index
+        rest = weights.copy()
+        rest[[index for _, _, index in drawn]] *= 0
+        yield from super().distinct(rest)
+
+    @staticmethod
+    def _invert(cumulative: np.ndarray, place: float) -> int:
+        index = int(cumulative.searchsorted(place, side="right"))
+        # Rounding can lead past the end: to the last index that is possible.
+        return index if index < len(cumulative) else int(cumulative.searchsorted(cumulative[-1]))
 
     def accept(self, probability: float | Fraction) -> bool:
         """Compare with one uniform number."""
         return bool(self._generator.random() < probability)
+
+
+class Likeliest(Chance):
+    """No chance at all: always the likeliest, the limit of temperature zero; of equals the first."""
+
+    def draw(self, weights: np.ndarray) -> int:
+        """Return the index of the largest weight."""
+        return int(np.argmax(weights))
 
 
 class _Script(Chance):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from specdec.chance import Chance
+from specdec.chance import Chance, Likeliest
 from specdec.errors import require
 from specdec.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer
@@ -70,3 +70,15 @@ def decode(
         steps.append(speculate(target, proposer, verifier, context + output, chance, lossless))
         output += steps[-1].tokens
     return output[:tokens], steps
+
+
+def decode_plain(target: LanguageModel, context: Tokens, tokens: int, chance: Chance | None = None) -> Tokens:
+    """Return the next ``tokens`` tokens, one pass of the target each: what speculation is measured against.
+
+    They are drawn by ``chance``; without it they are the likeliest. Raises `InputError` if the context is empty.
+    """
+    require(len(context) > 0, "context", "at least one token", "empty")
+    chance, output = chance or Likeliest(), ()
+    while len(output) < tokens:
+        output += (chance.draw(target.law(context + output)),)
+    return output

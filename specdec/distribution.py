@@ -44,7 +44,7 @@ def ranked(law: np.ndarray, count: int) -> np.ndarray:
     if count == 0:
         return np.zeros(0, int)
     least = np.partition(law, len(law) - count)[len(law) - count]
-    candidates = np.flatnonzero((law >= least) & (law > 0))
+    (candidates,) = (law >= least if least > 0 else law > 0).nonzero()
     return candidates[np.argsort(-law[candidates], kind="stable")][:count]
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from specdec.errors import require
+from specdec.errors import InputError, require
 
 
 class Source(IntEnum):
@@ -68,18 +68,20 @@ class TokenTree:
         for name in ("token", "sibling_rank", "log_q", "source"):
             require(getattr(self, name).shape == (nodes,), name, f"of shape ({nodes},)", getattr(self, name).shape)
         require(nodes > 0 and self.parent[0] == -1, "parent", "-1 at node 0", list(self.parent[:1]))
-        for node in range(1, nodes):
-            parent = self.parent[node]
-            require(0 <= parent < node, f"parent[{node}]", f"in [0, {node})", parent)
+        # This runs in every step: a message is only made where it is needed.
+        misplaced = (self.parent < 0) | (self.parent >= np.arange(nodes))
+        for node in 1 + np.flatnonzero(misplaced[1:]):
+            raise InputError(f"parent[{node}] must be in [0, {node}), not {self.parent[node]}")
+        tokens, ranks, sources = self.token.tolist(), self.sibling_rank.tolist(), self.source.tolist()
         for node, children in enumerate(self.children):
-            ranks = [int(self.sibling_rank[child]) for child in children]
-            require(ranks == list(range(len(ranks))), f"sibling ranks below node {node}", "0, 1, 2, ...", ranks)
+            places = [ranks[child] for child in children]
+            if places != list(range(len(places))):
+                raise InputError(f"sibling ranks below node {node} must be 0, 1, 2, ..., not {places}")
             seen: set[int] = set()
             for child in children:
-                token = int(self.token[child])
-                fresh = token not in seen or self.source[child] == Source.WITH_REPLACEMENT
-                require(fresh, f"token[{child}]", "different from its elder siblings'", token)
-                seen.add(token)
+                if tokens[child] in seen and sources[child] != Source.WITH_REPLACEMENT:
+                    raise InputError(f"token[{child}] must be different from its elder siblings', not {tokens[child]}")
+                seen.add(tokens[child])
 
     def __len__(self) -> int:
         """Count the nodes, the root included."""
@@ -88,25 +90,26 @@ class TokenTree:
     @cached_property
     def depth(self) -> np.ndarray:
         """Distance from the root, shape (N,)."""
-        depth = np.zeros(len(self), int)
-        for node in range(1, len(self)):
-            depth[node] = depth[self.parent[node]] + 1
-        return depth
+        depth = [0]
+        for parent in self.parent[1:].tolist():
+            depth.append(depth[parent] + 1)
+        return np.array(depth)
 
     @cached_property
     def children(self) -> list[list[int]]:
         """Children of every node, in sibling order."""
         children: list[list[int]] = [[] for _ in range(len(self))]
-        for node in range(1, len(self)):
-            children[self.parent[node]].append(node)
-        return [sorted(nodes, key=lambda node: self.sibling_rank[node]) for nodes in children]
+        parent = self.parent.tolist()
+        for node in np.argsort(self.sibling_rank[1:], kind="stable").tolist():
+            children[parent[node + 1]].append(node + 1)
+        return children
 
     @cached_property
     def paths(self) -> list[tuple[int, ...]]:
         """Tokens from below the root to every node: ``()`` for the root."""
         paths: list[tuple[int, ...]] = [()]
-        for node in range(1, len(self)):
-            paths.append((*paths[self.parent[node]], int(self.token[node])))
+        for parent, token in zip(self.parent[1:].tolist(), self.token[1:].tolist(), strict=True):
+            paths.append((*paths[parent], token))
         return paths
 
     def ancestor_mask(self) -> np.ndarray:
@@ -135,6 +138,8 @@ class TokenTree:
             If a node comes before its parent or without it, or the root is not first.
         """
         order = np.asarray(order, int)
+        if np.array_equal(order, np.arange(len(self))):
+            return self
         place = np.full(len(self), -1)
         place[order] = np.arange(len(order))
         parent = np.where(self.parent[order] < 0, -1, place[self.parent[order]])
@@ -163,12 +168,10 @@ class TokenTree:
         require(self.token[0] == other.token[0], "root of the other tree", f"token {self.token[0]}", other.token[0])
         builder = TreeBuilder.of(self)
         place = [0]
-        for node in range(1, len(other)):
-            parent, token = place[other.parent[node]], int(other.token[node])
-            known = builder.find(parent, token)
-            if known is None:
-                known = builder.add(parent, token, float(other.log_q[node]), Source(other.source[node]))
-            place.append(known)
+        columns = (other.parent, other.token, other.log_q, other.source)
+        for parent, token, log_q, source in list(zip(*(column.tolist() for column in columns), strict=True))[1:]:
+            known = builder.find(place[parent], token)
+            place.append(builder.add(place[parent], token, log_q, source) if known is None else known)
         return builder.build()
 
 
@@ -191,10 +194,12 @@ class TreeBuilder:
     def of(cls, tree: TokenTree) -> "TreeBuilder":
         """Start from a tree, its node numbers and sibling ranks kept."""
         builder = cls(int(tree.token[0]))
-        for node in range(1, len(tree)):
-            parent = int(tree.parent[node])
-            builder.add(parent, int(tree.token[node]), float(tree.log_q[node]), Source(tree.source[node]))
-            builder._rows[node] = (*builder._rows[node][:2], int(tree.sibling_rank[node]), *builder._rows[node][3:])
+        columns = (tree.parent, tree.token, tree.sibling_rank, tree.log_q, tree.source)
+        for node, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+            if node:
+                parent, token, _, log_q, source = row
+                builder.add(parent, token, log_q, source)
+                builder._rows[node] = row
         return builder
 
     @classmethod

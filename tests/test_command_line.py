@@ -10,9 +10,11 @@ from PIL import Image
 
 import rtnerf
 from nerf import output
+from nerf.contract.blocks import Form
 from nerf.contract.errors import InputError
+from nerf.contract.memory import MemoryTiming
 
-COMMANDS = ("doctor", "train", "render", "encode", "generate", "cosim", "report")
+COMMANDS = ("doctor", "train", "render", "encode", "generate", "simulate", "cosim", "report", "specdec")
 
 
 @pytest.fixture
@@ -60,6 +62,8 @@ def test_without_a_command_help_is_shown(call):
         ),
         (["cosim", "--crop", "1,2,3"], "crop must be X,Y,W,H in pixels, such as 60,60,16,16, not 1,2,3"),
         (["cosim", "--engine", "vcs"], "engine must be one of verilator, icarus, cxxrtl, not vcs"),
+        (["simulate", "--latency", "0"], "latency must be a whole number of at least 1, not 0"),
+        (["simulate", "--ordering", "depth"], "ordering must be one of exact, coarse, none, not depth"),
         (["cosim", "--pause", "1"], "pause must be a number of at least 0 and below 1, not 1"),
         (["cosim", "--seed", "x"], "seed must be a whole number of at least 0, not x"),
         (["render", "--out", "x", "--pipeline", "fast"], "pipeline must be one of uniform, cubes, integer, not fast"),
@@ -209,12 +213,13 @@ def test_uniform_bands_are_whole_chunks(call, fakes, tmp_path):
 def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, tmp_path):
     results = tmp_path / "cosim.json"
     arguments = ["--size", 16, "--engine", "icarus", "--seed", 5, "--pause", 0.25]
-    arguments += ["--memory", "verilog", "--build-dir", tmp_path]
+    arguments += ["--latency", 30, "--beat-interval", 2, "--encoding", "bitmap", "--build-dir", tmp_path]
     assert call("cosim", *arguments, "--json", results)[0] == 0
     window, config, options = fakes["cosim"]
     assert (window, config) == ((0, 0, 16, 16), "tiny")
     assert options == {
-        "engine": "icarus", "seed": 5, "pause": 0.25, "memory": "verilog", "build_dir": tmp_path,
+        "engine": "icarus", "memory": "verilog", "timing": MemoryTiming(30, 2, 64, 5), "build_dir": tmp_path,
+        "form": Form.BITMAP,
     }  # fmt: skip
     fakes["mismatches"] = 3
     status, out, _ = call("cosim", *arguments, "--json", results)
@@ -224,6 +229,32 @@ def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, tmp_path)
     fakes |= {"mismatches": 0, "error": "BUS"}
     assert call("cosim", "--out", tmp_path / "rgb.npy")[0] == 1
     assert np.load(tmp_path / "rgb.npy").shape == (2, 2, 3)
+
+
+def test_simulate_says_what_every_unit_does_and_what_was_switched(call, tmp_path):
+    results, timeline = tmp_path / "s.json", tmp_path / "t.json"
+    files = ["--json", results, "--timeline", timeline]
+    status, out, _ = call("simulate", "--size", 6, *files, "--memory", "fixed", "--latency", 7)
+    assert status == 0
+    result = json.loads(results.read_text())
+    assert f"{result['cycles']} cycles" in out
+    assert result["fps_at_clock"] == pytest.approx(1e9 / result["cycles"])
+    assert result["memory"] == {"kind": "fixed", "latency": 7, "beat_interval": 1, "pause": 0, "seed": 1}
+    for name, unit in result["units"].items():
+        cycles = unit["busy_cycles"] + unit["idle_cycles"] + sum(unit["stall_cycles"].values())
+        assert cycles == result["cycles"], name
+    assert result["bottleneck"] in result["units"]
+    assert result["dram_read_bytes"] == sum(result["dram_read_bytes_by_kind"].values())
+    assert result["dram_write_bytes"] == 6 * 6 * 8
+    assert result["modelled_only"] == []
+    assert len(json.loads(timeline.read_text())["traceEvents"]) > 100
+
+    others = ["--sampling", "uniform", "--encoding", "dense", "--ordering", "none", "--termination", 0]
+    assert call("simulate", "--size", 6, "--json", results, *others)[0] == 0
+    ablation = json.loads(results.read_text())
+    assert ablation["modelled_only"] == ["sampling"]
+    assert ablation["memory"]["kind"] == "lpddr4"
+    assert ablation["samples"] > result["samples"]
 
 
 # ---- Output files ----

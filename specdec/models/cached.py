@@ -28,7 +28,9 @@ class CachedModel(LanguageModel):
     Parameters
     ----------
     network : Network
-        The network; several models may share one.
+        The network, which must not change while this lives; several models may share one.
+    temperature : float
+        By which the logits are divided, above 0; zero is left to the choice of the likeliest token.
 
     Members
     -------
@@ -36,8 +38,11 @@ class CachedModel(LanguageModel):
         Passes of the network so far, and tokens that they computed.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, temperature: float = 1.0):
+        require(temperature > 0, "temperature", "above 0", temperature)
         self._network = network
+        # A copy, in the layout of `Linear`.
+        self._unembedding = network.embedding.weight.detach().T.contiguous() / temperature
         self.passes = self.rows = 0
         self._forget()
 
@@ -54,13 +59,17 @@ class CachedModel(LanguageModel):
         InputError
             If the context is empty.
         """
-        hidden = self._last_hidden(context, paths)
-        return self._network.logits(hidden).double().softmax(-1).numpy()
+        return self.output(self._last_hidden(context, paths))
 
     @torch.no_grad()
     def hidden(self, context: Tokens) -> Tensor:
         """Return the last hidden state at the context's last token, shape (width,). Raises as `laws`."""
         return self._last_hidden(context, [()])[0]
+
+    @torch.no_grad()
+    def output(self, hidden: Tensor) -> np.ndarray:
+        """Return the laws that last hidden states tell, float64 of shape (..., V)."""
+        return torch.matmul(hidden, self._unembedding).softmax(-1).double().numpy()
 
     def _forget(self) -> None:
         self._prefix: Tokens = ()

@@ -7,36 +7,33 @@ from torch.nn import functional
 
 from specdec.language_model import Tokens
 from specdec.models.cached import CachedModel
-from specdec.models.network import Network
 from specdec.proposers.medusa import Heads
 
 
 class ResidualHeads(nn.Module):
-    """Heads ``W2(SiLU(W1 h) + h)``, which begin as copies of the target's own: ``W1 = 0``, ``W2`` the embedding.
+    """Blocks ``SiLU(W h + bias) + h`` under the target's own output layer; they begin as ``h``, with W zero.
 
-    At a token's hidden state, where the target tells the next token, head ``k = 1, 2, ...`` tells the one ``k`` places
-    after that. Source: Medusa (arXiv 2401.10774).
+    From a token's last hidden state, where the target tells the next token, block ``k = 1, 2, ...`` makes that which
+    tells the one ``k`` places after that. Source: Medusa (arXiv 2401.10774), where each head has an output layer of its
+    own besides; here it is the target's, so that a head is small and trains quickly.
 
     Parameters
     ----------
-    network : Network
-        The target.
+    width : int
+        Width of the target.
     heads : int
         How many.
     """
 
-    def __init__(self, network: Network, heads: int):
+    def __init__(self, width: int, heads: int):
         super().__init__()
-        embedding = network.embedding.weight.detach()
-        width = embedding.shape[1]
-        self.mix = nn.Parameter(embedding.new_zeros(heads, width, width))
-        self.bias = nn.Parameter(embedding.new_zeros(heads, width))
-        self.out = nn.Parameter(embedding.repeat(heads, 1, 1))
+        self.mix = nn.Parameter(torch.zeros(heads, width, width))
+        self.bias = nn.Parameter(torch.zeros(heads, width))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Return logits, shape (..., heads, V), from the target's last hidden states, shape (..., width)."""
-        mixed = torch.einsum("...i,koi->...ko", hidden, self.mix) + self.bias
-        return torch.einsum("...ki,kvi->...kv", functional.silu(mixed) + hidden[..., None, :], self.out)
+        """Return hidden states for `Network.logits`, shape (..., heads, width), from the target's (..., width)."""
+        mixed = torch.einsum("...i,kio->...ko", hidden, self.mix) + self.bias
+        return functional.silu(mixed) + hidden[..., None, :]
 
 
 class MedusaHeads(Heads):
@@ -59,6 +56,5 @@ class MedusaHeads(Heads):
     @torch.no_grad()
     def laws(self, context: Tokens) -> np.ndarray:
         """Return the laws, float64 of shape (heads, V); of shape (0, V) while there is no token before the last."""
-        if len(context) < 2:
-            return np.empty((0, self._heads.out.shape[1]))
-        return self._heads(self._target.hidden(context[:-1])).double().softmax(-1).numpy()
+        hidden = self._target.hidden(context[:-1]) if len(context) > 1 else None
+        return self._target.output(self._heads.bias[:0] if hidden is None else self._heads(hidden))

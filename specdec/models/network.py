@@ -32,13 +32,31 @@ class Layer(nn.Module):
         raise NotImplementedError
 
 
+class Linear(nn.Module):
+    """The product ``x W``. Of W's two layouts, this one lets a CPU map a few rows in little more time than one row.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Shape of W.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(inputs, outputs).uniform_(-(inputs**-0.5), inputs**-0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows, shape (..., inputs)."""
+        return torch.matmul(x, self.weight)
+
+
 class SwiGlu(Layer):
     """The gated feed-forward layer ``W3(SiLU(W1 x) * W2 x)``. Source: Shazeer 2020 (arXiv 2002.05202)."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.into = nn.Linear(width, 2 * hidden, bias=False)
-        self.out = nn.Linear(hidden, width, bias=False)
+        self.into = Linear(width, 2 * hidden)
+        self.out = Linear(hidden, width)
 
     def forward(self, x: Tensor, packing: Packing | None, memory: Memory | None) -> Tensor:
         """Map every row by itself."""
@@ -49,7 +67,7 @@ class SwiGlu(Layer):
 class Network(nn.Module):
     """Embedding, ``x + layer(norm(x))`` for every layer, a last norm, and logits by the embedding again (tied).
 
-    Norms are RMSNorm (Zhang and Sennrich 2019, arXiv 1910.07467).
+    Norms are layer norms without bias (Ba et al. 2016, arXiv 1607.06450).
 
     Parameters
     ----------
@@ -66,8 +84,8 @@ class Network(nn.Module):
         self.embedding = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-6) for _ in layers)
-        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.norms = nn.ModuleList(nn.LayerNorm(width, bias=False) for _ in layers)
+        self.norm = nn.LayerNorm(width, bias=False)
 
     def start(self) -> list[Any]:
         """Return the memories of the empty prefix, one a layer."""

@@ -30,23 +30,34 @@ class Packing:
         self.committed = committed
 
     @cached_property
-    def ancestors(self) -> Tensor:
-        """Which nodes each node sees, itself and its ancestors: bool of shape (P, P), lower triangular."""
+    def _ancestors(self) -> np.ndarray:
         mask = np.eye(len(self.parent), dtype=bool)
-        for node, parent in enumerate(self.parent):
+        for node, parent in enumerate(self.parent.tolist()):
             if parent >= 0:
                 mask[node] |= mask[parent]
-        return torch.from_numpy(mask)
+        return mask
+
+    @cached_property
+    def ancestors(self) -> Tensor:
+        """Which nodes each node sees, itself and its ancestors: bool of shape (P, P), lower triangular."""
+        return torch.from_numpy(self._ancestors)
 
     @cached_property
     def positions(self) -> Tensor:
         """Places of the new nodes in their sequences, shape (N,): committed length plus depth."""
-        return self.committed - 1 + self.ancestors[-self.new :].sum(-1)
+        return torch.from_numpy(self.committed - 1 + self._ancestors[-self.new :].sum(-1))
 
     @cached_property
     def visible(self) -> Tensor:
         """What each new node sees of the prefix (all of it) and of the nodes: bool of shape (N, S + P)."""
-        return torch.nn.functional.pad(self.ancestors[-self.new :], (self.committed, 0), value=True)
+        visible = np.ones((self.new, self.committed + len(self.parent)), dtype=bool)
+        visible[:, self.committed :] = self._ancestors[-self.new :]
+        return torch.from_numpy(visible)
+
+    @cached_property
+    def bias(self) -> Tensor:
+        """What is added to the scores of attention: 0 for what is visible, else ``-inf``, shape (N, S + P)."""
+        return torch.zeros(self.visible.shape).masked_fill_(~self.visible, -torch.inf)
 
     def windows(self, width: int) -> Tensor:
         """Return the last ``width`` places on each new node's path, itself last: shape (N, width).

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from specdec.models.network import Layer, Memory, Network
+from specdec.models.network import Layer, Linear, Memory, Network
 from specdec.models.packing import Packing
 
 CHUNK = 64
@@ -124,7 +124,7 @@ class Ssm(Layer):
         super().__init__()
         inner = heads * features
         self.heads, self.features, self.size, self.window = heads, features, size, window
-        self.into = nn.Linear(width, 2 * inner + 2 * size + heads, bias=False)
+        self.into = Linear(width, 2 * inner + 2 * size + heads)
         self.taps = nn.Parameter(torch.empty(window, inner + 2 * size).uniform_(-(window**-0.5), window**-0.5))
         self.bias = nn.Parameter(torch.zeros(inner + 2 * size))
         # Decay rates in [1, 16] and time steps in [0.001, 0.1], as in Mamba-2.
@@ -132,8 +132,8 @@ class Ssm(Layer):
         time_step = torch.empty(heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
         self.time_bias = nn.Parameter(time_step + (-torch.expm1(-time_step)).log())
         self.skip = nn.Parameter(torch.ones(heads))
-        self.norm = nn.RMSNorm(inner, eps=1e-6)
-        self.out = nn.Linear(inner, width, bias=False)
+        self.norm = nn.LayerNorm(inner, bias=False)
+        self.out = Linear(inner, width)
 
     def start(self) -> SsmMemory:
         """Return the zero state."""

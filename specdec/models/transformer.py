@@ -1,11 +1,13 @@
 """The transformer: attention over a cache of keys and values, in which a tree is a mask."""
 
+from functools import lru_cache
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from specdec.errors import require
-from specdec.models.network import Layer, Memory, Network, SwiGlu
+from specdec.models.network import Layer, Linear, Memory, Network, SwiGlu
 from specdec.models.packing import Packing
 
 
@@ -30,25 +32,27 @@ class KeyValueCache(Memory):
         """Keys and values of the prefix, shape (2, heads, S, D)."""
         return self._rows[:, :, : self._committed]
 
-    def append(self, rows: Tensor) -> Tensor:
-        """Add rows of new nodes, shape (2, heads, N, D), and return all, shape (2, heads, S + P, D)."""
-        end = self._held + rows.shape[2]
+    def append(self, key: Tensor, value: Tensor) -> Tensor:
+        """Add rows of new nodes, each of shape (heads, N, D), and return all, shape (2, heads, S + P, D)."""
+        end = self._held + key.shape[1]
         if end > self._rows.shape[2]:
-            spare = self._rows.new_empty(*rows.shape[:2], 2 * end - self._held, rows.shape[3])
+            spare = self._rows.new_empty(2, key.shape[0], 2 * end - self._held, key.shape[2])
             self._rows = torch.cat([self._rows[:, :, : self._held], spare], 2)
-        self._rows[:, :, self._held : end] = rows
+        self._rows[0, :, self._held : end] = key
+        self._rows[1, :, self._held : end] = value
         self._held = end
         return self._rows[:, :, :end]
 
     def keep(self, path: list[int], rest: list[int]) -> None:
         """Move the rows kept to the end of the prefix."""
-        kept = self._committed + torch.tensor([*path, *rest], dtype=torch.long)
-        self._held = self._committed + len(kept)
-        self._rows[:, :, self._committed : self._held] = self._rows[:, :, kept]
+        kept = [*path, *rest]
+        first, self._held = self._committed, self._committed + len(kept)
+        if kept != list(range(len(kept))):
+            self._rows[:, :, first : self._held] = self._rows[:, :, first + torch.tensor(kept)]
         self._committed += len(path)
 
 
-def rotate(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
+def rotate(x: Tensor, positions: Tensor, bound: int) -> Tensor:
     """Turn feature pairs by angles proportional to the position, so that products depend on distances only.
 
     Source: RoFormer (Su et al. 2021, arXiv 2104.09864); the pairs are (i, i + D/2).
@@ -59,15 +63,22 @@ def rotate(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
         Queries or keys, D even.
     positions : Tensor of shape (T,)
         Places in the sequence.
-    base : float
-        The slowest pair turns by about ``1 / base`` a place.
+    bound : int
+        All of them are smaller.
     """
-    half = x.shape[-1] // 2
-    speed = base ** (-torch.arange(half, dtype=x.dtype) / half)
-    angle = positions[:, None] * speed
-    cos, sin = angle.cos(), angle.sin()
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+    cos, sin = _turns(1 << bound.bit_length(), x.shape[-1], x.dtype)
+    return torch.addcmul(x * cos[positions], x.roll(x.shape[-1] // 2, -1), sin[positions])
+
+
+@lru_cache(maxsize=16)
+def _turns(places: int, features: int, dtype: torch.dtype, base: float = 10000.0) -> tuple[Tensor, Tensor]:
+    """Return the cosine and the signed sine of every place's angles, each of shape (places, features).
+
+    The slowest pair turns by about ``1 / base`` a place.
+    """
+    half = features // 2
+    angle = torch.arange(places, dtype=dtype)[:, None] * base ** (-torch.arange(half, dtype=dtype) / half)
+    return angle.cos().repeat(1, 2), torch.cat([-angle.sin(), angle.sin()], -1)
 
 
 class Attention(Layer):
@@ -90,8 +101,8 @@ class Attention(Layer):
         super().__init__()
         require(width % (2 * heads) == 0, "width", f"a multiple of twice the {heads} heads", width)
         self.heads = heads
-        self.into = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.into = Linear(width, 3 * width)
+        self.out = Linear(width, width)
 
     def start(self) -> KeyValueCache:
         """Return an empty cache."""
@@ -101,15 +112,17 @@ class Attention(Layer):
     def forward(self, x: Tensor, packing: Packing | None, memory: KeyValueCache | None) -> Tensor:
         """Attend from new nodes to what is visible, or along whole sequences."""
         # (..., T, 3 width) to (3, ..., heads, T, D).
-        query, key, value = self.into(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
-        positions = torch.arange(x.shape[-2]) if packing is None else packing.positions
-        query, key = rotate(query, positions), rotate(key, positions)
+        rows = self.into(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
         if packing is None:
-            seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            query, key = rotate(rows[:2], torch.arange(x.shape[-2]), x.shape[-2])
+            seen = functional.scaled_dot_product_attention(query, key, rows[2], is_causal=True)
         else:
-            key, value = memory.append(torch.stack([key, value]))
-            batch = (row[None] for row in (query, key, value))
-            seen = functional.scaled_dot_product_attention(*batch, attn_mask=packing.visible)[0]
+            query, key = rotate(rows[:2], packing.positions, packing.committed + len(packing.parent))
+            keys, values = memory.append(key, rows[2])
+            # For a few rows this takes half the time of PyTorch's attention with a mask.
+            bias, scale = packing.bias.to(query.dtype), query.shape[-1] ** -0.5
+            scores = torch.baddbmm(bias, query, keys.transpose(-1, -2), alpha=scale)
+            seen = torch.bmm(scores.softmax(-1), values)
         return self.out(seen.movedim(-3, -2).flatten(-2))
 
 

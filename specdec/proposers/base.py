@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import log
 
 import numpy as np
@@ -62,15 +63,6 @@ def add_ranked(builder: TreeBuilder, parent: int, law: np.ndarray, count: int) -
 def add_drawn(
     builder: TreeBuilder, parent: int, law: np.ndarray, count: int, source: Source, chance: Chance
 ) -> list[int]:
-    """Add ``count`` draws from a law as children and return their nodes; fewer if none is left without replacement.
-
-    Draws without replacement in order are the ``count`` largest of ``log q + Gumbel noise``, largest first
-    (Plackett-Luce; Kool et al. 2019, arXiv 1903.06059).
-    """
-    nodes, left = [], law.copy()
-    while len(nodes) < count and (left > 0).any():
-        token = chance.draw(left)
-        nodes.append(builder.add(parent, token, log_probability(law, token), source))
-        if source is Source.WITHOUT_REPLACEMENT:
-            left[token] *= 0
-    return nodes
+    """Add ``count`` draws from a law as children and return their nodes; fewer if none is left without replacement."""
+    tokens = chance.distinct(law) if source is Source.WITHOUT_REPLACEMENT else chance.independent(law)
+    return [builder.add(parent, token, log_probability(law, token), source) for token in islice(tokens, count)]

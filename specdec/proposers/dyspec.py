@@ -7,7 +7,9 @@ sibling ``v * (1 - R[y])``, with ``R`` the draft's law over the tokens not drawn
 """
 
 import heapq
+from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -39,18 +41,19 @@ class DySpecGreedy(Proposer):
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Grow by the heap of open places."""
-        builder, laws, left = TreeBuilder(context[-1]), {}, {}
+        builder, laws, draws = TreeBuilder(context[-1]), {}, {}
         opened = count()
         places = [(-1, next(opened), 0)]
         while places and len(builder) < self._nodes:
             value, _, node = heapq.heappop(places)
             if node not in laws:
                 (laws[node],) = self._draft.laws(context, [builder.path(node)])
-                left[node] = laws[node].copy()
-            child, probability = _draw_child(builder, node, laws[node], left[node], chance)
-            heapq.heappush(places, (value * probability, next(opened), child))
-            if (left[node] > 0).any():
+                draws[node] = _draws(laws[node], chance)
+            for token, probability in draws[node]:
+                child = builder.add(node, token, log_probability(laws[node], token), Source.WITHOUT_REPLACEMENT)
+                heapq.heappush(places, (value * probability, next(opened), child))
                 heapq.heappush(places, (value * (1 - probability), next(opened), node))
+                break
         return Proposal(builder.build(), laws, draft_passes=len(laws))
 
 
@@ -83,9 +86,13 @@ class DySpecThreshold(Proposer):
             laws |= dict(zip(layer, self._draft.laws(context, [builder.path(node) for node in layer]), strict=True))
             below = {}
             for node, value in layer.items():
-                left = laws[node].copy()
-                while value >= self._threshold and (left > 0).any() and len(builder) < self._nodes:
-                    child, probability = _draw_child(builder, node, laws[node], left, chance)
+                draws = _draws(laws[node], chance)
+                while value >= self._threshold and len(builder) < self._nodes:
+                    drawn = next(draws, None)
+                    if drawn is None:
+                        break
+                    token, probability = drawn
+                    child = builder.add(node, token, log_probability(laws[node], token), Source.WITHOUT_REPLACEMENT)
                     if value * probability >= self._threshold:
                         below[child] = value * probability
                     value = value * (1 - probability)
@@ -93,9 +100,10 @@ class DySpecThreshold(Proposer):
         return Proposal(builder.build(), laws, passes)
 
 
-def _draw_child(builder: TreeBuilder, node: int, law: np.ndarray, left: np.ndarray, chance: Chance):
-    """Draw a child from the law that is left, take its token out of it, and return (child, its probability there)."""
-    token = chance.draw(left)
-    probability = left[token] / left.sum()
-    left[token] *= 0
-    return builder.add(node, token, log_probability(law, token), Source.WITHOUT_REPLACEMENT), probability
+def _draws(law: np.ndarray, chance: Chance) -> Iterator[tuple[int, Any]]:
+    """Yield draws without replacement, each with its probability among the tokens that were left."""
+    left = law.sum()
+    for token in chance.distinct(law):
+        # Rounding must not make the last tokens likelier than certain.
+        yield token, law[token] / max(left, law[token])
+        left -= law[token]

@@ -4,8 +4,10 @@ The value of a node is its cumulative probability under the draft, which stands 
 value never exceeds its parent's, so the best nodes form a tree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from specdec.distribution import ranked
 from specdec.language_model import LanguageModel, Tokens
@@ -35,24 +37,23 @@ class Layers:
         self._layer = [0]
         self._passes = 0
 
-    def expand(self, expanded: int, children: int) -> None:
-        """Give the ``expanded`` best nodes of the last layer their ``children`` likeliest children: one draft pass."""
-        if not self._layer:
+    def expand(self, expanded: int, children: int | None = None) -> None:
+        """Give the ``expanded`` best nodes of the last layer their likeliest children: one draft pass.
+
+        At most ``children`` each, where that is given; never those that cannot be among the best any more.
+        """
+        least = self._least()
+        nodes = [node for node in self._best(self._layer, expanded) if self._values[node] > least]
+        self._layer = []
+        if not nodes:
             return
-        nodes = self._best(self._layer, expanded)
-        laws = self._draft.laws(self._context, [self._builder.path(node) for node in nodes])
+        laws = list(self._draft.laws(self._context, [self._builder.path(node) for node in nodes]))
         self._passes += 1
-        found = [
-            (self._values[node] * law[token], node, token, law)
-            for node, law in zip(nodes, laws, strict=True)
-            for token in ranked(law, children).tolist()
-        ]
-        found.sort(key=lambda candidate: -candidate[0])
-        first = len(self._values)
-        for value, node, token, law in found[: self._nodes]:
-            self._builder.add(node, token, log_probability(law, token), Source.RANKED)
+        values = [self._values[node] * law for node, law in zip(nodes, laws, strict=True)]
+        for place, token, value in _greatest(values, least, self._nodes, children):
+            log_q = log_probability(laws[place], token)
+            self._layer.append(self._builder.add(nodes[place], token, log_q, Source.RANKED))
             self._values.append(value)
-        self._layer = list(range(first, len(self._values)))
 
     def value(self):
         """Return the total value of the best nodes so far, the root included: the expected tokens of that tree."""
@@ -63,6 +64,27 @@ class Layers:
         kept = sorted(self._best(range(len(self._values)), self._nodes))
         return Proposal(self._builder.build().reorder(kept), {}, self._passes)
 
-    def _best(self, among: Iterable[int], count: int) -> list[int]:
+    def _best(self, among: Sequence[int], count: int) -> list[int]:
         """Return the ``count`` nodes of greatest value; equals in order of creation, which keeps parents first."""
-        return sorted(among, key=lambda node: -self._values[node])[:count]
+        return sorted(among, key=self._values.__getitem__, reverse=True)[:count]
+
+    def _least(self):
+        """Return the value that a new node must exceed to be among the best: zero while there is room."""
+        return sorted(self._values)[-self._nodes] if len(self._values) >= self._nodes else 0
+
+
+def _greatest(values: list[np.ndarray], least: Any, count: int, children: int | None) -> Iterator[tuple[int, int, Any]]:
+    """Yield (place, token, value) of the ``count`` greatest values above ``least``, greatest first.
+
+    ``values`` has an array of shape (V,) for each place, of which at most ``children`` are taken.
+    """
+    if children is None:
+        tokens = [np.flatnonzero(row > least) for row in values]
+    else:
+        tokens = [ranked(row, children) for row in values]
+    found = np.concatenate([row[best] for row, best in zip(values, tokens, strict=True)])
+    places = np.repeat(np.arange(len(values)), [len(best) for best in tokens])
+    tokens = np.concatenate(tokens)
+    for index in ranked(found, count).tolist():
+        if found[index] > least:
+            yield int(places[index]), int(tokens[index]), found[index]

@@ -39,7 +39,7 @@ class OptTree(Proposer):
         layers = Layers(self._draft, context, self._nodes)
         expected = layers.value()
         for _ in range(self._depth):
-            layers.expand(expanded=self._nodes - 1, children=self._nodes - 1)
+            layers.expand(expanded=self._nodes - 1)
             gain = layers.value() - expected
             expected += gain
             if gain <= self._threshold:

@@ -4,21 +4,25 @@ Source: RASD (arXiv 2503.03434). Its pruning rule is not published; ours keeps a
 among the draft's likeliest at the root, a law that the draft has computed anyway.
 """
 
+import numpy as np
+
 from specdec.chance import Chance
 from specdec.distribution import ranked
 from specdec.errors import require
 from specdec.language_model import LanguageModel, Tokens
 from specdec.layout import breadth_first
 from specdec.proposers.base import Proposal, Proposer
-from specdec.tree import TokenTree
+from specdec.tree import Source, TokenTree
 
 
 class Rasd(Proposer):
-    """Fuse a drafted and a pruned retrieved tree along their longest shared prefixes, cut breadth-first to a budget.
+    """Fuse a drafted and a pruned retrieved tree along their longest shared prefixes, and cut the union to a budget.
 
     A node that both propose keeps its drafted role. A retrieved one is a younger sibling of the drafted ones, so it is
-    tried after them and may depend on what they are; and the cut asks how many nodes precede a node, never which token
-    it holds: with a proposer that is lossless the fusion is lossless.
+    tried after them and may depend on what they are. With drawn candidates the cut is breadth-first: it asks how many
+    nodes precede a node, never which token it holds, so that with a drafter that is lossless the fusion is lossless.
+    Candidates that were all chosen may be kept for what they are: the likeliest paths by the weighted mean of both
+    sources.
 
     Parameters
     ----------
@@ -26,28 +30,61 @@ class Rasd(Proposer):
         The two sources.
     draft : LanguageModel
         The draft, for its law at the root where the drafter reports none.
-    plausible : int
-        First tokens that survive pruning: this many of the draft's likeliest.
+    plausible : int or None
+        First tokens that survive pruning: this many of the draft's likeliest; None for all, without asking the draft.
     nodes : int
         Nodes of the tree, the root included.
+    trust : float
+        Weight of the retriever in the mean, in (0, 1).
     """
 
-    def __init__(self, drafter: Proposer, retriever: Proposer, draft: LanguageModel, plausible: int, nodes: int):
-        require(plausible >= 0, "plausible", "at least 0", plausible)
+    def __init__(
+        self,
+        drafter: Proposer,
+        retriever: Proposer,
+        draft: LanguageModel,
+        plausible: int | None,
+        nodes: int,
+        trust: float = 0.5,
+    ):
+        require(plausible is None or plausible >= 0, "plausible", "at least 0", plausible)
+        require(0 < trust < 1, "trust", "in (0, 1)", trust)
         self._drafter = drafter
         self._retriever = retriever
         self._draft = draft
         self._plausible = plausible
         self._nodes = nodes
+        self._trust = trust
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Draft, retrieve, prune, fuse, cut."""
         drafted = self._drafter.propose(context, chance)
-        law = drafted.laws[0] if 0 in drafted.laws else self._draft.law(context)
-        retrieved = prune(self._retriever.propose(context, chance).tree, ranked(law, self._plausible).tolist())
+        retrieved = self._retriever.propose(context, chance).tree
+        if self._plausible is not None:
+            law = drafted.laws[0] if 0 in drafted.laws else self._draft.law(context)
+            retrieved = prune(retrieved, ranked(law, self._plausible).tolist())
         tree = drafted.tree.merge(retrieved)
         fused = Proposal(tree, drafted.laws, drafted.draft_passes, drafted.anticipates)
-        return fused.reorder(breadth_first(tree)[: self._nodes])
+        drawn = any(Source(source).drawn for source in set(drafted.tree.source[1:].tolist()))
+        order = breadth_first(tree) if drawn else likeliest_first(tree, drafted.tree, retrieved, self._trust)
+        return fused.reorder(order[: self._nodes])
+
+
+def likeliest_first(union: TokenTree, drafted: TokenTree, retrieved: TokenTree, trust: float) -> np.ndarray:
+    """Return the nodes of two trees' union by the probability of their paths, falling, shape (N,); parents come first.
+
+    A node's probability after its parent is the weighted mean of what the two trees say, ``trust`` being the weight of
+    the retrieved one; where only one of them has children, it is what that one says.
+    """
+    trees = ((drafted, 1 - trust), (retrieved, trust))
+    told = [dict(zip(tree.paths, np.exp(tree.log_q).tolist(), strict=True)) for tree, _ in trees]
+    asked = [{path[:-1]: weight for path in tree.paths[1:]} for tree, weight in trees]
+    value = [1.0]
+    for parent, path in zip(union.parent[1:].tolist(), union.paths[1:], strict=True):
+        weights = [weight.get(path[:-1], 0.0) for weight in asked]
+        said = sum(weight * known.get(path, 0.0) for weight, known in zip(weights, told, strict=True))
+        value.append(value[parent] * said / sum(weights))
+    return np.argsort(-np.array(value), kind="stable")
 
 
 def prune(tree: TokenTree, plausible: list[int]) -> TokenTree:

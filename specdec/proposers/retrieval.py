@@ -4,8 +4,10 @@ The text is a datastore (REST, arXiv 2311.08252) or the context itself (prompt l
 most often are kept.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from math import log
 
 import numpy as np
 
@@ -22,7 +24,10 @@ class SuffixArray:
     Parameters
     ----------
     text : sequence of int
-        The tokens, non-negative. Building takes ``O(n log n)`` per doubling of the compared length.
+        The tokens, non-negative.
+    longest : int, optional
+        Longest pattern to be found: suffixes are compared so far only, else to their ends. Building takes
+        ``O(n log n)`` per doubling of the compared length.
 
     Members
     -------
@@ -32,12 +37,16 @@ class SuffixArray:
         Starts of the suffixes in ascending order; a suffix that is the beginning of another comes first.
     """
 
-    def __init__(self, text: Sequence[int]):
+    def __init__(self, text: Sequence[int], longest: int | None = None):
+        require(longest is None or longest >= 1, "longest", "at least 1", longest)
         self.text = np.asarray(text, np.int64)
+        self._tokens = self.text.tolist()
+        self._longest = longest
         length = len(self.text)
+        compare = length if longest is None else min(longest, length)
         rank, compared = np.unique(self.text, return_inverse=True)[1] if length else self.text, 1
         self.order = np.argsort(rank, kind="stable")
-        while compared < length and len(np.unique(rank)) < length:
+        while compared < compare and len(np.unique(rank)) < length:
             behind = np.full(length, -1)
             behind[:-compared] = rank[compared:]
             self.order = np.lexsort((behind, rank))
@@ -48,27 +57,22 @@ class SuffixArray:
             compared *= 2
 
     def find(self, pattern: Sequence[int]) -> np.ndarray:
-        """Return the starts of a pattern's occurrences, in suffix order."""
-        low, high = 0, len(self.order)
-        for offset, token in enumerate(pattern):
-            low, high = self._narrow(low, high, offset, token)
-        return self.order[low:high]
+        """Return the starts of a pattern's occurrences, in suffix order.
 
-    def _narrow(self, low: int, high: int, offset: int, token: int) -> tuple[int, int]:
-        """Return the part of the suffixes ``low`` to ``high``, equal so far, that have ``token`` at ``offset``."""
+        Raises
+        ------
+        InputError
+            If the pattern is longer than the suffixes were compared.
+        """
+        fits = self._longest is None or len(pattern) <= self._longest
+        require(fits, "pattern", f"at most {self._longest} tokens", len(pattern))
+        pattern = list(pattern)
 
-        def bisect(token: int) -> int:
-            first, last = low, high
-            while first < last:
-                middle = (first + last) // 2
-                place = self.order[middle] + offset
-                if place < len(self.text) and self.text[place] >= token:
-                    last = middle
-                else:
-                    first = middle + 1
-            return first
+        def beginning(start: int) -> list[int]:
+            return self._tokens[start : start + len(pattern)]
 
-        return bisect(token), bisect(token + 1)
+        low = bisect_left(self.order, pattern, key=beginning)
+        return self.order[low : bisect_right(self.order, pattern, low, key=beginning)]
 
 
 class Retrieval(Proposer):
@@ -100,23 +104,28 @@ class Retrieval(Proposer):
         require(1 <= shortest <= longest, "shortest", f"in [1, {longest}]", shortest)
         self._datastore = datastore
         self._nodes = nodes
-        self._depth = depth
-        self._lengths = range(longest, shortest - 1, -1)
+        # A longer path would have more nodes than the tree.
+        self._depth = min(depth, nodes - 1)
+        self._longest = longest
+        self._shortest = shortest
         self._occurrences = occurrences
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Search, and keep the continuations that occur most often."""
         text = self._datastore.text
-        for length in self._lengths:
-            if length > len(context):
-                continue
-            starts = self._datastore.find(context[-length:])
-            ends = starts[:: -(-len(starts) // self._occurrences) or 1] + length
-            ends = ends[ends < len(text)]
-            if len(ends):
-                paths = (tuple(text[end : end + self._depth].tolist()) for end in ends)
-                return Proposal(frequent_trie(context[-1], paths, self._nodes), {}, draft_passes=0)
-        return Proposal(TreeBuilder(context[-1]).build(), {}, draft_passes=0)
+        # Where a suffix occurs, all shorter ones do: the longest is found by bisection.
+        low, high, ends = self._shortest - 1, min(self._longest, len(context)), np.zeros(0, int)
+        while low < high:
+            length = (low + high + 1) // 2
+            found = self._datastore.find(context[-length:]) + length
+            found = found[found < len(text)]
+            if len(found):
+                low, ends = length, found
+            else:
+                high = length - 1
+        ends = ends[:: -(-len(ends) // self._occurrences) or 1]
+        paths = (tuple(text[end : end + self._depth].tolist()) for end in ends)
+        return Proposal(frequent_trie(context[-1], paths, self._nodes), {}, draft_passes=0)
 
 
 class PromptLookup(Proposer):
@@ -130,32 +139,40 @@ class PromptLookup(Proposer):
         Longest continuation.
     longest, shortest : int
         Lengths of the suffix to try, from the longest down.
+    occurrences : int
+        Most occurrences looked at, the latest.
     """
 
-    def __init__(self, nodes: int = 64, depth: int = 10, longest: int = 3, shortest: int = 1):
+    def __init__(self, nodes: int = 64, depth: int = 10, longest: int = 3, shortest: int = 1, occurrences: int = 16):
         require(1 <= shortest <= longest, "shortest", f"in [1, {longest}]", shortest)
+        require(occurrences >= 1, "occurrences", "at least 1", occurrences)
+        self._occurrences = occurrences
         self._nodes = nodes
-        self._depth = depth
-        self._lengths = range(longest, shortest - 1, -1)
+        # A longer path would have more nodes than the tree.
+        self._depth = min(depth, nodes - 1)
+        self._longest = longest
+        self._shortest = shortest
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
-        """Search the context."""
+        """Search the context, for ever longer suffixes as long as they occur."""
         text = np.array(context)
-        for length in self._lengths:
-            if length >= len(text):
-                continue
-            windows = np.lib.stride_tricks.sliding_window_view(text[:-1], length)
-            ends = np.flatnonzero((windows == text[-length:]).all(axis=1))[::-1] + length
-            if len(ends):
-                paths = (tuple(text[end : end + self._depth].tolist()) for end in ends)
-                return Proposal(frequent_trie(context[-1], paths, self._nodes), {}, draft_passes=0)
-        return Proposal(TreeBuilder(context[-1]).build(), {}, draft_passes=0)
+        ends = latest = np.zeros(0, int)
+        for length in range(1, min(self._longest, len(text) - 1) + 1):
+            ends = ends[ends >= length] if length > 1 else np.arange(1, len(text))
+            ends = ends[text[ends - length] == text[-length]]
+            if not len(ends):
+                break
+            if length >= self._shortest:
+                latest = ends[: -self._occurrences - 1 : -1]
+        paths = (context[end : end + self._depth] for end in latest.tolist())
+        return Proposal(frequent_trie(context[-1], paths, self._nodes), {}, draft_passes=0)
 
 
 def frequent_trie(root: int, paths: Iterable[Tokens], nodes: int) -> TokenTree:
     """Return the trie of the ``nodes`` prefixes that most paths share, the root included; equals in order of path.
 
-    A sibling's rank follows its count, and ``log_q`` is the log of its count over its parent's.
+    A sibling's rank follows its count, and ``log_q`` is the log of its count over one more than its siblings' together:
+    what was never seen counts as seen once (method A of PPM: Cleary and Witten 1984).
     """
     counts: Counter[Tokens] = Counter()
     for path in paths:
@@ -165,6 +182,6 @@ def frequent_trie(root: int, paths: Iterable[Tokens], nodes: int) -> TokenTree:
         total[path[:-1]] += count
     builder, place = TreeBuilder(root), {(): 0}
     for path, count in counts.most_common(max(nodes - 1, 0)):
-        log_q = float(np.log(count / total[path[:-1]]))
+        log_q = log(count / (total[path[:-1]] + 1))
         place[path] = builder.add(place[path[:-1]], path[-1], log_q, Source.RETRIEVED)
     return builder.build()

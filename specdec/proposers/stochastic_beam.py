@@ -61,20 +61,23 @@ class StochasticBeam(Proposer):
         is that it comes before the nodes after it, which arrive at the joint rate ``pending``.
         """
         nodes = list(beam)
-        left = [laws[node].copy() for node in nodes]
-        arrived, pending, children = 0, 1, {}
+        draws = [chance.distinct(laws[node]) for node in nodes]
+        rates, pending, children = [], 1, {}
         while len(children) < self._width:
-            rates = [beam[node] * law.sum() for node, law in zip(nodes[:arrived], left, strict=False)]
-            rates.append(pending if arrived < len(nodes) else 0)
-            if not any(rate > 0 for rate in rates):
+            waiting = [pending] if len(rates) < len(nodes) else []
+            if not any(rate > 0 for rate in rates + waiting):
                 break
-            place = chance.draw(np.array(rates))
-            if place == arrived:
-                pending = max(pending - beam[nodes[place]], 0)
-                arrived += 1
-            node, law = nodes[place], laws[nodes[place]]
-            token = chance.draw(left[place])
-            left[place][token] *= 0
-            child = builder.add(node, token, log_probability(law, token), Source.WITHOUT_REPLACEMENT)
-            children[child] = beam[node] * law[token]
+            place = chance.draw(np.array(rates + waiting))
+            node = nodes[place]
+            if place == len(rates):
+                pending = max(pending - beam[node], 0)
+                rates.append(beam[node])
+            token = next(draws[place], None)
+            if token is None:
+                # Only rounding had left a rate.
+                rates[place] = 0
+                continue
+            child = builder.add(node, token, log_probability(laws[node], token), Source.WITHOUT_REPLACEMENT)
+            children[child] = beam[node] * laws[node][token]
+            rates[place] = max(rates[place] - children[child], 0)
         return children

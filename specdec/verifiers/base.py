@@ -59,7 +59,7 @@ class Verifier(ABC):
         require(self.lossless, "verifier", "lossless", name)
         allowed = self.anticipation or not proposal.anticipates
         require(allowed, f"proposal to {name}", "non-anticipating", "anticipating")
-        for source in sorted({Source(source) for source in proposal.tree.source[1:]}):
+        for source in map(Source, sorted(set(proposal.tree.source[1:].tolist()))):
             rule = " or ".join(allowed.name for allowed in sorted(self.sources))
             require(source in self.sources, f"candidates of {name}", rule, source.name)
 

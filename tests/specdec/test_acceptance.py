@@ -7,6 +7,7 @@ import pytest
 
 from specdec import acceptance, leviathan
 from specdec.distribution import exact
+from specdec.errors import InputError
 from specdec.language_model import TableModel
 from specdec.output_law import expected_output, output_law
 from specdec.proposers.static import StaticTree
@@ -146,3 +147,17 @@ def test_chain_formula():
     assert leviathan.expected_tokens(half, 3) == Fraction(15, 8) == (1 - half**4) / (1 - half)
     assert leviathan.expected_tokens(1, 4) == 5
     assert leviathan.speedup(half, 5, Fraction(1, 100)) == Fraction(15, 8)
+
+
+def test_bad_rows_are_refused():
+    p, q = exact([1, 1]), exact([1, 1, 1])
+    with pytest.raises(InputError, match=r"draft law must be of the target law's shape \(2,\), not \(3,\)"):
+        acceptance.with_replacement(p, q, 2)
+    with pytest.raises(InputError, match="draws must be at least 0, not -1"):
+        acceptance.without_replacement(p, p, -1)
+    with pytest.raises(InputError, match="kept must be tokens that the draft can give"):
+        acceptance.trimmed(p, exact([1, 0]), np.array([1]))
+    with pytest.raises(InputError, match="length must be at least 0, not -1"):
+        leviathan.expected_tokens(Fraction(1, 2), -1)
+    with pytest.raises(InputError, match="cost must be at least 0, not -1"):
+        leviathan.speedup(Fraction(1, 2), 1, -1)

@@ -37,12 +37,14 @@ def test_rotation_is_a_complex_phase():
     speed = 10000.0 ** (-torch.arange(3, dtype=torch.float64) / 3)
     phase = torch.exp(1j * positions[:, None] * speed)
     expected = torch.complex(x[:, :3], x[:, 3:]) * phase
-    torch.testing.assert_close(rotate(x, positions), torch.cat([expected.real, expected.imag], -1))
+    torch.testing.assert_close(rotate(x, positions, 101), torch.cat([expected.real, expected.imag], -1))
 
 
 def test_rotated_products_depend_on_the_distance_only():
     query, key = torch.randn(2, 1, 8, dtype=torch.float64)
-    near, far = ((rotate(query, torch.tensor([t + 3])) * rotate(key, torch.tensor([t]))).sum() for t in (0, 1000))
+    near, far = (
+        (rotate(query, torch.tensor([t + 3]), 2000) * rotate(key, torch.tensor([t]), 2000)).sum() for t in (0, 1000)
+    )
     torch.testing.assert_close(near, far)
 
 
@@ -50,7 +52,7 @@ def test_attention_is_its_formula():
     layer = Attention(12, 3).double()
     x = torch.randn(2, 5, 12, dtype=torch.float64)
     query, key, value = layer.into(x).reshape(2, 5, 3, 3, 4).permute(2, 0, 3, 1, 4)
-    query, key = rotate(query, torch.arange(5)), rotate(key, torch.arange(5))
+    query, key = rotate(query, torch.arange(5), 5), rotate(key, torch.arange(5), 5)
     weight = (query @ key.mT / 2).masked_fill(~torch.ones(5, 5).tril().bool(), -torch.inf).softmax(-1)
     expected = layer.out((weight @ value).permute(0, 2, 1, 3).reshape(2, 5, 12))
     torch.testing.assert_close(layer(x, None, None), expected)
@@ -66,9 +68,9 @@ def test_cache_moves_kept_rows_and_overwrites_the_rest():
         return torch.tensor(labels, dtype=torch.float64).expand(2, 1, 1, -1).mT
 
     cache = KeyValueCache(rows())
-    assert cache.append(rows(10, 11, 12, 13)).flatten().tolist() == [10, 11, 12, 13] * 2
+    assert cache.append(*rows(10, 11, 12, 13)).flatten().tolist() == [10, 11, 12, 13] * 2
     cache.keep([0, 2], [3])
     assert cache.prefix.flatten().tolist() == [10, 12] * 2
-    assert cache.append(rows(14)).flatten().tolist() == [10, 12, 13, 14] * 2
+    assert cache.append(*rows(14)).flatten().tolist() == [10, 12, 13, 14] * 2
     cache.keep([], [])
-    assert cache.append(rows(15)).flatten().tolist() == [10, 12, 15] * 2
+    assert cache.append(*rows(15)).flatten().tolist() == [10, 12, 15] * 2

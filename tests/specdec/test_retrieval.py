@@ -1,5 +1,7 @@
 """Candidates from text, their fusion with drafts, and trimmed vocabularies."""
 
+from math import log
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +11,9 @@ from specdec.chance import Sampler
 from specdec.distribution import exact
 from specdec.errors import InputError
 from specdec.language_model import MarkovModel
+from specdec.proposers.base import Proposal, Proposer
 from specdec.proposers.medusa import Medusa
-from specdec.proposers.rasd import Rasd, prune
+from specdec.proposers.rasd import Rasd, likeliest_first, prune
 from specdec.proposers.retrieval import PromptLookup, Retrieval, SuffixArray, frequent_trie
 from specdec.proposers.static import rsd_constant
 from specdec.proposers.vocab_trim import VocabTrim, frequent_tokens
@@ -40,7 +43,7 @@ def test_retrieval_uses_the_longest_match_and_the_commonest_continuations():
     proposal = Retrieval(store, nodes=4, depth=2).propose((0, 1, 2, 3), Sampler(0))
     assert proposal.tree.paths == [(), (4,), (4, 9), (5,)]
     assert proposal.draft_passes == 0
-    assert np.exp(proposal.tree.log_q[1:]) == pytest.approx([2 / 3, 1, 1 / 3])
+    assert np.exp(proposal.tree.log_q[1:]) == pytest.approx([2 / 4, 2 / 3, 1 / 4])
     # Without the first token of the match the shorter one is found, with one more continuation.
     short = Retrieval(store, nodes=10, depth=1).propose((8, 2, 3), Sampler(0))
     assert short.tree.paths == [(), (7,)]
@@ -95,6 +98,47 @@ def test_rasd_fuses_along_shared_prefixes():
     # Pruned of every implausible first token, nothing but the draft remains.
     bare = Rasd(drafter, FixedTree([(0, 1)]), draft, plausible=3, nodes=100).propose((0,), Sampler(3))
     assert set(bare.tree.paths) == set(drafted.paths)
+
+
+def test_chosen_candidates_are_cut_by_what_both_sources_say():
+    drafted, retrieved = TreeBuilder(0), TreeBuilder(0)
+    one = drafted.add(0, 1, log(0.6), Source.RANKED)
+    drafted.add(0, 2, log(0.2), Source.RANKED)
+    drafted.add(one, 3, log(0.5), Source.RANKED)
+    two = retrieved.add(0, 2, log(0.8), Source.RETRIEVED)
+    five = retrieved.add(two, 5, log(0.9), Source.RETRIEVED)
+    retrieved.add(five, 6, log(0.5), Source.RETRIEVED)
+    trees = drafted.build(), retrieved.build()
+    union = trees[0].merge(trees[1])
+    # At the root both are asked: 2 has (0.2 + 0.8) / 2, 1 has (0.6 + 0) / 2. Below, only the one that has children.
+    assert [union.paths[node] for node in likeliest_first(union, *trees, trust=0.5)] == [
+        (), (2,), (2, 5), (1,), (2, 5, 6), (1, 3),
+    ]  # fmt: skip
+
+    class Fixed(Proposer):
+        def __init__(self, tree):
+            self._tree = tree
+
+        def propose(self, context, chance):
+            return Proposal(self._tree, {}, draft_passes=0)
+
+    draft = MarkovModel(np.eye(7)[[2] * 7])
+    fused = Rasd(Fixed(trees[0]), Fixed(trees[1]), draft, plausible=1, nodes=4, trust=0.5).propose((0,), Sampler(0))
+    assert fused.tree.paths == [(), (2,), (2, 5), (1,)]
+    assert fused.tree.source[1:].tolist() == [Source.RANKED, Source.RETRIEVED, Source.RANKED]
+
+
+def test_suffixes_are_ordered_as_far_as_asked():
+    text = np.random.default_rng(6).integers(3, size=300).tolist()
+    array, whole = SuffixArray(text, longest=4), SuffixArray(text)
+    for length in range(1, 5):
+        for start in range(0, 290, 7):
+            pattern = text[start : start + length]
+            assert sorted(array.find(pattern)) == sorted(whole.find(pattern))
+    with pytest.raises(InputError, match="pattern must be at most 4 tokens, not 5"):
+        array.find(text[:5])
+    with pytest.raises(InputError, match="longest must be at least 1, not 0"):
+        SuffixArray(text, longest=0)
 
 
 def test_pruning_keeps_whole_branches():

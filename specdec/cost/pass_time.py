@@ -1,0 +1,145 @@
+"""The time of one forward pass: measured, constant, or fitted; `specdec.cost.roofline` has it from first principles.
+
+A pass takes ``tokens`` tokens of each of ``batch`` requests.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from specdec.errors import require
+
+
+class PassTime(ABC):
+    """Milliseconds of a pass."""
+
+    @abstractmethod
+    def ms(self, batch: int, tokens: int) -> float:
+        """Return the time of a pass on ``tokens`` tokens of each of ``batch`` requests, in ms."""
+
+    def head_ms(self, batch: int, tokens: int) -> float:
+        """Return the share of `ms` that is the output layer's, where it is known; else 0."""
+        return 0.0
+
+    def resource(self, batch: int, tokens: int) -> str | None:
+        """Return what bounds the pass on a machine: ``weights``, ``cache``, ``compute``; None where it is not known."""
+        return None
+
+    def known(self, batch: int, tokens: int) -> bool:
+        """Whether the time rests on data rather than on a straight line beyond them."""
+        return True
+
+
+class Constant(PassTime):
+    """The same time for every pass.
+
+    Parameters
+    ----------
+    ms : float
+        Milliseconds, at least 0.
+    """
+
+    def __init__(self, ms: float):
+        require(ms >= 0, "pass time", "at least 0 ms", ms)
+        self._ms = ms
+
+    def ms(self, batch: int, tokens: int) -> float:
+        """Return the time."""
+        return self._ms
+
+
+class Measured(PassTime):
+    """Times by the tokens of all requests together, linear between the points.
+
+    Below the first point the time is the first one's: such a pass waits for the weights. Beyond the last it goes on
+    with the slope of the last two points, but never falls.
+
+    Parameters
+    ----------
+    tokens : sequence of int
+        Numbers of tokens, at least 1, rising.
+    ms : sequence of float
+        Their times in milliseconds, above 0.
+
+    Raises
+    ------
+    InputError
+        If there is no point, or numbers are out of range or order.
+    """
+
+    def __init__(self, tokens: Sequence[int], ms: Sequence[float]):
+        require(len(tokens) > 0, "step times", "at least one point", "none")
+        require(len(tokens) == len(ms), "step times", f"{len(tokens)} times, one a number of tokens", len(ms))
+        require(min(tokens) >= 1, "tokens of the step times", "at least 1", min(tokens))
+        require(bool(np.all(np.diff(tokens) > 0)), "tokens of the step times", "rising", list(tokens))
+        require(bool(np.all(np.isfinite(ms))) and min(ms) > 0, "ms of the step times", "above 0", list(ms))
+        self._tokens = np.array(tokens, float)
+        self._ms = np.array(ms, float)
+        slope = 0.0 if len(ms) == 1 else (ms[-1] - ms[-2]) / (tokens[-1] - tokens[-2])
+        self._slope = max(slope, 0.0)
+
+    @property
+    def last(self) -> int:
+        """The largest number of tokens with a time of its own."""
+        return int(self._tokens[-1])
+
+    def ms(self, batch: int, tokens: int) -> float:
+        """Interpolate."""
+        beyond = max(batch * tokens - self._tokens[-1], 0)
+        return float(np.interp(batch * tokens, self._tokens, self._ms) + self._slope * beyond)
+
+    def known(self, batch: int, tokens: int) -> bool:
+        """Whether the tokens are among the points."""
+        return batch * tokens <= self.last
+
+
+class Linear(PassTime):
+    """``a + b * requests + c * tokens + d * cached tokens``, the tokens of all requests together: SmartSpec's features.
+
+    Source: SmartSpec (arXiv 2406.14066).
+
+    Parameters
+    ----------
+    coefficients : sequence of float
+        a, b, c and d, in ms.
+    context : int
+        Cached tokens of every request.
+    """
+
+    def __init__(self, coefficients: Sequence[float], context: int = 0):
+        require(len(coefficients) == 4, "coefficients", "four", len(coefficients))
+        self.coefficients = tuple(float(value) for value in coefficients)
+        self._context = context
+
+    @classmethod
+    def fit(cls, passes: Sequence[tuple[int, int, int]], ms: Sequence[float], context: int = 0) -> "Linear":
+        """Fit to measured passes by least squares of the relative errors.
+
+        Parameters
+        ----------
+        passes : sequence of (batch, tokens, context)
+            What was passed: requests, tokens of each, cached tokens of each.
+        ms : sequence of float
+            The times, above 0. A feature that is the same in all passes gets what least squares gives it: the
+            smallest coefficients of all equally good ones.
+        context : int
+            Cached tokens of every request to predict for.
+        """
+        require(len(passes) == len(ms) > 0, "step times", "at least one, one a pass", len(ms))
+        require(min(map(min, passes)) >= 0, "batch, tokens and context of the step times", "at least 0", "less")
+        require(bool(np.all(np.isfinite(ms))) and min(ms) > 0, "ms of the step times", "above 0", list(ms))
+        features = np.array([_features(*one) for one in passes]) / np.array(ms)[:, None]
+        return cls(np.linalg.lstsq(features, np.ones(len(ms)))[0], context)
+
+    def at(self, context: int) -> "Linear":
+        """Return the same fit for another length of context."""
+        return Linear(self.coefficients, context)
+
+    def ms(self, batch: int, tokens: int) -> float:
+        """Return the sum."""
+        return float(np.dot(self.coefficients, _features(batch, tokens, self._context)))
+
+
+def _features(batch: int, tokens: int, context: int) -> tuple[int, int, int, int]:
+    return 1, batch, batch * tokens, batch * context

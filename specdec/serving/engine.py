@@ -1,0 +1,295 @@
+"""Continuous batching as a compiled loop over engine steps: a million requests in seconds.
+
+The rules of a step are in `specdec.serving.reference`, where they are written for SimPy; both engines agree exactly.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from specdec.errors import require
+from specdec.serving.controllers import Controller
+from specdec.serving.ladder import CLASSES
+from specdec.serving.outcome import Outcome
+from specdec.serving.server import Server
+from specdec.serving.workload import MILLISECOND, Workload
+
+NEVER = np.iinfo(np.int64).max
+
+
+class Tables(NamedTuple):
+    """What the loop needs of the server and the controller, times in nanoseconds."""
+
+    nodes: np.ndarray
+    survival: np.ndarray
+    expected: np.ndarray
+    decoding: np.ndarray
+    predicted: np.ndarray
+    prefill: np.ndarray
+    max_batch: int
+    max_length: int
+    blocks: int
+    block: int
+    prefill_tokens: int
+    interval: int
+    preference: float
+    exhaustive: bool
+    prior: int
+    window: int
+
+
+def tables(server: Server, controller: Controller) -> Tables:
+    """Work out the tables of a server with a controller."""
+    ladder = controller.ladder
+    return Tables(
+        ladder.nodes,
+        ladder.survival,
+        ladder.expected,
+        server.decoding_ms(ladder) * MILLISECOND,
+        controller.predicted_ms(server) * MILLISECOND,
+        np.rint(server.prefill_ms(ladder) * MILLISECOND).astype(np.int64),
+        server.max_batch,
+        server.max_length,
+        server.blocks,
+        server.block,
+        server.prefill_tokens,
+        controller.interval,
+        controller.preference,
+        controller.exhaustive,
+        round(controller.prior * (CLASSES - 1)),
+        controller.window,
+    )
+
+
+def simulate(server: Server, controller: Controller, workload: Workload, seed: int) -> Outcome:
+    """Serve all requests; ``seed`` draws what is accepted. Raises as `serve`."""
+    return serve(tables(server, controller), workload, seed)
+
+
+def serve(tables: Tables, workload: Workload, seed: int) -> Outcome:
+    """Serve all requests from tables.
+
+    Raises
+    ------
+    InputError
+        If a request is longer than the server can hold.
+    """
+    longest = int((workload.prompt + workload.output).max())
+    room = min(tables.max_length, tables.blocks * tables.block - int(tables.nodes.max()))
+    require(longest <= room, "prompt and output", f"at most {room} tokens, which the server can hold", longest)
+    arrival = workload.arrival.copy()
+    if workload.clients:
+        arrival[workload.clients :] = NEVER
+    acceptance = np.rint(workload.acceptance * (CLASSES - 1)).astype(np.int64)
+    first, finish, by_rung, busy, preemptions, peak = _run(
+        np.random.default_rng(seed),
+        arrival,
+        workload.prompt,
+        workload.output,
+        acceptance,
+        workload.clients,
+        tables,
+    )
+    return Outcome(arrival, first, finish, workload.output, by_rung, tables.nodes, busy, preemptions, peak)
+
+
+# ---- The controllers' rule, in this file because a compiled caller is not compiled anew when another file changes ----
+
+
+@njit(cache=True)
+def step_time(table: np.ndarray, rung: int, batch: int, context: int, max_length: int) -> float:
+    """Interpolate a table of times shaped as `Server.decoding_ms` where ``batch`` requests have ``context`` tokens."""
+    place = context * (table.shape[2] - 1) / (batch * max_length)
+    left = min(int(place), table.shape[2] - 2)
+    part = place - left
+    return table[rung, batch, left] * (1 - part) + table[rung, batch, left + 1] * part
+
+
+@njit(cache=True)
+def choose(
+    batch: int,
+    context: int,
+    max_length: int,
+    cache: int,
+    acceptance: int,
+    nodes: np.ndarray,
+    expected: np.ndarray,
+    predicted: np.ndarray,
+    preference: float,
+    exhaustive: bool,
+) -> int:
+    """Return the rung with the greatest goodput, going up until the first that is worse or does not fit in memory.
+
+    Parameters
+    ----------
+    batch, context, max_length : int
+        Running requests, their tokens in the cache, and the longest context of the table.
+    cache : int
+        Tokens for which the cache has room. SmartSpec's code keeps a tenth of it free; here that made it slower, as
+        requests that draft less stay longer.
+    acceptance : int
+        Class of the acceptance that is believed in.
+    nodes, expected : ndarray
+        As in `Ladder`.
+    predicted : ndarray
+        Step times as `Controller.predicted_ms`.
+    preference : float
+        Factor in favour of the first rung.
+    exhaustive : bool
+        Whether rungs beyond one that is worse are looked at as well.
+    """
+    best = 0
+    greatest = preference * expected[0, acceptance] / step_time(predicted, 0, batch, context, max_length)
+    for rung in range(1, len(nodes)):
+        if context + batch * nodes[rung] > cache:
+            break
+        goodput = expected[rung, acceptance] / step_time(predicted, rung, batch, context, max_length)
+        if goodput >= greatest:
+            best, greatest = rung, goodput
+        elif not exhaustive:
+            break
+    return best
+
+
+@njit(cache=True)
+def believed(average: float, rung: int, expected: np.ndarray) -> int:
+    """Return the class of acceptance whose expected tokens on a rung are nearest to the ``average``."""
+    upper = min(np.searchsorted(expected[rung], average), CLASSES - 1)
+    lower = max(upper - 1, 0)
+    return lower if average - expected[rung, lower] < expected[rung, upper] - average else upper
+
+
+# ---- The loop ----
+
+
+@njit(cache=True)
+def _run(rng, arrival, prompt, output, acceptance, clients, tables):
+    """Return first-token and finish times, requests' steps by rung, busy time, preemptions and the most blocks held.
+
+    A request's length is that of its prompt and of what it has got; all but the last token are in the cache.
+    """
+    requests = len(arrival)
+    length, full = prompt.copy(), prompt + output
+    first, finish = np.full(requests, -1), np.full(requests, -1)
+    by_rung = np.zeros(len(tables.nodes), np.int64)
+    running, preempted = np.empty(tables.max_batch, np.int64), np.empty(tables.max_batch, np.int64)
+    batch = put_off = arrived = finished = 0
+    sent = clients if clients else requests
+    clock = busy = steps = preemptions = peak = 0
+    rung, believed_acceptance = 0, tables.prior
+    average = tables.expected[0, believed_acceptance]
+
+    while finished < requests:
+        if batch == 0 and put_off == 0 and arrival[arrived] > clock:
+            clock = arrival[arrived]
+
+        # Admit waiting requests while there is room, the preempted before the others.
+        old = batch
+        held = _blocks_of(running, batch, length, tables.nodes[rung] - 1, tables.block)
+        tokens = 0
+        while batch < tables.max_batch:
+            if put_off:
+                request = preempted[put_off - 1]
+            elif arrived < requests and arrival[arrived] <= clock:
+                request = arrived
+            else:
+                break
+            needed = _blocks(length[request] + tables.nodes[rung], tables.block)
+            if held + needed > tables.blocks or (tokens and tokens + length[request] > tables.prefill_tokens):
+                break
+            if put_off:
+                put_off -= 1
+            else:
+                arrived += 1
+            held += needed
+            tokens += length[request]
+            running[batch] = request
+            batch += 1
+
+        # Prefill those, or decode for all.
+        if tokens:
+            duration = tables.prefill[tokens]
+            served = old
+            for place in range(old, batch):
+                request = running[place]
+                length[request] += 1
+                if first[request] < 0:
+                    first[request] = clock + duration
+        else:
+            context = 0
+            for place in range(batch):
+                context += length[running[place]] - 1
+            if steps % tables.interval == 0 and len(tables.nodes) > 1:
+                if tables.nodes[rung] > 1:
+                    believed_acceptance = believed(average, rung, tables.expected)
+                chosen = choose(
+                    batch,
+                    context,
+                    tables.max_length,
+                    tables.blocks * tables.block,
+                    believed_acceptance,
+                    tables.nodes,
+                    tables.expected,
+                    tables.predicted,
+                    tables.preference,
+                    tables.exhaustive,
+                )
+                if chosen != rung:
+                    rung = chosen
+                    average = tables.expected[rung, believed_acceptance]
+            steps += 1
+            held = _blocks_of(running, batch, length, tables.nodes[rung] - 1, tables.block)
+            while held > tables.blocks:
+                batch -= 1
+                request = running[batch]
+                held -= _blocks(length[request] - 1 + tables.nodes[rung], tables.block)
+                context -= length[request] - 1
+                preempted[put_off] = request
+                put_off += 1
+                preemptions += 1
+            peak = max(peak, held)
+            duration = int(np.rint(step_time(tables.decoding, rung, batch, context, tables.max_length)))
+            by_rung[rung] += batch
+            served = gained = 0
+            for place in range(batch):
+                request = running[place]
+                survival = tables.survival[acceptance[request], rung]
+                luck = rng.random()
+                tokens = 1
+                while tokens <= len(survival) and luck < survival[tokens - 1]:
+                    tokens += 1
+                length[request] += tokens
+                gained += tokens
+            average += min(1.0, batch / tables.window) * (gained / batch - average)
+        clock += duration
+        busy += duration
+
+        # Answer those that have got all, and keep the others in their order.
+        kept = served
+        for place in range(served, batch):
+            request = running[place]
+            if length[request] < full[request]:
+                running[kept] = request
+                kept += 1
+                continue
+            finish[request] = clock
+            finished += 1
+            if sent < requests:
+                arrival[sent] = clock
+                sent += 1
+        batch = kept
+    return first, finish, by_rung, busy, preemptions, peak
+
+
+@njit(cache=True)
+def _blocks(tokens, block):
+    return (tokens + block - 1) // block
+
+
+@njit(cache=True)
+def _blocks_of(running, batch, length, ahead, block):
+    blocks = 0
+    for place in range(batch):
+        blocks += _blocks(length[running[place]] + ahead, block)
+    return blocks

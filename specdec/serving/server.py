@@ -1,0 +1,114 @@
+"""The server: how long its steps take and what it can hold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from specdec.cost.pass_time import Linear, PassTime
+from specdec.cost.step import Speculation
+from specdec.errors import require
+from specdec.serving.ladder import Ladder
+from specdec.shape import Shape
+
+CONTEXTS = 9
+"""Lengths of context at which a step's time is worked out; between them it is interpolated."""
+
+PassesAt = Callable[[int], PassTime]
+"""From the cached tokens of a request to the passes on such requests."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A target, a draft, and the memory for keys and values.
+
+    A step is either a prefill, of as many waiting requests as fit, or a decoding step of all running requests, as in
+    vLLM's first scheduler (Kwon et al., arXiv 2309.06180).
+
+    Members
+    -------
+    target, draft : callable
+        From the context of a request to a `PassTime`.
+    draft_passes : int or None
+        As for `Speculation`.
+    host_ms : float
+        Of every step, apart from the passes.
+    max_batch : int
+        Requests that run at a time.
+    max_length : int
+        Tokens of the longest request, prompt and output.
+    cache_tokens : int
+        Tokens whose keys and values fit in memory, a multiple of ``block``.
+    block : int
+        Tokens that are allocated together.
+    prefill_tokens : int
+        At most so many in one prefill, unless a single prompt is longer.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+
+    target: PassesAt
+    draft: PassesAt
+    draft_passes: int | None = None
+    host_ms: float = 0.0
+    max_batch: int = 256
+    max_length: int = 2048
+    cache_tokens: int = 65536
+    block: int = 16
+    prefill_tokens: int = 2048
+
+    def __post_init__(self):
+        for name in ("max_batch", "max_length", "cache_tokens", "block", "prefill_tokens"):
+            require(getattr(self, name) >= 1, name.replace("_", "-"), "at least 1", getattr(self, name))
+        require(self.cache_tokens % self.block == 0, "cache-tokens", f"a multiple of {self.block}", self.cache_tokens)
+        require(self.host_ms >= 0, "host-ms", "at least 0", self.host_ms)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the cache."""
+        return self.cache_tokens // self.block
+
+    def speculation(self, shape: Shape, context: int) -> Speculation:
+        """Return the cost of a decoding step that verifies a tree a request."""
+        passes = 0 if len(shape) == 1 else self.draft_passes
+        return Speculation(shape, self.target(context), self.draft(context), passes, self.host_ms)
+
+    def decoding_ms(self, ladder: Ladder) -> np.ndarray:
+        """Return the time of decoding steps: shape (rungs, ``max_batch`` + 1, `CONTEXTS`), contexts 0 to the longest.
+
+        A batch of 0 takes no time.
+        """
+        times = np.zeros((len(ladder.shapes), self.max_batch + 1, CONTEXTS))
+        contexts = np.linspace(0, self.max_length, CONTEXTS).astype(int)
+        for (rung, shape), (place, context) in product(enumerate(ladder.shapes), enumerate(contexts.tolist())):
+            speculation = self.speculation(shape, context)
+            times[rung, 1:, place] = [speculation.step(batch).ms for batch in range(1, self.max_batch + 1)]
+        return times
+
+    def prefill_ms(self, ladder: Ladder) -> np.ndarray:
+        """Return the time of a prefill by its tokens, as if of one prompt; the draft's too if there is speculation."""
+        models = [self.target(0), self.draft(0)][: 1 if ladder.nodes.max() == 1 else 2]
+        counts = range(1, max(self.prefill_tokens, self.max_length) + 1)
+        return np.array([0.0, *(self.host_ms + sum(model.ms(1, tokens) for model in models) for tokens in counts)])
+
+    def regressed(self, ladder: Ladder) -> "Server":
+        """Return the server as SmartSpec's regressions on a profile of the ladder's passes see it."""
+        batches = sorted({*range(1, min(8, self.max_batch)), *np.geomspace(1, self.max_batch, 24).astype(int).tolist()})
+        contexts = np.linspace(0, self.max_length, 5).astype(int).tolist()
+        widths = {width for shape in ladder.shapes for width in self.speculation(shape, 0).draft_widths}
+        return replace(
+            self,
+            target=_fit(self.target, batches, sorted(set(ladder.nodes.tolist())), contexts),
+            draft=_fit(self.draft, batches, sorted(widths), contexts) if widths else self.draft,
+        )
+
+
+def _fit(passes: PassesAt, batches: list[int], tokens: list[int], contexts: list[int]) -> PassesAt:
+    """Return the linear fit to all combinations."""
+    profile = list(product(batches, tokens, contexts))
+    times = [passes(context).ms(batch, count) for batch, count, context in profile]
+    return Linear.fit(profile, times).at if min(times) > 0 else passes

@@ -1,0 +1,167 @@
+"""What arrives at the server: requests that come at random, from a file, or from clients that wait for their answers.
+
+Time is in whole nanoseconds, so that two engines can agree exactly.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specdec.errors import InputError, require
+
+SECOND = 1_000_000_000
+"""Nanoseconds in a second."""
+
+MILLISECOND = 1_000_000
+"""Nanoseconds in a millisecond."""
+
+LATEST_S = 1e9
+"""Seconds after which nothing arrives, so that nanoseconds fit in 64 bits."""
+
+LONGEST = 8
+"""A random length is at most so many times the mean."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What requests are like, apart from when they come.
+
+    Members
+    -------
+    prompt, output : float
+        Mean tokens, at least 1; lengths are geometric, and at most `LONGEST` times the mean.
+    acceptance : float
+        Mean probability that the draft's first choice is accepted, in [0, 1]. A request keeps its own.
+    deviation : float
+        Standard deviation of the acceptance between requests, which follows a beta law; 0 for none.
+
+    Raises
+    ------
+    InputError
+        If a member is out of range, or no beta law has such a deviation.
+    """
+
+    prompt: float = 128
+    output: float = 128
+    acceptance: float = 0.7
+    deviation: float = 0.1
+
+    def __post_init__(self):
+        require(self.prompt >= 1, "prompt", "at least 1", self.prompt)
+        require(self.output >= 1, "output", "at least 1", self.output)
+        require(0 <= self.acceptance <= 1, "acceptance", "in [0, 1]", self.acceptance)
+        variance = self.acceptance * (1 - self.acceptance)
+        possible = 0 <= self.deviation**2 < variance or self.deviation == 0
+        require(possible, "deviation", f"at least 0 and below {variance**0.5:.3g}", self.deviation)
+
+    def draw_lengths(self, mean: float, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return tokens, shape (count,)."""
+        return np.minimum(rng.geometric(1 / mean, count), int(LONGEST * mean))
+
+    def draw_acceptance(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return probabilities, shape (count,)."""
+        if self.deviation == 0:
+            return np.full(count, self.acceptance)
+        concentration = self.acceptance * (1 - self.acceptance) / self.deviation**2 - 1
+        return rng.beta(self.acceptance * concentration, (1 - self.acceptance) * concentration, count)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Requests in the order of their arrival.
+
+    Members
+    -------
+    arrival : ndarray of shape (requests,), int64
+        Nanoseconds, not decreasing; all zero in a closed loop, where a request arrives when a client is free.
+    prompt, output : ndarray of shape (requests,), int64
+        Tokens, at least 1.
+    acceptance : ndarray of shape (requests,)
+        Probability that the draft's first choice is accepted, in [0, 1].
+    clients : int
+        0, or in a closed loop the number of clients, each of which sends a request when its last is answered.
+    """
+
+    arrival: np.ndarray
+    prompt: np.ndarray
+    output: np.ndarray
+    acceptance: np.ndarray
+    clients: int = 0
+
+    def __len__(self) -> int:
+        """Count the requests."""
+        return len(self.arrival)
+
+
+def poisson(rate: float, count: int, requests: Requests, seed: int) -> Workload:
+    """Return requests that arrive independently, ``rate`` a second. Equal seeds give equal requests at every rate."""
+    require(0 < rate < np.inf, "rate", "above 0", rate)
+    gaps = np.random.default_rng([seed, 0]).exponential(1, count)
+    seconds = gaps.cumsum() / rate
+    require(count < 1 or seconds[-1] <= LATEST_S, "rate", f"so high that all requests come within {LATEST_S:g} s", rate)
+    return _random((seconds * SECOND).astype(np.int64), requests, seed)
+
+
+def closed_loop(clients: int, count: int, requests: Requests, seed: int) -> Workload:
+    """Return requests from clients that each wait for an answer before they send the next."""
+    require(clients >= 1, "clients", "at least 1", clients)
+    return _random(np.zeros(count, np.int64), requests, seed, clients)
+
+
+def _random(arrival: np.ndarray, requests: Requests, seed: int, clients: int = 0) -> Workload:
+    count = len(arrival)
+    require(count >= 1, "requests", "at least 1", count)
+    prompt, output, acceptance = (np.random.default_rng([seed, stream]) for stream in (1, 2, 3))
+    return Workload(
+        arrival,
+        requests.draw_lengths(requests.prompt, count, prompt),
+        requests.draw_lengths(requests.output, count, output),
+        requests.draw_acceptance(count, acceptance),
+        clients,
+    )
+
+
+def read_trace(path: Path, requests: Requests, seed: int) -> Workload:
+    """Read requests from a CSV file with the columns ``arrival_s``, ``prompt``, ``output`` and perhaps ``acceptance``.
+
+    Rows may be in any order. Where no acceptance is given it is drawn as ``requests`` says.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a value is not a number in its range.
+    """
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"trace must be a CSV file that can be read, not {path} ({error})") from None
+    require(bool(rows), "trace", "a CSV file with a header and requests", path)
+    arrival = _column(rows, "arrival_s", 0, LATEST_S)
+    order = np.argsort(arrival, kind="stable")
+    if "acceptance" in rows[0]:
+        acceptance = _column(rows, "acceptance", 0, 1)
+    else:
+        acceptance = requests.draw_acceptance(len(rows), np.random.default_rng([seed, 3]))
+    return Workload(
+        (arrival[order] * SECOND).astype(np.int64),
+        _column(rows, "prompt", 1, 1e9)[order].astype(np.int64),
+        _column(rows, "output", 1, 1e9)[order].astype(np.int64),
+        acceptance[order],
+    )
+
+
+def _column(rows: list[dict[str, str]], name: str, low: float, high: float) -> np.ndarray:
+    """Return a column as numbers, each in [low, high]."""
+    values = np.empty(len(rows))
+    for line, row in enumerate(rows, start=2):
+        text = row.get(name)
+        try:
+            value = float(text)
+        except (TypeError, ValueError):
+            value = np.nan
+        require(low <= value <= high, f"trace line {line}: {name}", f"a number from {low:g} to {high:g}", text)
+        values[line - 2] = value
+    return values
