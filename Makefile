@@ -25,11 +25,11 @@ export PATH := $(VENV)/bin:$(PATH)
 export NUMBA_CACHE_DIR := $(BUILD)/numba
 unexport VIRTUAL_ENV PYTHONHOME
 
-.PHONY: help setup tools demo test bench lint clean distclean
+.PHONY: help setup tools demo test bench verify-full lint clean distclean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sort \
-		| awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sort \
+		| awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## create .venv with the pinned dependencies
 
@@ -58,7 +58,12 @@ tools: ## check the compiler that the Verilog simulator needs
 		exit 2; \
 	fi
 
-demo: tools setup ## render the embedded model at every rung, run the RTL on it, write a report
+# One idea of RT-NeRF off at a time: a name and the switches of `rtnerf simulate`.
+SWITCHES := all_on: no_termination:--termination,0 coarse_order:--ordering,coarse no_order:--ordering,none \
+	dense:--encoding,dense bitmap:--encoding,bitmap coordinate:--encoding,coordinate \
+	uniform_sampling:--sampling,uniform all_off:--sampling,uniform,--encoding,dense,--termination,0
+
+demo: tools setup ## render the embedded model at every rung, run the RTL and the simulator on it, write a report
 	rtnerf doctor
 	for pipeline in uniform cubes integer; do \
 		rtnerf render --pipeline $$pipeline --size $(SIZE) --out $(BUILD)/demo/$$pipeline.npy \
@@ -66,18 +71,28 @@ demo: tools setup ## render the embedded model at every rung, run the RTL on it,
 	rtnerf encode --out $(BUILD)/demo/scene.rtn --json $(BUILD)/demo/encode.json
 	rtnerf generate --config $(CONFIG) --out $(BUILD)/demo/rtl --json $(BUILD)/demo/generate.json
 	rtnerf cosim --size $(SIZE) --config $(CONFIG) --out $(BUILD)/demo/rtl.npy --json $(BUILD)/demo/rtl.json
+	for run in $(SWITCHES); do \
+		rtnerf simulate --size $(SIZE) --config $(CONFIG) $$(tr , ' ' <<< "$${run#*:}") \
+			$$([ $$run != all_on: ] || echo --timeline $(BUILD)/demo/performance.trace.json) \
+			--json $(BUILD)/demo/performance/$${run%%:*}.json | tail -1; done
 	rtnerf report --out $(BUILD)/report
 	@echo "report: $(BUILD)/report/index.html"
 
 test: tools setup ## run the test suite
 	python -m pytest -n 2 --dist worksteal $(PYTEST_FLAGS)
 
-bench: tools setup ## measure renderers, quality and co-simulation; results in build/bench
+bench: tools setup ## measure renderers, quality, co-simulation and simulator; results in build/bench
 	mkdir -p $(BUILD)/bench
 	python -m tests.benchmarks.renderers $(SCENE) > $(BUILD)/bench/renderers.json
 	python -m tests.benchmarks.quality $(SCENE) > $(BUILD)/bench/quality.json
 	python -m tests.benchmarks.cosimulation $(SCENE) > $(BUILD)/bench/cosimulation.json
+	python -m tests.benchmarks.simulator --part speed growth $(SCENE) > $(BUILD)/bench/simulator.json
 	cat $(BUILD)/bench/*.json
+
+verify-full: tools setup ## hold the simulator to the RTL on many runs, and every planted fault to the comparison
+	mkdir -p $(BUILD)/bench
+	python -m tests.benchmarks.simulator --part exact $(SCENE) > $(BUILD)/bench/exact.json
+	python -m tests.cosim.mutations --json $(BUILD)/bench/mutations.json
 
 lint: setup ## check style and layering
 	ruff check .

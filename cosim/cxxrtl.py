@@ -107,6 +107,7 @@ class _Settings(ctypes.Structure):
         ("seed", ctypes.c_uint32),
         ("fail_read", ctypes.c_int32),
         ("record", ctypes.c_uint32),
+        ("strap", ctypes.c_uint32),
     )
 
 
@@ -182,6 +183,7 @@ def run(
     record: bool = True,
     abort_after: int | None = None,
     render_again: bool = False,
+    strap: int = 0,
     watchdog_cycles: int,
     timeout_seconds: float,
 ) -> HarnessRun:
@@ -198,6 +200,8 @@ def run(
     frame_base : int
         Address that the frame is written to.
     timing : MemoryTiming
+    strap : int
+        What the input ``strap`` holds, of a top that has one.
     fail_read, record, abort_after, render_again, watchdog_cycles, timeout_seconds
         See `cosim.run.run_rtl`.
 
@@ -228,7 +232,7 @@ def run(
     harness = _load(library)
     configuration = _Settings(
         memory.ctypes.data, memory.nbytes, timing.latency, timing.beat_interval, timing.pause, timing.seed,
-        -1 if fail_read is None else fail_read, record,
+        -1 if fail_read is None else fail_read, record, strap,
     )  # fmt: skip
     table = np.array(steps, np.uint32)
     bench = harness.bench_create(ctypes.byref(configuration), table.ctypes.data, len(steps))
@@ -285,6 +289,7 @@ def _bench_header(sidecar: Mapping[str, Any]) -> str:
         f"#define TOP cxxrtl_design::p_{TOP.replace('_', '__')}\n"
         f"#define PAYLOAD_WORDS {_payload_words(sidecar)}\n"
         f"#define PROBES(PROBE) {probes}\n"
+        + ("#define STRAP p_strap\n" if any(port["name"] == "strap" for port in sidecar["ports"]) else "")
     )
 
 

@@ -1,8 +1,8 @@
 // The bench of the engine cxxrtl: clock, host and memory round the generated class, all in C++.
 //
-// Compiled together with Yosys' model of the top; `cosim/cxxrtl.py` defines DESIGN (file of the model), TOP (its class)
-// and PROBES(PROBE) (one PROBE(number, member) for each probed stream) in `bench.h`. The interface is plain C, at the
-// end of this file.
+// Compiled together with Yosys' model of the top; `cosim/cxxrtl.py` defines DESIGN (file of the model), TOP (its class),
+// PROBES(PROBE) (one PROBE(number, member) for each probed stream) and, if the top has an input ``strap``, STRAP (its
+// member) in `bench.h`. The interface is plain C, at the end of this file.
 
 #include "bench.h"
 
@@ -57,7 +57,7 @@ struct Settings {
   uint64_t memory_bytes;
   uint32_t latency, interval, pause, seed;
   int32_t fail_read;
-  uint32_t record;
+  uint32_t record, strap;
 };
 
 // The AXI4 memory of cosim/wrapper.py, cycle by cycle (MEMORY_TIMING there). What it drives depends on its state alone.
@@ -237,6 +237,9 @@ class Bench {
 public:
   Bench(const Settings &settings, const Step *steps, size_t count)
       : record(settings.record), memory(settings), host(steps, count) {
+#ifdef STRAP
+    set(top.STRAP, settings.strap);
+#endif
     set(top.p_rst, 1);
     single_pass = top.eval();
     for (unsigned cycle = 0; cycle < RESET_CYCLES; cycle++) {

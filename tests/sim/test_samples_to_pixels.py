@@ -52,7 +52,6 @@ from sim.streams import (
     new,
 )
 from tests.rtl.helpers_shading import record
-from tests.sim.helpers_front_end import sleeper
 from tests.sim.helpers_shading import StrobeQueue, cubes_of, random_samples, registers, sample_fields
 from tests.sim.replay import replay
 from tests.sim.test_density import BEATS, CUBES, random_factors, table_beats
@@ -202,7 +201,7 @@ class Bench(wiring.Component):
 class Twin:
     """The same bench in the simulator."""
 
-    def __init__(self, table, planes, lines, skip):
+    def __init__(self, table, planes, lines):
         scene, view = registers(SCENE, **SCENE_WORDS), registers(VIEW, **VIEW_WORDS)
         tile = registers(TILE, **TILE_WORDS)
         self.samples, self.queue_i, queued, interpolated, opaque, visible, sequenced, queued_visible, to_appearance = (
@@ -222,7 +221,7 @@ class Twin:
             (cube_sequencer.offer, (sequences, visible, sequenced, self.visible_cubes)),
         ]
         steps = [
-            (tree_server, (tree, requests)),
+            (tree_server, (tree, requests, responses)),
             (tile_buffer, (tile_buffer.new(), tile, coloured, self.pixels, self.done)),
             (mlp_engine, (mlp_engine.new(CFG), jobs, products, coloured)),
             (appearance, (appearance.new(), to_appearance, jobs)),
@@ -252,8 +251,7 @@ class Twin:
             def bound(now):
                 return step(now, *arguments)
 
-            streams = [record for record in arguments[1:] if not isinstance(record, tuple)]
-            return sleeper(bound, streams) if skip else bound
+            return bound
 
         self.steps = [bind(block.step, arguments) for block, arguments in steps]
         self.phase, self.phase_from = "initialise", BEATS + 1
@@ -334,28 +332,27 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, tiles):
     }
     constants = {"scene": SCENE_WORDS, "view": VIEW_WORDS, "tile": TILE_WORDS}
     hardware = run(Bench(table, planes, lines), inputs, counts, constants, stalls=stalls, seed=9)
-    for skip in (False, True):
-        twin = Twin(table, planes, lines, skip)
-        cycles, payloads = replay(
-            twin.step,
-            {
-                "samples": (twin.samples, [sample_fields(sample) for sample in samples]),
-                "density_cubes": (twin.density_cubes, [tuple(cube[axis] for axis in AXES) for cube in density_cubes]),
-                "appearance_cubes": (
-                    twin.appearance_cubes,
-                    [tuple(cube[axis] for axis in AXES) for cube in appearance_cubes],
-                ),
-            },
-            {
-                "visible_cubes": (twin.visible_cubes, counts["visible_cubes"]),
-                "pixels": (twin.pixels, counts["pixels"]),
-                "density_finished": (twin.strobes[0][1].o, counts["density_finished"]),
-                "appearance_finished": (twin.strobes[1][1].o, counts["appearance_finished"]),
-            },
-            offer=twin.offer,
-            stalls=stalls,
-            seed=9,
-        )
-        assert payloads["visible_cubes"] == [tuple(cube[axis] for axis in AXES) for cube in appearance_cubes]
-        assert payloads["pixels"] == [(pixel.x, pixel.y) for pixel in hardware.outputs["pixels"]]
-        assert cycles == hardware.cycles
+    twin = Twin(table, planes, lines)
+    cycles, payloads = replay(
+        twin.step,
+        {
+            "samples": (twin.samples, [sample_fields(sample) for sample in samples]),
+            "density_cubes": (twin.density_cubes, [tuple(cube[axis] for axis in AXES) for cube in density_cubes]),
+            "appearance_cubes": (
+                twin.appearance_cubes,
+                [tuple(cube[axis] for axis in AXES) for cube in appearance_cubes],
+            ),
+        },
+        {
+            "visible_cubes": (twin.visible_cubes, counts["visible_cubes"]),
+            "pixels": (twin.pixels, counts["pixels"]),
+            "density_finished": (twin.strobes[0][1].o, counts["density_finished"]),
+            "appearance_finished": (twin.strobes[1][1].o, counts["appearance_finished"]),
+        },
+        offer=twin.offer,
+        stalls=stalls,
+        seed=9,
+    )
+    assert payloads["visible_cubes"] == [tuple(cube[axis] for axis in AXES) for cube in appearance_cubes]
+    assert payloads["pixels"] == [(pixel.x, pixel.y) for pixel in hardware.outputs["pixels"]]
+    assert cycles == hardware.cycles

@@ -1,0 +1,164 @@
+# %% [markdown]
+# # Where the cycles go
+#
+# One frame of the embedded scene in the cycle-accurate simulator, whose cycles are the RTL's, every one of them: what
+# each unit does, what holds the frame up, the traffic to memory, and what each idea of RT-NeRF is worth when it is
+# switched off.
+#
+# The numbers come from the result files of `make demo`; each names the command that wrote it. Frames a second are at an
+# assumed clock: no timing of the RTL is claimed.
+
+# %%
+import json
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+folder = Path(os.environ["RTNERF_BUILD"]) / "demo"
+runs = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "performance").glob("*.json"))}
+if "all_on" not in runs:
+    raise SystemExit(
+        f"results must be made first by `make demo`, not missing: {folder / 'performance' / 'all_on.json'}"
+    )
+base = runs["all_on"]
+COLOURS = {
+    "busy": "#2f6f4f",
+    "output": "#d9a441",
+    "memory": "#b5523b",
+    "tree": "#7a5ea8",
+    "factors": "#4f8fc0",
+    "idle": "#eeeeee",
+}
+
+
+def table(header, rows):
+    from IPython.display import Markdown, display
+
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, ["---"] * len(header), *rows)]
+    display(Markdown("\n".join(lines)))
+
+
+table(
+    ["quantity", "value"],
+    [
+        ["frame", f"{base['width_pixels']}x{base['height_pixels']} pixels, configuration {base['config']}"],
+        ["memory", ", ".join(f"{name} {value}" for name, value in base["memory"].items())],
+        ["cycles", f"{base['cycles']:,}"],
+        ["frames a second, assumed clock", f"{base['fps_at_clock']:.2f} at {base['clock_hz'] / 1e6:.0f} MHz"],
+        ["samples composited / shaded", f"{base['samples']:,} / {base['samples_shaded']:,}"],
+        ["busiest unit", base["bottleneck"]],
+        ["memory read / written, bytes", f"{base['dram_read_bytes']:,} / {base['dram_write_bytes']:,}"],
+        ["of it", ", ".join(f"{name} {count:,}" for name, count in base["dram_read_bytes_by_kind"].items())],
+        ["simulated cycles a second", f"{base['cycles'] / base['seconds_simulation']:,.0f}"],
+    ],
+)
+
+# %% [markdown]
+# ## Held to the RTL
+#
+# The co-simulation of the same frame, with a memory of fixed latency: the cycle of every transfer on every probed
+# stream.
+
+# %%
+rtl = json.loads((folder / "rtl.json").read_text())
+table(
+    ["quantity", "value"],
+    [
+        ["cycles of the RTL / of the simulator", f"{rtl['cycles_rtl']:,} / {rtl['cycles_sim']:,}"],
+        ["transfers compared", f"{rtl['transactions']:,}"],
+        *[[f"{stream} in other cycles", count] for stream, count in (rtl["cycle_mismatches"] or {}).items()],
+    ],
+)
+
+# %% [markdown]
+# ## What every unit does
+#
+# Each unit's cycles add up to the frame's: busy; waiting for room behind it, for memory, for the shared tree, or for
+# factors on their way; or idle, with nothing to do.
+
+# %%
+units = {name: row for name, row in base["units"].items() if name != "frame_controller"}
+figure, axis = plt.subplots(figsize=(9, 0.28 * len(units) + 1), layout="constrained")
+left = np.zeros(len(units))
+for activity, colour in COLOURS.items():
+    share = np.array(
+        [
+            row["busy_cycles"] if activity == "busy"
+            else row["idle_cycles"] if activity == "idle"
+            else row["stall_cycles"].get(activity, 0)
+            for row in units.values()
+        ]
+    ) / base["cycles"]  # fmt: skip
+    axis.barh(list(units), share, left=left, color=colour, label=activity)
+    left += share
+axis.invert_yaxis()
+axis.set_xlabel("share of the frame's cycles")
+axis.legend(ncols=6, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+plt.show()
+
+# %% [markdown]
+# ## The frame as a timeline
+#
+# What each unit mostly does, window by window. The same data, for Perfetto or Chrome, are in
+# `build/demo/performance.trace.json`.
+
+# %%
+events = json.loads((folder / "performance.trace.json").read_text())["traceEvents"]
+names = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
+rows = {tid: place for place, tid in enumerate(tid for tid, name in names.items() if name in units)}
+figure, axis = plt.subplots(figsize=(9, 0.28 * len(rows) + 1), layout="constrained")
+for event in events:
+    if event["ph"] == "X" and event["tid"] in rows:
+        axis.barh(rows[event["tid"]], event["dur"], left=event["ts"], height=0.8, color=COLOURS[event["name"]])
+axis.set_yticks(list(rows.values()), [names[tid] for tid in rows])
+axis.invert_yaxis()
+axis.set_xlabel(f"microseconds at {base['clock_hz'] / 1e6:.0f} MHz")
+plt.show()
+
+# %% [markdown]
+# ## Under the roofs
+#
+# Multiply-accumulates a cycle over multiply-accumulates a byte of traffic. The flat roof is what the configuration's
+# multipliers can do, the slope what its memory can deliver.
+
+# %%
+figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+roof = base["roofline"]
+intensity = np.logspace(-1, 4, 200)
+axis.loglog(
+    intensity,
+    np.minimum(roof["compute_roof_macs_per_cycle"], intensity * roof["memory_bytes_per_cycle"]),
+    color="black",
+)
+for name, run in runs.items():
+    axis.plot(run["roofline"]["macs_per_byte"], run["roofline"]["macs_per_cycle"], "o", label=name.replace("_", " "))
+axis.set_xlabel("multiply-accumulates a byte")
+axis.set_ylabel("multiply-accumulates a cycle")
+axis.legend(frameon=False, fontsize=7)
+plt.show()
+
+# %% [markdown]
+# ## One idea at a time
+#
+# The same frame with one idea switched off, and with all off. The RTL can do all of these but uniform sampling, which
+# is modelled only. In another order than the exact one the samples are composited in the wrong order: cycles only.
+
+# %%
+table(
+    ["run", "cycles", "against all on", "samples", "shaded", "read, bytes", "against all on", "in the RTL"],
+    [
+        [
+            name.replace("_", " "),
+            f"{run['cycles']:,}",
+            f"{run['cycles'] / base['cycles']:.2f}",
+            f"{run['samples']:,}",
+            f"{run['samples_shaded']:,}",
+            f"{run['dram_read_bytes']:,}",
+            f"{run['dram_read_bytes'] / base['dram_read_bytes']:.2f}",
+            "no" if run["modelled_only"] else "yes",
+        ]
+        for name, run in sorted(runs.items(), key=lambda item: item[1]["cycles"])
+    ],
+)

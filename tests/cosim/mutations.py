@@ -1,0 +1,280 @@
+"""A planted change of one cycle, in any block of the RTL or of the simulator, must make the comparison of cycles fail.
+
+Of the RTL, each output of each block is held back by a cycle (`tests.cosim.late`); of the simulator, a copy of the
+source is edited. Every mutant renders the same small frame, and `cosim.cycles.compare_cycles` judges it.
+
+    python -m tests.cosim.mutations [--only NAME ...] [--jobs N] [--json FILE]
+
+The exit status is 1 if a mutant survives, or if RTL and simulator differ without one.
+"""
+
+import argparse
+import functools
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cosim import cxxrtl
+from cosim.cycles import FRAME, CycleComparison, compare_cycles
+from cosim.wrapper import Transaction
+from nerf.cameras import load_cameras
+from nerf.checkpoint import load_model
+from nerf.contract.config import AcceleratorConfig
+from nerf.contract.memory import MemoryTiming
+from nerf.contract.registers import STATUS_CODE_SHIFT, View
+from nerf.contract.scene_image import PAGE
+from nerf.encode import encode_model
+from nerf.golden.frame import DecodedScene, decode_scene
+from nerf.integer import camera_view
+from sim.simulate import simulate
+from tests.cosim.late import late_design
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "simulation"
+CONFIG = AcceleratorConfig("small", tile=4, sample_queue=4)
+"""Queues that are often full, and several tiles in a few pixels."""
+WINDOW = (5, 14, 5, 4)
+"""Of a picture of 32 pixels: two tiles, at the edge of the object."""
+TIMING = MemoryTiming()
+WATCHDOG_CYCLES = 10_000_000
+TIMEOUT_SECONDS = 1800
+
+NONE = "none"
+"""The name of no mutant: RTL and simulator as they are, but built as the mutants are."""
+
+SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
+    NONE: ("machine", {}),
+    "memory": ("memory", {"now + state.latency": "now + state.latency + 1"}),
+    # Grants in every other cycle only.
+    "read_master": (
+        "read_master",
+        {
+            "if burst.valid:\n": "if burst.valid or now & 1:\n",
+            "state.activity = MEMORY\n        return NEVER": "state.activity = MEMORY\n        return now + 1",
+        },
+    ),
+    # Waits for the answer to the pixel before.
+    "write_master": ("write_master", {"UNANSWERED_LIMIT = 15": "UNANSWERED_LIMIT = 1"}),
+    "tree_server": ("tree_server", {"LATENCY = 3": "LATENCY = 4"}),
+    "tile_buffer": ("tile_buffer", {"ADD_CYCLES = 4": "ADD_CYCLES = 5"}),
+    "mlp_engine": ("mlp_engine", {"COLOUR_CYCLES = 15": "COLOUR_CYCLES = 16"}),
+    # Looks up and hands on in every other cycle only.
+    "appearance": (
+        "appearance",
+        {"    if not state.looked_up:": "    if now & 1:\n        return now + 1\n    if not state.looked_up:"},
+    ),
+    # Gives a cube back when its last vector is one stage further.
+    "appearance_interpolator": (
+        "interpolator",
+        {"not stages & READING": "not stages & (READING if state.vectors == 3 else 2 * READING)"},
+    ),
+    "density_interpolator": (
+        "interpolator",
+        {"not stages & READING": "not stages & (READING if state.vectors == 9 else 2 * READING)"},
+    ),
+    "visible_samples": (
+        "machine",
+        {"visible_samples=queue.new(config.sample_queue)": "visible_samples=queue.new(config.sample_queue - 1)"},
+    ),
+    "density_samples": (
+        "machine",
+        {"density_samples=queue.new(config.sample_queue)": "density_samples=queue.new(config.sample_queue - 1)"},
+    ),
+    # Takes nothing in when it hands on.
+    "queue": ("queue", {"if i.valid and has_room:": "if i.valid and has_room and not moved:"}),
+    # Announces a cube one cycle later.
+    "cube_sequencer": (
+        "cube_sequencer",
+        {
+            "if state.announcing and not o_cube.valid:": "if state.announcing == 2 and not o_cube.valid:",
+            "o_cube.valid = 1": "o_cube.valid = min(state.announcing, 1)",
+            "state.announcing = 1": "state.announcing = min(state.announcing + 1, 2)",
+        },
+    ),
+    "compositor": ("compositor", {"WRITE_CYCLES = 2": "WRITE_CYCLES = 3"}),
+    "density": ("density", {"LAST_STAGE = 8": "LAST_STAGE = 4"}),
+    "hybrid_decoder": ("hybrid_decoder", {"LOAD_ENTRIES = 8": "LOAD_ENTRIES = 7"}),
+    "block_fetch": ("block_fetch", {"HEADER_DELAY = 2": "HEADER_DELAY = 3"}),
+    # Begins to examine a cube's blocks, or goes on with it, one cycle later.
+    "appearance_loader": ("cube_loader", {"state.until = now + 1\n": "state.until = now + 1 + state.appearance\n"}),
+    "density_loader": ("cube_loader", {"state.until = now + 1\n": "state.until = now + 2 - state.appearance\n"}),
+    # Leaves out one of the cycles of a pixel's set-up.
+    "sample_generator": ("sample_generator", {"state.phase = INDEX": "state.phase = POINT"}),
+    "record_reader": ("record_reader", {"if all_read:": "if state.beats_left == 0:"}),
+    "projector": ("projector", {"AFTER_DIVISION = 32": "AFTER_DIVISION = 33"}),
+    "occupancy_walker": ("occupancy_walker", {"ROWS_AHEAD = 8": "ROWS_AHEAD = 7"}),
+    "ray_setup": ("ray_setup", {"CYCLES = 106": "CYCLES = 107"}),
+    # Asks for the tables without the cycle of checks.
+    "scene_loader": (
+        "scene_loader",
+        {"state.phase = CHECKS_HEADER": "_request_tables(state, scene, scene_base, request)"},
+    ),
+    # Starts the scene loader without the cycle of the reset.
+    "frame_controller": ("frame_controller", {"state.phase = RESETS": "load.set, state.phase = 1, LOADING"}),
+}
+"""Per block of the simulator (and per file that is part of one, or of two): the file to edit, and what becomes what."""
+
+MODELLED = ("uniform_sampler",)
+"""Blocks of the simulator without a mutant: the RTL does not have them, so no comparison can see them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the comparison made of a mutant.
+
+    Parameters
+    ----------
+    mutant : str
+    mismatches : int
+        Transfers that differ.
+    cycles_rtl, cycles_sim : int
+        Of the frame.
+    first : str or None
+        The first difference; None: there is none, the mutant has survived.
+    """
+
+    mutant: str
+    mismatches: int
+    cycles_rtl: int
+    cycles_sim: int
+    first: str | None
+
+
+def outcome(mutant: str, comparison: CycleComparison) -> Outcome:
+    """Judge a comparison: a difference is a transfer in another cycle, or else another end of the frame."""
+    lengths = comparison.cycles_rtl, comparison.cycles_sim
+    first = comparison.first and comparison.first.partition(";")[0]
+    if first is None and lengths[0] != lengths[1]:
+        first = f"the frame ends in cycle {lengths[0]} in the RTL and in cycle {lengths[1]} in the simulator"
+    return Outcome(mutant, sum(comparison.mismatches.values()), *lengths, first)
+
+
+@functools.cache
+def frame() -> tuple[DecodedScene, View]:
+    """Return the scene and the view that all mutants render."""
+    scene = encode_model(load_model(), CONFIG).scene
+    return decode_scene(scene, CONFIG), camera_view(scene, load_cameras().camera(0, 32).cropped(*WINDOW))
+
+
+# ---- The RTL ----
+
+
+def render(strap: int) -> tuple[list[Transaction], np.ndarray]:
+    """Return trace and memory of the RTL with one late output, or with none (0)."""
+    decoded, view = frame()
+    text, sidecar, *_ = late_design(CONFIG)
+    image = np.frombuffer(decoded.scene.data, np.uint8)
+    frame_base = len(image) + -len(image) % PAGE
+    memory = np.zeros(1 << 24, np.uint8)
+    memory[: len(image)] = image
+    result = cxxrtl.run(
+        cxxrtl.build(text, sidecar, FOLDER), sidecar, memory, view, frame_base,
+        timing=TIMING, strap=strap, watchdog_cycles=WATCHDOG_CYCLES, timeout_seconds=TIMEOUT_SECONDS,
+    )  # fmt: skip
+    if code := result.registers["status"] >> STATUS_CODE_SHIFT:
+        raise RuntimeError(f"strap {strap}: the frame must end without an error, not with code {code}")
+    return result.trace, memory
+
+
+def rtl_mutant(name: str, picture: np.ndarray) -> Outcome:
+    """Compare the RTL, one output late, with the simulator; the memory must be left as by the RTL as it is."""
+    trace, memory = render(late_design(CONFIG)[-1].index(name) + 1)
+    if not np.array_equal(memory, picture):
+        raise RuntimeError(f"{name}: a late output must change no pixel")
+    return outcome(f"rtl.{name}", compare_cycles(trace, *frame(), CONFIG, TIMING))
+
+
+# ---- The simulator ----
+
+_COMPARE = """\
+import pickle
+from cosim.cycles import compare_cycles
+with open("frame", "rb") as given, open("comparison", "wb") as result:
+    pickle.dump(compare_cycles(*pickle.load(given)), result)
+"""
+
+
+def plant(folder: Path, name: str, edits: Mapping[str, str]) -> None:
+    """Copy the package ``sim`` into a folder, one of its files edited; its functions are compiled anew."""
+    shutil.copytree(ROOT / "sim", folder / "sim", ignore=shutil.ignore_patterns("__pycache__"))
+    for file, replacements in ((name, edits), ("compiled", {"cache=True": "cache=False"})):
+        path = folder / "sim" / f"{file}.py"
+        text = path.read_text()
+        for old, new in replacements.items():
+            if text.count(old) != 1:
+                raise ValueError(f"sim/{file}.py must have {old!r} once, not {text.count(old)} times")
+            text = text.replace(old, new)
+        path.write_text(text)
+
+
+def simulator_mutant(name: str, trace: list[Transaction]) -> Outcome:
+    """Compare a trace of the RTL with an edited simulator, in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="rtnerf-") as place:
+        folder = Path(place)
+        plant(folder, *SIMULATOR[name])
+        (folder / "frame").write_bytes(pickle.dumps((trace, *frame(), CONFIG, TIMING)))
+        # The folder that it runs in comes first on the path: the edited package hides the other.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run(
+            [sys.executable, "-c", _COMPARE], cwd=folder, env=environment, timeout=TIMEOUT_SECONDS, check=True
+        )
+        return outcome(f"sim.{name}", pickle.loads((folder / "comparison").read_bytes()))
+
+
+def simulated_trace() -> list[Transaction]:
+    """Return a trace as the RTL would give it, from the simulator as it is; without payloads."""
+    simulation = simulate(*frame(), CONFIG, TIMING, record=True)
+    return [
+        Transaction(0, FRAME, 0),
+        *(Transaction(cycle, name, 0) for name, cycles in simulation.transfers.items() for cycle in cycles.tolist()),
+        Transaction(simulation.cycles, FRAME, 1),
+    ]
+
+
+# ---- All ----
+
+
+def mutants() -> list[str]:
+    """Return the names of all mutants."""
+    return [f"rtl.{name}" for name in late_design(CONFIG)[-1]] + [f"sim.{name}" for name in SIMULATOR]
+
+
+def run(names: Collection[str], jobs: int) -> Iterator[Outcome]:
+    """Try mutants, some simulators at a time."""
+    trace, picture = render(0)
+    late, edited = ([name[4:] for name in names if name.startswith(side)] for side in ("rtl.", "sim."))
+    yield from (rtl_mutant(name, picture) for name in late)
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(lambda name: simulator_mutant(name, trace), edited)
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=mutants(), default=mutants(), metavar="NAME")
+    parser.add_argument("--jobs", type=int, default=1, help="simulators at a time")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    outcomes = []
+    for result in run(options.only, options.jobs):
+        print(f"{result.mutant}: {result.first or 'no difference'}", flush=True)
+        outcomes.append(result)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(result) for result in outcomes], indent=2) + "\n")
+    wrong = [result.mutant for result in outcomes if (result.first is None) != result.mutant.endswith(f".{NONE}")]
+    print(f"{len(outcomes)} mutants, {len(wrong)} not as they should be: {', '.join(wrong) or NONE}")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
