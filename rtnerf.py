@@ -432,6 +432,8 @@ def form_of(encoding: str) -> Any:
     help="Occupied cubes, or every lattice point with an occupancy test (modelled only, not in the RTL).",
 )
 @click.option("--termination", type=Fraction(), default=1e-3, show_default=True, help="0 switches it off.")
+@click.option("--frames", type=Whole(1), default=1, show_default=True, help="Views from this index on.")
+@click.option("--workers", type=Whole(1), default=1, show_default=True, help="Processes that share the frames.")
 @click.option("--timeline", type=PATH, help="What every unit does when, as a trace for Perfetto or Chrome.")
 @json_option
 def simulate(
@@ -449,33 +451,41 @@ def simulate(
     ordering: str,
     sampling: str,
     termination: float,
+    frames: int,
+    workers: int,
     timeline: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Simulate a frame cycle by cycle: the RTL's cycles exactly, with what every unit does in them."""
+    """Simulate a frame cycle by cycle: the RTL's cycles exactly, with what every unit does in them.
+
+    With several frames, the report is of the first, and cycles and frame rates are of all.
+    """
     check_targets(timeline=timeline, json=json_file)
     from nerf.checkpoint import load_model
     from nerf.contract.config import load_config
     from nerf.contract.memory import MemoryTiming
 
     accelerator = load_config(config)
-    _, camera = load_view(transforms, index, size, crop)
+    cameras = [load_view(transforms, index + frame, size, crop)[1] for frame in range(frames)]
     scene = load_model(model)
     from nerf.encode import encode_model
     from nerf.golden.frame import decode_scene
     from nerf.integer import camera_view
     from sim import analysis
     from sim.lpddr4 import Lpddr4
-    from sim.simulate import simulate as run
+    from sim.simulate import simulate_all
 
     started = time.perf_counter()
     timing = Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
     image = encode_model(scene, accelerator, form_of(encoding)).scene
-    view = analysis.with_ordering(camera_view(image, camera, termination), image, ordering)
+    views = [analysis.with_ordering(camera_view(image, camera, termination), image, ordering) for camera in cameras]
     decoded = decode_scene(image, accelerator)
     clock_hz = clock_mhz * 1e6
     prepared = time.perf_counter()
-    outcome = run(decoded, view, accelerator, timing, clock_hz, uniform=sampling == "uniform")
+    outcomes = simulate_all(
+        decoded, views, accelerator, workers, timing=timing, clock_hz=clock_hz, uniform=sampling == "uniform"
+    )
+    outcome, camera = outcomes[0], cameras[0]
     finished = time.perf_counter()
     if timeline is not None:
         from nerf.output import write_json
@@ -495,6 +505,8 @@ def simulate(
         "clock_hz": clock_hz,
         "cycles": outcome.cycles,
         "fps_at_clock": clock_hz / outcome.cycles,
+        "frame_cycles": [each.cycles for each in outcomes],
+        "fps_at_clock_lowest": clock_hz / max(each.cycles for each in outcomes),
         "samples": outcome.samples,
         "samples_shaded": outcome.shaded,
         "units": table,

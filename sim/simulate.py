@@ -1,6 +1,10 @@
 """Simulate a frame: cycles, what every block did in them, and the bytes that went over the bus."""
 
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -146,3 +150,17 @@ def simulate(
         window=window,
         windows=np.diff(np.array(spent), axis=0),
     )
+
+
+def simulate_all(
+    decoded: DecodedScene, views: Sequence[View], config: AcceleratorConfig, workers: int = 1, **options
+) -> list[Simulation]:
+    """Simulate the frames of some views, each from a fresh start, in worker processes: the same for any number of them.
+
+    ``options`` are those of `simulate`.
+    """
+    run = partial(simulate, decoded, config=config, **options)
+    if workers == 1 or len(views) == 1:
+        return [run(view) for view in views]
+    with ProcessPoolExecutor(min(workers, len(views)), get_context("spawn")) as pool:
+        return list(pool.map(run, views))

@@ -249,6 +249,12 @@ def test_simulate_says_what_every_unit_does_and_what_was_switched(call, tmp_path
     assert result["modelled_only"] == []
     assert len(json.loads(timeline.read_text())["traceEvents"]) > 100
 
+    assert result["frame_cycles"] == [result["cycles"]]
+    assert call("simulate", "--size", 6, "--frames", 2, "--workers", 2, *files[:2])[0] == 0
+    frames = json.loads(results.read_text())
+    assert frames["frame_cycles"][0] == frames["cycles"] != frames["frame_cycles"][1]
+    assert frames["fps_at_clock_lowest"] == pytest.approx(1e9 / max(frames["frame_cycles"]))
+
     others = ["--sampling", "uniform", "--encoding", "dense", "--ordering", "none", "--termination", 0]
     assert call("simulate", "--size", 6, "--json", results, *others)[0] == 0
     ablation = json.loads(results.read_text())

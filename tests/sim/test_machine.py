@@ -10,7 +10,7 @@ from nerf.golden.frame import decode_scene, render_frame
 from nerf.integer import camera_view
 from sim import analysis, machine, memory
 from sim.lpddr4 import Lpddr4
-from sim.simulate import simulate
+from sim.simulate import simulate, simulate_all
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
 SMALL = AcceleratorConfig(tile=4, mlp_lanes=128, sample_queue=4, payload_queue=32)
@@ -90,6 +90,19 @@ def test_repeats_bit_for_bit_and_stops_where_told(small):
     assert part.cycles == first.cycles // 2 - 1
     samples = first.transfers["samples"]
     assert np.array_equal(part.transfers["samples"], samples[samples < first.cycles // 2])
+
+
+def test_frames_are_the_same_for_any_number_of_workers(small):
+    decoded, view = small
+    views = [view, scene_and_view(termination=0.5)[1], analysis.with_ordering(view, decoded.scene, "none")]
+    alone, *others = (
+        simulate_all(decoded, views, SMALL, workers, timing=Lpddr4(), record=True) for workers in (1, 2, 3)
+    )  # fmt: skip
+    assert len({frame.cycles for frame in alone}) == 3
+    for together in others:
+        for one, other in zip(alone, together, strict=True):
+            assert one.activity == other.activity
+            assert all(np.array_equal(one.transfers[name], other.transfers[name]) for name in machine.PROBES)
 
 
 def test_wider_is_faster_and_slower_memory_slower(small):
