@@ -132,6 +132,8 @@ def refuse(param: click.Parameter | None, rule: str, value: Any) -> NoReturn:
 
 
 PATH = click.Path(path_type=Path)
+# The names in nerf.scenes.SCENES, written out because that module would load NumPy and Pillow for the help.
+SCENE = OneOf("lattice", "helix", "pearls", "clutter", "mosaic", "hills", "planets", "sponge")
 
 model_option = click.option(
     "--model", type=PATH, help="A TensoRF checkpoint (.th) or a model of this project; default: the embedded model."
@@ -214,7 +216,7 @@ def doctor(json_file: Path | None) -> None:
 
 
 @cli.command(**example("rtnerf train --scene lattice --steps 2000 --out model.safetensors"))
-@click.option("--scene", help="A built-in scene; default without --transforms: lattice.")
+@click.option("--scene", type=SCENE, help="A built-in scene; default without --transforms: lattice.")
 @click.option("--transforms", type=PATH, help="A transforms_*.json file with its pictures, instead of --scene.")
 @click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
 @click.option("--steps", type=Whole(1), help="Training steps; default: that of the trainer.")

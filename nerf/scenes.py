@@ -1,150 +1,31 @@
 """Procedural scenes: pictures and cameras for training and tests without any download.
 
-A scene is a list of primitives that rays are intersected with exactly, in NumPy. :data:`SCENES`
-is the registry: a new scene is one more function that returns a :class:`Scene`.
+A scene is a list of primitives. :data:`SCENES` is the registry: a new scene is one more function
+that returns a :class:`Scene`. ``python -m nerf.scenes scenes.png`` draws a picture of them all.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from nerf.cameras import Camera, Cameras
 from nerf.contract.errors import InputError
+from nerf.primitives import Bar, Block, Material, Primitive, Sphere, lit
 
 FIELD_OF_VIEW = 0.6911112070083618
 """Horizontal field of view in radians, that of the NeRF-synthetic set."""
 
 CAMERA_DISTANCE = 4.0
 """Distance of every camera from the origin, in scene units."""
-
-_LIGHTS = (((0.5, -0.6, 0.8), 0.65), ((-0.8, 0.3, 0.5), 0.25))  # Towards the light, strength.
-_AMBIENT = 0.35
-
-
-@dataclass(frozen=True)
-class Material:
-    """Phong material: two colours of a checker of edge ``check`` (0 = the first only), gloss.
-
-    ``shine`` is the strength of the highlights, ``hardness`` their exponent, ``rim`` the strength
-    of the reflection of the sky at grazing angles: all three depend on the view.
-    """
-
-    colour: tuple[float, float, float]
-    other: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    check: float = 0.0
-    shine: float = 0.0
-    hardness: float = 30.0
-    rim: float = 0.0
-
-    def albedo(self, points: np.ndarray) -> np.ndarray:
-        """Base colour at points (n, 3). Returns (n, 3)."""
-        if not self.check:
-            return np.broadcast_to(np.float32(self.colour), points.shape)
-        odd = np.floor(points[:, :2] / self.check).sum(axis=1) % 2 > 0.5
-        return np.where(odd[:, None], np.float32(self.other), np.float32(self.colour))
-
-
-class Primitive(Protocol):
-    """A closed opaque surface."""
-
-    material: Material
-
-    def meet(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Distance (n,) to the first meeting, infinite for a miss."""
-
-    def normals(self, points: np.ndarray) -> np.ndarray:
-        """Outward unit normals (n, 3) at points of the surface."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sphere:
-    """A sphere."""
-
-    centre: np.ndarray
-    radius: float
-    material: Material
-
-    def meet(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See :class:`Primitive`."""
-        away = origins - self.centre
-        half = (away * directions).sum(axis=1)
-        return _nearest_root(1.0, half, (away * away).sum(axis=1) - self.radius**2)
-
-    def normals(self, points: np.ndarray) -> np.ndarray:
-        """See :class:`Primitive`."""
-        return (points - self.centre) / self.radius
-
-
-@dataclass(frozen=True, eq=False)
-class Bar:
-    """A round bar. Its ends are open: put a sphere on each."""
-
-    start: np.ndarray
-    end: np.ndarray
-    radius: float
-    material: Material
-
-    def meet(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See :class:`Primitive`."""
-        axis, length = self._axis()
-        away = origins - self.start
-        along, speed = away @ axis, directions @ axis
-        flat, across = away - along[:, None] * axis, directions - speed[:, None] * axis
-        distance = _nearest_root(
-            np.maximum((across * across).sum(axis=1), 1e-9),
-            (flat * across).sum(axis=1),
-            (flat * flat).sum(axis=1) - self.radius**2,
-        )
-        with np.errstate(invalid="ignore"):
-            place = along + distance * speed
-            return np.where((place >= 0) & (place <= length), distance, np.inf)
-
-    def normals(self, points: np.ndarray) -> np.ndarray:
-        """See :class:`Primitive`."""
-        axis, _ = self._axis()
-        away = points - self.start
-        return (away - (away @ axis)[:, None] * axis) / self.radius
-
-    def _axis(self) -> tuple[np.ndarray, float]:
-        length = float(np.linalg.norm(self.end - self.start))
-        return ((self.end - self.start) / length).astype(np.float32), length
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """A box with faces parallel to the axes."""
-
-    lower: np.ndarray
-    upper: np.ndarray
-    material: Material
-
-    def meet(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See :class:`Primitive`."""
-        divisor = np.where(directions == 0, np.float32(1e-9), directions)
-        one, other = (self.lower - origins) / divisor, (self.upper - origins) / divisor
-        enter = np.minimum(one, other).max(axis=1)
-        leave = np.maximum(one, other).min(axis=1)
-        return np.where((enter <= leave) & (enter > 0), enter, np.inf)
-
-    def normals(self, points: np.ndarray) -> np.ndarray:
-        """See :class:`Primitive`."""
-        half = (self.upper - self.lower) / 2
-        place = (points - (self.lower + self.upper) / 2) / half
-        # The coordinate closest to its face, measured in scene units, tells the face.
-        axis = np.argmin((1 - np.abs(place)) * half, axis=1)
-        normals = np.zeros_like(points)
-        rows = np.arange(len(points))
-        normals[rows, axis] = np.sign(place[rows, axis])
-        return normals
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +51,7 @@ class Scene:
         for number in np.unique(winner[winner >= 0]):
             chosen = winner == number
             points = origins[chosen] + nearest[chosen, None] * directions[chosen]
-            result[chosen, :3] = _lit(self.primitives[number], points, directions[chosen])
+            result[chosen, :3] = lit(self.primitives[number], points, directions[chosen])
             result[chosen, 3] = 1
         return result
 
@@ -214,7 +95,7 @@ class Scene:
 def get_scene(name: str) -> Scene:
     """The built-in scene of that name. Raises :class:`nerf.contract.errors.InputError` for another name."""
     if name not in SCENES:
-        raise InputError(f"scene must be one of {', '.join(sorted(SCENES))}, not {name!r}")
+        raise InputError(f"scene must be one of {', '.join(SCENES)}, not {name!r}")
     return SCENES[name]()
 
 
@@ -249,6 +130,20 @@ def pictures(scene: Scene, cameras: Cameras, size: int) -> Iterator[np.ndarray]:
     """The pictures of all views, one by one: uint8 (size, size, 4), straight alpha."""
     for index in range(len(cameras)):
         yield scene.picture(cameras.camera(index, size))
+
+
+def contact_sheet(size: int = 100) -> np.ndarray:
+    """One view of every built-in scene on white, in the order of :data:`SCENES`, four to a row.
+
+    Parameters: ``size`` of each picture in pixels. Returns uint8 (rows, columns, 3).
+    """
+    tiles = []
+    for name in SCENES:
+        scene = get_scene(name)
+        pixels = scene.picture(scene.cameras("test", 8).camera(7, size)) / 255
+        tiles.append(pixels[..., :3] * pixels[..., 3:] + 1 - pixels[..., 3:])
+    rows = [np.concatenate(tiles[first : first + 4], axis=1) for first in range(0, len(tiles), 4)]
+    return np.floor(np.concatenate(rows) * 255 + 0.5).astype(np.uint8)
 
 
 def describe(cameras: Cameras, size: int) -> dict:
@@ -297,34 +192,142 @@ def lattice() -> Scene:
     return Scene("lattice", tuple(parts))
 
 
-SCENES: dict[str, Callable[[], Scene]] = {"lattice": lattice}
+def helix() -> Scene:
+    """A double helix of thin wires, held together by thinner rungs."""
+    wires = [Material(colour, shine=0.5, rim=0.3) for colour in ((0.75, 0.15, 0.12), (0.12, 0.30, 0.70))]
+    rung = Material((0.70, 0.70, 0.66), shine=0.4, rim=0.2)
+    count = 25  # Nodes of a wire.
+
+    def node(strand: int, index: int) -> np.ndarray:
+        turn, height = 2.5 * index / (count - 1) + strand, 2 * index / (count - 1) - 1
+        return np.float32([0.6 * math.cos(math.pi * turn), 0.6 * math.sin(math.pi * turn), height])
+
+    parts: list[Primitive] = []
+    for strand, wire in enumerate(wires):
+        for index in range(count):
+            parts.append(Sphere(node(strand, index), 0.035, wire))
+            if index:
+                parts.append(Bar(node(strand, index - 1), node(strand, index), 0.035, wire))
+    parts += [Bar(node(0, index), node(1, index), 0.015, rung) for index in range(0, count, 2)]
+    return Scene("helix", tuple(parts))
+
+
+def pearls() -> Scene:
+    """A pyramid of large balls with hard highlights and a strong rim on a dark, shiny plate."""
+    colours = ((0.10, 0.08, 0.22), (0.30, 0.05, 0.10), (0.04, 0.20, 0.18), (0.28, 0.20, 0.04))
+    coats = [Material(colour, shine=1.0, hardness=80 - 20 * kind, rim=0.9) for kind, colour in enumerate(colours)]
+    plate = Material((0.10, 0.10, 0.12), shine=0.6, hardness=20, rim=0.6)
+    radius = 0.3
+    parts: list[Primitive] = [Block(np.float32([-1, -1, -0.75]), np.float32([1, 1, -0.65]), plate)]
+    for layer in range(3):
+        for column, row in product(range(3 - layer), repeat=2):
+            side = np.array([column, row]) * 2 * radius - (2 - layer) * radius
+            centre = np.float32([*side, radius - 0.65 + layer * math.sqrt(2) * radius])
+            parts.append(Sphere(centre, radius, coats[(column + 2 * row + layer) % 4]))
+    return Scene("pearls", tuple(parts))
+
+
+def clutter() -> Scene:
+    """Many small balls, boxes and dumbbells, thrown into the air by a fixed seed."""
+    generator = np.random.default_rng(0)
+    parts: list[Primitive] = []
+    for number in range(72):
+        away = generator.normal(size=3)
+        centre = np.float32(1.1 * away / np.linalg.norm(away) * generator.uniform() ** (1 / 3))
+        material = Material(tuple(generator.uniform(0.05, 0.9, 3)), shine=0.4, rim=0.2)
+        if number % 3 == 0:
+            parts.append(Sphere(centre, generator.uniform(0.05, 0.12), material))
+        elif number % 3 == 1:
+            half = np.float32(generator.uniform(0.04, 0.12, 3))
+            parts.append(Block(centre - half, centre + half, material))
+        else:
+            arm = np.float32(generator.uniform(-0.11, 0.11, 3))
+            parts.append(Bar(centre - arm, centre + arm, 0.02, material))
+            parts += [Sphere(end, 0.045, material) for end in (centre - arm, centre + arm)]
+    return Scene("clutter", tuple(parts))
+
+
+def mosaic() -> Scene:
+    """A large step pyramid with a ball on top, tiled all over: finer and finer upwards."""
+    tiles = (
+        ((0.85, 0.80, 0.68), (0.10, 0.25, 0.45)),
+        ((0.80, 0.42, 0.16), (0.25, 0.08, 0.05)),
+        ((0.90, 0.88, 0.80), (0.08, 0.36, 0.28)),
+        ((0.88, 0.70, 0.20), (0.30, 0.10, 0.30)),
+    )
+    parts: list[Primitive] = []
+    for storey, (one, other) in enumerate(tiles):
+        half, floor = 0.97 - 0.21 * storey, 0.3 * storey - 0.9
+        finish = Material(one, other, check=0.16 - 0.03 * storey, shine=0.3, hardness=15, rim=0.1)
+        parts.append(Block(np.float32([-half, -half, floor]), np.float32([half, half, floor + 0.3]), finish))
+    ball = Material((0.95, 0.95, 0.95), (0.75, 0.08, 0.08), check=0.06, shine=0.6, rim=0.2)
+    parts.append(Sphere(np.float32([0, 0, 0.55]), 0.3, ball))
+    return Scene("mosaic", tuple(parts))
+
+
+def hills() -> Scene:
+    """Hills of square columns, from water over sand, grass and rock to snow."""
+    water = Material((0.08, 0.28, 0.55), shine=0.8, hardness=20, rim=0.5)
+    land = [Material(colour, rim=0.05) for colour in ((0.80, 0.72, 0.45), (0.20, 0.48, 0.15), (0.42, 0.38, 0.34))]
+    snow = Material((0.95, 0.95, 0.97), shine=0.3, hardness=15, rim=0.1)
+    tops = (((-0.4, 0.3), 0.35, 1.45), ((0.5, -0.3), 0.28, 1.0), ((0.4, 0.7), 0.22, 0.6), ((-0.6, -0.7), 0.25, 0.55))
+    edge, base, sea = 0.16, -0.85, -0.6
+    parts: list[Primitive] = []
+    for column, row in product(range(-6, 6), repeat=2):
+        x, y = (column + 0.5) * edge, (row + 0.5) * edge
+        rise = sum(high * math.exp(-(math.hypot(x - u, y - v) ** 2) / width**2 / 2) for (u, v), width, high in tops)
+        height = max(rise - 0.75, sea)
+        band = sum(height > limit for limit in (sea, -0.5, -0.1, 0.35))
+        low, high = [column * edge, row * edge, base], [(column + 1) * edge, (row + 1) * edge, height]
+        parts.append(Block(np.float32(low), np.float32(high), (water, *land, snow)[band]))
+    return Scene("hills", tuple(parts))
+
+
+def planets() -> Scene:
+    """A few small balls far apart, around a slightly larger one."""
+    sun = Material((0.95, 0.70, 0.15), shine=0.3, rim=0.5)
+    parts: list[Primitive] = [Sphere(np.zeros(3, dtype=np.float32), 0.2, sun)]
+    orbits = (
+        (0.45, 0.06, (0.55, 0.50, 0.45)),
+        (0.65, 0.09, (0.85, 0.60, 0.35)),
+        (0.85, 0.09, (0.10, 0.35, 0.75)),
+        (1.00, 0.07, (0.75, 0.20, 0.10)),
+        (1.15, 0.14, (0.70, 0.55, 0.40)),
+        (1.25, 0.10, (0.30, 0.65, 0.65)),
+    )
+    for number, (distance, radius, colour) in enumerate(orbits):
+        turn = 2.4 * number  # Radians; about the golden angle, so that none hides behind another for long.
+        flat = np.array([distance * math.cos(turn), distance * math.sin(turn), 0.0])
+        centre = _rotation(0, math.radians(15)) @ flat
+        parts.append(Sphere(centre.astype(np.float32), radius, Material(colour, shine=0.5, rim=0.3)))
+    return Scene("planets", tuple(parts))
+
+
+def sponge() -> Scene:
+    """A Menger sponge, two levels deep: cubes without the middles of their faces and of themselves."""
+    middles = (np.indices((3, 3, 3)) == 1).sum(axis=0)
+    once = middles < 2
+    solid = np.kron(once, once)
+    edge = np.float32(0.165)
+    parts: list[Primitive] = []
+    for x, y in product(range(9), repeat=2):
+        colour = (0.75 - 0.05 * x, 0.40, 0.25 + 0.05 * y)
+        material = Material(colour, shine=0.2, hardness=15, rim=0.1)
+        # Neighbouring cubes of a column are one block: from each first to the next last.
+        changes = np.flatnonzero(np.diff(solid[x, y].astype(int), prepend=0, append=0))
+        for first, last in changes.reshape(-1, 2):
+            corners = (np.float32([[x, y, first], [x + 1, y + 1, last]]) - 4.5) * edge
+            parts.append(Block(*corners, material))
+    return Scene("sponge", tuple(parts))
+
+
+_BUILDERS = (lattice, helix, pearls, clutter, mosaic, hills, planets, sponge)
+
+SCENES: dict[str, Callable[[], Scene]] = {builder.__name__: builder for builder in _BUILDERS}
 """Built-in scenes by name."""
 
 
-# ---- Geometry and light ----
-
-
-def _nearest_root(square: np.ndarray | float, half: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Smaller root of ``square t^2 + 2 half t + rest`` where it is real and positive, else inf."""
-    discriminant = half * half - square * rest
-    root = (-half - np.sqrt(np.maximum(discriminant, 0))) / square
-    return np.where((discriminant > 0) & (root > 0), root, np.inf)
-
-
-def _lit(primitive: Primitive, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    material, normals = primitive.material, primitive.normals(points)
-    facing = (normals * directions).sum(axis=1, keepdims=True)
-    mirrored = directions - 2 * facing * normals
-    colour = material.albedo(points)
-    result = colour * _AMBIENT
-    for towards, strength in _LIGHTS:
-        light = np.float32(towards) / np.linalg.norm(np.float32(towards))
-        diffuse = np.maximum(normals @ light, 0)[:, None]
-        gloss = np.maximum(mirrored @ light, 0)[:, None] ** material.hardness
-        result = result + strength * (colour * diffuse + material.shine * gloss)
-    sky = np.clip(0.5 + 0.5 * mirrored[:, 2:], 0, 1)
-    grazing = (1 - np.clip(-facing, 0, 1)) ** 3
-    return np.clip(result + material.rim * sky * grazing, 0, 1)
+# ---- Geometry ----
 
 
 def _rotation(axis: int, angle: float) -> np.ndarray:
@@ -346,3 +349,9 @@ def _looking_in(turn: float, height: float) -> np.ndarray:
     pose[:3, 0], pose[:3, 1], pose[:3, 2] = right, np.cross(backward, right), backward
     pose[:3, 3] = CAMERA_DISTANCE * backward
     return pose
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m nerf.scenes FILE.png")
+    Image.fromarray(contact_sheet()).save(sys.argv[1], optimize=True)

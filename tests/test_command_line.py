@@ -68,11 +68,26 @@ def test_without_a_command_help_is_shown(call):
         (["cosim", "--seed", "x"], "seed must be a whole number of at least 0, not x"),
         (["render", "--out", "x", "--pipeline", "fast"], "pipeline must be one of uniform, cubes, integer, not fast"),
         (["train", "--out", "/", "--steps", "3"], "out must be a file that can be written, not / (a folder)"),
-        (["train", "--out", "x", "--scene", "a", "--transforms", "b"], "scene must be absent beside transforms, not a"),
+        (
+            ["train", "--out", "x", "--scene", "hills", "--transforms", "b"],
+            "scene must be absent beside transforms, not hills",
+        ),
+        (
+            ["train", "--out", "x", "--scene", "chair"],
+            "scene must be one of lattice, helix, pearls, clutter, mosaic, hills, planets, sponge, not chair",
+        ),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_2(call, arguments, message):
     assert call(*arguments) == (2, "", f"error: {message}\n")
+
+
+def test_train_names_every_built_in_scene(call):
+    from nerf.scenes import SCENES
+
+    assert tuple(SCENES) == rtnerf.SCENE.words
+    _, out, _ = call("train", "--help")
+    assert "{" + ",".join(SCENES) + "}" in "".join(out.split())
 
 
 def test_input_errors_from_inside_keep_their_words(call, tmp_path):

@@ -8,7 +8,8 @@ from nerf import uniform
 from nerf.checkpoint import load_model
 from nerf.contract.errors import InputError
 from nerf.metrics import psnr
-from nerf.scenes import Material, Scene, Sphere, get_scene, write_scene
+from nerf.primitives import Material, Sphere
+from nerf.scenes import Scene, get_scene, write_scene
 from nerf.training import (
     Dataset,
     TrainingSettings,
