@@ -1,4 +1,3 @@
-import hashlib
 import json
 from itertools import combinations
 
@@ -70,10 +69,10 @@ def test_scene_is_the_same_every_time_and_partly_transparent(name):
 
 
 def test_lattice_stays_what_the_embedded_model_was_trained_on():
-    scene = get_scene("lattice")
-    picture = scene.picture(scene.cameras("test", 4).camera(0, 24))
-    digest = "b8086a02b678c75756f3c15a1ec8d969f803bd59809df34754468a28f55d0a15"
-    assert hashlib.sha256(picture.tobytes()).hexdigest() == digest
+    scene, cameras = get_scene("lattice"), load_cameras()
+    kept = np.asarray(Image.open(cameras.files[0].with_suffix(".png")))
+    different = (scene.picture(cameras.camera(0, 100)) != kept).any(axis=2)
+    assert different.mean() < 1e-3, "processors may round differently, but nothing has moved"
     assert min(part.radius for part in scene.primitives if isinstance(part, Bar)) <= 0.04
 
 
