@@ -96,7 +96,7 @@ class MlpEngine(wiring.Component):
         """Return the sequence, weights and entries, the output, and a datapath a sample."""
         m = Module()
         names = [f"sample_{number}" for number in range(self._batch)]
-        samples = build_in(m, platform, "mlp_datapath", names, partial(MlpDatapath, self._lanes))
+        samples = build_in(m, platform, f"mlp_datapath_{self._lanes}", names, partial(MlpDatapath, self._lanes))
         used = Signal()
         """The basis has used the products of the batch."""
         finishing = Signal()
