@@ -215,7 +215,7 @@ def test_full_batches_follow_each_other_without_a_gap(lanes, batch, kind):
 @pytest.mark.slow
 def test_thirty_two_samples_are_loaded_while_others_are_computed():
     cfg = config(128, 32)
-    jobs, products, direction = make_case(7, 70, lasts=(69,))
+    jobs, products, direction = make_case(7, 66, lasts=(65,))
     result = check(encoded_scene(128), cfg, jobs, products, direction)
     assert np.diff(result.cycles["o"][:65:32]).tolist() == [MlpEngine.busy_cycles(cfg)] * 2
 
@@ -237,5 +237,5 @@ def test_a_quarter_of_the_sine_holds_it_all():
 @pytest.mark.parametrize("stalls", [(1.0, 0.003), (0.03, 1.0)])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_late_reader_and_late_vectors(stalls, batch):
-    jobs, products, direction = make_case(5, 3, lasts=(0, 2))
+    jobs, products, direction = make_case(5, 7, lasts=(0, 6))
     check(extreme_scene(128), config(128, batch), jobs, products, direction, stalls=stalls, seed=3)

@@ -36,6 +36,7 @@ def check(lanes, batch, lasts, stalls, seed):
         settle=700,
     )
     expected = [(job.get("pixel", 0), job.get("weight", 0), job["last"]) for job in jobs]
+    assert [(out.pixel, out.weight, 0) if not out.last else (0, 0, 1) for out in hardware.outputs["o"]] == expected
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
         state, i_job, i_products, o = mlp_engine.new(cfg), new(SHADE_JOB), new(PRODUCTS), new(COLOURED)
