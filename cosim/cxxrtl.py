@@ -38,6 +38,7 @@ from nerf.contract.memory import MemoryTiming
 from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_ABORT, CONTROL_START, COUNTERS, REGISTERS, View
 from rtl.accelerator import Accelerator
 from rtl.export import TOP, describe
+from rtl.shared_module import text_of
 
 HARNESS = Path(__file__).with_name("cxxrtl_harness.cc")
 
@@ -116,7 +117,7 @@ def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
     """Return (RTLIL, sidecar) of a configuration, made once a process."""
     component = Accelerator(config)
     sidecar = describe(config, component)
-    return rtlil.convert(component, name=TOP, emit_src=False), sidecar
+    return text_of(component, TOP, rtlil), sidecar
 
 
 def build(text: str, sidecar: Mapping[str, Any], folder: Path) -> Path:

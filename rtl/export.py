@@ -18,6 +18,7 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import READ_ONLY, REGISTERS, ErrorCode
 from nerf.contract.scene_image import PAGE
 from rtl.accelerator import Accelerator, probes
+from rtl.shared_module import text_of
 
 TOP = "rtnerf"
 """Name of the top module and of the files."""
@@ -42,7 +43,7 @@ def verilog_of(component: wiring.Component, name: str) -> str:
     Where a part of a signal is constant, the back end writes ``always @*`` with nothing to wait for, which Verilog
     never runs; ``initial`` is what it means.
     """
-    return _CONSTANT_PART.sub(r"initial\1", verilog.convert(component, name=name, emit_src=False))
+    return _CONSTANT_PART.sub(r"initial\1", text_of(component, name, verilog))
 
 
 def ports_of(component: wiring.Component) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def roofline(
         bandwidth = min(bandwidth, memory.peak_bytes_per_second / clock_hz)
     else:
         bandwidth /= memory.beat_interval
-    compute = config.mlp_lanes + VECTOR_MACS * 2
+    compute = config.mlp_lanes * config.mlp_batch + VECTOR_MACS * 2
     intensity = macs / moved
     return {
         "macs": macs,

@@ -1,8 +1,7 @@
-"""The cycles of basis and network, sample by sample. RTL: `rtl.mlp_engine`.
+"""When the network takes samples and puts colours out, batch by batch. RTL: `rtl.mlp_engine`.
 
-Colours change no cycle and are not computed. An input row is issued every cycle unless its activation is not there
-yet: a product vector that has not come, or, when all outputs of a layer come from one pass, the first output of that
-layer. All outputs follow one a cycle, so no other row ever waits.
+Colours change no cycle and are not computed. From a batch's first row on, a row is issued every cycle, unless all
+outputs of a layer come from one pass: then the next layer waits for the first of them. All others follow one a cycle.
 """
 
 import numpy as np
@@ -13,43 +12,47 @@ from sim.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.compiled import compiled
 
 VECTORS = LAYERS[0][0] // COMPONENTS
-"""Product vectors of a sample; each feeds as many rows of the basis as it has components."""
+"""Product vectors of a sample."""
 TURNAROUND = 11
 """Cycles without a row between two layers when the outputs of the first come from one pass: rows to outputs."""
 LAST_ROWS = LAYERS[-1][0]
 COLOUR_CYCLES = 15
-"""From the last row of the last layer to the colour at the output."""
+"""From the last row of the last layer to the first colour at the output."""
+PLACES = 96
+"""Of the largest configuration: jobs of a batch that is loaded, of one that is computed, of one that is put out."""
 
 STATE = np.dtype(
     [
         (name, np.int64)
         for name in (
             "activity",
-            "wake",
-            "basis_repeats",
+            "batch",
+            "basis",
             "hidden",
+            "jobs",
             "vectors",
-            "pixel",
-            "weight",
-            "in_basis",
-            "next_vector",
-            "vectors_from",
+            "taken",
+            "put_out",
+            "computed",
+            "coloured",
+            "used_at",
             "last_layer_from",
             "free_from",
-            "colour_at",
+            "colours_from",
             "finishing",
             "offered",
         )
     ]
+    + [(name, np.int64, (PLACES,)) for name in ("pixels", "weights")]
 )
-"""Of the configuration: ``basis_repeats``: cycles of the basis' passes behind the first; ``hidden``: from the end of
-the basis to the last layer's first row.
+"""Of the configuration: ``batch``: its samples; ``basis``: rows of the basis; ``hidden``: from the end of the basis to
+the last layer's first row.
 
-``vectors``: taken for the sample in the basis, or for the next; ``in_basis``: the job waits for vectors;
-``next_vector``: cycle in which the first row of the next vector is due; ``vectors_from``: cycle from which the next
-sample's vectors are taken; ``last_layer_from``: in which the last layer's first row is due; ``free_from``: from which a
-job is taken; ``colour_at``: at whose end the colour is put out; ``finishing``: the output register is taken;
-``offered``: and offered.
+``jobs``, ``vectors``: taken for the next batch; ``taken``, ``put_out``: jobs of the frame; ``computed``: samples of
+the batch behind the basis; ``coloured``: those still to be put out; ``used_at``: cycle from which the vectors of
+another batch are taken; ``last_layer_from``: in which the last layer's first row is due; ``free_from``: from which a
+batch can begin; ``colours_from``: at whose end the first colour is put out; ``finishing``: the output register is
+taken; ``offered``: and offered; ``pixels``, ``weights``: of jobs that are not put out, in a circle.
 """
 
 
@@ -58,110 +61,103 @@ def new(cfg: AcceleratorConfig) -> np.void:
     state = np.zeros(1, STATE)[0]
     passes = [-(-outputs // cfg.mlp_lanes) for _, outputs in LAYERS]
     rows = [inputs * count for (inputs, _), count in zip(LAYERS, passes, strict=True)]
-    state["basis_repeats"] = rows[0] - LAYERS[0][0]
+    state["batch"] = cfg.mlp_batch
+    state["basis"] = rows[0]
     state["hidden"] = sum(rows[1:-1]) + TURNAROUND * passes[:-1].count(1)
-    for name in ("vectors_from", "last_layer_from", "colour_at"):
+    for name in ("used_at", "last_layer_from"):
         state[name] = NEVER
     return state
 
 
 @compiled
 def step(now: int, state, i_job, i_products, o) -> int:
-    """Take a vector, take a job, begin the last layer, put a colour out; all other times follow from these."""
+    """Load a batch, begin it, begin its last layer, put its colours out; all other times follow from these."""
     accepted = state.offered and not o.valid
-    if (
-        now < state.wake
-        and not accepted
-        and not (i_products.valid and state.vectors != VECTORS)
-        and not (i_job.valid and now >= state.free_from)
-    ):
-        return state.wake
     finishing = state.finishing
-    _set_activity(now, state, i_job)
-    moved = False
-
-    if now >= state.vectors_from:
-        state.vectors = 0
-        state.vectors_from = NEVER
-    if i_products.valid and state.vectors != VECTORS:
-        i_products.valid = 0
-        state.vectors += 1
-        moved = True
-        if state.in_basis:
-            state.next_vector = max(state.next_vector, now + 1) + COMPONENTS
-            if state.vectors == VECTORS:
-                _leave_basis(state)
-
-    if i_job.valid and now >= state.free_from and not (i_job.last and finishing):
-        i_job.valid = 0
-        moved = True
-        if i_job.last:
-            o.last = 1
-            o.valid = 1
-            state.finishing = 1
-            state.offered = 1
-        else:
-            state.pixel, state.weight = i_job.pixel, i_job.weight
-            state.free_from = NEVER
-            state.in_basis = 1
-            state.next_vector = now + 1 + COMPONENTS * state.vectors
-            if state.vectors == VECTORS:
-                _leave_basis(state)
-
-    if now >= state.last_layer_from and not finishing:
-        o.pixel, o.weight, o.last = state.pixel, state.weight, 0
-        state.finishing = 1
-        state.last_layer_from = NEVER
-        state.free_from = now + LAST_ROWS
-        state.colour_at = now + LAST_ROWS - 1 + COLOUR_CYCLES - 1
-    if now >= state.colour_at:
-        o.valid = 1
-        state.offered = 1
-        state.colour_at = NEVER
-        moved = True
     if accepted:
         state.offered = 0
-        state.finishing = 0
-        moved = True
+        state.finishing = state.coloured > 0
+    if now >= state.used_at:
+        state.computed = state.jobs
+        state.jobs = state.vectors = 0
+        state.used_at = NEVER
+    marker = i_job.valid and i_job.last
+    jobs = state.jobs
+    whole = jobs > 0 and state.vectors == VECTORS * jobs and (jobs == state.batch or marker)
+    computing = whole or now < state.free_from
 
-    state.wake = now + 1 if moved else _next_event(now, state)
-    return state.wake
+    taken = _take(state, i_job, i_products, jobs)
+    if marker and jobs == 0 and state.last_layer_from == NEVER and not finishing:
+        i_job.valid = 0
+        o.last = 1
+        _offer(state, o)
+        state.finishing = 1
+        taken = True
+    _set_activity(now, state, computing, taken, finishing, accepted)
+
+    if whole and now >= state.free_from:
+        state.used_at = now + state.basis
+        state.last_layer_from = state.used_at + state.hidden
+        state.free_from = NEVER
+    if now >= state.last_layer_from and not finishing:
+        state.finishing = 1
+        state.coloured = state.computed
+        state.last_layer_from = NEVER
+        state.free_from = now + LAST_ROWS
+        state.colours_from = now + LAST_ROWS - 1 + COLOUR_CYCLES - 1
+    if state.coloured and now >= state.colours_from and not o.valid:
+        place = state.put_out % PLACES
+        o.pixel, o.weight, o.last = state.pixels[place], state.weights[place], 0
+        _offer(state, o)
+        state.put_out += 1
+        state.coloured -= 1
+        taken = True
+    return now + 1 if taken or accepted else _next_event(now, state)
 
 
 @compiled
-def _leave_basis(state) -> None:
-    """All vectors of the job are there: its times follow, up to the last layer."""
-    state.in_basis = 0
-    state.vectors_from = state.next_vector + state.basis_repeats
-    state.last_layer_from = state.vectors_from + state.hidden
+def _offer(state, o) -> None:
+    o.valid = 1
+    state.offered = 1
 
 
 @compiled
-def _set_activity(now: int, state, i_job) -> None:
-    """Judge the cycle by what stands at its beginning."""
-    if now < state.free_from:
-        if state.in_basis and now >= state.next_vector:
-            state.activity = IDLE
-        elif now >= state.last_layer_from and state.finishing:
-            state.activity = OUTPUT
-        else:
-            state.activity = BUSY
-    elif state.finishing and not state.offered:
-        state.activity = BUSY
-    elif i_job.valid:
-        state.activity = OUTPUT if i_job.last and state.finishing else BUSY
+def _take(state, i_job, i_products, jobs: int) -> bool:
+    """Take a vector for a job that is there, and a job of the batch."""
+    taken = False
+    if i_products.valid and state.vectors < VECTORS * jobs:
+        i_products.valid = 0
+        state.vectors += 1
+        taken = True
+    if i_job.valid and not i_job.last and jobs < state.batch:
+        i_job.valid = 0
+        place = state.taken % PLACES
+        state.pixels[place], state.weights[place] = i_job.pixel, i_job.weight
+        state.taken += 1
+        state.jobs += 1
+        taken = True
+    return taken
+
+
+@compiled
+def _set_activity(now: int, state, computing: bool, taken: bool, finishing: int, accepted: bool) -> None:
+    """Judge the cycle by what stands at its beginning: a batch, colours on their way, jobs or vectors that come."""
+    if computing:
+        state.activity = OUTPUT if now >= state.last_layer_from and finishing else BUSY
+    elif finishing:
+        state.activity = OUTPUT if state.offered and not accepted else BUSY
     else:
-        state.activity = IDLE
+        state.activity = BUSY if taken else IDLE
 
 
 @compiled
 def _next_event(now: int, state) -> int:
     """Return the next of the times that lie ahead."""
-    wake = min(state.vectors_from, state.colour_at)
-    if state.in_basis and state.next_vector > now:
-        wake = min(wake, state.next_vector)
-    if state.free_from > now:
-        wake = min(wake, state.free_from)
+    wake = state.used_at
     if state.last_layer_from > now or not state.finishing:
         wake = min(wake, state.last_layer_from)
+    if state.free_from > now:
+        wake = min(wake, state.free_from)
+    if state.coloured and state.colours_from > now:
+        wake = min(wake, state.colours_from)
     return wake

@@ -30,7 +30,9 @@ class AcceleratorConfig:
     address_width : int
         Width of the AXI4 address, in bits, 24 to 64.
     mlp_lanes : int
-        Outputs that the MLP engine accumulates in parallel; a power of two, 16 to 128.
+        Outputs of a sample that the MLP engine accumulates in parallel; a power of two, 16 to 128.
+    mlp_batch : int
+        Samples that the MLP engine shades in lock step; a power of two, 1 to 32.
     sample_queue : int
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 1024.
     payload_queue : int
@@ -47,6 +49,7 @@ class AcceleratorConfig:
     data_width: int = 128
     address_width: int = 32
     mlp_lanes: int = 64
+    mlp_batch: int = 1
     sample_queue: int = 16
     payload_queue: int = 64
 
@@ -58,6 +61,7 @@ class AcceleratorConfig:
         for name, low, high in (
             ("tile", 4, 128),
             ("mlp_lanes", 16, 128),
+            ("mlp_batch", 1, 32),
             ("sample_queue", 4, 1024),
             ("payload_queue", 32, 512),
         ):
@@ -91,7 +95,7 @@ class AcceleratorConfig:
 
 PRESETS = {
     "tiny": AcceleratorConfig(),
-    "edge": AcceleratorConfig("edge", tile=64, mlp_lanes=128, sample_queue=256, payload_queue=256),
+    "edge": AcceleratorConfig("edge", tile=64, mlp_lanes=128, mlp_batch=32, sample_queue=256, payload_queue=256),
 }
 
 

@@ -16,8 +16,9 @@ def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
     mine = load_config(path)
     assert mine.name == "mine"
     assert mine.digest == load_config("tiny").digest
-    path.write_text("tile = 16\n")
-    assert load_config(path).digest != mine.digest
+    for text in ("tile = 16\n", "mlp_batch = 2\n"):
+        path.write_text(text)
+        assert load_config(path).digest != mine.digest
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,8 @@ def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
     [
         ("tile = 33", "tile must be a power of two from 4 to 128, not 33"),
         ("mlp_lanes = 8", "mlp_lanes must be a power of two from 16 to 128, not 8"),
+        ("mlp_batch = 64", "mlp_batch must be a power of two from 1 to 32, not 64"),
+        ("mlp_batch = 3", "mlp_batch must be a power of two from 1 to 32, not 3"),
         ("tile = 'wide'", "tile must be of type int, not 'wide'"),
         ("address_width = 12", "address_width must be from 24 to 64, not 12"),
         ("cores = 2", "config must be made of the keys"),

@@ -29,6 +29,7 @@ from rtl.export import TOP, design, generate
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
 TINY, EDGE = load_config("tiny"), load_config("edge")
+SMALL = AcceleratorConfig(tile=8, mlp_lanes=16, mlp_batch=4, sample_queue=4, payload_queue=32)
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 
@@ -80,7 +81,7 @@ def test_back_pressure_changes_no_value(memory, pause):
     render(small_model(), camera, memory=memory, timing=MemoryTiming(pause=pause, seed=5))
 
 
-@pytest.mark.parametrize("config", [EDGE, AcceleratorConfig(tile=8, mlp_lanes=16, sample_queue=4, payload_queue=32)])
+@pytest.mark.parametrize("config", [EDGE, SMALL])
 @pytest.mark.parametrize("timing", ["ideal", "slow"])
 def test_widths_and_depths_and_memories_change_no_value(config, timing):
     camera = look_at((2.2, 1.0, 0.8), width=12, height=9, focal=20)
@@ -203,8 +204,9 @@ def test_the_host_can_abort_at_any_time_and_render_again(cycle):
 # ---- Verilog ----
 
 
-def test_verilog_is_clean_and_names_no_machine(tmp_path):
-    text, sidecar = design(TINY)
+@pytest.mark.parametrize("config", [TINY, SMALL])
+def test_verilog_is_clean_and_names_no_machine(tmp_path, config):
+    text, sidecar = design(config)
     path = tmp_path / f"{TOP}.v"
     path.write_text(text)
     lint(path, TOP)
@@ -215,6 +217,8 @@ def test_verilog_is_clean_and_names_no_machine(tmp_path):
     assert {"clk", "rst", "interrupt", "axi__araddr", "axi__wstrb", "control__awvalid", "control__rdata"} <= names
     for probe in sidecar["probes"]:
         assert {probe["fire"], probe["payload"]} <= names
+    assert text.count(f"\nmodule mlp_datapath_{config.mlp_lanes}(") == 1
+    assert text.count("(* top") == 1
     module = re.search(rf"^module {TOP}\((.*?)\);", text, re.S | re.M)[1]
     assert {name.strip() for name in module.split(",")} == names
 

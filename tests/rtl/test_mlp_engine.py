@@ -18,7 +18,8 @@ from nerf.contract.scene_image import BEAT, LAYERS, weight_rows
 from nerf.encode import encode_model
 from nerf.golden.mlp_engine import load_network, shade
 from nerf.model import TensorfModel
-from rtl.mlp_engine import QUARTER, MlpEngine
+from rtl.mlp_datapath import QUARTER, VECTORS
+from rtl.mlp_engine import MlpEngine
 from rtl.payloads import SceneRegisters, TileLayouts
 from tests.rtl.helpers_shading import fields
 
@@ -26,8 +27,8 @@ ALPHA_BEATS = ALPHA_ENTRIES // 2
 Vector = data.ArrayLayout(signed(16), COMPONENTS)
 
 
-def config(lanes):
-    return AcceleratorConfig(tile=8, mlp_lanes=lanes)
+def config(lanes, batch=1):
+    return AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch)
 
 
 @cache
@@ -91,14 +92,14 @@ class Bench(wiring.Component):
 
     FIRST_BEAT = ALPHA_BEATS - 2
 
-    def __init__(self, scene, lanes):
+    def __init__(self, scene, cfg):
         start = scene.tables_offset
         self.beats = [
             int.from_bytes(scene.data[start + BEAT * n : start + BEAT * (n + 1)], "little")
             for n in range(self.FIRST_BEAT, scene.tables_beats)
         ]
-        self.dut = MlpEngine(config(lanes))
-        layouts = TileLayouts(config(lanes))
+        self.dut = MlpEngine(cfg)
+        layouts = TileLayouts(cfg)
         super().__init__(
             {
                 "i_job": In(stream.Signature(layouts.ShadeJob)),
@@ -159,12 +160,11 @@ def make_case(seed, count, lasts=()):
     return jobs, products, direction
 
 
-def check(scene, lanes, jobs, products, direction, **options):
-    network = load_network(scene, config(lanes))
-    expected = iter(shade(network, products, direction).tolist())
+def check(scene, cfg, jobs, products, direction, **options):
+    expected = iter(shade(load_network(scene, cfg), products, direction).tolist())
     vectors = [list(map(int, vector)) for vector in products.reshape(-1, COMPONENTS)]
     result = run(
-        Bench(scene, lanes),
+        Bench(scene, cfg),
         {"i_job": jobs, "i_products": vectors},
         {"o": len(jobs)},
         {"scene": {"phase_multiplier": scene.phase_multiplier, "sine_shift": scene.sine_shift}},
@@ -179,29 +179,52 @@ def check(scene, lanes, jobs, products, direction, **options):
 
 @pytest.mark.parametrize("stalls", STALLS)
 def test_colours_equal_the_model_with_stalls(stalls):
-    jobs, products, direction = make_case(1, 2, lasts=(0, 1))
-    check(encoded_scene(128), 128, jobs, products, direction, stalls=stalls, seed=2)
+    jobs, products, direction = make_case(1, 3, lasts=(1, 2))
+    check(encoded_scene(128), config(128, 2), jobs, products, direction, stalls=stalls, seed=2)
 
 
 @pytest.mark.parametrize(
     ("lanes", "kind", "count"), [(16, "extreme", 2), (32, "encoded", 1), (64, "encoded", 2), (128, "extreme", 3)]
 )
 def test_colours_and_cycles(lanes, kind, count):
-    scene = SCENES[kind](lanes)
-    jobs, products, direction = make_case(lanes, count)
-    result = check(scene, lanes, jobs, products, direction)
-    busy = MlpEngine.busy_cycles(config(lanes))
-    assert np.diff(result.cycles["i_job"]).tolist() == [busy + 1] * (count - 1)
-    assert (np.array(result.cycles["o"]) - result.cycles["i_job"]).tolist() == [busy + MlpEngine.LATENCY] * count
+    cfg = config(lanes)
+    result = check(SCENES[kind](lanes), cfg, *make_case(lanes, count))
+    busy = MlpEngine.busy_cycles(cfg)
+    assert np.diff(result.cycles["o"]).tolist() == [busy] * (count - 1)
+    assert result.cycles["o"][0] == result.cycles["i_products"][VECTORS - 1] + busy + MlpEngine.LATENCY
 
 
-def test_cycles_per_sample_are_the_documented_ones():
-    assert {lanes: MlpEngine.busy_cycles(config(lanes)) + 1 for lanes in (16, 32, 64, 128)} == {
-        16: 2641,
-        32: 1396,
-        64: 840,
-        128: 584,
+def test_cycles_per_batch_are_the_documented_ones():
+    assert {lanes: MlpEngine.busy_cycles(config(lanes)) for lanes in (16, 32, 64, 128)} == {
+        16: 2640,
+        32: 1395,
+        64: 839,
+        128: 583,
     }
+
+
+@pytest.mark.parametrize(("lanes", "batch", "kind"), [(16, 2, "encoded"), (128, 4, "extreme")])
+def test_full_batches_follow_each_other_without_a_gap(lanes, batch, kind):
+    cfg = config(lanes, batch)
+    result = check(SCENES[kind](lanes), cfg, *make_case(lanes + batch, 3 * batch))
+    busy = MlpEngine.busy_cycles(cfg)
+    first = result.cycles["i_products"][VECTORS * batch - 1] + busy + MlpEngine.LATENCY
+    assert result.cycles["o"] == [first + busy * one + sample for one in range(3) for sample in range(batch)]
+
+
+@pytest.mark.slow
+def test_thirty_two_samples_are_loaded_while_others_are_computed():
+    cfg = config(128, 32)
+    jobs, products, direction = make_case(7, 66, lasts=(65,))
+    result = check(encoded_scene(128), cfg, jobs, products, direction)
+    assert np.diff(result.cycles["o"][:65:32]).tolist() == [MlpEngine.busy_cycles(cfg)] * 2
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_markers_pass_behind_what_is_there(batch):
+    jobs, products, direction = make_case(8, 6, lasts=(0, 5))
+    jobs = [{"last": 1}, *jobs[:2], {"last": 1}, {"last": 1}, *jobs[2:], {"last": 1}]
+    check(extreme_scene(128), config(128, batch), jobs, products, direction)
 
 
 def test_a_quarter_of_the_sine_holds_it_all():
@@ -212,6 +235,7 @@ def test_a_quarter_of_the_sine_holds_it_all():
 
 
 @pytest.mark.parametrize("stalls", [(1.0, 0.003), (0.03, 1.0)])
-def test_a_late_reader_and_late_vectors(stalls):
-    jobs, products, direction = make_case(5, 2, lasts=(0, 1))
-    check(extreme_scene(128), 128, jobs, products, direction, stalls=stalls, seed=3)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_late_reader_and_late_vectors(stalls, batch):
+    jobs, products, direction = make_case(5, 7, lasts=(0, 6))
+    check(extreme_scene(128), config(128, batch), jobs, products, direction, stalls=stalls, seed=3)

@@ -7,7 +7,8 @@ import pytest
 
 from cosim.unit import STALLS, run
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from rtl.mlp_engine import VECTORS, MlpEngine
+from rtl.mlp_datapath import VECTORS
+from rtl.mlp_engine import MlpEngine
 from sim import mlp_engine
 from sim.streams import COLOURED, PRODUCTS, SHADE_JOB, new
 from tests.sim.helpers_shading import watched
@@ -18,9 +19,9 @@ def step(state, i_job, i_products, o, now):
     return mlp_engine.step(now, state, i_job, i_products, o)
 
 
-def check(lanes, lasts, stalls, seed):
+def check(lanes, batch, lasts, stalls, seed):
     """Compare the jobs of ``lasts``: 1 for a marker, 0 for a sample."""
-    cfg = AcceleratorConfig(tile=8, mlp_lanes=lanes)
+    cfg = AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch)
     chance = random.Random(seed)
     jobs = [
         {"last": 1} if last else {"pixel": chance.randrange(64), "weight": n, "last": 0} for n, last in enumerate(lasts)
@@ -35,6 +36,7 @@ def check(lanes, lasts, stalls, seed):
         settle=700,
     )
     expected = [(job.get("pixel", 0), job.get("weight", 0), job["last"]) for job in jobs]
+    assert [(out.pixel, out.weight, 0) if not out.last else (0, 0, 1) for out in hardware.outputs["o"]] == expected
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
         state, i_job, i_products, o = mlp_engine.new(cfg), new(SHADE_JOB), new(PRODUCTS), new(COLOURED)
@@ -53,16 +55,26 @@ def check(lanes, lasts, stalls, seed):
     assert activities[False] == activities[True]
 
 
-@pytest.mark.parametrize("lanes", [16, 32, 64, 128])
-def test_samples_and_markers_without_stalls(lanes):
-    check(lanes, [0, 1, 0, 1, 1], (1.0, 1.0), 1)
+@pytest.mark.parametrize(("lanes", "batch"), [(16, 1), (32, 2), (64, 1), (128, 4)])
+def test_samples_and_markers_without_stalls(lanes, batch):
+    check(lanes, batch, [1, 0, 1, *[0] * (2 * batch + 1), 1, 1], (1.0, 1.0), 1)
 
 
-@pytest.mark.parametrize("stalls", [*STALLS[1:], (0.02, 1.0), (1.0, 0.001), (0.05, 0.001), (0.01, 0.01)])
-def test_every_transfer_comes_in_the_same_cycle(stalls):
-    check(128, [1, 0, 0, 1, 0], stalls, 2)
+MANY = (*STALLS[1:], (0.02, 1.0), (1.0, 0.001), (0.05, 0.001), (0.01, 0.01))
 
 
-@pytest.mark.parametrize("stalls", [(0.03, 1.0), (0.02, 0.0005)])
-def test_few_lanes_with_stalls(stalls):
-    check(16, [0, 1, 0], stalls, 4)
+@pytest.mark.parametrize("stalls", MANY)
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_every_transfer_comes_in_the_same_cycle(batch, stalls):
+    check(128, batch, [1, 0, 0, 0, 1, 0, 1], stalls, 2)
+
+
+@pytest.mark.parametrize("stalls", [(0.03, 1.0), (0.2, 0.0005)])
+@pytest.mark.parametrize(("lanes", "batch"), [(16, 2), (64, 4)])
+def test_few_lanes_with_stalls(lanes, batch, stalls):
+    check(lanes, batch, [0, 1, *[0] * (batch + 1), 1], stalls, 4)
+
+
+@pytest.mark.parametrize("stalls", [(1.0, 1.0), (1.0, 0.002)])
+def test_batch_behind_batch(stalls):
+    check(128, 2, [*[0] * 7, 1, *[0] * 2, 1], stalls, 5)

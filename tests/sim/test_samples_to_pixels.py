@@ -56,7 +56,7 @@ from tests.sim.helpers_shading import StrobeQueue, cubes_of, random_samples, reg
 from tests.sim.replay import replay
 from tests.sim.test_density import BEATS, CUBES, random_factors, table_beats
 
-CFG = AcceleratorConfig(tile=4, mlp_lanes=128, sample_queue=4)
+CFG = AcceleratorConfig(tile=4, mlp_lanes=128, mlp_batch=2, sample_queue=4)
 LAYOUTS = TileLayouts(CFG)
 PIXELS = CFG.tile * CFG.tile
 DEAD = 5
