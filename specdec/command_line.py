@@ -102,7 +102,7 @@ def specdec() -> None:
 
 @specdec.command(epilog="\b\nExample:\n  rtnerf specdec train --out build/specdec")
 @click.option("--out", type=PATH, required=True, help="The folder for the models; an unfinished run there goes on.")
-@click.option("--effort", type=above(0), default=1.0, show_default=True, help="Factor of the steps of every model.")
+@click.option("--effort", type=above(0), default=0.7, show_default=True, help="Factor of the steps of every model.")
 @click.option("--threads", type=whole(1), default=2, show_default=True, help="The last bits depend on it.")
 @click.option("--seed", type=whole(0), default=0, show_default=True, help="Of everything that is random.")
 def train(out: Path, effort: float, threads: int, seed: int) -> None:
