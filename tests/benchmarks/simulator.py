@@ -95,7 +95,7 @@ def main() -> None:
     parser = scene_parser("tests.benchmarks.simulator", __doc__)
     parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--views", type=int, nargs="+", default=[0, 2, 7], help="indices of views")
-    parser.add_argument("--engine", default="cxxrtl", help="of the part exact")
+    parser.add_argument("--engine", default="verilator", help="of the part exact")
     options = parser.parse_args()
     model, cameras = load_scene(options)
     results = {}
