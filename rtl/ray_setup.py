@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -43,7 +43,7 @@ class RaySetup(wiring.Component):
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
-        self._make = partial(RayUnit, cfg)
+        self._cfg = cfg
         self._units = cfg.ray_units
         self._coordinate = layouts.coordinate
         super().__init__(
@@ -60,7 +60,8 @@ class RaySetup(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the units, what hands the pixels out and what collects the rays."""
         m = Module()
-        units = build_in(m, platform, "ray_unit", [f"unit_{n}" for n in range(self._units)], self._make)
+        names = [f"unit_{number}" for number in range(self._units)]
+        units = build_in(m, platform, f"ray_unit_{self._cfg.tile}", names, partial(RayUnit, self._cfg))
         running = Signal()
         """From the cycle after the start until the last ray is accepted."""
         for unit in units:
@@ -79,7 +80,7 @@ class RaySetup(wiring.Component):
 
     def _hand_out(self, m: Module, pixels: list[stream.Interface]) -> None:
         """Offer each pixel of the tile to the unit whose turn it is."""
-        turn = Signal(range(self._units))
+        turn = self._turn()
         column, row = (Signal(self._coordinate, name=name) for name in ("column", "row"))
         more = Signal()
         offered = Signal()
@@ -89,7 +90,7 @@ class RaySetup(wiring.Component):
         with m.If(self.start):
             m.d.sync += more.eq(1)
         with m.If(offered & Array(pixel.ready for pixel in pixels)[turn]):
-            m.d.sync += [turn.eq(turn + 1), column.eq(column + 1)]
+            m.d.sync += [turn.eq(self._after(turn)), column.eq(column + 1)]
             with m.If(column == self.tile.last_x):
                 m.d.sync += [column.eq(0), row.eq(row + 1)]
                 with m.If(row == self.tile.last_y):
@@ -97,7 +98,7 @@ class RaySetup(wiring.Component):
 
     def _collect(self, m: Module, rays: list[stream.Interface], running: Signal) -> None:
         """Put out the ray of the unit whose turn it is, then of the next."""
-        turn = Signal(range(self._units))
+        turn = self._turn()
         taken = Signal()
         last = Signal()
         m.d.comb += [
@@ -110,6 +111,14 @@ class RaySetup(wiring.Component):
             m.d.comb += ray.ready.eq(running & self.o.ready & (turn == number))
         m.d.sync += self.done.eq(taken & last)
         with m.If(taken):
-            m.d.sync += turn.eq(turn + 1)
+            m.d.sync += turn.eq(self._after(turn))
             with m.If(last):
                 m.d.sync += running.eq(0)
+
+    def _turn(self) -> Signal:
+        """Return the number of a unit; of a single one too it has a bit, since Verilog has no signal without."""
+        return Signal(range(max(self._units, 2)), name="turn")
+
+    def _after(self, turn: Signal) -> Value:
+        """Return the number of the next unit."""
+        return (turn + 1) & self._units - 1
