@@ -238,7 +238,7 @@ def new_blocks(config: AcceleratorConfig, memory_state: np.void, frame_base: int
         sample_generator=sample_generator.new(config.tile),
         projector=projector.new(),
         occupancy_walker=occupancy_walker.new(),
-        ray_setup=ray_setup.new(config.tile),
+        ray_setup=ray_setup.new(config),
         scene_loader=scene_loader.new(),
         frame_controller=frame_controller.new(config.tile),
         uniform_sampler=uniform_sampler.new(config.tile),

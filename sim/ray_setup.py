@@ -1,26 +1,33 @@
-"""Ray set-up: every pixel of a tile becomes a ray, one after the other. RTL: `rtl.ray_setup`.
+"""Ray set-up: every pixel of a tile becomes a ray, in units that work side by side. RTL: `rtl.ray_setup`.
 
 The rays are those of `nerf.golden.ray_setup.set_up`; here they are only initialised at their time.
 """
 
 import numpy as np
 
+from nerf.contract.config import AcceleratorConfig
 from sim.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.compiled import compiled
 
 CYCLES = 106
-"""From the start, or from the ray before, to a ray: a square root, four divisions and 25 products on one multiplier."""
+"""From a pixel to its ray: a square root, four divisions and 25 products on one multiplier."""
+MOST_UNITS = 32
 
-IDLES, WORKS, OFFERS, DONE = range(4)
+IDLES, WORKS, DONE = range(3)
 
-STATE = np.dtype([(name, np.int64) for name in ("activity", "tile_size", "phase", "until", "column", "row")])
-"""``until``: cycle in which the ray of the pixel (``column``, ``row``) is valid."""
+STATE = np.dtype(
+    [(name, np.int64) for name in ("activity", "tile_size", "units", "phase", "begun", "accepted", "offered")]
+    + [("valid_from", np.int64, (MOST_UNITS,))]
+)
+"""``begun``, ``accepted``: pixels of the tile that units have taken, and rays that have been accepted; ``offered``:
+whether a ray has been put out and not been seen to be accepted; ``valid_from``: cycle from which on each unit has the
+ray of its pixel. Pixel n is in unit n modulo ``units``."""
 
 
-def new(tile_size: int) -> np.void:
-    """Return an idle ray set-up for tiles of some pixels a side."""
+def new(cfg: AcceleratorConfig) -> np.void:
+    """Return an idle ray set-up."""
     state = np.zeros(1, STATE)[0]
-    state["tile_size"] = tile_size
+    state["tile_size"], state["units"] = cfg.tile, cfg.ray_units
     return state
 
 
@@ -33,32 +40,33 @@ def step(now: int, state, start, tile, o, done, live) -> int:
             state.activity = IDLE
             return NEVER
         start.set = 0
-        state.column, state.row = 0, 0
-        state.until = now + CYCLES
-        state.phase = WORKS
-    elif state.phase == OFFERS:
-        if o.valid:
-            state.activity = OUTPUT
-            return NEVER
-        if state.column != tile.last_x:
-            state.column += 1
-        elif state.row != tile.last_y:
-            state.column = 0
-            state.row += 1
-        else:
-            state.phase = DONE
-            return now + 1
-        state.until = now + CYCLES
+        state.begun, state.accepted, state.offered = 0, 0, 0
         state.phase = WORKS
     elif state.phase == DONE:
         done.set = 1
         state.phase = IDLES
         return now + 1
-    # The output's register changes at the end of the cycle before.
-    if now + 1 < state.until:
-        return state.until - 1
-    o.pixel = state.row * state.tile_size + state.column
-    o.live = live[o.pixel]
-    o.valid = 1
-    state.phase = OFFERS
-    return now + 1
+    columns = tile.last_x + 1
+    pixels = columns * (tile.last_y + 1)
+    if state.offered and not o.valid:
+        state.offered = 0
+        state.accepted += 1
+        if state.accepted == pixels:
+            state.phase = DONE
+            return now + 1
+    # The unit that has just given its ray away takes the next pixel in the same cycle.
+    if state.begun < min(pixels, state.accepted + state.units):
+        state.valid_from[state.begun % state.units] = now + CYCLES
+        state.begun += 1
+    next_begins = state.begun < min(pixels, state.accepted + state.units)
+    if o.valid:
+        state.activity = OUTPUT
+        return now + 1 if next_begins else NEVER
+    # The output changes at the end of the cycle before.
+    if now + 1 >= state.valid_from[state.accepted % state.units]:
+        o.pixel = state.accepted // columns * state.tile_size + state.accepted % columns
+        o.live = live[o.pixel]
+        o.valid = 1
+        state.offered = 1
+        return now + 1
+    return now + 1 if next_begins else state.valid_from[state.accepted % state.units] - 1

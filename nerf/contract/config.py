@@ -33,6 +33,8 @@ class AcceleratorConfig:
         Outputs of a sample that the MLP engine accumulates in parallel; a power of two, 16 to 128.
     mlp_batch : int
         Samples that the MLP engine shades in lock step; a power of two, 1 to 32.
+    ray_units : int
+        Pixels whose rays are set up at a time; a power of two, 1 to 32.
     sample_queue : int
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 1024.
     payload_queue : int
@@ -50,6 +52,7 @@ class AcceleratorConfig:
     address_width: int = 32
     mlp_lanes: int = 64
     mlp_batch: int = 1
+    ray_units: int = 1
     sample_queue: int = 16
     payload_queue: int = 64
 
@@ -62,6 +65,7 @@ class AcceleratorConfig:
             ("tile", 4, 128),
             ("mlp_lanes", 16, 128),
             ("mlp_batch", 1, 32),
+            ("ray_units", 1, 32),
             ("sample_queue", 4, 1024),
             ("payload_queue", 32, 512),
         ):
@@ -95,7 +99,9 @@ class AcceleratorConfig:
 
 PRESETS = {
     "tiny": AcceleratorConfig(),
-    "edge": AcceleratorConfig("edge", tile=64, mlp_lanes=128, mlp_batch=32, sample_queue=256, payload_queue=256),
+    "edge": AcceleratorConfig(
+        "edge", tile=64, mlp_lanes=128, mlp_batch=32, ray_units=16, sample_queue=256, payload_queue=256
+    ),
 }
 
 

@@ -41,7 +41,7 @@ from tests.cosim.late import late_design
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
-CONFIG = AcceleratorConfig("small", tile=4, mlp_batch=2, sample_queue=4)
+CONFIG = AcceleratorConfig("small", tile=4, mlp_batch=2, ray_units=2, sample_queue=4)
 """Queues that are often full, several tiles in a few pixels, batches that are not full."""
 WINDOW = (5, 14, 5, 4)
 """Of a picture of 32 pixels: two tiles, at the edge of the object."""

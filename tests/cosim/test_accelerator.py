@@ -31,7 +31,7 @@ from tests.golden.models import EDGE_CASES, look_at, small_model
 TINY = load_config("tiny")
 WIDE = replace(load_config("edge"), name="wide", mlp_batch=4)
 """As `edge`, which takes Verilator minutes to build: ``make verify-full`` does."""
-SMALL = AcceleratorConfig(tile=8, mlp_lanes=16, mlp_batch=4, sample_queue=4, payload_queue=32)
+SMALL = AcceleratorConfig(tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_queue=4, payload_queue=32)
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 
@@ -203,6 +203,19 @@ def test_the_host_can_abort_at_any_time_and_render_again(cycle):
     assert np.array_equal(again.pixels, golden_frame(scene, view, TINY).pixels)
 
 
+def test_an_abort_during_the_ray_set_up_leaves_no_ray():
+    _, _, camera = EDGE_CASES["outside"]
+    scene = encode_model(small_model(), SMALL).scene
+    view = camera_view(scene, camera)
+    settings = {"build_dir": FOLDER, "watchdog_cycles": 10**7}
+    first = run_rtl(scene.data, view, SMALL, abort_after=8200, **settings)
+    assert first.error == ErrorCode.ABORTED
+    assert [one.stream for one in first.trace][-2:] == ["rays", "frame"]
+    again = run_rtl(scene.data, view, SMALL, abort_after=8200, render_again=True, **settings)
+    assert again.counters == run_rtl(scene.data, view, SMALL, **settings).counters
+    assert np.array_equal(again.pixels, golden_frame(scene, view, SMALL).pixels)
+
+
 # ---- Verilog ----
 
 
@@ -219,7 +232,8 @@ def test_verilog_is_clean_and_names_no_machine(tmp_path, config):
     assert {"clk", "rst", "interrupt", "axi__araddr", "axi__wstrb", "control__awvalid", "control__rdata"} <= names
     for probe in sidecar["probes"]:
         assert {probe["fire"], probe["payload"]} <= names
-    assert text.count(f"\nmodule mlp_datapath_{config.mlp_lanes}(") == 1
+    for module in (f"mlp_datapath_{config.mlp_lanes}", f"ray_unit_{config.tile}"):
+        assert text.count(f"\nmodule {module}(") == 1
     assert text.count("(* top") == 1
     module = re.search(rf"^module {TOP}\((.*?)\);", text, re.S | re.M)[1]
     assert {name.strip() for name in module.split(",")} == names

@@ -1,12 +1,11 @@
-"""`rtl.ray_setup` and `rtl.ray_buffer` against `nerf.golden.ray_setup`, bit for bit."""
+"""`rtl.ray_setup`, `rtl.ray_unit` and `rtl.ray_buffer` against `nerf.golden.ray_setup`, bit for bit."""
 
 import random
-from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
@@ -24,26 +23,43 @@ from tests.rtl.helpers_rays import camera, scene_stub, view_constants
 CONFIG = AcceleratorConfig(tile=4)
 
 
-class OneTile(wiring.Component):
-    """Starts the ray set-up once and turns ``done`` into a payload."""
+def config(units: int) -> AcceleratorConfig:
+    return AcceleratorConfig(tile=4, ray_units=units)
 
-    def __init__(self):
-        layouts = TileLayouts(CONFIG)
-        self.ray_setup = RaySetup(CONFIG)
+
+class Tiles(wiring.Component):
+    """Starts the ray set-up for every 0 that comes in, one after the other, and turns ``done`` into a payload.
+
+    Any other number resets the ray set-up, whatever it is doing, after so many cycles.
+    """
+
+    def __init__(self, cfg: AcceleratorConfig = CONFIG):
+        layouts = TileLayouts(cfg)
+        self.ray_setup = RaySetup(cfg)
         members = {name: self.ray_setup.signature.members[name] for name in ("tile", "scene", "view", "o")}
-        super().__init__(members | {"i": In(stream.Signature(1)), "o_done": Out(stream.Signature(layouts.pixel))})
+        super().__init__(members | {"i": In(stream.Signature(7)), "o_done": Out(stream.Signature(layouts.pixel))})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.ray_setup = ray_setup = self.ray_setup
+        busy, reset, waited = Signal(), Signal(), Signal.like(self.i.payload)
+        ray_setup = self.ray_setup
+        m.submodules.ray_setup = ResetInserter(reset)(ray_setup)
         for name in ("tile", "scene", "view"):
             m.d.comb += getattr(ray_setup, name).eq(getattr(self, name))
         wiring.connect(m, ray_setup.o, wiring.flipped(self.o))
-        m.d.comb += [self.i.ready.eq(1), ray_setup.start.eq(self.i.valid)]
-        with m.If(self.o_done.ready):
-            m.d.sync += self.o_done.valid.eq(0)
+        with m.If(self.o_done.valid & self.o_done.ready):
+            m.d.sync += [self.o_done.valid.eq(0), busy.eq(0)]
         with m.If(ray_setup.done):
             m.d.sync += self.o_done.valid.eq(1)
+        with m.If(self.i.payload == 0):
+            m.d.comb += [self.i.ready.eq(~busy), ray_setup.start.eq(self.i.valid & ~busy)]
+            with m.If(ray_setup.start):
+                m.d.sync += busy.eq(1)
+        with m.Elif(self.i.valid):
+            m.d.comb += [reset.eq(waited == self.i.payload - 1), self.i.ready.eq(waited == self.i.payload)]
+            m.d.sync += waited.eq(waited + 1)
+            with m.If(self.i.ready):
+                m.d.sync += [waited.eq(0), busy.eq(0)]
         return m
 
 
@@ -76,7 +92,8 @@ def usual_view(seed: int) -> SimpleNamespace:
     return SimpleNamespace(view=camera(scene, seed, 84, 84), grid=scene.grid, tile=tile)
 
 
-def compare(case: SimpleNamespace, stalls=(1.0, 1.0), seed: int = 0):
+def compare(case: SimpleNamespace, stalls=(1.0, 1.0), seed: int = 0, units: int = 1, inputs: tuple[int, ...] = (0,)):
+    """Run tiles and compare every ray; those of an input that is followed by a reset must not come."""
     count_x, count_y = case.tile["last_x"] + 1, case.tile["last_y"] + 1
     row, column = np.divmod(np.arange(count_x * count_y), count_x)
     rays = set_up(column + case.tile["x"], row + case.tile["y"], case.view, case.grid)
@@ -85,9 +102,11 @@ def compare(case: SimpleNamespace, stalls=(1.0, 1.0), seed: int = 0):
         "view": view_constants(case.view),
         "scene": {"grid": dict(zip(AXES, case.grid, strict=True))},
     }
-    outputs = {"o": len(row), "o_done": 1}
-    result = run(OneTile(), {"i": [0]}, outputs, constants=constants, stalls=stalls, seed=seed)
-    for n, write in enumerate(result.outputs["o"]):
+    tiles = sum(now == 0 and after == 0 for now, after in zip(inputs, (*inputs[1:], 0), strict=True))
+    outputs = {"o": tiles * len(row), "o_done": tiles}
+    result = run(Tiles(config(units)), {"i": inputs}, outputs, constants=constants, stalls=stalls, seed=seed)
+    for number, write in enumerate(result.outputs["o"]):
+        n = number % len(row)
         assert write.pixel == row[n] * CONFIG.tile + column[n]
         fits = np.all((rays.position[n] >= POSITION.low) & (rays.position[n] <= POSITION.high))
         assert write.live == (rays.live[n] & fits)
@@ -97,7 +116,8 @@ def compare(case: SimpleNamespace, stalls=(1.0, 1.0), seed: int = 0):
             assert write.direction[axis] == rays.direction[n, k]
             if write.live:
                 assert write.ray.position[axis] == rays.position[n, k]
-    assert result.cycles["o_done"][0] > result.cycles["o"][-1]
+    for last_ray, done in zip(result.cycles["o"][len(row) - 1 :: len(row)], result.cycles["o_done"], strict=True):
+        assert done > last_ray
     return result, rays
 
 
@@ -105,6 +125,24 @@ def compare(case: SimpleNamespace, stalls=(1.0, 1.0), seed: int = 0):
 @pytest.mark.parametrize("stalls", [STALLS[0], STALLS[2]])
 def test_usual_views(seed, stalls):
     compare(usual_view(seed), stalls, seed)
+
+
+@pytest.mark.parametrize("units", [8, 2])
+@pytest.mark.parametrize(("last_x", "last_y"), [(2, 2), (0, 0), (0, 3), (3, 3), (1, 0)])
+@pytest.mark.parametrize("stalls", [(1.0, 0.05), STALLS[0]])
+def test_tiles_of_any_size_in_several_units(units, last_x, last_y, stalls):
+    case = usual_view(last_x)
+    case.tile = case.tile | {"last_x": last_x, "last_y": last_y}
+    compare(case, stalls, seed=units + last_y, units=units, inputs=(0, 0, 0))
+
+
+@pytest.mark.parametrize("units", [4, 1])
+@pytest.mark.parametrize("stalls", [STALLS[0]])
+def test_a_reset_leaves_no_ray(units, stalls):
+    """Repeated in the Verilog, where the units are instances that a reset from outside does not reach."""
+    case = usual_view(3)
+    case.tile = case.tile | {"last_x": 2, "last_y": 1}
+    compare(case, stalls, units=units, inputs=(0, 2, 0, 4, 0, 19, 0, 31, 0, 73, 0, 98, 0, 0))
 
 
 def test_usual_views_have_live_and_dead_rays():
@@ -138,11 +176,12 @@ def test_a_ray_is_live_up_to_one_step_behind_the_box(beyond):
     assert result.outputs["o"][0].live == (beyond <= 0)
 
 
-def test_latency_and_throughput():
-    result, _ = compare(usual_view(1))
-    cycles = result.cycles["o"]
-    assert cycles[0] - result.cycles["i"][0] == RaySetup.LATENCY
-    assert {b - a for a, b in pairwise(cycles)} == {RaySetup.LATENCY}
+@pytest.mark.parametrize("units", [1, 2, 4])
+def test_latency_and_throughput(units):
+    result, _ = compare(usual_view(1), units=units)
+    begin, cycles = result.cycles["i"][0], result.cycles["o"]
+    latency = RaySetup.LATENCY
+    assert cycles == [begin + latency * (1 + n // units) + n % units for n in range(len(cycles))]
     assert result.cycles["o_done"][0] == cycles[-1] + 2, "done is a strobe in the cycle after the last ray"
 
 

@@ -9,13 +9,13 @@ from nerf.golden.ray_setup import set_up
 from sim import ray_setup
 from sim.streams import PIXEL, RAY, STROBE, new, stream
 from tests.rtl.helpers_rays import view_constants
-from tests.rtl.test_ray_setup import CONFIG, OneTile, usual_view
+from tests.rtl.test_ray_setup import CONFIG, Tiles, config, usual_view
 from tests.sim.helpers_front_end import sleeper, tile_record
 from tests.sim.replay import replay
 
 
-def simulate(case, tiles, rays, stalls, seed, skip):
-    state, i, o, o_done = ray_setup.new(CONFIG.tile), new(PIXEL), new(RAY), new(stream("nothing"))
+def simulate(case, units, tiles, rays, stalls, seed, skip):
+    state, i, o, o_done = ray_setup.new(config(units)), new(PIXEL), new(RAY), new(stream("nothing"))
     start, done = (np.zeros(1, STROBE)[0] for _ in range(2))
     tile = tile_record(case.tile)
     row, column = np.divmod(np.arange(CONFIG.tile**2), CONFIG.tile)
@@ -25,13 +25,17 @@ def simulate(case, tiles, rays, stalls, seed, skip):
         return ray_setup.step(now, state, start, tile, o, done, live)
 
     maybe = sleeper(step_set_up, [start, o]) if skip else step_set_up
+    busy = reported = False
 
     def step(now):
-        if i["valid"]:
-            i["valid"], start["set"] = 0, 1
+        nonlocal busy, reported
+        if i["valid"] and not busy:
+            i["valid"], start["set"], busy = 0, 1, True
+        if reported and not o_done["valid"]:
+            busy = reported = False
         maybe(now)
         if done["set"]:
-            done["set"], o_done["valid"] = 0, 1
+            done["set"], o_done["valid"], reported = 0, 1, True
         return now + 1
 
     return replay(
@@ -43,19 +47,24 @@ def simulate(case, tiles, rays, stalls, seed, skip):
     )
 
 
+TILES = 2
+
+
 @pytest.mark.parametrize("stalls", [*STALLS, (1.0, 0.01)])
-@pytest.mark.parametrize("seed", range(3))
-def test_every_ray_comes_in_the_same_cycle(seed, stalls):
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("units", [1, 2, 8])
+def test_every_ray_comes_in_the_same_cycle(units, seed, stalls):
     case = usual_view(seed)
-    case.tile = case.tile | {"last_x": seed, "last_y": (seed + 1) % 3}
-    rays = (case.tile["last_x"] + 1) * (case.tile["last_y"] + 1)
+    case.tile = case.tile | {"last_x": seed, "last_y": (seed + 1) % 4}
+    rays = TILES * (case.tile["last_x"] + 1) * (case.tile["last_y"] + 1)
     constants = {
         "tile": case.tile,
         "view": view_constants(case.view),
         "scene": {"grid": dict(zip(AXES, case.grid, strict=True))},
     }
-    hardware = run(OneTile(), {"i": [0]}, {"o": rays, "o_done": 1}, constants=constants, stalls=stalls, seed=seed)
+    outputs = {"o": rays, "o_done": TILES}
+    hardware = run(Tiles(config(units)), {"i": [0] * TILES}, outputs, constants=constants, stalls=stalls, seed=seed)
     for skip in (False, True):
-        cycles, payloads = simulate(case, 1, rays, stalls, seed, skip)
+        cycles, payloads = simulate(case, units, TILES, rays, stalls, seed, skip)
         assert cycles == hardware.cycles
         assert payloads["o"] == [(write.pixel, write.live) for write in hardware.outputs["o"]]
