@@ -230,7 +230,10 @@ def train(
     seed: int,
     json_file: Path | None,
 ) -> None:
-    """Train a TensoRF on a built-in scene or on a data set."""
+    """Train a TensoRF on a built-in scene or on a data set.
+
+    A run that was stopped goes on when the same command is given again: its state is in OUT.part.
+    """
     if scene is not None and transforms is not None:
         raise InputError(f"scene must be absent beside transforms, not {scene}")
     check_targets(out=out, json=json_file)

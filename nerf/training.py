@@ -6,10 +6,12 @@ refreshed on the way, L1 on the density factors); only the schedule is shorter.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +19,23 @@ import torch
 from torch.nn import functional
 
 from nerf.cameras import Cameras, load_cameras, on_white
-from nerf.checkpoint import save_model
+from nerf.checkpoint import read_model_file, save_model
 from nerf.contract.errors import InputError
-from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
+from nerf.grids import initial_model, refresh_mask, resolution, shrink, upsample, with_factors
+from nerf.model import TensorfModel
 from nerf.scenes import get_scene, pictures
 from nerf.uniform import trace
 
 Progress = Callable[[int, int, float], None]
 """Called as ``progress(steps done, steps in all, training PSNR in dB)``."""
 
+CHECKPOINT_SECONDS = 30.0
+"""Time between checkpoints."""
+
 _PSNR_MEMORY = 0.95  # Of the running mean error that is reported.
 _PROGRESS_EVERY = 10  # Steps.
-_NEAREST_MASK = 1e-4  # Least alpha of an occupied vertex, as in the original.
+_STATE = "training"  # Header entry of a checkpoint.
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # What Adam keeps for a tensor.
 
 
 @dataclass(frozen=True)
@@ -141,166 +148,135 @@ def load_dataset(cameras: Cameras, size: int) -> Dataset:
 # ---- Training ----
 
 
-def train(dataset: Dataset, settings: TrainingSettings, progress: Progress | None = None) -> TensorfModel:
+def train(
+    dataset: Dataset,
+    settings: TrainingSettings,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    device: str | torch.device = "cpu",
+) -> TensorfModel:
     """Train a model.
 
-    Deterministic: the same data, settings, PyTorch version and number of threads give the same
-    bits. Returns the model without gradients, its mask refreshed from the final factors; too few
-    steps to find anything leave it without a mask.
+    Deterministic on a CPU: the same data, settings, PyTorch version and number of threads give the
+    same bits, however often the run was stopped and taken up again. Returns the model on the CPU
+    without gradients, its mask refreshed from the final factors; too few steps to find anything
+    leave it without a mask.
+
+    Parameters: ``checkpoint``, a file that holds the state of the run every ``checkpoint_seconds``;
+    where it exists the run goes on from there.
+    Raises :class:`nerf.contract.errors.InputError` for a checkpoint of another run or a damaged one,
+    rays that all miss the box, or an error that is no longer finite.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    model = initial_model(settings, generator)
-    dataset = _rays_through(model, dataset)
+    digest = _digest(dataset, settings) if checkpoint else ""
+    run = _restored(checkpoint, settings, digest, device) if checkpoint and checkpoint.exists() else None
+    if run is None:
+        run = _Run(initial_model(settings, torch.Generator().manual_seed(settings.seed)).to(device), settings)
+    dataset = Dataset(dataset.rays.to(device), dataset.rgb.to(device))
+    within = _within(run.model, dataset)
     upsamplings = _upsamplings(settings)
     masks = {round(fraction * settings.steps) for fraction in settings.mask_at}
-    optimiser = _optimiser(model, settings)
-    order, place, error = torch.empty(0, dtype=torch.long), 0, math.nan
+    stored = time.monotonic()
+    while run.step < settings.steps:
+        run.advance(dataset, within)
+        if progress and (run.step % _PROGRESS_EVERY == 0 or run.step == settings.steps):
+            progress(run.step, settings.steps, -10 * math.log10(max(run.error, 1e-10)))
+        if run.step in masks and run.step < settings.steps:
+            refreshed = refresh_mask(run.model)
+            if refreshed.mask.any():  # An empty mask comes too early: it would end the training.
+                run.replace_model(shrink(refreshed))
+                within = _within(run.model, dataset)
+        if run.step in upsamplings:
+            run.replace_model(upsample(run.model, resolution(run.model.extent, upsamplings[run.step])))
+        if checkpoint and time.monotonic() - stored >= checkpoint_seconds:
+            _store(run, checkpoint, digest)
+            stored = time.monotonic()
+    model = _detached(run.model)
+    refreshed = refresh_mask(model)
+    return (shrink(refreshed) if refreshed.mask.any() else model).to("cpu")
 
-    for step in range(1, settings.steps + 1):
-        if place + settings.batch_rays > len(order):
-            order, place = torch.randperm(len(dataset.rays), generator=generator), 0
-        batch = order[place : place + settings.batch_rays]
-        place += settings.batch_rays
 
-        jitter = torch.rand(len(batch), generator=generator)
-        loss = functional.mse_loss(trace(model, dataset.rays[batch], jitter).rgb, dataset.rgb[batch])
-        masked = model.mask is not None
-        total = loss + settings.sparsity[masked] * _mean_magnitude(model)
-        optimiser.zero_grad()
+class _Run:
+    """A training under way, which can be stored and restored between any two steps.
+
+    Members: ``model``, ``optimiser``; ``step``, steps done; ``error``, running mean squared error.
+    Everything random is drawn anew from (seed, step), so that there is no other state.
+    """
+
+    def __init__(self, model: TensorfModel, settings: TrainingSettings, step: int = 0, error: float = math.nan):
+        self.settings = settings
+        self.step = step
+        self.error = error
+        self.replace_model(model)
+
+    def replace_model(self, model: TensorfModel) -> None:
+        """Go on with another model, and with new moments."""
+        self.model = model
+        self.optimiser = _optimiser(model, self.settings)
+
+    def advance(self, dataset: Dataset, within: torch.Tensor) -> None:
+        """Take one step on random rays; ``within`` lists those of the data set to draw from."""
+        settings = self.settings
+        self.step += 1
+        random = np.random.default_rng([settings.seed, self.step])
+        chosen = torch.from_numpy(random.integers(len(within), size=settings.batch_rays))
+        jitter = torch.from_numpy(random.random(settings.batch_rays, dtype=np.float32))
+        batch = within[chosen.to(within.device)]
+
+        rgb = trace(self.model, dataset.rays[batch], jitter.to(batch.device)).rgb
+        loss = functional.mse_loss(rgb, dataset.rgb[batch])
+        masked = self.model.mask is not None
+        total = loss + settings.sparsity[masked] * _mean_magnitude(self.model)
+        self.optimiser.zero_grad()
         total.backward()
-        for group in optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * settings.rate_decay ** (step / settings.steps)
-        optimiser.step()
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["initial_lr"] * settings.rate_decay ** (self.step / settings.steps)
+        self.optimiser.step()
 
         current = float(loss.detach())
-        error = current if math.isnan(error) else error + (1 - _PSNR_MEMORY) * (current - error)
-        if progress and (step % _PROGRESS_EVERY == 0 or step == settings.steps):
-            progress(step, settings.steps, -10 * math.log10(max(error, 1e-10)))
-
-        changed = False  # Whether the optimiser's tensors were replaced.
-        if step in masks and step < settings.steps:
-            refreshed = refresh_mask(model)
-            if refreshed.mask.any():  # An empty mask comes too early: it would end the training.
-                model = shrink(refreshed)
-                dataset = _rays_through(model, dataset)
-                order = order[:0]
-                changed = True
-        if step in upsamplings:
-            model = upsample(model, _resolution(model.extent, upsamplings[step]))
-            changed = True
-        if changed:
-            optimiser = _optimiser(model, settings)
-    model = _detached(model)
-    refreshed = refresh_mask(model)
-    return shrink(refreshed) if refreshed.mask.any() else model
+        if not math.isfinite(current):
+            raise InputError(f"training error must be finite, not {current} in step {self.step}")
+        self.error = current if math.isnan(self.error) else self.error + (1 - _PSNR_MEMORY) * (current - self.error)
 
 
-def initial_model(settings: TrainingSettings, generator: torch.Generator) -> TensorfModel:
-    """A random model on the first grid of the schedule, not yet trained."""
-    half = settings.half_extent
-    aabb = torch.tensor([[-half] * 3, [half] * 3])
-    size = _resolution(aabb[1] - aabb[0], settings.first_edge)
-
-    def noise(*shape: int) -> torch.Tensor:
-        return 0.1 * torch.randn(shape, generator=generator)
-
-    def dense(outputs: int, inputs: int) -> torch.Tensor:
-        bound = 1 / math.sqrt(inputs)
-        return (2 * torch.rand(outputs, inputs, generator=generator) - 1) * bound
-
-    def factors(components: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        planes = [noise(components, size[second], size[first]) for first, second in PLANE_AXES]
-        return planes, [noise(components, size[axis]) for axis in LINE_AXES]
-
-    density_planes, density_lines = factors(settings.density_components)
-    app_planes, app_lines = factors(settings.app_components)
-    inputs = (settings.features + 3) * (1 + 2 * settings.bands)
-    widths = (inputs, settings.hidden, settings.hidden, 3)
-    mlp = [(dense(outputs, inputs), torch.zeros(outputs)) for inputs, outputs in pairwise(widths)]
-    return TensorfModel(
-        aabb=aabb,
-        density_planes=density_planes,
-        density_lines=density_lines,
-        app_planes=app_planes,
-        app_lines=app_lines,
-        basis=dense(settings.features, 3 * settings.app_components),
-        mlp=mlp,
-        near=settings.near,
-        far=settings.far,
-        view_bands=settings.bands,
-        feature_bands=settings.bands,
-    )
+def _store(run: _Run, path: Path, digest: str) -> None:
+    """Write a run to a file: its model in this project's format, with the moments and the step beside it."""
+    moments = {
+        f"{key} {name}": value.cpu()
+        for name, tensor in run.model.named_tensors().items()
+        for key, value in run.optimiser.state[tensor].items()
+    }
+    state = {"digest": digest, "step": run.step, "error": run.error}
+    save_model(run.model, path, "float32", moments, {_STATE: json.dumps(state)})
 
 
-@torch.no_grad()
-def refresh_mask(model: TensorfModel) -> TensorfModel:
-    """The model with a new occupancy mask on the vertices of its own grid.
-
-    A vertex is set where alpha over one step, without the distance scale, reaches 1e-4 there or at
-    one of its 26 neighbours. Space outside the old mask stays empty.
-    """
-    size = model.grid_size
-    axes = [torch.linspace(*model.aabb[:, axis].tolist(), size[axis]) for axis in (2, 1, 0)]
-    alpha = torch.zeros(size[::-1])
-    for layer, z in enumerate(axes[0]):
-        y, x = torch.meshgrid(axes[1], axes[2], indexing="ij")
-        points = torch.stack([x, y, z.expand_as(x)], dim=-1).view(-1, 3)
-        kept = model.occupied(points)
-        sigma = torch.zeros(len(points))
-        sigma[kept] = model.density(model.density_feature(model.normalise(points[kept])))
-        alpha[layer] = (1 - torch.exp(-sigma * model.step)).view(size[1], size[0])
-    widened = functional.max_pool3d(alpha[None, None], kernel_size=3, stride=1, padding=1)[0, 0]
-    mask = (widened >= _NEAREST_MASK).numpy()
-    return replace(model, mask=mask, mask_aabb=model.aabb)
-
-
-@torch.no_grad()
-def shrink(model: TensorfModel) -> TensorfModel:
-    """The model and its mask cropped to the vertices that the mask, on the same grid, occupies.
-
-    Raises :class:`nerf.contract.errors.InputError` where the mask is empty.
-    """
-    occupied = np.argwhere(model.mask)
-    if len(occupied) == 0:
-        raise InputError("mask must be set somewhere, not empty")
-    # Two vertices at least; z, y, x turned to x, y, z.
-    last = np.maximum(occupied.max(axis=0), 1)[::-1]
-    first = np.minimum(occupied.min(axis=0)[::-1], last - 1)
-    spans = [slice(int(low), int(high) + 1) for low, high in zip(first, last, strict=True)]
-    lower = model.aabb[0] + model.unit * torch.tensor(first.copy(), dtype=torch.float32)
-    upper = model.aabb[0] + model.unit * torch.tensor(last.copy(), dtype=torch.float32)
-
-    def cropped(planes: list, lines: list) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        return (
-            [
-                plane[:, spans[second], spans[one]].clone()
-                for plane, (one, second) in zip(planes, PLANE_AXES, strict=True)
-            ],
-            [line[:, spans[axis]].clone() for line, axis in zip(lines, LINE_AXES, strict=True)],
+def _restored(path: Path, settings: TrainingSettings, digest: str, device: str | torch.device) -> _Run:
+    """Read what :func:`_store` wrote."""
+    try:
+        model, tensors, header = read_model_file(path)
+        state = json.loads(header[_STATE])
+        found, step, error = state["digest"], int(state["step"]), float(state["error"])
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"checkpoint must be one of this program or absent, not {path} ({error})") from None
+    if found != digest:
+        raise InputError(
+            f"checkpoint must be of this very run (settings and data), not of another: {path}; "
+            "repeat that run's command, or delete the file"
         )
+    run = _Run(model.to(device), settings, step, error)
+    for name, tensor in run.model.named_tensors().items():
+        kept = {key: tensors[f"{key} {name}"].to(device) for key in _MOMENTS if f"{key} {name}" in tensors}
+        if kept:
+            run.optimiser.state[tensor] = kept
+    return run
 
-    aabb = torch.stack([lower, upper])
-    mask = np.ascontiguousarray(model.mask[tuple(reversed(spans))])
-    return _with_factors(model, cropped, aabb=aabb, mask=mask, mask_aabb=aabb)
 
-
-@torch.no_grad()
-def upsample(model: TensorfModel, size: tuple[int, int, int]) -> TensorfModel:
-    """The model with its factors interpolated linearly to a grid of ``size`` vertices (x, y, z)."""
-
-    def resized(planes: list, lines: list) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        return (
-            [
-                functional.interpolate(plane[None], (size[second], size[first]), mode="bilinear", align_corners=True)[0]
-                for plane, (first, second) in zip(planes, PLANE_AXES, strict=True)
-            ],
-            [
-                functional.interpolate(line[None], size[axis], mode="linear", align_corners=True)[0]
-                for line, axis in zip(lines, LINE_AXES, strict=True)
-            ],
-        )
-
-    return _with_factors(model, resized)
+def _digest(dataset: Dataset, settings: TrainingSettings) -> str:
+    """Tells runs apart: the settings and every ray and colour."""
+    hashed = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    for tensor in (dataset.rays, dataset.rgb):
+        hashed.update(tensor.numpy())
+    return hashed.hexdigest()
 
 
 # ---- Parts ----
@@ -317,8 +293,12 @@ def _settings(steps: int | None, seed: int, out: str | Path) -> TrainingSettings
 def _train_and_save(
     dataset: Dataset, settings: TrainingSettings, out: str | Path, progress: Progress | None
 ) -> TensorfModel:
-    model = train(dataset, settings, progress)
+    """Train, or finish what an earlier call with the same arguments has begun; then remove its checkpoint."""
+    out = Path(out)
+    checkpoint = out.with_name(out.name + ".part")
+    model = train(dataset, settings, progress, checkpoint)
     save_model(model, out, "float16")
+    checkpoint.unlink(missing_ok=True)
     return model
 
 
@@ -333,23 +313,16 @@ def _dataset(cameras: Cameras, colours: list[np.ndarray], size: int) -> Dataset:
     return Dataset(torch.from_numpy(np.concatenate(rays)), torch.from_numpy(rgb))
 
 
-def _rays_through(model: TensorfModel, dataset: Dataset) -> Dataset:
-    """The part of a data set whose rays meet the model's box."""
+def _within(model: TensorfModel, dataset: Dataset) -> torch.Tensor:
+    """Numbers of the rays of a data set that meet the model's box."""
     origins, directions = dataset.rays[:, :3], dataset.rays[:, 3:]
     floored = torch.where(directions == 0, 1e-6, directions)
     one, other = (model.aabb[0] - origins) / floored, (model.aabb[1] - origins) / floored
     enter, leave = torch.minimum(one, other).amax(1), torch.maximum(one, other).amin(1)
-    kept = (enter < leave) & (leave > 0)
-    if not bool(kept.any()):
+    numbers = ((enter < leave) & (leave > 0)).nonzero()[:, 0]
+    if len(numbers) == 0:
         raise InputError("rays must meet the box of the scene, not all miss it")
-    return Dataset(dataset.rays[kept], dataset.rgb[kept])
-
-
-def _resolution(extent: torch.Tensor, edge: int) -> tuple[int, int, int]:
-    """Grid of about ``edge ** 3`` cubic voxels over a box of ``extent``."""
-    lengths = extent.tolist()
-    voxel = (math.prod(lengths) / edge**3) ** (1 / 3)
-    return tuple(max(2, int(length / voxel + 1e-6)) for length in lengths)
+    return numbers
 
 
 def _upsamplings(settings: TrainingSettings) -> dict[int, int]:
@@ -371,7 +344,7 @@ def _optimiser(model: TensorfModel, settings: TrainingSettings) -> torch.optim.A
         {"params": factors, "initial_lr": settings.factor_rate},
         {"params": network, "initial_lr": settings.network_rate},
     ]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99))
+    return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
 
 
 def _mean_magnitude(model: TensorfModel) -> torch.Tensor:
@@ -380,23 +353,9 @@ def _mean_magnitude(model: TensorfModel) -> torch.Tensor:
     return torch.stack([factor.abs().mean() for factor in factors]).sum()
 
 
-def _with_factors(model: TensorfModel, change: Callable, **others: object) -> TensorfModel:
-    """The model with ``change(planes, lines)`` applied to density and appearance."""
-    density_planes, density_lines = change(model.density_planes, model.density_lines)
-    app_planes, app_lines = change(model.app_planes, model.app_lines)
-    return replace(
-        model,
-        density_planes=density_planes,
-        density_lines=density_lines,
-        app_planes=app_planes,
-        app_lines=app_lines,
-        **others,
-    )
-
-
 def _detached(model: TensorfModel) -> TensorfModel:
     def plain(planes: list, lines: list) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         return [plane.detach() for plane in planes], [line.detach() for line in lines]
 
     mlp = [(weight.detach(), bias.detach()) for weight, bias in model.mlp]
-    return _with_factors(model, plain, basis=model.basis.detach(), mlp=mlp)
+    return with_factors(model, plain, basis=model.basis.detach(), mlp=mlp)

@@ -85,7 +85,7 @@ def trace(
     """
     samples = model.sample_count if samples is None else samples
     origin, direction = rays[:, None, :3], rays[:, None, 3:]
-    position = torch.arange(samples, dtype=torch.float32)[None].expand(len(rays), -1)
+    position = torch.arange(samples, dtype=torch.float32, device=rays.device)[None].expand(len(rays), -1)
     if jitter is not None:
         position = position + jitter[:, None]
     z = first_distance(model, rays)[:, None] + model.step * position

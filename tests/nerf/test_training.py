@@ -7,18 +7,16 @@ import torch
 from nerf import uniform
 from nerf.checkpoint import load_model
 from nerf.contract.errors import InputError
+from nerf.grids import refresh_mask, shrink, upsample
 from nerf.metrics import psnr
 from nerf.scenes import Material, Scene, Sphere, get_scene, write_scene
 from nerf.training import (
     Dataset,
     TrainingSettings,
     load_dataset,
-    refresh_mask,
-    shrink,
     train,
     train_dataset,
     train_scene,
-    upsample,
 )
 
 SMALL = TrainingSettings(
@@ -88,6 +86,38 @@ def test_training_is_decided_by_the_seed(ball):
     assert not torch.equal(one.basis, other.basis)
 
 
+@pytest.mark.parametrize("stop", [30, 60, 100])
+def test_a_stopped_run_goes_on_to_the_same_bits(ball, trained, tmp_path, stop):
+    """Stopped before, at and after masks and upsampling."""
+    path = tmp_path / "model.part"
+
+    def interrupt(done, *_):
+        if done == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(ball[0], SMALL, interrupt, path, checkpoint_seconds=0)
+    steps = []
+    model = train(ball[0], SMALL, lambda done, *_: steps.append(done), path)
+    assert steps[0] == stop  # From the checkpoint of the step before.
+    for name, tensor in trained[0].named_tensors().items():
+        assert torch.equal(tensor, model.named_tensors()[name]), name
+    assert np.array_equal(trained[0].mask, model.mask)
+    assert torch.equal(trained[0].aabb, model.aabb)
+
+
+def test_a_checkpoint_of_another_run_is_refused(ball, tmp_path):
+    path, short = tmp_path / "model.part", replace(SMALL, steps=2)
+    train(ball[0], short, None, path, checkpoint_seconds=0)
+    brighter = Dataset(ball[0].rays, ball[0].rgb + 0.1)
+    for dataset, settings in ((ball[0], replace(short, seed=1)), (brighter, short)):
+        with pytest.raises(InputError, match=r"checkpoint must be of this very run .*, not of another: .*model\.part"):
+            train(dataset, settings, None, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"checkpoint must be one of this program or absent, not .*model\.part"):
+        train(ball[0], short, None, path)
+
+
 def test_upsampling_by_a_whole_factor_keeps_the_field(random_model):
     model = random_model(0)
     finer = upsample(model, tuple(3 * (length - 1) + 1 for length in model.grid_size))
@@ -141,6 +171,7 @@ def test_train_scene_saves_what_it_returns(tmp_path):
     again = load_model(path)
     np.testing.assert_allclose(model.basis, again.basis, atol=1e-3)
     assert again.density_components == (16, 16, 16)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
     with pytest.raises(InputError, match="out must be a file in an existing folder"):
         train_scene("lattice", tmp_path / "absent" / "model", steps=1)
     with pytest.raises(InputError, match="steps must be at least 1, not 0"):
