@@ -219,6 +219,13 @@ def doctor(json_file: Path | None) -> None:
 @click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
 @click.option("--steps", type=Whole(1), help="Training steps; default: that of the trainer.")
 @click.option("--size", type=Whole(1), default=100, show_default=True, help="Width of the training pictures, pixels.")
+@click.option(
+    "--device",
+    type=OneOf("auto", "cpu", "cuda"),
+    default="auto",
+    show_default=True,
+    help="What computes; auto: a GPU where there is one.",
+)
 @seed_option
 @json_option
 def train(
@@ -227,6 +234,7 @@ def train(
     out: Path,
     steps: int | None,
     size: int,
+    device: str,
     seed: int,
     json_file: Path | None,
 ) -> None:
@@ -249,7 +257,7 @@ def train(
         started = time.perf_counter()
         source = transforms or scene or "lattice"
         task = train_scene if transforms is None else train_dataset
-        task(source, out, steps=steps, seed=seed, size=size, progress=report_progress)
+        task(source, out, steps=steps, seed=seed, size=size, progress=report_progress, device=device)
         seconds = time.perf_counter() - started
     result = {"source": str(source), "seed": seed, "steps": state["steps"], "training_psnr_db": state["psnr_db"]}
     save(json_file, "train", {**result, "model_bytes": out.stat().st_size, "seconds": seconds})

@@ -29,6 +29,8 @@ from nerf.uniform import trace
 Progress = Callable[[int, int, float], None]
 """Called as ``progress(steps done, steps in all, training PSNR in dB)``."""
 
+DEVICES = ("auto", "cpu", "cuda")
+
 CHECKPOINT_SECONDS = 30.0
 """Time between checkpoints."""
 
@@ -43,10 +45,17 @@ class Dataset:
     """Rays and the colours they should have.
 
     Parameters: ``rays`` float32 (n, 6), origin and unit direction; ``rgb`` float32 (n, 3) on white.
+    Raises :class:`nerf.contract.errors.InputError` for numbers that are not finite.
     """
 
     rays: torch.Tensor
     rgb: torch.Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("rays", "rgb"):
+            values = getattr(self, name)
+            if not bool(torch.isfinite(values).all()):
+                raise InputError(f"{name} must be finite, not {float(values[~torch.isfinite(values)][0])}")
 
 
 @dataclass(frozen=True)
@@ -98,11 +107,12 @@ def train_scene(
     size: int = 100,
     views: int = 100,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> TensorfModel:
     """Train on a built-in scene and save the model, float16, to ``out``.
 
     Parameters: ``steps`` None = the default; ``size`` of the training pictures in pixels; ``views``
-    their number; ``seed`` of the cameras and of the training.
+    their number; ``seed`` of the cameras and of the training; ``device``, see :func:`choose_device`.
     Returns the model in float32, the file holds it in float16.
     Raises :class:`nerf.contract.errors.InputError` for an unknown scene or an ``out`` in no folder.
     """
@@ -110,7 +120,7 @@ def train_scene(
     scene = get_scene(name)
     cameras = scene.cameras("train", views, seed)
     colours = [_composite(pixels) for pixels in pictures(scene, cameras, size)]
-    return _train_and_save(_dataset(cameras, colours, size), settings, out, progress)
+    return _train_and_save(_dataset(cameras, colours, size), settings, out, progress, device)
 
 
 def train_dataset(
@@ -120,6 +130,7 @@ def train_dataset(
     seed: int = 0,
     size: int = 100,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> TensorfModel:
     """Train on the views of a ``transforms_*.json`` file and save the model, float16, to ``out``.
 
@@ -128,7 +139,20 @@ def train_dataset(
     """
     settings = _settings(steps, seed, out)
     cameras = load_cameras(transforms)
-    return _train_and_save(load_dataset(cameras, size), settings, out, progress)
+    return _train_and_save(load_dataset(cameras, size), settings, out, progress, device)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" stands for; auto = a GPU where there is one.
+
+    Raises :class:`nerf.contract.errors.InputError` for "cuda" without a GPU and for other names.
+    """
+    if name not in DEVICES:
+        raise InputError(f"device must be one of {', '.join(DEVICES)}, not {name}")
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise InputError("device must be auto or cpu where PyTorch finds no GPU, not cuda")
+    return torch.device("cuda" if found and name != "cpu" else "cpu")
 
 
 def load_dataset(cameras: Cameras, size: int) -> Dataset:
@@ -159,12 +183,13 @@ def train(
     """Train a model.
 
     Deterministic on a CPU: the same data, settings, PyTorch version and number of threads give the
-    same bits, however often the run was stopped and taken up again. Returns the model on the CPU
+    same bits, however often the run was stopped and taken up again; a GPU draws the same batches but
+    adds in no fixed order. Returns the model on the CPU
     without gradients, its mask refreshed from the final factors; too few steps to find anything
     leave it without a mask.
 
     Parameters: ``checkpoint``, a file that holds the state of the run every ``checkpoint_seconds``;
-    where it exists the run goes on from there.
+    where it exists the run goes on from there. ``device`` that computes.
     Raises :class:`nerf.contract.errors.InputError` for a checkpoint of another run or a damaged one,
     rays that all miss the box, or an error that is no longer finite.
     """
@@ -291,12 +316,12 @@ def _settings(steps: int | None, seed: int, out: str | Path) -> TrainingSettings
 
 
 def _train_and_save(
-    dataset: Dataset, settings: TrainingSettings, out: str | Path, progress: Progress | None
+    dataset: Dataset, settings: TrainingSettings, out: str | Path, progress: Progress | None, device: str
 ) -> TensorfModel:
     """Train, or finish what an earlier call with the same arguments has begun; then remove its checkpoint."""
     out = Path(out)
     checkpoint = out.with_name(out.name + ".part")
-    model = train(dataset, settings, progress, checkpoint)
+    model = train(dataset, settings, progress, checkpoint, device=choose_device(device))
     save_model(model, out, "float16")
     checkpoint.unlink(missing_ok=True)
     return model

@@ -7,7 +7,7 @@ import torch
 from nerf import uniform
 from nerf.checkpoint import load_model
 from nerf.contract.errors import InputError
-from nerf.grids import refresh_mask, shrink, upsample
+from nerf.grids import initial_model, refresh_mask, shrink, upsample
 from nerf.metrics import psnr
 from nerf.scenes import Material, Scene, Sphere, get_scene, write_scene
 from nerf.training import (
@@ -116,6 +116,31 @@ def test_a_checkpoint_of_another_run_is_refused(ball, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"checkpoint must be one of this program or absent, not .*model\.part"):
         train(ball[0], short, None, path)
+
+
+def test_every_tensor_is_made_on_the_device_of_the_run(ball, monkeypatch):
+    """A tensor without a device of its own lands elsewhere, here, and meeting the others fails."""
+    monkeypatch.setattr("nerf.training.initial_model", lambda *arguments: made)
+    made = initial_model(SMALL, torch.Generator().manual_seed(0))
+    short = replace(SMALL, steps=6, mask_at=(0.3, 0.7))
+    with torch.device("meta"):
+        model = train(ball[0], short, device="cpu")
+    assert {tensor.device.type for tensor in model.named_tensors().values()} == {"cpu"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_learns_the_same(ball, trained):
+    model = train(ball[0], SMALL, device="cuda")
+    _, camera, truth = ball
+    on_cpu, on_gpu = (psnr(uniform.render(each, camera).rgb, truth) for each in (trained[0], model))
+    assert abs(on_gpu - on_cpu) < 1
+
+
+@pytest.mark.parametrize("name", ["rays", "rgb"])
+def test_data_that_are_not_finite_are_refused(ball, name):
+    bad = {"rays": ball[0].rays, "rgb": ball[0].rgb, name: torch.full((3, 6), torch.nan)}
+    with pytest.raises(InputError, match=f"{name} must be finite, not nan"):
+        Dataset(**bad)
 
 
 def test_upsampling_by_a_whole_factor_keeps_the_field(random_model):
