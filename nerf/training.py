@@ -11,20 +11,22 @@ import json
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from nerf.cameras import Cameras, load_cameras, on_white
 from nerf.checkpoint import read_model_file, save_model
 from nerf.contract.errors import InputError
+from nerf.factors import channels_last
 from nerf.grids import initial_model, refresh_mask, resolution, shrink, upsample, with_factors
+from nerf.marching import colours, occupied_cells
 from nerf.model import TensorfModel
 from nerf.scenes import get_scene, pictures
-from nerf.uniform import trace
+from nerf.uniform import box_distances
 
 Progress = Callable[[int, int, float], None]
 """Called as ``progress(steps done, steps in all, training PSNR in dB)``."""
@@ -224,20 +226,28 @@ def train(
 class _Run:
     """A training under way, which can be stored and restored between any two steps.
 
-    Members: ``model``, ``optimiser``; ``step``, steps done; ``error``, running mean squared error.
+    Members: ``model``, ``cells`` of its mask, ``optimiser``; ``step``, steps done; ``error``, running
+    mean squared error.
     Everything random is drawn anew from (seed, step), so that there is no other state.
     """
 
     def __init__(self, model: TensorfModel, settings: TrainingSettings, step: int = 0, error: float = math.nan):
         self.settings = settings
+        # Threads with rays of their own beat threads inside every operation.
+        self.threads = torch.get_num_threads() if model.device.type == "cpu" else 1
+        self.map = map
+        if self.threads > 1:
+            self.map = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)).map
         self.step = step
         self.error = error
         self.replace_model(model)
 
     def replace_model(self, model: TensorfModel) -> None:
         """Go on with another model, and with new moments."""
-        self.model = model
-        self.optimiser = _optimiser(model, self.settings)
+        self.model = with_factors(model, channels_last)
+        self.cells = occupied_cells(model)
+        self.optimiser = _optimiser(self.model, self.settings)
+        self.parameters = [tensor for group in self.optimiser.param_groups for tensor in group["params"]]
 
     def advance(self, dataset: Dataset, within: torch.Tensor) -> None:
         """Take one step on random rays; ``within`` lists those of the data set to draw from."""
@@ -248,17 +258,25 @@ class _Run:
         jitter = torch.from_numpy(random.random(settings.batch_rays, dtype=np.float32))
         batch = within[chosen.to(within.device)]
 
-        rgb = trace(self.model, dataset.rays[batch], jitter.to(batch.device)).rgb
-        loss = functional.mse_loss(rgb, dataset.rgb[batch])
-        masked = self.model.mask is not None
-        total = loss + settings.sparsity[masked] * _mean_magnitude(self.model)
-        self.optimiser.zero_grad()
-        total.backward()
+        def share(rays: torch.Tensor, rgb: torch.Tensor, jitter: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
+            """Loss and gradients of a part of the batch."""
+            error = (colours(self.model, rays, jitter, self.cells) - rgb).square().sum() / (3 * settings.batch_rays)
+            return float(error.detach()), torch.autograd.grad(error, self.parameters)
+
+        parts = (dataset.rays[batch], dataset.rgb[batch], jitter.to(batch.device))
+        shares = list(self.map(share, *(part.chunk(self.threads) for part in parts)))
+        current = sum(error for error, _ in shares)
+        sparsity = settings.sparsity[self.model.mask is not None]
+        for parameter, *gradients in zip(self.parameters, *(gradients for _, gradients in shares), strict=True):
+            parameter.grad = gradients[0]
+            for gradient in gradients[1:]:
+                parameter.grad += gradient
+        for factor in self.model.density_planes + self.model.density_lines:
+            factor.grad.add_(factor.detach().sign(), alpha=sparsity / factor.numel())
         for group in self.optimiser.param_groups:
             group["lr"] = group["initial_lr"] * settings.rate_decay ** (self.step / settings.steps)
         self.optimiser.step()
 
-        current = float(loss.detach())
         if not math.isfinite(current):
             raise InputError(f"training error must be finite, not {current} in step {self.step}")
         self.error = current if math.isnan(self.error) else self.error + (1 - _PSNR_MEMORY) * (current - self.error)
@@ -267,7 +285,7 @@ class _Run:
 def _store(run: _Run, path: Path, digest: str) -> None:
     """Write a run to a file: its model in this project's format, with the moments and the step beside it."""
     moments = {
-        f"{key} {name}": value.cpu()
+        f"{key} {name}": value.cpu().contiguous()
         for name, tensor in run.model.named_tensors().items()
         for key, value in run.optimiser.state[tensor].items()
     }
@@ -291,8 +309,9 @@ def _restored(path: Path, settings: TrainingSettings, digest: str, device: str |
     run = _Run(model.to(device), settings, step, error)
     for name, tensor in run.model.named_tensors().items():
         kept = {key: tensors[f"{key} {name}"].to(device) for key in _MOMENTS if f"{key} {name}" in tensors}
-        if kept:
-            run.optimiser.state[tensor] = kept
+        if kept:  # Laid out in memory as the tensor is.
+            like = {key: torch.empty_like(tensor if value.ndim else value) for key, value in kept.items()}
+            run.optimiser.state[tensor] = {key: like[key].copy_(value) for key, value in kept.items()}
     return run
 
 
@@ -340,10 +359,7 @@ def _dataset(cameras: Cameras, colours: list[np.ndarray], size: int) -> Dataset:
 
 def _within(model: TensorfModel, dataset: Dataset) -> torch.Tensor:
     """Numbers of the rays of a data set that meet the model's box."""
-    origins, directions = dataset.rays[:, :3], dataset.rays[:, 3:]
-    floored = torch.where(directions == 0, 1e-6, directions)
-    one, other = (model.aabb[0] - origins) / floored, (model.aabb[1] - origins) / floored
-    enter, leave = torch.minimum(one, other).amax(1), torch.maximum(one, other).amin(1)
+    enter, leave = box_distances(model, dataset.rays)
     numbers = ((enter < leave) & (leave > 0)).nonzero()[:, 0]
     if len(numbers) == 0:
         raise InputError("rays must meet the box of the scene, not all miss it")
@@ -372,15 +388,9 @@ def _optimiser(model: TensorfModel, settings: TrainingSettings) -> torch.optim.A
     return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
 
 
-def _mean_magnitude(model: TensorfModel) -> torch.Tensor:
-    """Sum over the density factors of their mean absolute values."""
-    factors = model.density_planes + model.density_lines
-    return torch.stack([factor.abs().mean() for factor in factors]).sum()
-
-
 def _detached(model: TensorfModel) -> TensorfModel:
     def plain(planes: list, lines: list) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        return [plane.detach() for plane in planes], [line.detach() for line in lines]
+        return [plane.detach().contiguous() for plane in planes], [line.detach().contiguous() for line in lines]
 
     mlp = [(weight.detach(), bias.detach()) for weight, bias in model.mlp]
     return with_factors(model, plain, basis=model.basis.detach(), mlp=mlp)

@@ -61,15 +61,20 @@ class Trace:
     depth: torch.Tensor
 
 
+def box_distances(model: TensorfModel, rays: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distances at which rays (R, 6) enter and leave the model's box, each (R,); leaving first = a miss."""
+    origin, direction = rays[:, :3], rays[:, 3:]
+    floored = torch.where(direction == 0, _DIRECTION_FLOOR, direction)
+    lower, upper = (model.aabb[0] - origin) / floored, (model.aabb[1] - origin) / floored
+    return torch.minimum(lower, upper).amax(dim=-1), torch.maximum(lower, upper).amin(dim=-1)
+
+
 def first_distance(model: TensorfModel, rays: torch.Tensor) -> torch.Tensor:
     """Distance of the first sample: where the ray enters the box, clamped to near and far.
 
     Parameters: ``rays`` (R, 6), origin and unit direction. Returns (R,).
     """
-    origin, direction = rays[:, :3], rays[:, 3:]
-    floored = torch.where(direction == 0, _DIRECTION_FLOOR, direction)
-    lower, upper = (model.aabb[0] - origin) / floored, (model.aabb[1] - origin) / floored
-    return torch.minimum(lower, upper).amax(dim=-1).clamp(min=model.near, max=model.far)
+    return box_distances(model, rays)[0].clamp(min=model.near, max=model.far)
 
 
 def trace(
