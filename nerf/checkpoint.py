@@ -40,6 +40,7 @@ _CONSTANTS = {
     "density_activation": (str,),
     "view_bands": (int,),
     "feature_bands": (int,),
+    "shading": (str,),
 }
 
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
@@ -132,7 +133,7 @@ def _from_safetensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) 
     if header.get("format") != FORMAT:
         raise InputError(f"format must be {FORMAT!r}, not {header.get('format')!r}")
     try:
-        description = json.loads(header["model"])
+        description = {"shading": "sample", **json.loads(header["model"])}  # Older files do not say it.
         constants = {name: description[name] for name in _CONSTANTS}
         for name, kinds in _CONSTANTS.items():
             if type(constants[name]) not in kinds:

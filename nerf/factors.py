@@ -19,11 +19,12 @@ _HALF = np.float32(0.5)
 
 
 def channels_last(planes: list[torch.Tensor], lines: list[torch.Tensor]) -> tuple[list[torch.Tensor], ...]:
-    """The same factors with all channels of a vertex side by side in memory."""
-    return (
-        [plane.permute(1, 2, 0).contiguous().permute(2, 0, 1) for plane in planes],
-        [line.T.contiguous().T for line in lines],
-    )
+    """A copy of the factors with all channels of a vertex side by side in memory."""
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.movedim(0, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 0)
+
+    return [copy(plane) for plane in planes], [copy(line) for line in lines]
 
 
 def density_feature(model: TensorfModel, normalised: torch.Tensor) -> torch.Tensor:

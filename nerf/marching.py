@@ -12,7 +12,7 @@ import torch
 from nerf.cubes import mask_cells
 from nerf.factors import app_products, density_feature
 from nerf.model import TensorfModel
-from nerf.uniform import box_distances
+from nerf.uniform import box_distances, shade_rays
 
 
 def occupied_cells(model: TensorfModel) -> torch.Tensor | None:
@@ -65,6 +65,9 @@ def colours(model: TensorfModel, rays: torch.Tensor, jitter: torch.Tensor, cells
     shaded = (weight > model.weight_threshold).nonzero()[:, 0]
     owner, share = ray[shaded], weight[shaded]
     products = app_products(model, normalised[shaded])
-    colour = model.shade(torch.nn.functional.linear(products, model.basis), rays[owner, 3:])
-    rgb = rays.new_zeros(len(rays), 3).index_add(0, owner, share[:, None] * colour)
+    if model.shading == "deferred":
+        rgb = shade_rays(model, rays, owner, share, products)[2]
+    else:
+        colour = model.shade(torch.nn.functional.linear(products, model.basis), rays[owner, 3:])
+        rgb = rays.new_zeros(len(rays), 3).index_add(0, owner, share[:, None] * colour)
     return rgb + (1 - rays.new_zeros(len(rays)).index_add(0, ray, weight))[:, None]

@@ -68,6 +68,9 @@ class TensorfModel:
     density_activation : {"softplus", "relu"}
     view_bands, feature_bands : int
         Frequency levels of the encoded direction and of the encoded features.
+    shading : {"sample", "deferred"}
+        Whether basis and network see every shaded sample, or once the mean appearance products of a
+        ray's shaded samples, weighted as they are composited.
 
     Raises
     ------
@@ -93,6 +96,7 @@ class TensorfModel:
     density_activation: str = "softplus"
     view_bands: int = 2
     feature_bands: int = 2
+    shading: str = "sample"
 
     def __post_init__(self) -> None:
         if self.mask_aabb is None:
@@ -200,13 +204,19 @@ class TensorfModel:
             return functional.softplus(feature + self.density_shift)
         return functional.relu(feature)
 
+    def app_products(self, normalised: torch.Tensor) -> torch.Tensor:
+        """Appearance products, pair-major.
+
+        Parameters: ``normalised`` (n, 3) in [-1, 1]. Returns (n, sum of the appearance components).
+        """
+        return torch.cat(factor_products(self.app_planes, self.app_lines, normalised)).T
+
     def app_feature(self, normalised: torch.Tensor) -> torch.Tensor:
-        """Appearance features: all products, pair-major, times the basis.
+        """Appearance features: all products times the basis.
 
         Parameters: ``normalised`` (n, 3) in [-1, 1]. Returns (n, features).
         """
-        products = torch.cat(factor_products(self.app_planes, self.app_lines, normalised))
-        return functional.linear(products.T, self.basis)
+        return functional.linear(self.app_products(normalised), self.basis)
 
     def shade(self, feature: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         """Colour of samples.
@@ -274,6 +284,8 @@ class TensorfModel:
         if self.density_activation not in ("softplus", "relu"):
             rule = "'softplus' or 'relu'"
             raise InputError(f"density_activation must be {rule}, not {self.density_activation!r}")
+        if self.shading not in ("sample", "deferred"):
+            raise InputError(f"shading must be 'sample' or 'deferred', not {self.shading!r}")
         for name in ("view_bands", "feature_bands"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be 0 or more, not {getattr(self, name)}")

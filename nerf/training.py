@@ -65,6 +65,7 @@ class TrainingSettings:
     """Everything that decides the result of a training run.
 
     Fractions are of ``steps``. Grids have about ``edge ** 3`` voxels, whatever the box's shape.
+    ``frozen`` density keeps its factors and its mask, too.
 
     Raises :class:`nerf.contract.errors.InputError` for values out of range.
     """
@@ -88,6 +89,7 @@ class TrainingSettings:
     half_extent: float = 1.5
     near: float = 2.0
     far: float = 6.0
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         lowest = {"steps": 1, "seed": 0, "batch_rays": 1, "first_edge": 2, "density_components": 1}
@@ -96,6 +98,13 @@ class TrainingSettings:
         for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+
+FINE_TUNING = TrainingSettings(steps=1600, upsample_at=(), mask_at=(), factor_rate=5e-3, network_rate=5e-4, frozen=True)
+"""Appearance, basis and network of a model that is there go on; density stays."""
+
+SHADING_THRESHOLD = 1e-3
+"""Weight above which fine-tuned models shade a sample."""
 
 
 # ---- What the command line calls ----
@@ -110,19 +119,21 @@ def train_scene(
     views: int = 100,
     progress: Progress | None = None,
     device: str = "cpu",
+    finetune: FineTuning | None = None,
 ) -> TensorfModel:
     """Train on a built-in scene and save the model, float16, to ``out``.
 
     Parameters: ``steps`` None = the default; ``size`` of the training pictures in pixels; ``views``
-    their number; ``seed`` of the cameras and of the training; ``device``, see :func:`choose_device`.
+    their number; ``seed`` of the cameras and of the training; ``device``, see :func:`choose_device`;
+    ``finetune`` a model instead of training a new one.
     Returns the model in float32, the file holds it in float16.
     Raises :class:`nerf.contract.errors.InputError` for an unknown scene or an ``out`` in no folder.
     """
-    settings = _settings(steps, seed, out)
+    settings = _settings(steps, seed, out, finetune)
     scene = get_scene(name)
     cameras = scene.cameras("train", views, seed)
     colours = [_composite(pixels) for pixels in pictures(scene, cameras, size)]
-    return _train_and_save(_dataset(cameras, colours, size), settings, out, progress, device)
+    return _train_and_save(_dataset(cameras, colours, size), settings, out, progress, device, finetune)
 
 
 def train_dataset(
@@ -133,15 +144,28 @@ def train_dataset(
     size: int = 100,
     progress: Progress | None = None,
     device: str = "cpu",
+    finetune: FineTuning | None = None,
 ) -> TensorfModel:
     """Train on the views of a ``transforms_*.json`` file and save the model, float16, to ``out``.
 
     Parameters: as in :func:`train_scene`. Raises :class:`nerf.contract.errors.InputError` for a data set
     without pictures.
     """
-    settings = _settings(steps, seed, out)
+    settings = _settings(steps, seed, out, finetune)
     cameras = load_cameras(transforms)
-    return _train_and_save(load_dataset(cameras, size), settings, out, progress, device)
+    return _train_and_save(load_dataset(cameras, size), settings, out, progress, device, finetune)
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuning:
+    """What :data:`FINE_TUNING` starts from: a ``model``, and the ``shading`` it is to have."""
+
+    model: TensorfModel
+    shading: str
+
+    def start(self) -> TensorfModel:
+        """The model, to be shaded that way where the weight is above :data:`SHADING_THRESHOLD`."""
+        return replace(self.model, shading=self.shading, weight_threshold=SHADING_THRESHOLD)
 
 
 def choose_device(name: str) -> torch.device:
@@ -181,6 +205,7 @@ def train(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: str | torch.device = "cpu",
+    start: TensorfModel | None = None,
 ) -> TensorfModel:
     """Train a model.
 
@@ -191,14 +216,16 @@ def train(
     leave it without a mask.
 
     Parameters: ``checkpoint``, a file that holds the state of the run every ``checkpoint_seconds``;
-    where it exists the run goes on from there. ``device`` that computes.
+    where it exists the run goes on from there. ``device`` that computes. ``start``, a model to go on
+    from in place of a random one; it is not changed.
     Raises :class:`nerf.contract.errors.InputError` for a checkpoint of another run or a damaged one,
     rays that all miss the box, or an error that is no longer finite.
     """
-    digest = _digest(dataset, settings) if checkpoint else ""
+    digest = _digest(dataset, settings, start) if checkpoint else ""
     run = _restored(checkpoint, settings, digest, device) if checkpoint and checkpoint.exists() else None
     if run is None:
-        run = _Run(initial_model(settings, torch.Generator().manual_seed(settings.seed)).to(device), settings)
+        start = start or initial_model(settings, torch.Generator().manual_seed(settings.seed))
+        run = _Run(start.to(device), settings)
     dataset = Dataset(dataset.rays.to(device), dataset.rgb.to(device))
     within = _within(run.model, dataset)
     upsamplings = _upsamplings(settings)
@@ -219,6 +246,8 @@ def train(
             _store(run, checkpoint, digest)
             stored = time.monotonic()
     model = _detached(run.model)
+    if settings.frozen:
+        return model.to("cpu")
     refreshed = refresh_mask(model)
     return (shrink(refreshed) if refreshed.mask.any() else model).to("cpu")
 
@@ -244,7 +273,8 @@ class _Run:
 
     def replace_model(self, model: TensorfModel) -> None:
         """Go on with another model, and with new moments."""
-        self.model = with_factors(model, channels_last)
+        mlp = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in model.mlp]
+        self.model = with_factors(model, channels_last, basis=model.basis.detach().clone(), mlp=mlp)
         self.cells = occupied_cells(model)
         self.optimiser = _optimiser(self.model, self.settings)
         self.parameters = [tensor for group in self.optimiser.param_groups for tensor in group["params"]]
@@ -271,7 +301,7 @@ class _Run:
             parameter.grad = gradients[0]
             for gradient in gradients[1:]:
                 parameter.grad += gradient
-        for factor in self.model.density_planes + self.model.density_lines:
+        for factor in [] if settings.frozen else self.model.density_planes + self.model.density_lines:
             factor.grad.add_(factor.detach().sign(), alpha=sparsity / factor.numel())
         for group in self.optimiser.param_groups:
             group["lr"] = group["initial_lr"] * settings.rate_decay ** (self.step / settings.steps)
@@ -315,32 +345,42 @@ def _restored(path: Path, settings: TrainingSettings, digest: str, device: str |
     return run
 
 
-def _digest(dataset: Dataset, settings: TrainingSettings) -> str:
-    """Tells runs apart: the settings and every ray and colour."""
+def _digest(dataset: Dataset, settings: TrainingSettings, start: TensorfModel | None) -> str:
+    """Tells runs apart: the settings, every ray and colour, and the model at the beginning."""
     hashed = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
-    for tensor in (dataset.rays, dataset.rgb):
-        hashed.update(tensor.numpy())
+    tensors = [dataset.rays, dataset.rgb]
+    if start is not None:
+        hashed.update(start.shading.encode())
+        tensors += start.named_tensors().values()
+    for tensor in tensors:
+        hashed.update(tensor.detach().contiguous().numpy())
     return hashed.hexdigest()
 
 
 # ---- Parts ----
 
 
-def _settings(steps: int | None, seed: int, out: str | Path) -> TrainingSettings:
+def _settings(steps: int | None, seed: int, out: str | Path, finetune: FineTuning | None) -> TrainingSettings:
     """The settings of a run; also refuses, before the work, what could not be written after it."""
     if not Path(out).absolute().parent.is_dir():
         raise InputError(f"out must be a file in an existing folder, not {out}")
-    settings = TrainingSettings(seed=seed)
+    settings = replace(FINE_TUNING if finetune else TrainingSettings(), seed=seed)
     return settings if steps is None else replace(settings, steps=steps)
 
 
 def _train_and_save(
-    dataset: Dataset, settings: TrainingSettings, out: str | Path, progress: Progress | None, device: str
+    dataset: Dataset,
+    settings: TrainingSettings,
+    out: str | Path,
+    progress: Progress | None,
+    device: str,
+    finetune: FineTuning | None,
 ) -> TensorfModel:
     """Train, or finish what an earlier call with the same arguments has begun; then remove its checkpoint."""
     out = Path(out)
     checkpoint = out.with_name(out.name + ".part")
-    model = train(dataset, settings, progress, checkpoint, device=choose_device(device))
+    start = finetune.start() if finetune else None
+    model = train(dataset, settings, progress, checkpoint, device=choose_device(device), start=start)
     save_model(model, out, "float16")
     checkpoint.unlink(missing_ok=True)
     return model
@@ -379,6 +419,8 @@ def _upsamplings(settings: TrainingSettings) -> dict[int, int]:
 def _optimiser(model: TensorfModel, settings: TrainingSettings) -> torch.optim.Adam:
     factors, network = [], []
     for name, tensor in model.named_tensors().items():
+        if settings.frozen and name.startswith("density"):
+            continue
         tensor.requires_grad_()
         (network if name.startswith(("basis", "mlp")) else factors).append(tensor)
     groups = [

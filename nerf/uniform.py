@@ -27,7 +27,8 @@ class Rendering:
         is left counts with the third component of the direction.
     statistics : dict of int
         What was counted: ``rays``, ``samples`` (in the box), ``samples_occupied`` (density was
-        evaluated), ``samples_shaded`` (colour was evaluated), and what the renderer adds.
+        evaluated), ``samples_shaded`` (appearance was evaluated), ``colours`` (evaluations of the
+        network), and what the renderer adds.
     """
 
     rgb: np.ndarray
@@ -41,7 +42,8 @@ class Trace:
 
     ``z`` distance, ``in_bbox``, ``occupied``, ``sigma_feature``, ``sigma`` (both 0 where not
     occupied), ``alpha``, ``weight``, ``app_mask`` (shaded): (R, S). For the A shaded samples, in
-    row-major order: ``xyz_app`` (A, 3), ``app_feature`` (A, features), ``sample_rgb`` (A, 3).
+    row-major order: ``xyz_app`` (A, 3), ``app_feature`` (A, features), ``sample_rgb`` (A, 3); under
+    deferred shading the last two are of the rays with shaded samples.
     ``acc`` sum of the weights (R,), ``rgb`` (R, 3), ``depth`` (R,).
     """
 
@@ -113,18 +115,43 @@ def trace(
 
     app_mask = weight > model.weight_threshold
     xyz_app = points[app_mask]
-    app_feature = model.app_feature(model.normalise(xyz_app))
-    sample_rgb = model.shade(app_feature, direction.expand_as(points)[app_mask])
-    colour = torch.zeros_like(points)
-    colour[app_mask] = sample_rgb
-
     acc = weight.sum(dim=-1)
-    rgb = (weight[..., None] * colour).sum(dim=-2) + (1 - acc[:, None])
+    if model.shading == "deferred":
+        products, share = model.app_products(model.normalise(xyz_app)), weight[app_mask]
+        ray = app_mask.nonzero()[:, 0]
+        app_feature, sample_rgb, rgb = shade_rays(model, rays, ray, share, products)
+    else:
+        app_feature = model.app_feature(model.normalise(xyz_app))
+        sample_rgb = model.shade(app_feature, direction.expand_as(points)[app_mask])
+        colour = torch.zeros_like(points)
+        colour[app_mask] = sample_rgb
+        rgb = (weight[..., None] * colour).sum(dim=-2)
+    rgb = rgb + (1 - acc[:, None])
     depth = (weight * z).sum(dim=-1) + (1 - acc) * rays[:, 5]
     return Trace(
         z, in_bbox, occupied, sigma_feature, sigma, alpha, weight, app_mask,
         xyz_app, app_feature, sample_rgb, acc, rgb.clamp(0, 1), depth,
     )  # fmt: skip
+
+
+def shade_rays(
+    model: TensorfModel, rays: torch.Tensor, ray: torch.Tensor, weight: torch.Tensor, products: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Deferred shading: composite the appearance products of samples, then basis and network once a ray.
+
+    The network sees the mean of the products, not their sum: it was trained on products of single
+    samples, and where all products of a ray are equal the result is that of per-sample shading.
+
+    Parameters: ``rays`` (R, 6); for each of n shaded samples its ``ray`` (n,), 0..R-1, ``weight`` (n,)
+    and ``products`` (n, C). Returns, for the rays with a shaded sample in ascending order, features and
+    colour; and for all rays the colour times the sum of the weights, (R, 3).
+    """
+    total = weight.new_zeros(len(rays)).index_add(0, ray, weight)
+    composited = products.new_zeros(len(rays), products.shape[1]).index_add(0, ray, weight[:, None] * products)
+    shaded = (total > 0).nonzero()[:, 0]
+    feature = torch.nn.functional.linear(composited[shaded] / total[shaded, None], model.basis)
+    colour = model.shade(feature, rays[shaded, 3:])
+    return feature, colour, colour.new_zeros(len(rays), 3).index_copy(0, shaded, total[shaded, None] * colour)
 
 
 def camera_rays(camera: Camera) -> torch.Tensor:
@@ -141,7 +168,9 @@ def render(model: TensorfModel, camera: Camera, chunk: int = 4096) -> Rendering:
     """
     rays = camera_rays(camera)
     rgb, depth = torch.empty(len(rays), 3), torch.empty(len(rays))
-    statistics = dict.fromkeys(("rays", "samples_marched", "samples", "samples_occupied", "samples_shaded"), 0)
+    statistics = dict.fromkeys(
+        ("rays", "samples_marched", "samples", "samples_occupied", "samples_shaded", "colours"), 0
+    )
     for start in range(0, len(rays), chunk):
         part = trace(model, rays[start : start + chunk])
         rgb[start : start + chunk] = part.rgb
@@ -151,6 +180,7 @@ def render(model: TensorfModel, camera: Camera, chunk: int = 4096) -> Rendering:
         statistics["samples"] += int(part.in_bbox.sum())
         statistics["samples_occupied"] += int(part.occupied.sum())
         statistics["samples_shaded"] += int(part.app_mask.sum())
+        statistics["colours"] += len(part.sample_rgb)
     _, _, width, height = camera.window
     shape = (height, width)
     return Rendering(rgb.reshape(*shape, 3).numpy(), depth.reshape(shape).numpy(), statistics)

@@ -70,6 +70,8 @@ def test_without_a_command_help_is_shown(call):
         (["render", "--out", "x", "--pipeline", "fast"], "pipeline must be one of uniform, cubes, integer, not fast"),
         (["train", "--out", "/", "--steps", "3"], "out must be a file that can be written, not / (a folder)"),
         (["train", "--out", "x", "--device", "tpu"], "device must be one of auto, cpu, cuda, not tpu"),
+        (["train", "--out", "x", "--model", "m"], "model must be absent without finetune, not m"),
+        (["train", "--out", "x", "--finetune", "m"], "finetune must be one of sample, deferred, not m"),
         (["train", "--out", "x", "--scene", "a", "--transforms", "b"], "scene must be absent beside transforms, not a"),
     ],
 )  # fmt: skip

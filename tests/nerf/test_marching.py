@@ -15,11 +15,14 @@ def _rays(look_at):
     return torch.cat([uniform.camera_rays(look_at(eye)) for eye in eyes])
 
 
+@pytest.mark.parametrize("shading", ["sample", "deferred"])
 @pytest.mark.parametrize("mask", ["as given", "none", "far"])
-def test_colours_and_gradients_are_those_of_the_reference(random_model, look_at, mask):
-    others = {"mask": None} if mask == "none" else {}
+def test_colours_and_gradients_are_those_of_the_reference(random_model, look_at, mask, shading):
+    others = {"shading": shading}
+    if mask == "none":
+        others["mask"] = None
     if mask == "far":  # A mask with a box of its own, most of it beside the factors'.
-        others = {"mask_aabb": torch.tensor([[-0.5, -0.5, -3.0], [2.0, 0.5, 0.5]])}
+        others["mask_aabb"] = torch.tensor([[-0.5, -0.5, -3.0], [2.0, 0.5, 0.5]])
     model = random_model(3, near=0.5, density_shift=-3.0, **others)
     rays, jitter = _rays(look_at), torch.rand(3 * 192)
 

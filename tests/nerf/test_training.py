@@ -11,7 +11,9 @@ from nerf.grids import initial_model, refresh_mask, shrink, upsample
 from nerf.metrics import psnr
 from nerf.scenes import Material, Scene, Sphere, get_scene, write_scene
 from nerf.training import (
+    FINE_TUNING,
     Dataset,
+    FineTuning,
     TrainingSettings,
     load_dataset,
     train,
@@ -141,6 +143,26 @@ def test_data_that_are_not_finite_are_refused(ball, name):
     bad = {"rays": ball[0].rays, "rgb": ball[0].rgb, name: torch.full((3, 6), torch.nan)}
     with pytest.raises(InputError, match=f"{name} must be finite, not nan"):
         Dataset(**bad)
+
+
+def test_fine_tuning_improves_deferred_shading_and_keeps_the_density(ball, trained, tmp_path):
+    _, camera, truth = ball
+    start = FineTuning(trained[0], "deferred").start()
+    before = {name: tensor.clone() for name, tensor in start.named_tensors().items()}
+    settings = replace(FINE_TUNING, steps=40, batch_rays=256)
+    tuned = train(ball[0], settings, start=start)
+    assert (tuned.shading, tuned.weight_threshold) == ("deferred", 1e-3)
+    for name, tensor in tuned.named_tensors().items():
+        assert torch.equal(start.named_tensors()[name], before[name]), name
+        assert torch.equal(tensor, before[name]) == name.startswith("density"), name
+    assert np.array_equal(tuned.mask, start.mask)
+    was, now = (psnr(uniform.render(model, camera).rgb, truth) for model in (start, tuned))
+    assert now > was
+
+    path = tmp_path / "model.part"
+    train(ball[0], settings, None, path, checkpoint_seconds=0, start=start)
+    with pytest.raises(InputError, match="checkpoint must be of this very run"):
+        train(ball[0], settings, None, path, start=replace(start, shading="sample"))
 
 
 def test_upsampling_by_a_whole_factor_keeps_the_field(random_model):
