@@ -10,8 +10,9 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -65,18 +66,20 @@ class TrainingSettings:
     """Everything that decides the result of a training run.
 
     Fractions are of ``steps``. Grids have about ``edge ** 3`` voxels, whatever the box's shape.
-    ``frozen`` density keeps its factors and its mask, too.
+    Samples are shaded where the weight is above ``shading_threshold``; a trained model shades more of
+    them, a fine-tuned one the same. ``frozen`` density keeps its factors and its mask, too.
 
     Raises :class:`nerf.contract.errors.InputError` for values out of range.
     """
 
-    steps: int = 1500
+    steps: int = 3000
     seed: int = 0
     batch_rays: int = 1024
     first_edge: int = 32
-    last_edge: int = 92
-    upsample_at: tuple[float, ...] = (0.1, 0.16, 0.22, 0.3)
-    mask_at: tuple[float, ...] = (0.08, 0.16, 0.3, 0.6)
+    last_edge: int = 128
+    upsample_at: tuple[float, ...] = (0.07, 0.11, 0.15, 0.2)
+    mask_at: tuple[float, ...] = (0.05, 0.11, 0.2, 0.5)
+    shading_threshold: float = 1e-3
     density_components: int = 16
     app_components: int = 48
     features: int = 27
@@ -102,10 +105,6 @@ class TrainingSettings:
 
 FINE_TUNING = TrainingSettings(steps=1600, upsample_at=(), mask_at=(), factor_rate=5e-3, network_rate=5e-4, frozen=True)
 """Appearance, basis and network of a model that is there go on; density stays."""
-
-SHADING_THRESHOLD = 1e-3
-"""Weight above which fine-tuned models shade a sample."""
-
 
 # ---- What the command line calls ----
 
@@ -164,8 +163,8 @@ class FineTuning:
     shading: str
 
     def start(self) -> TensorfModel:
-        """The model, to be shaded that way where the weight is above :data:`SHADING_THRESHOLD`."""
-        return replace(self.model, shading=self.shading, weight_threshold=SHADING_THRESHOLD)
+        """The model, to be shaded that way where the weight is above that of the settings."""
+        return replace(self.model, shading=self.shading, weight_threshold=FINE_TUNING.shading_threshold)
 
 
 def choose_device(name: str) -> torch.device:
@@ -211,9 +210,8 @@ def train(
 
     Deterministic on a CPU: the same data, settings, PyTorch version and number of threads give the
     same bits, however often the run was stopped and taken up again; a GPU draws the same batches but
-    adds in no fixed order. Returns the model on the CPU
-    without gradients, its mask refreshed from the final factors; too few steps to find anything
-    leave it without a mask.
+    adds in no fixed order. Returns the model on the CPU without gradients, its mask refreshed from the
+    final factors; too few steps to find anything leave it without a mask.
 
     Parameters: ``checkpoint``, a file that holds the state of the run every ``checkpoint_seconds``;
     where it exists the run goes on from there. ``device`` that computes. ``start``, a model to go on
@@ -224,30 +222,34 @@ def train(
     digest = _digest(dataset, settings, start) if checkpoint else ""
     run = _restored(checkpoint, settings, digest, device) if checkpoint and checkpoint.exists() else None
     if run is None:
-        start = start or initial_model(settings, torch.Generator().manual_seed(settings.seed))
+        if start is None:
+            start = initial_model(settings, torch.Generator().manual_seed(settings.seed))
+            start = replace(start, weight_threshold=settings.shading_threshold)
         run = _Run(start.to(device), settings)
     dataset = Dataset(dataset.rays.to(device), dataset.rgb.to(device))
     within = _within(run.model, dataset)
     upsamplings = _upsamplings(settings)
     masks = {round(fraction * settings.steps) for fraction in settings.mask_at}
     stored = time.monotonic()
-    while run.step < settings.steps:
-        run.advance(dataset, within)
-        if progress and (run.step % _PROGRESS_EVERY == 0 or run.step == settings.steps):
-            progress(run.step, settings.steps, -10 * math.log10(max(run.error, 1e-10)))
-        if run.step in masks and run.step < settings.steps:
-            refreshed = refresh_mask(run.model)
-            if refreshed.mask.any():  # An empty mask comes too early: it would end the training.
-                run.replace_model(shrink(refreshed))
-                within = _within(run.model, dataset)
-        if run.step in upsamplings:
-            run.replace_model(upsample(run.model, resolution(run.model.extent, upsamplings[run.step])))
-        if checkpoint and time.monotonic() - stored >= checkpoint_seconds:
-            _store(run, checkpoint, digest)
-            stored = time.monotonic()
+    with _workers(device) as workers:
+        while run.step < settings.steps:
+            run.advance(dataset, within, *workers)
+            if progress and (run.step % _PROGRESS_EVERY == 0 or run.step == settings.steps):
+                progress(run.step, settings.steps, -10 * math.log10(max(run.error, 1e-10)))
+            if run.step in masks and run.step < settings.steps:
+                refreshed = refresh_mask(run.model)
+                if refreshed.mask.any():  # An empty mask comes too early: it would end the training.
+                    run.replace_model(shrink(refreshed))
+                    within = _within(run.model, dataset)
+            if run.step in upsamplings:
+                run.replace_model(upsample(run.model, resolution(run.model.extent, upsamplings[run.step])))
+            if checkpoint and time.monotonic() - stored >= checkpoint_seconds:
+                _store(run, checkpoint, digest)
+                stored = time.monotonic()
     model = _detached(run.model)
     if settings.frozen:
         return model.to("cpu")
+    model = replace(model, weight_threshold=TensorfModel.weight_threshold)
     refreshed = refresh_mask(model)
     return (shrink(refreshed) if refreshed.mask.any() else model).to("cpu")
 
@@ -262,11 +264,6 @@ class _Run:
 
     def __init__(self, model: TensorfModel, settings: TrainingSettings, step: int = 0, error: float = math.nan):
         self.settings = settings
-        # Threads with rays of their own beat threads inside every operation.
-        self.threads = torch.get_num_threads() if model.device.type == "cpu" else 1
-        self.map = map
-        if self.threads > 1:
-            self.map = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)).map
         self.step = step
         self.error = error
         self.replace_model(model)
@@ -279,8 +276,11 @@ class _Run:
         self.optimiser = _optimiser(self.model, self.settings)
         self.parameters = [tensor for group in self.optimiser.param_groups for tensor in group["params"]]
 
-    def advance(self, dataset: Dataset, within: torch.Tensor) -> None:
-        """Take one step on random rays; ``within`` lists those of the data set to draw from."""
+    def advance(self, dataset: Dataset, within: torch.Tensor, parts: int = 1, spread: Callable = map) -> None:
+        """Take one step on random rays; ``within`` lists those of the data set to draw from.
+
+        ``parts`` of the batch are evaluated one by one, by a ``map`` that may do so at the same time.
+        """
         settings = self.settings
         self.step += 1
         random = np.random.default_rng([settings.seed, self.step])
@@ -293,8 +293,8 @@ class _Run:
             error = (colours(self.model, rays, jitter, self.cells) - rgb).square().sum() / (3 * settings.batch_rays)
             return float(error.detach()), torch.autograd.grad(error, self.parameters)
 
-        parts = (dataset.rays[batch], dataset.rgb[batch], jitter.to(batch.device))
-        shares = list(self.map(share, *(part.chunk(self.threads) for part in parts)))
+        inputs = (dataset.rays[batch], dataset.rgb[batch], jitter.to(batch.device))
+        shares = list(spread(share, *(tensor.chunk(parts) for tensor in inputs)))
         current = sum(error for error, _ in shares)
         sparsity = settings.sparsity[self.model.mask is not None]
         for parameter, *gradients in zip(self.parameters, *(gradients for _, gradients in shares), strict=True):
@@ -310,6 +310,24 @@ class _Run:
         if not math.isfinite(current):
             raise InputError(f"training error must be finite, not {current} in step {self.step}")
         self.error = current if math.isnan(self.error) else self.error + (1 - _PSNR_MEMORY) * (current - self.error)
+
+
+@contextmanager
+def _workers(device: str | torch.device) -> Iterator[tuple[int, Callable]]:
+    """The number of parts to divide a batch into, and a ``map`` that evaluates them at the same time.
+
+    Threads with rays of their own beat PyTorch's threads inside every operation, which are off meanwhile.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or torch.device(device).type != "cpu":
+        yield 1, map
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield threads, pool.map
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _store(run: _Run, path: Path, digest: str) -> None:

@@ -88,6 +88,20 @@ def test_training_is_decided_by_the_seed(ball):
     assert not torch.equal(one.basis, other.basis)
 
 
+def test_threads_share_the_rays(ball):
+    short = replace(SMALL, steps=5)
+    one = train(ball[0], short)
+    torch.set_num_threads(2)
+    try:
+        two, again = train(ball[0], short), train(ball[0], short)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    for name, tensor in one.named_tensors().items():
+        torch.testing.assert_close(two.named_tensors()[name], tensor, atol=1e-3, rtol=0)
+        assert torch.equal(two.named_tensors()[name], again.named_tensors()[name]), name
+
+
 @pytest.mark.parametrize("stop", [30, 60, 100])
 def test_a_stopped_run_goes_on_to_the_same_bits(ball, trained, tmp_path, stop):
     """Stopped before, at and after masks and upsampling."""
