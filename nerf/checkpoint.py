@@ -111,13 +111,21 @@ def save_model(
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(save(tensors, header))
+        partial.write_bytes(_ordered(save(tensors, header)))
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"output must be a writable file, not {path} ({error})") from None
 
 
 # ---- The project's own format ----
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its header in order, so that the same model gives the same bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # The tensors stay aligned.
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

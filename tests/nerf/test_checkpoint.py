@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from nerf.checkpoint import DEFAULT_MODEL, load_model, save_model
+from nerf.checkpoint import DEFAULT_MODEL, load_model, read_model_file, save_model
 from nerf.contract.errors import InputError
 
 
@@ -397,3 +397,13 @@ def test_embedded_model_has_its_stated_quality():
         for view in range(len(cameras))
     ]
     assert np.mean(quality) == pytest.approx(32.4, abs=0.1)
+
+
+def test_the_same_model_gives_the_same_bytes(random_model, tmp_path):
+    files = [tmp_path / f"{number}.safetensors" for number in range(8)]
+    for file in files:
+        save_model(random_model(3), file, others={"more": torch.ones(3)}, notes={"a": "1", "b": "2"})
+    assert len({file.read_bytes() for file in files}) == 1
+    model, tensors, header = read_model_file(files[0])
+    assert (header["a"], header["b"], tensors["more"].tolist()) == ("1", "2", [1, 1, 1])
+    assert torch.equal(model.basis, load_model(files[0]).basis)
