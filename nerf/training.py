@@ -33,6 +33,7 @@ Progress = Callable[[int, int, float], None]
 """Called as ``progress(steps done, steps in all, training PSNR in dB)``."""
 
 DEVICES = ("auto", "cpu", "cuda")
+"""What :func:`choose_device` knows."""
 
 CHECKPOINT_SECONDS = 30.0
 """Time between checkpoints."""
@@ -106,6 +107,7 @@ class TrainingSettings:
 FINE_TUNING = TrainingSettings(steps=1600, upsample_at=(), mask_at=(), factor_rate=5e-3, network_rate=5e-4, frozen=True)
 """Appearance, basis and network of a model that is there go on; density stays."""
 
+
 # ---- What the command line calls ----
 
 
@@ -131,8 +133,8 @@ def train_scene(
     settings = _settings(steps, seed, out, finetune)
     scene = get_scene(name)
     cameras = scene.cameras("train", views, seed)
-    colours = [_composite(pixels) for pixels in pictures(scene, cameras, size)]
-    return _train_and_save(_dataset(cameras, colours, size), settings, out, progress, device, finetune)
+    truths = [_composite(pixels) for pixels in pictures(scene, cameras, size)]
+    return _train_and_save(_dataset(cameras, truths, size), settings, out, progress, device, finetune)
 
 
 def train_dataset(
@@ -185,13 +187,13 @@ def load_dataset(cameras: Cameras, size: int) -> Dataset:
 
     Raises :class:`nerf.contract.errors.InputError` where a picture is missing.
     """
-    colours = []
+    truths = []
     for index in range(len(cameras)):
         picture = cameras.ground_truth(index, size)
         if picture is None:
             raise InputError(f"picture must be a file, not missing: {cameras.files[index]}")
-        colours.append(picture)
-    return _dataset(cameras, colours, size)
+        truths.append(picture)
+    return _dataset(cameras, truths, size)
 
 
 # ---- Training ----
@@ -279,7 +281,7 @@ class _Run:
     def advance(self, dataset: Dataset, within: torch.Tensor, parts: int = 1, spread: Callable = map) -> None:
         """Take one step on random rays; ``within`` lists those of the data set to draw from.
 
-        ``parts`` of the batch are evaluated one by one, by a ``map`` that may do so at the same time.
+        The batch is evaluated in ``parts`` by ``spread``, a ``map`` that may do so at the same time.
         """
         settings = self.settings
         self.step += 1
@@ -296,6 +298,10 @@ class _Run:
         inputs = (dataset.rays[batch], dataset.rgb[batch], jitter.to(batch.device))
         shares = list(spread(share, *(tensor.chunk(parts) for tensor in inputs)))
         current = sum(error for error, _ in shares)
+        if not math.isfinite(current):
+            raise InputError(f"training error must be finite, not {current} in step {self.step}")
+        self.error = current if math.isnan(self.error) else self.error + (1 - _PSNR_MEMORY) * (current - self.error)
+
         sparsity = settings.sparsity[self.model.mask is not None]
         for parameter, *gradients in zip(self.parameters, *(gradients for _, gradients in shares), strict=True):
             parameter.grad = gradients[0]
@@ -306,10 +312,6 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = group["initial_lr"] * settings.rate_decay ** (self.step / settings.steps)
         self.optimiser.step()
-
-        if not math.isfinite(current):
-            raise InputError(f"training error must be finite, not {current} in step {self.step}")
-        self.error = current if math.isnan(self.error) else self.error + (1 - _PSNR_MEMORY) * (current - self.error)
 
 
 @contextmanager
@@ -369,7 +371,7 @@ def _digest(dataset: Dataset, settings: TrainingSettings, start: TensorfModel | 
     tensors = [dataset.rays, dataset.rgb]
     if start is not None:
         hashed.update(start.shading.encode())
-        tensors += start.named_tensors().values()
+        tensors += [start.aabb, *start.named_tensors().values()]
     for tensor in tensors:
         hashed.update(tensor.detach().contiguous().numpy())
     return hashed.hexdigest()
@@ -409,9 +411,9 @@ def _composite(pixels: np.ndarray) -> np.ndarray:
     return on_white(np.concatenate([scaled[..., :3] * scaled[..., 3:], scaled[..., 3:]], axis=-1))
 
 
-def _dataset(cameras: Cameras, colours: list[np.ndarray], size: int) -> Dataset:
+def _dataset(cameras: Cameras, truths: list[np.ndarray], size: int) -> Dataset:
     rays = [np.concatenate(cameras.camera(view, size).rays(), 1) for view in range(len(cameras))]
-    rgb = np.concatenate([picture.reshape(-1, 3) for picture in colours])
+    rgb = np.concatenate([picture.reshape(-1, 3) for picture in truths])
     return Dataset(torch.from_numpy(np.concatenate(rays)), torch.from_numpy(rgb))
 
 

@@ -8,6 +8,7 @@ from nerf import uniform
 from nerf.checkpoint import load_model
 from nerf.contract.errors import InputError
 from nerf.grids import initial_model, refresh_mask, shrink, upsample
+from nerf.marching import colours
 from nerf.metrics import psnr
 from nerf.scenes import Material, Scene, Sphere, get_scene, write_scene
 from nerf.training import (
@@ -177,6 +178,12 @@ def test_fine_tuning_improves_deferred_shading_and_keeps_the_density(ball, train
     train(ball[0], settings, None, path, checkpoint_seconds=0, start=start)
     with pytest.raises(InputError, match="checkpoint must be of this very run"):
         train(ball[0], settings, None, path, start=replace(start, shading="sample"))
+
+
+def test_a_diverging_run_is_stopped(ball, monkeypatch):
+    monkeypatch.setattr("nerf.training.colours", lambda *arguments: colours(*arguments) * torch.nan)
+    with pytest.raises(InputError, match="training error must be finite, not nan in step 1"):
+        train(ball[0], SMALL)
 
 
 def test_upsampling_by_a_whole_factor_keeps_the_field(random_model):
