@@ -221,6 +221,19 @@ def doctor(json_file: Path | None) -> None:
 @click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
 @click.option("--steps", type=Whole(1), help="Training steps; default: that of the trainer.")
 @click.option("--size", type=Whole(1), default=100, show_default=True, help="Width of the training pictures, pixels.")
+@click.option(
+    "--device",
+    type=OneOf("auto", "cpu", "cuda"),
+    default="auto",
+    show_default=True,
+    help="What computes; auto: a GPU where there is one.",
+)
+@click.option(
+    "--finetune",
+    type=OneOf("sample", "deferred"),
+    help="Train appearance of --model further, for this shading; the density stays.",
+)
+@click.option("--model", type=PATH, help="The model for --finetune; default: the embedded model.")
 @seed_option
 @json_option
 def train(
@@ -229,15 +242,25 @@ def train(
     out: Path,
     steps: int | None,
     size: int,
+    device: str,
+    finetune: str | None,
+    model: Path | None,
     seed: int,
     json_file: Path | None,
 ) -> None:
-    """Train a TensoRF on a built-in scene or on a data set."""
+    """Train a TensoRF on a built-in scene or on a data set.
+
+    A run that was stopped goes on when the same command is given again: its state is in OUT.part.
+    """
     if scene is not None and transforms is not None:
         raise InputError(f"scene must be absent beside transforms, not {scene}")
+    if model is not None and finetune is None:
+        raise InputError(f"model must be absent without finetune, not {model}")
     check_targets(out=out, json=json_file)
-    from nerf.training import train_dataset, train_scene
+    from nerf.checkpoint import load_model
+    from nerf.training import FineTuning, train_dataset, train_scene
 
+    start = None if finetune is None else FineTuning(load_model(model), finetune)
     state = {"steps": 0, "psnr_db": None}
     with progress_bar("training") as advance:
 
@@ -248,9 +271,17 @@ def train(
         started = time.perf_counter()
         source = transforms or scene or "lattice"
         task = train_scene if transforms is None else train_dataset
-        task(source, out, steps=steps, seed=seed, size=size, progress=report_progress)
+        options = {"device": device, "finetune": start}
+        task(source, out, steps=steps, seed=seed, size=size, progress=report_progress, **options)
         seconds = time.perf_counter() - started
-    result = {"source": str(source), "seed": seed, "steps": state["steps"], "training_psnr_db": state["psnr_db"]}
+    origin = {} if finetune is None else {"finetune": finetune, "model": _name_of(model)}
+    result = {
+        "source": str(source),
+        **origin,
+        "seed": seed,
+        "steps": state["steps"],
+        "training_psnr_db": state["psnr_db"],
+    }
     save(json_file, "train", {**result, "model_bytes": out.stat().st_size, "seconds": seconds})
     click.echo(f"{out}: {state['steps']} steps in {seconds:.0f} s")
 

@@ -252,6 +252,6 @@ def _read_pose(name: str, frame: dict) -> np.ndarray:
 def _aspect(content: dict) -> float:
     width, height = content.get("w", 1), content.get("h", 1)
     for name, value in (("w", width), ("h", height)):
-        if not isinstance(value, (int, float)) or not value > 0:
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise InputError(f"{name} must be a number of pixels above 0, not {value!r}")
     return height / width

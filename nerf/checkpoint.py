@@ -12,6 +12,7 @@ import math
 import os
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ _CONSTANTS = {
     "density_activation": (str,),
     "view_bands": (int,),
     "feature_bands": (int,),
+    "shading": (str,),
 }
 
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
@@ -62,16 +64,32 @@ def load_model(path: str | Path | None = None) -> TensorfModel:
         raise InputError(f"model must be a readable file, not {path} ({error.strerror})") from None
     try:
         if start[8:9] == b"{":
-            return _from_safetensors(path)
+            return read_model_file(path)[0]
         return _from_official(_unpickle(path))
     except InputError as error:
         raise InputError(f"model {path}: {error}") from None
 
 
-def save_model(model: TensorfModel, path: str | Path, precision: str = "float32") -> None:
+def read_model_file(path: str | Path) -> tuple[TensorfModel, dict[str, torch.Tensor], dict[str, str]]:
+    """Read a file of :func:`save_model` with everything in it: the model, all tensors, the header.
+
+    Raises :class:`nerf.contract.errors.InputError` as :func:`load_model` does.
+    """
+    tensors, header = _read_safetensors(Path(path))
+    return _from_safetensors(tensors, header), tensors, header
+
+
+def save_model(
+    model: TensorfModel,
+    path: str | Path,
+    precision: str = "float32",
+    others: Mapping[str, torch.Tensor] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write a model in the project's own format; the file appears complete or not at all.
 
-    Parameters: ``precision`` of the factors, basis and network, "float32" (exact) or "float16".
+    Parameters: ``precision`` of the factors, basis and network, "float32" (exact) or "float16";
+    ``others``, ``notes``: further tensors and header entries, for :func:`read_model_file`.
     Raises :class:`nerf.contract.errors.InputError` for another precision, a value beyond its range or a
     path that can not be written.
     """
@@ -79,7 +97,7 @@ def save_model(model: TensorfModel, path: str | Path, precision: str = "float32"
         raise InputError(f"precision must be 'float32' or 'float16', not {precision!r}")
     tensors = {}
     for name, tensor in model.named_tensors().items():
-        tensors[name] = tensor.detach().to(_PRECISIONS[precision]).contiguous()
+        tensors[name] = tensor.detach().to("cpu", _PRECISIONS[precision]).contiguous()
         if not bool(torch.isfinite(tensors[name]).all()):
             raise InputError(f"{name} must be in the range of {precision}, not beyond it")
     description = {name: getattr(model, name) for name in _CONSTANTS}
@@ -88,11 +106,12 @@ def save_model(model: TensorfModel, path: str | Path, precision: str = "float32"
         tensors["mask"] = torch.from_numpy(np.packbits(model.mask))
         description["mask_shape"] = list(model.mask.shape)
         description["mask_aabb"] = model.mask_aabb.tolist()
-    header = {"format": FORMAT, "model": json.dumps(description, sort_keys=True)}
+    tensors |= others or {}
+    header = {"format": FORMAT, "model": json.dumps(description, sort_keys=True), **(notes or {})}
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(save(tensors, header))
+        partial.write_bytes(_ordered(save(tensors, header)))
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"output must be a writable file, not {path} ({error})") from None
@@ -101,17 +120,28 @@ def save_model(model: TensorfModel, path: str | Path, precision: str = "float32"
 # ---- The project's own format ----
 
 
-def _from_safetensors(path: Path) -> TensorfModel:
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its header in order, so that the same model gives the same bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # The tensors stay aligned.
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise InputError(f"file must be a complete safetensors file, not {_line(error)}") from None
+
+
+def _from_safetensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) -> TensorfModel:
     if header.get("format") != FORMAT:
         raise InputError(f"format must be {FORMAT!r}, not {header.get('format')!r}")
     try:
-        description = json.loads(header["model"])
+        description = {"shading": "sample", **json.loads(header["model"])}  # Older files do not say it.
         constants = {name: description[name] for name in _CONSTANTS}
         for name, kinds in _CONSTANTS.items():
             if type(constants[name]) not in kinds:

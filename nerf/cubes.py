@@ -7,6 +7,7 @@ cubes in the order of the ray. Source: Li et al., "RT-NeRF", ICCAD 2022 (view-de
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,8 +130,8 @@ def render(
         float(least_transmittance),
     )  # fmt: skip
 
-    rgb = np.zeros((len(rays), 3))
-    _shade(model, records, (origins, directions, lower, scale), rgb)
+    geometry = (origins, directions, lower, scale)
+    rgb = (_shade_rays if model.shading == "deferred" else _shade_samples)(model, records, geometry)
     rgb = np.clip(rgb + (1 - acc[:, None]), 0, 1).astype(np.float32)
     depth = (depth + (1 - acc) * directions[:, 2]).astype(np.float32)
     statistics = {
@@ -138,6 +139,7 @@ def render(
         "samples": int(counts[2]),
         "samples_occupied": int(counts[3]),
         "samples_shaded": len(records[0]),
+        "colours": len(np.unique(records[0]) if model.shading == "deferred" else records[0]),
         "cubes": grid.live.size,
         "cubes_live": int(grid.live.sum()),
         "cubes_visited": int(counts[0]),
@@ -148,16 +150,48 @@ def render(
     return Rendering(rgb.reshape(height, width, 3), depth.reshape(height, width), statistics)
 
 
-def _shade(model: TensorfModel, records: tuple, geometry: tuple, rgb: np.ndarray) -> None:
-    """Evaluate the colour of recorded samples in batches and add it to ``rgb`` (R, 3)."""
-    origins, directions, lower, scale = geometry
-    factors = _channels_last(model.app_planes, model.app_lines)
-    for start in range(0, len(records[0]), _BATCH):
-        ray, z, weight = (values[start : start + _BATCH] for values in records)
-        products = walk.appearance_products(ray, z, origins, directions, lower, scale, *factors)
+def _shade_samples(model: TensorfModel, records: tuple, geometry: tuple) -> np.ndarray:
+    """Colour of the recorded samples, added up by ray: (R, 3)."""
+    directions = geometry[1]
+    rgb = np.zeros(directions.shape)
+    for ray, weight, products in _products(model, records, geometry):
         feature = torch.nn.functional.linear(torch.from_numpy(products), model.basis)
         colour = model.shade(feature, torch.from_numpy(directions[ray]))
         walk.accumulate(rgb, ray, weight, colour.numpy())
+    return rgb
+
+
+def _shade_rays(model: TensorfModel, records: tuple, geometry: tuple) -> np.ndarray:
+    """Colour of rays from the mean appearance products of their recorded samples: (R, 3).
+
+    As :func:`nerf.uniform.shade_rays`, with memory only for rays that have samples.
+    """
+    directions = geometry[1]
+    shaded, slot = np.unique(records[0], return_inverse=True)
+    composited = np.zeros((len(shaded), model.basis.shape[1]))
+    total = np.zeros((len(shaded), 1))
+    start = 0
+    for ray, weight, products in _products(model, records, geometry):
+        owner = slot[start : start + len(ray)]
+        walk.accumulate(composited, owner, weight, products)
+        walk.accumulate(total, owner, weight, np.ones((len(ray), 1), np.float32))
+        start += len(ray)
+    rgb = np.zeros(directions.shape)
+    for start in range(0, len(shaded), _BATCH):
+        part = slice(start, start + _BATCH)
+        mean = torch.from_numpy((composited[part] / total[part]).astype(np.float32))
+        feature = torch.nn.functional.linear(mean, model.basis)
+        colour = model.shade(feature, torch.from_numpy(directions[shaded[part]])).numpy()
+        rgb[shaded[part]] = total[part] * colour
+    return rgb
+
+
+def _products(model: TensorfModel, records: tuple, geometry: tuple) -> Iterator[tuple[np.ndarray, ...]]:
+    """Rays, weights and appearance products of the recorded samples, in batches."""
+    factors = _channels_last(model.app_planes, model.app_lines)
+    for start in range(0, len(records[0]), _BATCH):
+        ray, z, weight = (values[start : start + _BATCH] for values in records)
+        yield ray, weight, walk.appearance_products(ray, z, *geometry, *factors)
 
 
 def _channels_last(

@@ -130,6 +130,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
 
 
 def _check_structure(model: TensorfModel) -> None:
+    require(model.shading == "sample", "shading", "per sample for the integer model and the hardware", model.shading)
     for kind, components in (("density", model.density_components), ("app", model.app_components)):
         limit = COMPONENTS * GROUPS["density" if kind == "density" else "appearance"]
         require(max(components) <= limit, f"{kind} components", f"at most {limit} a pair", components)

@@ -7,7 +7,7 @@ authors' program, so that float32 results agree to rounding.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ def encode_frequencies(values: torch.Tensor, bands: int) -> torch.Tensor:
 
 @dataclass(eq=False)
 class TensorfModel:
-    """The tensors and constants of a TensoRF radiance field. All tensors are float32 on the CPU.
+    """The tensors and constants of a TensoRF radiance field. All tensors are float32, on one device.
 
     Lengths are in scene units. Axis order is x, y, z wherever three values stand together.
 
@@ -68,6 +68,9 @@ class TensorfModel:
     density_activation : {"softplus", "relu"}
     view_bands, feature_bands : int
         Frequency levels of the encoded direction and of the encoded features.
+    shading : {"sample", "deferred"}
+        Whether basis and network see every shaded sample, or once the mean appearance products of a
+        ray's shaded samples, weighted as they are composited.
 
     Raises
     ------
@@ -93,13 +96,37 @@ class TensorfModel:
     density_activation: str = "softplus"
     view_bands: int = 2
     feature_bands: int = 2
+    shading: str = "sample"
 
     def __post_init__(self) -> None:
         if self.mask_aabb is None:
             self.mask_aabb = self.aabb
         self.check()
 
-    # ---- Sizes ----
+    # ---- Place and sizes ----
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are; the mask, an array, stays in main memory."""
+        return self.aabb.device
+
+    def to(self, device: torch.device | str) -> TensorfModel:
+        """The model with its tensors on another device."""
+
+        def moved(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+            return [tensor.to(device) for tensor in tensors]
+
+        return replace(
+            self,
+            aabb=self.aabb.to(device),
+            density_planes=moved(self.density_planes),
+            density_lines=moved(self.density_lines),
+            app_planes=moved(self.app_planes),
+            app_lines=moved(self.app_lines),
+            basis=self.basis.to(device),
+            mlp=[tuple(moved(layer)) for layer in self.mlp],
+            mask_aabb=self.mask_aabb.to(device),
+        )
 
     @property
     def grid_size(self) -> tuple[int, int, int]:
@@ -124,7 +151,7 @@ class TensorfModel:
     @property
     def unit(self) -> torch.Tensor:
         """Distance between neighbouring grid vertices, float32 (3,)."""
-        return self.extent / (torch.tensor(self.grid_size) - 1)
+        return self.extent / (torch.tensor(self.grid_size, device=self.device) - 1)
 
     @property
     def step(self) -> float:
@@ -154,10 +181,10 @@ class TensorfModel:
         Parameters: ``points`` (n, 3) in scene units. Returns bool (n,).
         """
         if self.mask is None:
-            return torch.ones(len(points), dtype=torch.bool)
+            return torch.ones(len(points), dtype=torch.bool, device=points.device)
         extent = self.mask_aabb[1] - self.mask_aabb[0]
         normalised = (points - self.mask_aabb[0]) * (1.0 / extent * 2) - 1
-        volume = torch.from_numpy(self.mask.astype(np.float32))[None, None]
+        volume = torch.from_numpy(self.mask.astype(np.float32)).to(points.device)[None, None]
         values = functional.grid_sample(volume, normalised.view(1, -1, 1, 1, 3), align_corners=True)
         return values.view(-1) > 0
 
@@ -166,7 +193,7 @@ class TensorfModel:
 
         Parameters: ``normalised`` (n, 3) in [-1, 1]. Returns (n,).
         """
-        total = torch.zeros(len(normalised))
+        total = torch.zeros(len(normalised), device=normalised.device)
         for products in factor_products(self.density_planes, self.density_lines, normalised):
             total = total + products.sum(dim=0)
         return total
@@ -177,13 +204,19 @@ class TensorfModel:
             return functional.softplus(feature + self.density_shift)
         return functional.relu(feature)
 
+    def app_products(self, normalised: torch.Tensor) -> torch.Tensor:
+        """Appearance products, pair-major.
+
+        Parameters: ``normalised`` (n, 3) in [-1, 1]. Returns (n, sum of the appearance components).
+        """
+        return torch.cat(factor_products(self.app_planes, self.app_lines, normalised)).T
+
     def app_feature(self, normalised: torch.Tensor) -> torch.Tensor:
-        """Appearance features: all products, pair-major, times the basis.
+        """Appearance features: all products times the basis.
 
         Parameters: ``normalised`` (n, 3) in [-1, 1]. Returns (n, features).
         """
-        products = torch.cat(factor_products(self.app_planes, self.app_lines, normalised))
-        return functional.linear(products.T, self.basis)
+        return functional.linear(self.app_products(normalised), self.basis)
 
     def shade(self, feature: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         """Colour of samples.
@@ -251,6 +284,8 @@ class TensorfModel:
         if self.density_activation not in ("softplus", "relu"):
             rule = "'softplus' or 'relu'"
             raise InputError(f"density_activation must be {rule}, not {self.density_activation!r}")
+        if self.shading not in ("sample", "deferred"):
+            raise InputError(f"shading must be 'sample' or 'deferred', not {self.shading!r}")
         for name in ("view_bands", "feature_bands"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be 0 or more, not {getattr(self, name)}")

@@ -6,29 +6,42 @@ refreshed on the way, L1 on the density factors); only the schedule is shorter.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import pairwise
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from nerf.cameras import Cameras, load_cameras, on_white
-from nerf.checkpoint import save_model
+from nerf.checkpoint import read_model_file, save_model
 from nerf.contract.errors import InputError
-from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
+from nerf.factors import channels_last
+from nerf.grids import initial_model, refresh_mask, resolution, shrink, upsample, with_factors
+from nerf.marching import colours, occupied_cells
+from nerf.model import TensorfModel
 from nerf.scenes import get_scene, pictures
-from nerf.uniform import trace
+from nerf.uniform import box_distances
 
 Progress = Callable[[int, int, float], None]
 """Called as ``progress(steps done, steps in all, training PSNR in dB)``."""
 
+DEVICES = ("auto", "cpu", "cuda")
+"""What :func:`choose_device` knows."""
+
+CHECKPOINT_SECONDS = 30.0
+"""Time between checkpoints."""
+
 _PSNR_MEMORY = 0.95  # Of the running mean error that is reported.
 _PROGRESS_EVERY = 10  # Steps.
-_NEAREST_MASK = 1e-4  # Least alpha of an occupied vertex, as in the original.
+_STATE = "training"  # Header entry of a checkpoint.
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # What Adam keeps for a tensor.
 
 
 @dataclass(frozen=True)
@@ -36,10 +49,17 @@ class Dataset:
     """Rays and the colours they should have.
 
     Parameters: ``rays`` float32 (n, 6), origin and unit direction; ``rgb`` float32 (n, 3) on white.
+    Raises :class:`nerf.contract.errors.InputError` for numbers that are not finite.
     """
 
     rays: torch.Tensor
     rgb: torch.Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("rays", "rgb"):
+            values = getattr(self, name)
+            if not bool(torch.isfinite(values).all()):
+                raise InputError(f"{name} must be finite, not {float(values[~torch.isfinite(values)][0])}")
 
 
 @dataclass(frozen=True)
@@ -47,17 +67,20 @@ class TrainingSettings:
     """Everything that decides the result of a training run.
 
     Fractions are of ``steps``. Grids have about ``edge ** 3`` voxels, whatever the box's shape.
+    Samples are shaded where the weight is above ``shading_threshold``; a trained model shades more of
+    them, a fine-tuned one the same. ``frozen`` density keeps its factors and its mask, too.
 
     Raises :class:`nerf.contract.errors.InputError` for values out of range.
     """
 
-    steps: int = 1500
+    steps: int = 3000
     seed: int = 0
     batch_rays: int = 1024
     first_edge: int = 32
-    last_edge: int = 92
-    upsample_at: tuple[float, ...] = (0.1, 0.16, 0.22, 0.3)
-    mask_at: tuple[float, ...] = (0.08, 0.16, 0.3, 0.6)
+    last_edge: int = 128
+    upsample_at: tuple[float, ...] = (0.07, 0.11, 0.15, 0.2)
+    mask_at: tuple[float, ...] = (0.05, 0.11, 0.2, 0.5)
+    shading_threshold: float = 1e-3
     density_components: int = 16
     app_components: int = 48
     features: int = 27
@@ -70,6 +93,7 @@ class TrainingSettings:
     half_extent: float = 1.5
     near: float = 2.0
     far: float = 6.0
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         lowest = {"steps": 1, "seed": 0, "batch_rays": 1, "first_edge": 2, "density_components": 1}
@@ -78,6 +102,10 @@ class TrainingSettings:
         for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+
+FINE_TUNING = TrainingSettings(steps=1600, upsample_at=(), mask_at=(), factor_rate=5e-3, network_rate=5e-4, frozen=True)
+"""Appearance, basis and network of a model that is there go on; density stays."""
 
 
 # ---- What the command line calls ----
@@ -91,19 +119,22 @@ def train_scene(
     size: int = 100,
     views: int = 100,
     progress: Progress | None = None,
+    device: str = "cpu",
+    finetune: FineTuning | None = None,
 ) -> TensorfModel:
     """Train on a built-in scene and save the model, float16, to ``out``.
 
     Parameters: ``steps`` None = the default; ``size`` of the training pictures in pixels; ``views``
-    their number; ``seed`` of the cameras and of the training.
+    their number; ``seed`` of the cameras and of the training; ``device``, see :func:`choose_device`;
+    ``finetune`` a model instead of training a new one.
     Returns the model in float32, the file holds it in float16.
     Raises :class:`nerf.contract.errors.InputError` for an unknown scene or an ``out`` in no folder.
     """
-    settings = _settings(steps, seed, out)
+    settings = _settings(steps, seed, out, finetune)
     scene = get_scene(name)
     cameras = scene.cameras("train", views, seed)
-    colours = [_composite(pixels) for pixels in pictures(scene, cameras, size)]
-    return _train_and_save(_dataset(cameras, colours, size), settings, out, progress)
+    truths = [_composite(pixels) for pixels in pictures(scene, cameras, size)]
+    return _train_and_save(_dataset(cameras, truths, size), settings, out, progress, device, finetune)
 
 
 def train_dataset(
@@ -113,15 +144,42 @@ def train_dataset(
     seed: int = 0,
     size: int = 100,
     progress: Progress | None = None,
+    device: str = "cpu",
+    finetune: FineTuning | None = None,
 ) -> TensorfModel:
     """Train on the views of a ``transforms_*.json`` file and save the model, float16, to ``out``.
 
     Parameters: as in :func:`train_scene`. Raises :class:`nerf.contract.errors.InputError` for a data set
     without pictures.
     """
-    settings = _settings(steps, seed, out)
+    settings = _settings(steps, seed, out, finetune)
     cameras = load_cameras(transforms)
-    return _train_and_save(load_dataset(cameras, size), settings, out, progress)
+    return _train_and_save(load_dataset(cameras, size), settings, out, progress, device, finetune)
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuning:
+    """What :data:`FINE_TUNING` starts from: a ``model``, and the ``shading`` it is to have."""
+
+    model: TensorfModel
+    shading: str
+
+    def start(self) -> TensorfModel:
+        """The model, to be shaded that way where the weight is above that of the settings."""
+        return replace(self.model, shading=self.shading, weight_threshold=FINE_TUNING.shading_threshold)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" stands for; auto = a GPU where there is one.
+
+    Raises :class:`nerf.contract.errors.InputError` for "cuda" without a GPU and for other names.
+    """
+    if name not in DEVICES:
+        raise InputError(f"device must be one of {', '.join(DEVICES)}, not {name}")
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise InputError("device must be auto or cpu where PyTorch finds no GPU, not cuda")
+    return torch.device("cuda" if found and name != "cpu" else "cpu")
 
 
 def load_dataset(cameras: Cameras, size: int) -> Dataset:
@@ -129,196 +187,222 @@ def load_dataset(cameras: Cameras, size: int) -> Dataset:
 
     Raises :class:`nerf.contract.errors.InputError` where a picture is missing.
     """
-    colours = []
+    truths = []
     for index in range(len(cameras)):
         picture = cameras.ground_truth(index, size)
         if picture is None:
             raise InputError(f"picture must be a file, not missing: {cameras.files[index]}")
-        colours.append(picture)
-    return _dataset(cameras, colours, size)
+        truths.append(picture)
+    return _dataset(cameras, truths, size)
 
 
 # ---- Training ----
 
 
-def train(dataset: Dataset, settings: TrainingSettings, progress: Progress | None = None) -> TensorfModel:
+def train(
+    dataset: Dataset,
+    settings: TrainingSettings,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    device: str | torch.device = "cpu",
+    start: TensorfModel | None = None,
+) -> TensorfModel:
     """Train a model.
 
-    Deterministic: the same data, settings, PyTorch version and number of threads give the same
-    bits. Returns the model without gradients, its mask refreshed from the final factors; too few
-    steps to find anything leave it without a mask.
+    Deterministic on a CPU: the same data, settings, PyTorch version and number of threads give the
+    same bits, however often the run was stopped and taken up again; a GPU draws the same batches but
+    adds in no fixed order. Returns the model on the CPU without gradients, its mask refreshed from the
+    final factors; too few steps to find anything leave it without a mask.
+
+    Parameters: ``checkpoint``, a file that holds the state of the run every ``checkpoint_seconds``;
+    where it exists the run goes on from there. ``device`` that computes. ``start``, a model to go on
+    from in place of a random one; it is not changed.
+    Raises :class:`nerf.contract.errors.InputError` for a checkpoint of another run or a damaged one,
+    rays that all miss the box, or an error that is no longer finite.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    model = initial_model(settings, generator)
-    dataset = _rays_through(model, dataset)
+    digest = _digest(dataset, settings, start) if checkpoint else ""
+    run = _restored(checkpoint, settings, digest, device) if checkpoint and checkpoint.exists() else None
+    if run is None:
+        if start is None:
+            start = initial_model(settings, torch.Generator().manual_seed(settings.seed))
+            start = replace(start, weight_threshold=settings.shading_threshold)
+        run = _Run(start.to(device), settings)
+    dataset = Dataset(dataset.rays.to(device), dataset.rgb.to(device))
+    within = _within(run.model, dataset)
     upsamplings = _upsamplings(settings)
     masks = {round(fraction * settings.steps) for fraction in settings.mask_at}
-    optimiser = _optimiser(model, settings)
-    order, place, error = torch.empty(0, dtype=torch.long), 0, math.nan
-
-    for step in range(1, settings.steps + 1):
-        if place + settings.batch_rays > len(order):
-            order, place = torch.randperm(len(dataset.rays), generator=generator), 0
-        batch = order[place : place + settings.batch_rays]
-        place += settings.batch_rays
-
-        jitter = torch.rand(len(batch), generator=generator)
-        loss = functional.mse_loss(trace(model, dataset.rays[batch], jitter).rgb, dataset.rgb[batch])
-        masked = model.mask is not None
-        total = loss + settings.sparsity[masked] * _mean_magnitude(model)
-        optimiser.zero_grad()
-        total.backward()
-        for group in optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * settings.rate_decay ** (step / settings.steps)
-        optimiser.step()
-
-        current = float(loss.detach())
-        error = current if math.isnan(error) else error + (1 - _PSNR_MEMORY) * (current - error)
-        if progress and (step % _PROGRESS_EVERY == 0 or step == settings.steps):
-            progress(step, settings.steps, -10 * math.log10(max(error, 1e-10)))
-
-        changed = False  # Whether the optimiser's tensors were replaced.
-        if step in masks and step < settings.steps:
-            refreshed = refresh_mask(model)
-            if refreshed.mask.any():  # An empty mask comes too early: it would end the training.
-                model = shrink(refreshed)
-                dataset = _rays_through(model, dataset)
-                order = order[:0]
-                changed = True
-        if step in upsamplings:
-            model = upsample(model, _resolution(model.extent, upsamplings[step]))
-            changed = True
-        if changed:
-            optimiser = _optimiser(model, settings)
-    model = _detached(model)
+    stored = time.monotonic()
+    with _workers(device) as workers:
+        while run.step < settings.steps:
+            run.advance(dataset, within, *workers)
+            if progress and (run.step % _PROGRESS_EVERY == 0 or run.step == settings.steps):
+                progress(run.step, settings.steps, -10 * math.log10(max(run.error, 1e-10)))
+            if run.step in masks and run.step < settings.steps:
+                refreshed = refresh_mask(run.model)
+                if refreshed.mask.any():  # An empty mask comes too early: it would end the training.
+                    run.replace_model(shrink(refreshed))
+                    within = _within(run.model, dataset)
+            if run.step in upsamplings:
+                run.replace_model(upsample(run.model, resolution(run.model.extent, upsamplings[run.step])))
+            if checkpoint and time.monotonic() - stored >= checkpoint_seconds:
+                _store(run, checkpoint, digest)
+                stored = time.monotonic()
+    model = _detached(run.model)
+    if settings.frozen:
+        return model.to("cpu")
+    model = replace(model, weight_threshold=TensorfModel.weight_threshold)
     refreshed = refresh_mask(model)
-    return shrink(refreshed) if refreshed.mask.any() else model
+    return (shrink(refreshed) if refreshed.mask.any() else model).to("cpu")
 
 
-def initial_model(settings: TrainingSettings, generator: torch.Generator) -> TensorfModel:
-    """A random model on the first grid of the schedule, not yet trained."""
-    half = settings.half_extent
-    aabb = torch.tensor([[-half] * 3, [half] * 3])
-    size = _resolution(aabb[1] - aabb[0], settings.first_edge)
+class _Run:
+    """A training under way, which can be stored and restored between any two steps.
 
-    def noise(*shape: int) -> torch.Tensor:
-        return 0.1 * torch.randn(shape, generator=generator)
-
-    def dense(outputs: int, inputs: int) -> torch.Tensor:
-        bound = 1 / math.sqrt(inputs)
-        return (2 * torch.rand(outputs, inputs, generator=generator) - 1) * bound
-
-    def factors(components: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        planes = [noise(components, size[second], size[first]) for first, second in PLANE_AXES]
-        return planes, [noise(components, size[axis]) for axis in LINE_AXES]
-
-    density_planes, density_lines = factors(settings.density_components)
-    app_planes, app_lines = factors(settings.app_components)
-    inputs = (settings.features + 3) * (1 + 2 * settings.bands)
-    widths = (inputs, settings.hidden, settings.hidden, 3)
-    mlp = [(dense(outputs, inputs), torch.zeros(outputs)) for inputs, outputs in pairwise(widths)]
-    return TensorfModel(
-        aabb=aabb,
-        density_planes=density_planes,
-        density_lines=density_lines,
-        app_planes=app_planes,
-        app_lines=app_lines,
-        basis=dense(settings.features, 3 * settings.app_components),
-        mlp=mlp,
-        near=settings.near,
-        far=settings.far,
-        view_bands=settings.bands,
-        feature_bands=settings.bands,
-    )
-
-
-@torch.no_grad()
-def refresh_mask(model: TensorfModel) -> TensorfModel:
-    """The model with a new occupancy mask on the vertices of its own grid.
-
-    A vertex is set where alpha over one step, without the distance scale, reaches 1e-4 there or at
-    one of its 26 neighbours. Space outside the old mask stays empty.
+    Members: ``model``, ``cells`` of its mask, ``optimiser``; ``step``, steps done; ``error``, running
+    mean squared error.
+    Everything random is drawn anew from (seed, step), so that there is no other state.
     """
-    size = model.grid_size
-    axes = [torch.linspace(*model.aabb[:, axis].tolist(), size[axis]) for axis in (2, 1, 0)]
-    alpha = torch.zeros(size[::-1])
-    for layer, z in enumerate(axes[0]):
-        y, x = torch.meshgrid(axes[1], axes[2], indexing="ij")
-        points = torch.stack([x, y, z.expand_as(x)], dim=-1).view(-1, 3)
-        kept = model.occupied(points)
-        sigma = torch.zeros(len(points))
-        sigma[kept] = model.density(model.density_feature(model.normalise(points[kept])))
-        alpha[layer] = (1 - torch.exp(-sigma * model.step)).view(size[1], size[0])
-    widened = functional.max_pool3d(alpha[None, None], kernel_size=3, stride=1, padding=1)[0, 0]
-    mask = (widened >= _NEAREST_MASK).numpy()
-    return replace(model, mask=mask, mask_aabb=model.aabb)
+
+    def __init__(self, model: TensorfModel, settings: TrainingSettings, step: int = 0, error: float = math.nan):
+        self.settings = settings
+        self.step = step
+        self.error = error
+        self.replace_model(model)
+
+    def replace_model(self, model: TensorfModel) -> None:
+        """Go on with another model, and with new moments."""
+        mlp = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in model.mlp]
+        self.model = with_factors(model, channels_last, basis=model.basis.detach().clone(), mlp=mlp)
+        self.cells = occupied_cells(model)
+        self.optimiser = _optimiser(self.model, self.settings)
+        self.parameters = [tensor for group in self.optimiser.param_groups for tensor in group["params"]]
+
+    def advance(self, dataset: Dataset, within: torch.Tensor, parts: int = 1, spread: Callable = map) -> None:
+        """Take one step on random rays; ``within`` lists those of the data set to draw from.
+
+        The batch is evaluated in ``parts`` by ``spread``, a ``map`` that may do so at the same time.
+        """
+        settings = self.settings
+        self.step += 1
+        random = np.random.default_rng([settings.seed, self.step])
+        chosen = torch.from_numpy(random.integers(len(within), size=settings.batch_rays))
+        jitter = torch.from_numpy(random.random(settings.batch_rays, dtype=np.float32))
+        batch = within[chosen.to(within.device)]
+
+        def share(rays: torch.Tensor, rgb: torch.Tensor, jitter: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
+            """Loss and gradients of a part of the batch."""
+            error = (colours(self.model, rays, jitter, self.cells) - rgb).square().sum() / (3 * settings.batch_rays)
+            return float(error.detach()), torch.autograd.grad(error, self.parameters)
+
+        inputs = (dataset.rays[batch], dataset.rgb[batch], jitter.to(batch.device))
+        shares = list(spread(share, *(tensor.chunk(parts) for tensor in inputs)))
+        current = sum(error for error, _ in shares)
+        if not math.isfinite(current):
+            raise InputError(f"training error must be finite, not {current} in step {self.step}")
+        self.error = current if math.isnan(self.error) else self.error + (1 - _PSNR_MEMORY) * (current - self.error)
+
+        sparsity = settings.sparsity[self.model.mask is not None]
+        for parameter, *gradients in zip(self.parameters, *(gradients for _, gradients in shares), strict=True):
+            parameter.grad = gradients[0]
+            for gradient in gradients[1:]:
+                parameter.grad += gradient
+        for factor in [] if settings.frozen else self.model.density_planes + self.model.density_lines:
+            factor.grad.add_(factor.detach().sign(), alpha=sparsity / factor.numel())
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["initial_lr"] * settings.rate_decay ** (self.step / settings.steps)
+        self.optimiser.step()
 
 
-@torch.no_grad()
-def shrink(model: TensorfModel) -> TensorfModel:
-    """The model and its mask cropped to the vertices that the mask, on the same grid, occupies.
+@contextmanager
+def _workers(device: str | torch.device) -> Iterator[tuple[int, Callable]]:
+    """The number of parts to divide a batch into, and a ``map`` that evaluates them at the same time.
 
-    Raises :class:`nerf.contract.errors.InputError` where the mask is empty.
+    Threads with rays of their own beat PyTorch's threads inside every operation, which are off meanwhile.
     """
-    occupied = np.argwhere(model.mask)
-    if len(occupied) == 0:
-        raise InputError("mask must be set somewhere, not empty")
-    # Two vertices at least; z, y, x turned to x, y, z.
-    last = np.maximum(occupied.max(axis=0), 1)[::-1]
-    first = np.minimum(occupied.min(axis=0)[::-1], last - 1)
-    spans = [slice(int(low), int(high) + 1) for low, high in zip(first, last, strict=True)]
-    lower = model.aabb[0] + model.unit * torch.tensor(first.copy(), dtype=torch.float32)
-    upper = model.aabb[0] + model.unit * torch.tensor(last.copy(), dtype=torch.float32)
+    threads = torch.get_num_threads()
+    if threads == 1 or torch.device(device).type != "cpu":
+        yield 1, map
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield threads, pool.map
+    finally:
+        torch.set_num_threads(threads)
 
-    def cropped(planes: list, lines: list) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        return (
-            [
-                plane[:, spans[second], spans[one]].clone()
-                for plane, (one, second) in zip(planes, PLANE_AXES, strict=True)
-            ],
-            [line[:, spans[axis]].clone() for line, axis in zip(lines, LINE_AXES, strict=True)],
+
+def _store(run: _Run, path: Path, digest: str) -> None:
+    """Write a run to a file: its model in this project's format, with the moments and the step beside it."""
+    moments = {
+        f"{key} {name}": value.cpu().contiguous()
+        for name, tensor in run.model.named_tensors().items()
+        for key, value in run.optimiser.state[tensor].items()
+    }
+    state = {"digest": digest, "step": run.step, "error": run.error}
+    save_model(run.model, path, "float32", moments, {_STATE: json.dumps(state)})
+
+
+def _restored(path: Path, settings: TrainingSettings, digest: str, device: str | torch.device) -> _Run:
+    """Read what :func:`_store` wrote."""
+    try:
+        model, tensors, header = read_model_file(path)
+        state = json.loads(header[_STATE])
+        found, step, error = state["digest"], int(state["step"]), float(state["error"])
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"checkpoint must be one of this program or absent, not {path} ({error})") from None
+    if found != digest:
+        raise InputError(
+            f"checkpoint must be of this very run (settings and data), not of another: {path}; "
+            "repeat that run's command, or delete the file"
         )
+    run = _Run(model.to(device), settings, step, error)
+    for name, tensor in run.model.named_tensors().items():
+        kept = {key: tensors[f"{key} {name}"].to(device) for key in _MOMENTS if f"{key} {name}" in tensors}
+        if kept:  # Laid out in memory as the tensor is.
+            like = {key: torch.empty_like(tensor if value.ndim else value) for key, value in kept.items()}
+            run.optimiser.state[tensor] = {key: like[key].copy_(value) for key, value in kept.items()}
+    return run
 
-    aabb = torch.stack([lower, upper])
-    mask = np.ascontiguousarray(model.mask[tuple(reversed(spans))])
-    return _with_factors(model, cropped, aabb=aabb, mask=mask, mask_aabb=aabb)
 
-
-@torch.no_grad()
-def upsample(model: TensorfModel, size: tuple[int, int, int]) -> TensorfModel:
-    """The model with its factors interpolated linearly to a grid of ``size`` vertices (x, y, z)."""
-
-    def resized(planes: list, lines: list) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        return (
-            [
-                functional.interpolate(plane[None], (size[second], size[first]), mode="bilinear", align_corners=True)[0]
-                for plane, (first, second) in zip(planes, PLANE_AXES, strict=True)
-            ],
-            [
-                functional.interpolate(line[None], size[axis], mode="linear", align_corners=True)[0]
-                for line, axis in zip(lines, LINE_AXES, strict=True)
-            ],
-        )
-
-    return _with_factors(model, resized)
+def _digest(dataset: Dataset, settings: TrainingSettings, start: TensorfModel | None) -> str:
+    """Tells runs apart: the settings, every ray and colour, and the model at the beginning."""
+    hashed = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    tensors = [dataset.rays, dataset.rgb]
+    if start is not None:
+        hashed.update(start.shading.encode())
+        tensors += [start.aabb, *start.named_tensors().values()]
+    for tensor in tensors:
+        hashed.update(tensor.detach().contiguous().numpy())
+    return hashed.hexdigest()
 
 
 # ---- Parts ----
 
 
-def _settings(steps: int | None, seed: int, out: str | Path) -> TrainingSettings:
+def _settings(steps: int | None, seed: int, out: str | Path, finetune: FineTuning | None) -> TrainingSettings:
     """The settings of a run; also refuses, before the work, what could not be written after it."""
     if not Path(out).absolute().parent.is_dir():
         raise InputError(f"out must be a file in an existing folder, not {out}")
-    settings = TrainingSettings(seed=seed)
+    settings = replace(FINE_TUNING if finetune else TrainingSettings(), seed=seed)
     return settings if steps is None else replace(settings, steps=steps)
 
 
 def _train_and_save(
-    dataset: Dataset, settings: TrainingSettings, out: str | Path, progress: Progress | None
+    dataset: Dataset,
+    settings: TrainingSettings,
+    out: str | Path,
+    progress: Progress | None,
+    device: str,
+    finetune: FineTuning | None,
 ) -> TensorfModel:
-    model = train(dataset, settings, progress)
+    """Train, or finish what an earlier call with the same arguments has begun; then remove its checkpoint."""
+    out = Path(out)
+    checkpoint = out.with_name(out.name + ".part")
+    start = finetune.start() if finetune else None
+    model = train(dataset, settings, progress, checkpoint, device=choose_device(device), start=start)
     save_model(model, out, "float16")
+    checkpoint.unlink(missing_ok=True)
     return model
 
 
@@ -327,29 +411,19 @@ def _composite(pixels: np.ndarray) -> np.ndarray:
     return on_white(np.concatenate([scaled[..., :3] * scaled[..., 3:], scaled[..., 3:]], axis=-1))
 
 
-def _dataset(cameras: Cameras, colours: list[np.ndarray], size: int) -> Dataset:
+def _dataset(cameras: Cameras, truths: list[np.ndarray], size: int) -> Dataset:
     rays = [np.concatenate(cameras.camera(view, size).rays(), 1) for view in range(len(cameras))]
-    rgb = np.concatenate([picture.reshape(-1, 3) for picture in colours])
+    rgb = np.concatenate([picture.reshape(-1, 3) for picture in truths])
     return Dataset(torch.from_numpy(np.concatenate(rays)), torch.from_numpy(rgb))
 
 
-def _rays_through(model: TensorfModel, dataset: Dataset) -> Dataset:
-    """The part of a data set whose rays meet the model's box."""
-    origins, directions = dataset.rays[:, :3], dataset.rays[:, 3:]
-    floored = torch.where(directions == 0, 1e-6, directions)
-    one, other = (model.aabb[0] - origins) / floored, (model.aabb[1] - origins) / floored
-    enter, leave = torch.minimum(one, other).amax(1), torch.maximum(one, other).amin(1)
-    kept = (enter < leave) & (leave > 0)
-    if not bool(kept.any()):
+def _within(model: TensorfModel, dataset: Dataset) -> torch.Tensor:
+    """Numbers of the rays of a data set that meet the model's box."""
+    enter, leave = box_distances(model, dataset.rays)
+    numbers = ((enter < leave) & (leave > 0)).nonzero()[:, 0]
+    if len(numbers) == 0:
         raise InputError("rays must meet the box of the scene, not all miss it")
-    return Dataset(dataset.rays[kept], dataset.rgb[kept])
-
-
-def _resolution(extent: torch.Tensor, edge: int) -> tuple[int, int, int]:
-    """Grid of about ``edge ** 3`` cubic voxels over a box of ``extent``."""
-    lengths = extent.tolist()
-    voxel = (math.prod(lengths) / edge**3) ** (1 / 3)
-    return tuple(max(2, int(length / voxel + 1e-6)) for length in lengths)
+    return numbers
 
 
 def _upsamplings(settings: TrainingSettings) -> dict[int, int]:
@@ -365,38 +439,20 @@ def _upsamplings(settings: TrainingSettings) -> dict[int, int]:
 def _optimiser(model: TensorfModel, settings: TrainingSettings) -> torch.optim.Adam:
     factors, network = [], []
     for name, tensor in model.named_tensors().items():
+        if settings.frozen and name.startswith("density"):
+            continue
         tensor.requires_grad_()
         (network if name.startswith(("basis", "mlp")) else factors).append(tensor)
     groups = [
         {"params": factors, "initial_lr": settings.factor_rate},
         {"params": network, "initial_lr": settings.network_rate},
     ]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99))
-
-
-def _mean_magnitude(model: TensorfModel) -> torch.Tensor:
-    """Sum over the density factors of their mean absolute values."""
-    factors = model.density_planes + model.density_lines
-    return torch.stack([factor.abs().mean() for factor in factors]).sum()
-
-
-def _with_factors(model: TensorfModel, change: Callable, **others: object) -> TensorfModel:
-    """The model with ``change(planes, lines)`` applied to density and appearance."""
-    density_planes, density_lines = change(model.density_planes, model.density_lines)
-    app_planes, app_lines = change(model.app_planes, model.app_lines)
-    return replace(
-        model,
-        density_planes=density_planes,
-        density_lines=density_lines,
-        app_planes=app_planes,
-        app_lines=app_lines,
-        **others,
-    )
+    return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
 
 
 def _detached(model: TensorfModel) -> TensorfModel:
     def plain(planes: list, lines: list) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        return [plane.detach() for plane in planes], [line.detach() for line in lines]
+        return [plane.detach().contiguous() for plane in planes], [line.detach().contiguous() for line in lines]
 
     mlp = [(weight.detach(), bias.detach()) for weight, bias in model.mlp]
-    return _with_factors(model, plain, basis=model.basis.detach(), mlp=mlp)
+    return with_factors(model, plain, basis=model.basis.detach(), mlp=mlp)

@@ -27,7 +27,8 @@ class Rendering:
         is left counts with the third component of the direction.
     statistics : dict of int
         What was counted: ``rays``, ``samples`` (in the box), ``samples_occupied`` (density was
-        evaluated), ``samples_shaded`` (colour was evaluated), and what the renderer adds.
+        evaluated), ``samples_shaded`` (appearance was evaluated), ``colours`` (evaluations of the
+        network), and what the renderer adds.
     """
 
     rgb: np.ndarray
@@ -41,7 +42,8 @@ class Trace:
 
     ``z`` distance, ``in_bbox``, ``occupied``, ``sigma_feature``, ``sigma`` (both 0 where not
     occupied), ``alpha``, ``weight``, ``app_mask`` (shaded): (R, S). For the A shaded samples, in
-    row-major order: ``xyz_app`` (A, 3), ``app_feature`` (A, features), ``sample_rgb`` (A, 3).
+    row-major order: ``xyz_app`` (A, 3), ``app_feature`` (A, features), ``sample_rgb`` (A, 3); under
+    deferred shading the last two are of the rays with shaded samples.
     ``acc`` sum of the weights (R,), ``rgb`` (R, 3), ``depth`` (R,).
     """
 
@@ -61,15 +63,20 @@ class Trace:
     depth: torch.Tensor
 
 
+def box_distances(model: TensorfModel, rays: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distances at which rays (R, 6) enter and leave the model's box, each (R,); leaving first = a miss."""
+    origin, direction = rays[:, :3], rays[:, 3:]
+    floored = torch.where(direction == 0, _DIRECTION_FLOOR, direction)
+    lower, upper = (model.aabb[0] - origin) / floored, (model.aabb[1] - origin) / floored
+    return torch.minimum(lower, upper).amax(dim=-1), torch.maximum(lower, upper).amin(dim=-1)
+
+
 def first_distance(model: TensorfModel, rays: torch.Tensor) -> torch.Tensor:
     """Distance of the first sample: where the ray enters the box, clamped to near and far.
 
     Parameters: ``rays`` (R, 6), origin and unit direction. Returns (R,).
     """
-    origin, direction = rays[:, :3], rays[:, 3:]
-    floored = torch.where(direction == 0, _DIRECTION_FLOOR, direction)
-    lower, upper = (model.aabb[0] - origin) / floored, (model.aabb[1] - origin) / floored
-    return torch.minimum(lower, upper).amax(dim=-1).clamp(min=model.near, max=model.far)
+    return box_distances(model, rays)[0].clamp(min=model.near, max=model.far)
 
 
 def trace(
@@ -85,7 +92,7 @@ def trace(
     """
     samples = model.sample_count if samples is None else samples
     origin, direction = rays[:, None, :3], rays[:, None, 3:]
-    position = torch.arange(samples, dtype=torch.float32)[None].expand(len(rays), -1)
+    position = torch.arange(samples, dtype=torch.float32, device=rays.device)[None].expand(len(rays), -1)
     if jitter is not None:
         position = position + jitter[:, None]
     z = first_distance(model, rays)[:, None] + model.step * position
@@ -108,18 +115,43 @@ def trace(
 
     app_mask = weight > model.weight_threshold
     xyz_app = points[app_mask]
-    app_feature = model.app_feature(model.normalise(xyz_app))
-    sample_rgb = model.shade(app_feature, direction.expand_as(points)[app_mask])
-    colour = torch.zeros_like(points)
-    colour[app_mask] = sample_rgb
-
     acc = weight.sum(dim=-1)
-    rgb = (weight[..., None] * colour).sum(dim=-2) + (1 - acc[:, None])
+    if model.shading == "deferred":
+        products, share = model.app_products(model.normalise(xyz_app)), weight[app_mask]
+        ray = app_mask.nonzero()[:, 0]
+        app_feature, sample_rgb, rgb = shade_rays(model, rays, ray, share, products)
+    else:
+        app_feature = model.app_feature(model.normalise(xyz_app))
+        sample_rgb = model.shade(app_feature, direction.expand_as(points)[app_mask])
+        colour = torch.zeros_like(points)
+        colour[app_mask] = sample_rgb
+        rgb = (weight[..., None] * colour).sum(dim=-2)
+    rgb = rgb + (1 - acc[:, None])
     depth = (weight * z).sum(dim=-1) + (1 - acc) * rays[:, 5]
     return Trace(
         z, in_bbox, occupied, sigma_feature, sigma, alpha, weight, app_mask,
         xyz_app, app_feature, sample_rgb, acc, rgb.clamp(0, 1), depth,
     )  # fmt: skip
+
+
+def shade_rays(
+    model: TensorfModel, rays: torch.Tensor, ray: torch.Tensor, weight: torch.Tensor, products: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Deferred shading: composite the appearance products of samples, then basis and network once a ray.
+
+    The network sees the mean of the products, not their sum: it was trained on products of single
+    samples, and where all products of a ray are equal the result is that of per-sample shading.
+
+    Parameters: ``rays`` (R, 6); for each of n shaded samples its ``ray`` (n,), 0..R-1, ``weight`` (n,)
+    and ``products`` (n, C). Returns, for the rays with a shaded sample in ascending order, features and
+    colour; and for all rays the colour times the sum of the weights, (R, 3).
+    """
+    total = weight.new_zeros(len(rays)).index_add(0, ray, weight)
+    composited = products.new_zeros(len(rays), products.shape[1]).index_add(0, ray, weight[:, None] * products)
+    shaded = (total > 0).nonzero()[:, 0]
+    feature = torch.nn.functional.linear(composited[shaded] / total[shaded, None], model.basis)
+    colour = model.shade(feature, rays[shaded, 3:])
+    return feature, colour, colour.new_zeros(len(rays), 3).index_copy(0, shaded, total[shaded, None] * colour)
 
 
 def camera_rays(camera: Camera) -> torch.Tensor:
@@ -136,7 +168,9 @@ def render(model: TensorfModel, camera: Camera, chunk: int = 4096) -> Rendering:
     """
     rays = camera_rays(camera)
     rgb, depth = torch.empty(len(rays), 3), torch.empty(len(rays))
-    statistics = dict.fromkeys(("rays", "samples_marched", "samples", "samples_occupied", "samples_shaded"), 0)
+    statistics = dict.fromkeys(
+        ("rays", "samples_marched", "samples", "samples_occupied", "samples_shaded", "colours"), 0
+    )
     for start in range(0, len(rays), chunk):
         part = trace(model, rays[start : start + chunk])
         rgb[start : start + chunk] = part.rgb
@@ -146,6 +180,7 @@ def render(model: TensorfModel, camera: Camera, chunk: int = 4096) -> Rendering:
         statistics["samples"] += int(part.in_bbox.sum())
         statistics["samples_occupied"] += int(part.occupied.sum())
         statistics["samples_shaded"] += int(part.app_mask.sum())
+        statistics["colours"] += len(part.sample_rgb)
     _, _, width, height = camera.window
     shape = (height, width)
     return Rendering(rgb.reshape(*shape, 3).numpy(), depth.reshape(shape).numpy(), statistics)

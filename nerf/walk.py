@@ -308,8 +308,8 @@ def appearance_products(ray, z, origins, directions, lower, scale, planes, lines
 
 
 @njit(cache=True)
-def accumulate(rgb, ray, weight, colour):
-    """Add weighted colours (n, 3) to the pixels ``rgb`` float64 (R, 3) they belong to."""
+def accumulate(sums, ray, weight, values):
+    """Add weighted values (n, C) to the rows of ``sums``, float64 (R, C), that they belong to."""
     for sample in range(len(ray)):
-        for channel in range(3):
-            rgb[ray[sample], channel] += weight[sample] * colour[sample, channel]
+        for channel in range(values.shape[1]):
+            sums[ray[sample], channel] += weight[sample] * values[sample, channel]

@@ -1,4 +1,5 @@
 import json
+import math
 import sys
 import types
 from dataclasses import dataclass, field
@@ -76,6 +77,9 @@ def test_without_a_command_help_is_shown(call):
             ["train", "--out", "x", "--scene", "chair"],
             "scene must be one of lattice, helix, pearls, clutter, mosaic, hills, planets, sponge, not chair",
         ),
+        (["train", "--out", "x", "--device", "tpu"], "device must be one of auto, cpu, cuda, not tpu"),
+        (["train", "--out", "x", "--model", "m"], "model must be absent without finetune, not m"),
+        (["train", "--out", "x", "--finetune", "m"], "finetune must be one of sample, deferred, not m"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_2(call, arguments, message):
@@ -99,6 +103,36 @@ def test_input_errors_from_inside_keep_their_words(call, tmp_path):
     status, _, err = call("encode", "--model", path, "--out", tmp_path / "scene.rtn")
     assert (status, err.count("\n")) == (2, 1)
     assert err.startswith("error: model must be a readable file, not ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"frames": []}, "frames must be a list of at least one view, not []"),
+        ({"camera_angle_x": math.nan}, "camera_angle_x must be an angle in (0, pi) radians, not nan"),
+        ({"w": math.inf}, "w must be a number of pixels above 0, not inf"),
+        ({"matrix": np.full((4, 4), math.nan).tolist()}, "frames[0].transform_matrix must be finite, not nan"),
+        ({"file": "absent"}, "picture must be a file, not missing: {folder}/absent"),
+        ({"file": "transforms.json"}, "picture must be readable, not {folder}/transforms.json (cannot identify"),
+        ({"matrix": (np.eye(4) + 9 * np.eye(4, k=3)).tolist()}, "rays must meet the box of the scene, not all miss it"),
+    ],
+)  # fmt: skip
+def test_bad_training_data_is_one_line_and_exit_2(call, tmp_path, content, message):
+    Image.new("RGBA", (4, 4)).save(tmp_path / "view.png")
+    content = {"camera_angle_x": 0.7, "file": "view", "matrix": np.eye(4).tolist(), **content}
+    frames = [{"file_path": content.pop("file"), "transform_matrix": content.pop("matrix")}]
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames, **content}))
+    arguments = ["--transforms", tmp_path / "transforms.json", "--out", tmp_path / "model", "--size", 4, "--steps", 1]
+    status, out, err = call("train", *arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: " + message.format(folder=tmp_path))
+
+
+def test_a_missing_gpu_is_one_line_and_exit_2(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = ["--out", tmp_path / "model", "--size", 4, "--steps", 1, "--device", "cuda"]
+    message = "error: device must be auto or cpu where PyTorch finds no GPU, not cuda\n"
+    assert call("train", *arguments) == (2, "", message)
 
 
 def test_a_missing_package_is_named(call, monkeypatch, tmp_path):

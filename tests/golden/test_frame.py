@@ -1,5 +1,7 @@
 """The integer pipeline against the float reference, and its own invariants."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,12 @@ def test_axis_order_moves_away_from_the_camera(start):
 def test_models_beyond_the_hardware_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         encode_model(small_model(**change), TINY)
+
+
+def test_deferred_shading_is_refused():
+    message = "shading must be per sample for the integer model and the hardware, not deferred"
+    with pytest.raises(InputError, match=message):
+        encode_model(replace(small_model(), shading="deferred"), TINY)
 
 
 def test_views_beyond_the_registers_are_refused():

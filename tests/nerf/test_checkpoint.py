@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from nerf.checkpoint import DEFAULT_MODEL, load_model, save_model
+from nerf.checkpoint import DEFAULT_MODEL, load_model, read_model_file, save_model
 from nerf.contract.errors import InputError
 
 
@@ -70,6 +70,7 @@ def assert_equal(one, other):
     for name in ("density_shift", "distance_scale", "step_ratio", "near", "far"):
         assert getattr(one, name) == getattr(other, name)
     assert one.weight_threshold == other.weight_threshold
+    assert one.shading == other.shading
     assert one.density_activation == other.density_activation
     assert (one.view_bands, one.feature_bands) == (other.view_bands, other.feature_bands)
 
@@ -301,7 +302,8 @@ def test_own_format_is_exact(random_model, tmp_path, shape, seed):
 
 
 def test_own_format_without_mask_and_other_constants(random_model, tmp_path):
-    model = random_model(1, mask=None, density_activation="relu", view_bands=0, near=0.5, far=9.25)
+    others = {"density_activation": "relu", "view_bands": 0, "near": 0.5, "far": 9.25, "shading": "deferred"}
+    model = random_model(1, mask=None, **others)
     save_model(model, tmp_path / "model")
     assert_equal(model, load_model(tmp_path / "model"))
 
@@ -340,6 +342,7 @@ def test_saving_refuses_bad_arguments(random_model, tmp_path):
         (lambda t, h: h.update(model="{"), "header must be a complete description"),
         (lambda t, h: h.update(model="[]"), "header must be a complete description"),
         (lambda t, h: described(h, near="2"), "header must be a complete description, not near"),
+        (lambda t, h: described(h, shading="both"), "shading must be 'sample' or 'deferred', not 'both'"),
         (lambda t, h: described(h, view_bands=2.5), "header must be a complete description"),
         (lambda t, h: described(h, aabb=[[0, 0], [1]]), "must be a tensor of numbers"),
         (lambda t, h: described(h, mask_shape=[5, 6, 7]), "mask must be 27 bytes"),
@@ -394,3 +397,13 @@ def test_embedded_model_has_its_stated_quality():
         for view in range(len(cameras))
     ]
     assert np.mean(quality) == pytest.approx(32.4, abs=0.1)
+
+
+def test_the_same_model_gives_the_same_bytes(random_model, tmp_path):
+    files = [tmp_path / f"{number}.safetensors" for number in range(8)]
+    for file in files:
+        save_model(random_model(3), file, others={"more": torch.ones(3)}, notes={"a": "1", "b": "2"})
+    assert len({file.read_bytes() for file in files}) == 1
+    model, tensors, header = read_model_file(files[0])
+    assert (header["a"], header["b"], tensors["more"].tolist()) == ("1", "2", [1, 1, 1])
+    assert torch.equal(model.basis, load_model(files[0]).basis)

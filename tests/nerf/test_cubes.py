@@ -75,6 +75,17 @@ def test_any_camera_inside_or_outside(random_model, look_at, seed, eye, target, 
     assert_same(model, camera, edge)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_deferred_shading(random_model, look_at, seed):
+    model = random_model(seed, shading="deferred", weight_threshold=1e-3)
+    camera = look_at((2.0, 1.0, 1.5), width=20, height=16)
+    picture = assert_same(model, camera)
+    expected = uniform.render(model, camera).statistics
+    for name in ("samples_shaded", "colours"):
+        assert picture.statistics[name] == expected[name]
+    assert 0 < expected["colours"] < expected["samples_shaded"]
+
+
 def axis_camera(look_at, axis, sign, **others):
     """A camera whose central ray is exactly parallel to an axis."""
     columns = np.roll(np.eye(3), axis - 2, axis=0)  # The last column is the axis.

@@ -7,19 +7,20 @@ import torch
 from nerf import uniform
 from nerf.checkpoint import load_model
 from nerf.contract.errors import InputError
+from nerf.grids import initial_model, refresh_mask, shrink, upsample
+from nerf.marching import colours
 from nerf.metrics import psnr
 from nerf.primitives import Material, Sphere
 from nerf.scenes import Scene, get_scene, write_scene
 from nerf.training import (
+    FINE_TUNING,
     Dataset,
+    FineTuning,
     TrainingSettings,
     load_dataset,
-    refresh_mask,
-    shrink,
     train,
     train_dataset,
     train_scene,
-    upsample,
 )
 
 SMALL = TrainingSettings(
@@ -89,6 +90,103 @@ def test_training_is_decided_by_the_seed(ball):
     assert not torch.equal(one.basis, other.basis)
 
 
+def test_threads_share_the_rays(ball):
+    short = replace(SMALL, steps=5)
+    one = train(ball[0], short)
+    torch.set_num_threads(2)
+    try:
+        two, again = train(ball[0], short), train(ball[0], short)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    for name, tensor in one.named_tensors().items():
+        torch.testing.assert_close(two.named_tensors()[name], tensor, atol=1e-3, rtol=0)
+        assert torch.equal(two.named_tensors()[name], again.named_tensors()[name]), name
+
+
+@pytest.mark.parametrize("stop", [30, 60, 100])
+def test_a_stopped_run_goes_on_to_the_same_bits(ball, trained, tmp_path, stop):
+    """Stopped before, at and after masks and upsampling."""
+    path = tmp_path / "model.part"
+
+    def interrupt(done, *_):
+        if done == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(ball[0], SMALL, interrupt, path, checkpoint_seconds=0)
+    steps = []
+    model = train(ball[0], SMALL, lambda done, *_: steps.append(done), path)
+    assert steps[0] == stop  # From the checkpoint of the step before.
+    for name, tensor in trained[0].named_tensors().items():
+        assert torch.equal(tensor, model.named_tensors()[name]), name
+    assert np.array_equal(trained[0].mask, model.mask)
+    assert torch.equal(trained[0].aabb, model.aabb)
+
+
+def test_a_checkpoint_of_another_run_is_refused(ball, tmp_path):
+    path, short = tmp_path / "model.part", replace(SMALL, steps=2)
+    train(ball[0], short, None, path, checkpoint_seconds=0)
+    brighter = Dataset(ball[0].rays, ball[0].rgb + 0.1)
+    for dataset, settings in ((ball[0], replace(short, seed=1)), (brighter, short)):
+        with pytest.raises(InputError, match=r"checkpoint must be of this very run .*, not of another: .*model\.part"):
+            train(dataset, settings, None, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"checkpoint must be one of this program or absent, not .*model\.part"):
+        train(ball[0], short, None, path)
+
+
+def test_every_tensor_is_made_on_the_device_of_the_run(ball, monkeypatch):
+    """A tensor without a device of its own lands elsewhere, here, and meeting the others fails."""
+    monkeypatch.setattr("nerf.training.initial_model", lambda *arguments: made)
+    made = initial_model(SMALL, torch.Generator().manual_seed(0))
+    short = replace(SMALL, steps=6, mask_at=(0.3, 0.7))
+    with torch.device("meta"):
+        model = train(ball[0], short, device="cpu")
+    assert {tensor.device.type for tensor in model.named_tensors().values()} == {"cpu"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_learns_the_same(ball, trained):
+    model = train(ball[0], SMALL, device="cuda")
+    _, camera, truth = ball
+    on_cpu, on_gpu = (psnr(uniform.render(each, camera).rgb, truth) for each in (trained[0], model))
+    assert abs(on_gpu - on_cpu) < 1
+
+
+@pytest.mark.parametrize("name", ["rays", "rgb"])
+def test_data_that_are_not_finite_are_refused(ball, name):
+    bad = {"rays": ball[0].rays, "rgb": ball[0].rgb, name: torch.full((3, 6), torch.nan)}
+    with pytest.raises(InputError, match=f"{name} must be finite, not nan"):
+        Dataset(**bad)
+
+
+def test_fine_tuning_improves_deferred_shading_and_keeps_the_density(ball, trained, tmp_path):
+    _, camera, truth = ball
+    start = FineTuning(trained[0], "deferred").start()
+    before = {name: tensor.clone() for name, tensor in start.named_tensors().items()}
+    settings = replace(FINE_TUNING, steps=40, batch_rays=256)
+    tuned = train(ball[0], settings, start=start)
+    assert (tuned.shading, tuned.weight_threshold) == ("deferred", 1e-3)
+    for name, tensor in tuned.named_tensors().items():
+        assert torch.equal(start.named_tensors()[name], before[name]), name
+        assert torch.equal(tensor, before[name]) == name.startswith("density"), name
+    assert np.array_equal(tuned.mask, start.mask)
+    was, now = (psnr(uniform.render(model, camera).rgb, truth) for model in (start, tuned))
+    assert now > was
+
+    path = tmp_path / "model.part"
+    train(ball[0], settings, None, path, checkpoint_seconds=0, start=start)
+    with pytest.raises(InputError, match="checkpoint must be of this very run"):
+        train(ball[0], settings, None, path, start=replace(start, shading="sample"))
+
+
+def test_a_diverging_run_is_stopped(ball, monkeypatch):
+    monkeypatch.setattr("nerf.training.colours", lambda *arguments: colours(*arguments) * torch.nan)
+    with pytest.raises(InputError, match="training error must be finite, not nan in step 1"):
+        train(ball[0], SMALL)
+
+
 def test_upsampling_by_a_whole_factor_keeps_the_field(random_model):
     model = random_model(0)
     finer = upsample(model, tuple(3 * (length - 1) + 1 for length in model.grid_size))
@@ -142,6 +240,7 @@ def test_train_scene_saves_what_it_returns(tmp_path):
     again = load_model(path)
     np.testing.assert_allclose(model.basis, again.basis, atol=1e-3)
     assert again.density_components == (16, 16, 16)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
     with pytest.raises(InputError, match="out must be a file in an existing folder"):
         train_scene("lattice", tmp_path / "absent" / "model", steps=1)
     with pytest.raises(InputError, match="steps must be at least 1, not 0"):

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,3 +134,29 @@ def test_shading_threshold_drops_colour_but_keeps_weight(random_model, look_at):
     assert len(dark.sample_rgb) == 0
     assert torch.equal(shaded.acc, dark.acc)
     torch.testing.assert_close(dark.rgb, (1 - dark.acc)[:, None].expand(-1, 3).clamp(0, 1))
+
+
+def test_deferred_shading_of_equal_samples_is_that_of_each(random_model, look_at):
+    """One colour for all samples of a ray: composited before or after the network, the picture is the same."""
+    model = random_model(5, mask=None)
+    for tensor in model.app_planes + model.app_lines:
+        tensor.copy_(tensor.flatten(1)[:, :1].reshape(-1, *[1] * (tensor.ndim - 1)).expand_as(tensor))
+    camera = look_at((3.0, -1.5, 1.0))
+    each, once = (render(replace(model, shading=shading), camera) for shading in ("sample", "deferred"))
+    np.testing.assert_allclose(once.rgb, each.rgb, atol=2e-6)
+    np.testing.assert_array_equal(once.depth, each.depth)
+    assert 0 < once.statistics["colours"] < each.statistics["colours"] == each.statistics["samples_shaded"]
+    assert once.statistics["samples_shaded"] == each.statistics["samples_shaded"]
+
+
+def test_deferred_shading_is_the_network_on_mean_products(random_model, look_at):
+    model = random_model(6, shading="deferred")
+    rays = camera_rays(look_at((3.0, -1.5, 1.0)))
+    traced = trace(model, rays)
+    ray = int(traced.app_mask.sum(1).argmax())
+    mine = traced.app_mask[ray]
+    points, weight = (rays[ray, :3] + rays[ray, 3:] * traced.z[ray, mine, None]), traced.weight[ray, mine]
+    feature = (weight[:, None] * model.app_feature(model.normalise(points))).sum(0) / weight.sum()
+    colour = model.shade(feature[None], rays[ray, None, 3:])[0]
+    expected = colour * weight.sum() + 1 - traced.acc[ray]
+    torch.testing.assert_close(traced.rgb[ray], expected, atol=1e-5, rtol=0)
