@@ -58,11 +58,6 @@ tools: ## check the compiler that the Verilog simulator needs
 		exit 2; \
 	fi
 
-# One idea of RT-NeRF off at a time: a name and the switches of `rtnerf simulate`.
-SWITCHES := all_on: no_termination:--termination,0 coarse_order:--ordering,coarse no_order:--ordering,none \
-	dense:--encoding,dense bitmap:--encoding,bitmap coordinate:--encoding,coordinate \
-	uniform_sampling:--sampling,uniform all_off:--sampling,uniform,--encoding,dense,--termination,0
-
 demo: tools setup ## render the embedded model at every rung, run the RTL and the simulator on it, write a report
 	rtnerf doctor
 	for pipeline in uniform cubes integer; do \
@@ -71,10 +66,9 @@ demo: tools setup ## render the embedded model at every rung, run the RTL and th
 	rtnerf encode --out $(BUILD)/demo/scene.rtn --json $(BUILD)/demo/encode.json
 	rtnerf generate --config $(CONFIG) --out $(BUILD)/demo/rtl --json $(BUILD)/demo/generate.json
 	rtnerf cosim --size $(SIZE) --config $(CONFIG) --out $(BUILD)/demo/rtl.npy --json $(BUILD)/demo/rtl.json
-	for run in $(SWITCHES); do \
-		rtnerf simulate --size $(SIZE) --config $(CONFIG) $$(tr , ' ' <<< "$${run#*:}") \
-			$$([ $$run != all_on: ] || echo --timeline $(BUILD)/demo/performance.trace.json) \
-			--json $(BUILD)/demo/performance/$${run%%:*}.json | tail -1; done
+	rtnerf simulate --size $(SIZE) --config $(CONFIG) --timeline $(BUILD)/demo/simulate.trace.json \
+		--json $(BUILD)/demo/simulate.json
+	rtnerf ablate --size $(SIZE) --config $(CONFIG) --json $(BUILD)/demo/ablation.json
 	rtnerf report --out $(BUILD)/report
 	@echo "report: $(BUILD)/report/index.html"
 

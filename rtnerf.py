@@ -436,19 +436,50 @@ def form_of(encoding: str) -> Any:
     return None if encoding == "hybrid" else Form[encoding.upper()]
 
 
+def simulation_options(command: Callable) -> Callable:
+    """The options of what is simulated, and in which surroundings."""
+    for option in reversed(
+        (
+            model_option,
+            view_options,
+            config_option,
+            click.option(
+                "--clock-mhz", type=Whole(1), default=1000, show_default=True, help="Assumed clock of the accelerator."
+            ),
+            click.option(
+                "--memory",
+                type=OneOf("lpddr4", "fixed"),
+                default="lpddr4",
+                show_default=True,
+                help="LPDDR4-2400 of 4 x 16 bits with banks and refresh, or fixed latency and bandwidth.",
+            ),
+            timing_options,
+            click.option("--frames", type=Whole(1), default=1, show_default=True, help="Views from this index on."),
+            click.option(
+                "--workers", type=Whole(1), default=1, show_default=True, help="Processes sharing the frames."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def encoded_views(
+    scene: Any, cameras: list[Camera], accelerator: Any, encoding: str, ordering: str, termination: float
+) -> tuple[Any, list[Any]]:
+    """The scene as the hardware decodes it, and its views."""
+    from nerf.encode import encode_model
+    from nerf.golden.frame import decode_scene
+    from nerf.integer import camera_view
+    from sim.analysis import with_ordering
+
+    image = encode_model(scene, accelerator, form_of(encoding)).scene
+    views = [with_ordering(camera_view(image, camera, termination), image, ordering) for camera in cameras]
+    return decode_scene(image, accelerator), views
+
+
 @cli.command(**example("rtnerf simulate --size 800 --config edge --json frame.json --timeline frame.trace.json"))
-@model_option
-@view_options
-@config_option
-@click.option("--clock-mhz", type=Whole(1), default=1000, show_default=True, help="Assumed clock of the accelerator.")
-@click.option(
-    "--memory",
-    type=OneOf("lpddr4", "fixed"),
-    default="lpddr4",
-    show_default=True,
-    help="LPDDR4-2400 of 4 x 16 bits with banks and refresh, or fixed latency and bandwidth.",
-)
-@timing_options
+@simulation_options
 @form_option
 @click.option(
     "--ordering",
@@ -465,8 +496,6 @@ def form_of(encoding: str) -> Any:
     help="Occupied cubes, or every lattice point with an occupancy test (modelled only, not in the RTL).",
 )
 @click.option("--termination", type=Fraction(), default=1e-3, show_default=True, help="0 switches it off.")
-@click.option("--frames", type=Whole(1), default=1, show_default=True, help="Views from this index on.")
-@click.option("--workers", type=Whole(1), default=1, show_default=True, help="Processes that share the frames.")
 @click.option("--timeline", type=PATH, help="What every unit does when, as a trace for Perfetto or Chrome.")
 @json_option
 def simulate(
@@ -501,25 +530,20 @@ def simulate(
     accelerator = load_config(config)
     cameras = [load_view(transforms, index + frame, size, crop)[1] for frame in range(frames)]
     scene = load_model(model)
-    from nerf.encode import encode_model
-    from nerf.golden.frame import decode_scene
-    from nerf.integer import camera_view
     from sim import analysis
     from sim.lpddr4 import Lpddr4
     from sim.simulate import simulate_all
 
     started = time.perf_counter()
     timing = Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
-    image = encode_model(scene, accelerator, form_of(encoding)).scene
-    views = [analysis.with_ordering(camera_view(image, camera, termination), image, ordering) for camera in cameras]
-    decoded = decode_scene(image, accelerator)
     clock_hz = clock_mhz * 1e6
+    decoded, views = encoded_views(scene, cameras, accelerator, encoding, ordering, termination)
     prepared = time.perf_counter()
     outcomes = simulate_all(
         decoded, views, accelerator, workers, timing=timing, clock_hz=clock_hz, uniform=sampling == "uniform"
     )
-    outcome, camera = outcomes[0], cameras[0]
     finished = time.perf_counter()
+    outcome, camera = outcomes[0], cameras[0]
     if timeline is not None:
         from nerf.output import write_json
 
@@ -562,6 +586,78 @@ def simulate(
         f"{outcome.cycles} cycles, {result['fps_at_clock']:.3f} frames/s at {clock_mhz} MHz ({accelerator.name}, "
         f"{camera.width}x{camera.height}, {memory}); busiest: {result['bottleneck']}"
     )
+
+
+@cli.command(**example("rtnerf ablate --size 800 --config edge --frames 3 --json ablation.json"))
+@simulation_options
+@json_option
+def ablate(
+    model: Path | None,
+    transforms: Path | None,
+    index: int,
+    size: tuple[int, int | None],
+    crop: tuple[int, ...] | None,
+    config: str,
+    clock_mhz: int,
+    memory: str,
+    latency: int,
+    beat_interval: int,
+    frames: int,
+    workers: int,
+    json_file: Path | None,
+) -> None:
+    """Simulate the same frames with each idea of RT-NeRF switched off, one at a time, and with all off.
+
+    Only the exact order gives the right picture: the others are cycles only.
+    """
+    check_targets(json=json_file)
+    from nerf.checkpoint import load_model
+    from nerf.contract.config import load_config
+    from nerf.contract.memory import MemoryTiming
+
+    accelerator = load_config(config)
+    cameras = [load_view(transforms, index + frame, size, crop)[1] for frame in range(frames)]
+    scene = load_model(model)
+    from sim.ablation import IDEAS, outcome_row
+    from sim.lpddr4 import Lpddr4
+    from sim.simulate import simulate_all
+
+    timing = Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
+    clock_hz = clock_mhz * 1e6
+    rows = {}
+    with progress_bar("runs") as advance:
+        for number, (name, switches) in enumerate(IDEAS.items()):
+            advance(number, len(IDEAS), name)
+            decoded, views = encoded_views(
+                scene, cameras, accelerator, switches.encoding, switches.ordering, switches.termination
+            )
+            outcomes = simulate_all(
+                decoded,
+                views,
+                accelerator,
+                workers,
+                timing=timing,
+                clock_hz=clock_hz,
+                uniform=switches.sampling == "uniform",
+            )
+            rows[name] = outcome_row(switches, outcomes, clock_hz)
+        advance(len(IDEAS), len(IDEAS), "")
+    result = {
+        **describe_view(model, transforms, index, cameras[0]),
+        "frames": frames,
+        "config": accelerator.name,
+        "config_digest": accelerator.digest,
+        "memory": {"kind": memory, **asdict(timing)},
+        "clock_hz": clock_hz,
+        "runs": rows,
+    }
+    save(json_file, "ablate", result)
+    click.echo(f"  {'run':<22} {'frames/s':>9} {'GB/s':>7}  busiest unit")
+    for name, row in rows.items():
+        click.echo(
+            f"  {name:<22} {row['fps_at_clock_lowest']:>9.3f} {row['dram_gigabytes_per_second']:>7.2f}"
+            f"  {row['bottleneck']} {row['bottleneck_share']:.1%}" + ("  (modelled only)" * bool(row["modelled_only"]))
+        )
 
 
 @cli.command(**example("rtnerf cosim --size 100 --crop 40,40,16,16 --engine verilator --pause 0.3 --json cosim.json"))

@@ -2,8 +2,7 @@
 # # Where the cycles go
 #
 # One frame of the embedded scene in the cycle-accurate simulator, whose cycles are the RTL's, every one of them: what
-# each unit does, what holds the frame up, the traffic to memory, and what each idea of RT-NeRF is worth when it is
-# switched off.
+# each unit does, what holds the frame up, and the traffic to memory. What each idea of RT-NeRF is worth: `ablation`.
 #
 # The numbers come from the result files of `make demo`; each names the command that wrote it. Frames a second are at an
 # assumed clock: no timing of the RTL is claimed.
@@ -17,12 +16,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 folder = Path(os.environ["RTNERF_BUILD"]) / "demo"
-runs = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "performance").glob("*.json"))}
-if "all_on" not in runs:
-    raise SystemExit(
-        f"results must be made first by `make demo`, not missing: {folder / 'performance' / 'all_on.json'}"
-    )
-base = runs["all_on"]
+if not (folder / "simulate.json").is_file():
+    raise SystemExit(f"results must be made first by `make demo`, not missing: {folder / 'simulate.json'}")
+base = json.loads((folder / "simulate.json").read_text())
 COLOURS = {
     "busy": "#2f6f4f",
     "output": "#d9a441",
@@ -102,10 +98,10 @@ plt.show()
 # ## The frame as a timeline
 #
 # What each unit mostly does, window by window. The same data, for Perfetto or Chrome, are in
-# `build/demo/performance.trace.json`.
+# `build/demo/simulate.trace.json`.
 
 # %%
-events = json.loads((folder / "performance.trace.json").read_text())["traceEvents"]
+events = json.loads((folder / "simulate.trace.json").read_text())["traceEvents"]
 names = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
 rows = {tid: place for place, tid in enumerate(tid for tid, name in names.items() if name in units)}
 figure, axis = plt.subplots(figsize=(9, 0.28 * len(rows) + 1), layout="constrained")
@@ -132,33 +128,7 @@ axis.loglog(
     np.minimum(roof["compute_roof_macs_per_cycle"], intensity * roof["memory_bytes_per_cycle"]),
     color="black",
 )
-for name, run in runs.items():
-    axis.plot(run["roofline"]["macs_per_byte"], run["roofline"]["macs_per_cycle"], "o", label=name.replace("_", " "))
+axis.plot(roof["macs_per_byte"], roof["macs_per_cycle"], "o")
 axis.set_xlabel("multiply-accumulates a byte")
 axis.set_ylabel("multiply-accumulates a cycle")
-axis.legend(frameon=False, fontsize=7)
 plt.show()
-
-# %% [markdown]
-# ## One idea at a time
-#
-# The same frame with one idea switched off, and with all off. The RTL can do all of these but uniform sampling, which
-# is modelled only. In another order than the exact one the samples are composited in the wrong order: cycles only.
-
-# %%
-table(
-    ["run", "cycles", "against all on", "samples", "shaded", "read, bytes", "against all on", "in the RTL"],
-    [
-        [
-            name.replace("_", " "),
-            f"{run['cycles']:,}",
-            f"{run['cycles'] / base['cycles']:.2f}",
-            f"{run['samples']:,}",
-            f"{run['samples_shaded']:,}",
-            f"{run['dram_read_bytes']:,}",
-            f"{run['dram_read_bytes'] / base['dram_read_bytes']:.2f}",
-            "no" if run["modelled_only"] else "yes",
-        ]
-        for name, run in sorted(runs.items(), key=lambda item: item[1]["cycles"])
-    ],
-)

@@ -15,7 +15,7 @@ from nerf.contract.blocks import Form
 from nerf.contract.errors import InputError
 from nerf.contract.memory import MemoryTiming
 
-COMMANDS = ("doctor", "train", "render", "encode", "generate", "simulate", "cosim", "report", "specdec")
+COMMANDS = ("doctor", "train", "render", "encode", "generate", "simulate", "ablate", "cosim", "report", "specdec")
 
 
 @pytest.fixture
@@ -310,6 +310,23 @@ def test_simulate_says_what_every_unit_does_and_what_was_switched(call, tmp_path
     assert ablation["modelled_only"] == ["sampling"]
     assert ablation["memory"]["kind"] == "lpddr4"
     assert ablation["samples"] > result["samples"]
+
+
+def test_ablate_runs_the_frames_of_simulate_with_each_idea_switched_off(call, tmp_path):
+    results = tmp_path / "a.json"
+    options = ["--size", 6, "--memory", "fixed", "--json", results]
+    status, out, _ = call("ablate", *options, "--frames", 2)
+    assert status == 0
+    runs = json.loads(results.read_text())["runs"]
+    assert all(name in out for name in runs)
+    assert [name for name, run in runs.items() if run["modelled_only"]] == ["uniform sampling", "all off"]
+    assert sum(runs["no early termination"]["samples"]) > sum(runs["all on"]["samples"])
+    for name, switches in (("all on", []), ("dense blocks", ["--encoding", "dense"])):
+        assert call("simulate", *options, *switches)[0] == 0
+        frame = json.loads(results.read_text())
+        assert runs[name]["frame_cycles"][0] == frame["cycles"]
+        assert runs[name]["dram_bytes"][0] == frame["dram_read_bytes"] + frame["dram_write_bytes"]
+    assert runs["dense blocks"]["dram_bytes"][0] > runs["all on"]["dram_bytes"][0]
 
 
 # ---- Output files ----
