@@ -122,7 +122,7 @@ def _by_pixel(transactions, sidecar, view: View, tile: int, result: Comparison) 
 def _golden_items(frame: Frame) -> dict[str, dict[int, list[dict[str, int]]]]:
     items: dict[str, dict[int, list[dict[str, int]]]] = {stage: {} for stage in STAGES}
     column = {name: index for index, name in enumerate(SAMPLE_FIELDS)}
-    shaded = dict(zip(frame.shaded.tolist(), frame.colours.tolist(), strict=True))
+    visible = set(frame.visible.tolist())
     for number, row in enumerate(frame.samples.tolist()):
         pixel = row[column["pixel"]]
         place = {}
@@ -131,11 +131,11 @@ def _golden_items(frame: Frame) -> dict[str, dict[int, list[dict[str, int]]]]:
             place[f"cube.{axis}"], place[f"local.{axis}"] = position >> 18, position >> 8 & 1023
         items["samples"].setdefault(pixel, []).append(place)
         items["opaque"].setdefault(pixel, []).append({**place, "alpha": row[column["alpha"]]})
-        if number in shaded:
-            weight = row[column["weight"]]
-            items["visible"].setdefault(pixel, []).append({**place, "weight": weight})
-            colour = {f"colour.{channel}": value for channel, value in enumerate(shaded[number])}
-            items["coloured"].setdefault(pixel, []).append({"weight": weight, **colour})
+        if number in visible:
+            items["visible"].setdefault(pixel, []).append({**place, "weight": row[column["weight"]]})
+    for (pixel, weight), colours in zip(frame.shaded.tolist(), frame.colours.tolist(), strict=True):
+        colour = {f"colour.{channel}": value for channel, value in enumerate(colours)}
+        items["coloured"].setdefault(pixel, []).append({"weight": weight, **colour})
     for pixel, channels in enumerate(frame.pixels.reshape(-1, 4).tolist()):
         items["pixels"][pixel] = [{f"channels.{channel}": value for channel, value in enumerate(channels)}]
     return items

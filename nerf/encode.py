@@ -83,7 +83,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         The model has another structure than the hardware (at most 16 density and 48 appearance components a pair,
         27 features, MLP 150-128-128-3), its grid is too large, or a constant does not fit its register.
     """
-    _check_structure(model)
+    _check_structure(model, config)
     image.check_grid(model.grid_size)
     windows, bases = _mask_windows(model)
     words = {"config_digest": config.digest_word, "live_cubes": len(windows)}
@@ -129,8 +129,13 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     return EncodedScene(image.assemble(words, host, sections), table)
 
 
-def _check_structure(model: TensorfModel) -> None:
-    require(model.shading == "sample", "shading", "per sample for the integer model and the hardware", model.shading)
+def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
+    require(
+        model.shading == config.shading,
+        "shading",
+        f"{config.shading}, as configuration {config.name} has it",
+        model.shading,
+    )
     for kind, components in (("density", model.density_components), ("app", model.app_components)):
         limit = COMPONENTS * GROUPS["density" if kind == "density" else "appearance"]
         require(max(components) <= limit, f"{kind} components", f"at most {limit} a pair", components)

@@ -15,6 +15,9 @@ CUBE = 4
 """Factor cells along the side of an occupancy cube, and factor positions along the side of a plane block."""
 
 
+SHADINGS = ("sample", "deferred")
+
+
 @dataclass(frozen=True)
 class AcceleratorConfig:
     """Every parameter of one generated accelerator.
@@ -39,6 +42,8 @@ class AcceleratorConfig:
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 1024.
     payload_queue : int
         Depth of the encoded payload queue, in beats; a power of two, 32 to 512.
+    shading : str
+        ``sample``: the network runs on every visible sample; ``deferred``: once a ray, on its composited products.
 
     Raises
     ------
@@ -55,10 +60,11 @@ class AcceleratorConfig:
     ray_units: int = 1
     sample_queue: int = 16
     payload_queue: int = 64
+    shading: str = "sample"
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            kind = str if field.name == "name" else int
+            kind = type(field.default)
             value = getattr(self, field.name)
             require(type(value) is kind, field.name, f"of type {kind.__name__}", repr(value))
         for name, low, high in (
@@ -76,6 +82,7 @@ class AcceleratorConfig:
                 f"a power of two from {low} to {high}",
                 value,
             )
+        require(self.shading in SHADINGS, "shading", f"one of {', '.join(SHADINGS)}", self.shading)
         require(self.data_width == 128, "data_width", "128", self.data_width)
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
 

@@ -106,6 +106,9 @@ ACCUMULATOR = Format(31, 0)
 MULTIPLIER = Format(16, 0, signed=False)
 """Mantissa of the requantisation that follows a layer."""
 
+RECIPROCAL_BITS = 10
+"""Bits of the reciprocal table's index: those of a normalised weight behind its leading one."""
+
 SINE_ENTRIES = 1024
 """Entries of the sine table over one turn."""
 SINE_FRACTION = 14
@@ -120,6 +123,12 @@ def sine_table() -> np.ndarray:
     """Return the sine over one turn, ``SINE_ENTRIES`` values with ``SINE_FRACTION`` fraction bits."""
     turns = np.arange(SINE_ENTRIES) / SINE_ENTRIES
     return np.floor(np.sin(2 * np.pi * turns) * (1 << SINE_FRACTION) + 0.5).astype(np.int64)
+
+
+def reciprocal_table() -> np.ndarray:
+    """Return 2**22 over the middle of [1024 + index, 1025 + index), rounded: 12 bits."""
+    mantissa = (1 << RECIPROCAL_BITS) + np.arange(1 << RECIPROCAL_BITS)
+    return np.floor(2.0**22 / (mantissa + 0.5) + 0.5).astype(np.int64)
 
 
 def sigmoid_table() -> np.ndarray:

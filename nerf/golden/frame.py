@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import UNIT, round_shift
+from nerf.contract.formats import PRODUCT, UNIT, round_shift
 from nerf.contract.registers import View
 from nerf.contract.scene_image import MASK_WINDOW, RECORD_BYTES, Scene, unpack_record
 from nerf.golden.compositor import composite
@@ -15,6 +15,7 @@ from nerf.golden.hybrid_decoder import Factors, decode_factors
 from nerf.golden.interpolator import product
 from nerf.golden.mlp_engine import Network, alpha_table, load_network, shade
 from nerf.golden.occupancy_walker import walk
+from nerf.golden.product_buffer import mean_products, weighted_product
 from nerf.golden.ray_setup import set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
@@ -29,6 +30,8 @@ class DecodedScene:
     """A scene image, decoded once for many frames."""
 
     scene: Scene
+    shading: str
+    """As in the configuration."""
     density: Factors
     appearance: Factors
     network: Network
@@ -51,14 +54,18 @@ class Frame:
         Red, green, blue, opacity.
     samples : int64 array (n, 9)
         Composited samples, pixel by pixel, front to back; columns `SAMPLE_FIELDS`.
-    shaded : int64 array (m,)
+    visible : int64 array (v,)
         Rows of ``samples`` that are visible.
+    shaded : int64 array (m, 2)
+        What the network runs on, by window pixel and weight: the visible samples, or with deferred shading the rays
+        that have some, with the sums of their weights.
     products : int64 array (m, 144)
     colours : int64 array (m, 3)
     """
 
     pixels: np.ndarray
     samples: np.ndarray
+    visible: np.ndarray
     shaded: np.ndarray
     products: np.ndarray
     colours: np.ndarray
@@ -84,6 +91,7 @@ def decode_scene(scene: Scene, config: AcceleratorConfig) -> DecodedScene:
         )
     return DecodedScene(
         scene,
+        config.shading,
         decode_factors(scene, "density"),
         decode_factors(scene, "appearance"),
         load_network(scene, config),
@@ -120,19 +128,26 @@ def render_frame(decoded: DecodedScene, view: View) -> Frame:
         decoded.alpha_table,
         view.termination,
     )
-    shaded = np.flatnonzero(samples[:, SAMPLE_FIELDS.index("weight")] > view.visibility)
-    products = appearance_products(decoded.appearance, samples[shaded, 2:5])
-    colours = shade(decoded.network, products, rays.direction[samples[shaded, 0]])
+    visible = np.flatnonzero(samples[:, SAMPLE_FIELDS.index("weight")] > view.visibility)
+    shaded = samples[visible][:, [SAMPLE_FIELDS.index("pixel"), SAMPLE_FIELDS.index("weight")]]
+    products = _products(decoded.appearance.planes, decoded.appearance.lines, samples[visible, 2:5])
+    if decoded.shading == "deferred":
+        shaded, products = _composite_products(shaded, products)
+    products = round_shift(products, PRODUCT.fraction)
+    pixel, weight = shaded.T
+    colours = shade(decoded.network, products, rays.direction[pixel])
     total = np.zeros((height * width, 3), np.int64)
-    weight = samples[shaded, SAMPLE_FIELDS.index("weight")]
-    np.add.at(total, samples[shaded, 0], weighted_colour(weight[:, None], colours))
+    np.add.at(total, pixel, weighted_colour(weight[:, None], colours))
     pixels = output_pixel(total, transmittance, view.background).reshape(height, width, 4).astype(np.uint16)
-    return Frame(pixels, samples, shaded, products, colours)
+    return Frame(pixels, samples, visible, shaded, products, colours)
 
 
-def appearance_products(factors: Factors, positions: np.ndarray) -> np.ndarray:
-    """Return the rounded appearance products (n, 144) at positions (n, 3): pair-major, as the basis takes them."""
-    return round_shift(_products(factors.planes, factors.lines, positions), 8)
+def _composite_products(visible: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels and weights (m, 2), and mean products (m, 144), of the rays of visible samples in their order."""
+    pixels, first = np.unique(visible[:, 0], return_index=True)
+    weight = np.add.reduceat(visible[:, 1], first) if len(first) else first
+    total = np.add.reduceat(weighted_product(visible[:, 1:], products), first) if len(first) else products
+    return np.stack([pixels, weight], axis=1), mean_products(total, weight)
 
 
 @njit(cache=True)

@@ -7,7 +7,7 @@ import pytest
 
 from nerf import integer, uniform
 from nerf.contract.blocks import Form
-from nerf.contract.config import load_config
+from nerf.contract.config import SHADINGS, load_config
 from nerf.contract.errors import InputError
 from nerf.contract.formats import UNIT
 from nerf.contract.registers import view_registers
@@ -133,10 +133,26 @@ def test_models_beyond_the_hardware_are_refused(change, message):
         encode_model(small_model(**change), TINY)
 
 
-def test_deferred_shading_is_refused():
-    message = "shading must be per sample for the integer model and the hardware, not deferred"
+@pytest.mark.parametrize("shading", SHADINGS)
+def test_shading_other_than_the_configuration_is_refused(shading):
+    message = f"shading must be {shading}, as configuration tiny has it, not"
+    other = next(each for each in SHADINGS if each != shading)
     with pytest.raises(InputError, match=message):
-        encode_model(replace(small_model(), shading="deferred"), TINY)
+        encode_model(replace(small_model(), shading=other), replace(TINY, shading=shading))
+
+
+def test_deferred_shading_runs_the_network_once_a_ray_and_stays_close_to_the_float_renderer():
+    model = replace(small_model(), shading="deferred", weight_threshold=1e-3)
+    config = replace(TINY, shading="deferred")
+    scene = encode_model(model, config).scene
+    camera = look_at((3, 1, 2), width=24, height=24)
+    frame = render_frame(decode_scene(scene, config), integer.camera_view(scene, camera))
+    pixels = frame.samples[frame.visible, 0]
+    assert frame.shaded[:, 0].tolist() == np.unique(pixels).tolist()
+    weights = np.bincount(pixels, frame.samples[frame.visible, SAMPLE_FIELDS.index("weight")])
+    assert frame.shaded[:, 1].tolist() == weights[frame.shaded[:, 0]].tolist()
+    assert len(frame.shaded) < len(frame.visible)
+    assert psnr(frame.rgb, uniform.render(model, camera).rgb) > 45
 
 
 def test_views_beyond_the_registers_are_refused():
