@@ -148,13 +148,10 @@ class Bench(wiring.Component):
             plane[:rows, :columns] = self.planes[pair]
             line = np.zeros((LINE, COMPONENTS), int)
             line[: len(self.lines[pair])] = self.lines[pair]
-            factors = interpolates.factors.data[pair]
+            corners, ends = interpolates.factors.data[pair].corners, interpolates.factors.data[pair].ends
             places = [
-                *(
-                    (plane, [(first, corner & 1), (second, corner >> 1)], factors.corners[corner])
-                    for corner in range(4)
-                ),
-                *((line, [(along, end)], factors.ends[end]) for end in range(2)),
+                *((plane, [(first, corner & 1), (second, corner >> 1)], corners[corner]) for corner in range(4)),
+                *((line, [(along, end)], ends[end]) for end in range(2)),
             ]
             for number, (values, ats, vector) in enumerate(places):
                 init = [list(map(int, row)) for row in values.reshape(-1, COMPONENTS)]
