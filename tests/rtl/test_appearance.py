@@ -20,6 +20,7 @@ from tests.rtl.helpers_shading import fields
 CFG = AcceleratorConfig(tile=4)
 LAYOUTS = TileLayouts(CFG)
 DIRECTIONS = [{"x": 16384 - n, "y": -16384 + 7 * n, "z": 1000 * n - 8000} for n in range(16)]
+EDGES = [0, 127, 128, 129, 255, 383, 384, PRODUCT.high, PRODUCT.low, -127, -128, -129, -255, -383, -384, -385]
 
 
 class Bench(wiring.Component):
@@ -66,24 +67,7 @@ def make_case(seed, count):
         if generator.random() < 0.2:
             samples.append({"pixel": generator.randrange(16), "weight": 0, "last": 1})
         vectors += [random_vector(generator) for _ in range(GROUPS["appearance"])]
-    vectors[0][1] = [
-        0,
-        127,
-        128,
-        129,
-        255,
-        383,
-        384,
-        PRODUCT.high,
-        PRODUCT.low,
-        -127,
-        -128,
-        -129,
-        -255,
-        -383,
-        -384,
-        -385,
-    ]
+    vectors[0][1] = EDGES
     return samples, vectors
 
 
