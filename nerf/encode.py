@@ -32,6 +32,7 @@ from nerf.contract.formats import (
     UNIT,
     WEIGHT,
 )
+from nerf.contract.network import LAYERS
 from nerf.contract.scene_image import GROUPS, MASK_WINDOW, PAIRS, Scene
 from nerf.model import TensorfModel, encode_frequencies
 
@@ -140,7 +141,7 @@ def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
         limit = COMPONENTS * GROUPS["density" if kind == "density" else "appearance"]
         require(max(components) <= limit, f"{kind} components", f"at most {limit} a pair", components)
     shapes = (model.basis.shape[0], *(tuple(weight.shape) for weight, _ in model.mlp))
-    expected = (image.LAYERS[0][1], *((outputs, inputs) for inputs, outputs in image.LAYERS[1:]))
+    expected = (LAYERS[0][1], *((outputs, inputs) for inputs, outputs in LAYERS[1:]))
     require(shapes == expected, "network", f"27 features and layers {expected[1:]}", shapes)
     require(
         (model.view_bands, model.feature_bands) == (2, 2),
@@ -420,16 +421,12 @@ def _tables(model: TensorfModel, config: AcceleratorConfig, product_scale: float
     for (weight, bias), in_scale, out_scale in zip(layers, in_scales, out_scales, strict=True):
         row_scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / WEIGHT.high
         quantised.append(np.floor(weight / row_scale[:, None] + 0.5).astype(np.int8))
-        entries += [_requantisation(b, in_scale * s, out_scale) for b, s in zip(bias, row_scale, strict=True)]
-    rows = bytearray()
-    lanes = config.mlp_lanes
-    for layer, index in image.weight_rows(config):
-        part = quantised[layer][index * lanes : (index + 1) * lanes]
-        rows += np.pad(part, [(0, lanes - len(part)), (0, 0)]).T.tobytes()
-    table = np.array(entries, "<u8").tobytes()
-    table += bytes(-len(table) % image.BEAT)
+        entries.append(
+            np.array([_requantisation(b, in_scale * s, out_scale) for b, s in zip(bias, row_scale, strict=True)], "<u8")
+        )
+    table = image.pack_network(config.stages, quantised, entries)
     phase = round(2.0 ** (PHASE_SHIFT - feature_fraction) * SINE_ENTRIES / (2 * math.pi))
-    return table + bytes(rows), {"phase_multiplier": phase, "sine_shift": SINE_FRACTION - feature_fraction}
+    return table, {"phase_multiplier": phase, "sine_shift": SINE_FRACTION - feature_fraction}
 
 
 def _pad_basis(model: TensorfModel) -> np.ndarray:

@@ -5,7 +5,7 @@ Two AXI4 ports meet the outside: ``axi`` (master: scene image in, pixels out) an
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -310,10 +310,7 @@ class Accelerator(wiring.Component):
     def _connect_buffer(self, m: Module, loader: CubeLoader, buffer: CubeBuffer, user: Interpolator) -> None:
         connect(m, loader.o, user.loaded)
         m.d.comb += loader.finished.eq(user.finished)
-        for name in ("read_enable", "pair", "group", "first", "second", "along"):
-            m.d.comb += getattr(buffer, name).eq(getattr(user, name))
-        for name in ("corners", "ends"):
-            m.d.comb += Value.cast(getattr(user, name)).eq(Value.cast(getattr(buffer, name)))
+        connect(m, user.factors, buffer.factors)
 
     def _count(self, m: Module, controller: FrameController, registers: ControlRegisters, events: dict) -> None:
         """Counters of the running or last frame."""

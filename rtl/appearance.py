@@ -1,15 +1,16 @@
 """From interpolated appearance to the network: pair each visible sample with its view direction, round its products."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import ACTIVATION, PRODUCT
+from nerf.contract.scene_image import PAIRS
 from rtl.payloads import Direction, LookUp, ProductVector, TileLayouts
 
-RoundedVector = data.ArrayLayout(signed(ACTIVATION.width), COMPONENTS)
-"""Appearance products rounded to integers, as the basis takes them."""
+RoundedVector = data.ArrayLayout(data.ArrayLayout(signed(ACTIVATION.width), COMPONENTS), len(PAIRS))
+"""Appearance products rounded to integers, as the basis takes them, [pair][component]."""
 
 
 class Appearance(wiring.Component):
@@ -21,7 +22,7 @@ class Appearance(wiring.Component):
     - Each vector is rounded: (product + 128) >> 8. The two streams do not wait for each other.
 
     Latency: `LATENCY` cycle from a sample to its job; 0 for the vectors.
-    Throughput: one sample in 2 cycles, one vector a cycle.
+    Throughput: one sample and one vector a cycle.
 
     Parameters
     ----------
@@ -30,11 +31,11 @@ class Appearance(wiring.Component):
     Members
     -------
     i_sample, i_vector : In(stream)
-        Visible samples, and nine product vectors for each that is not ``last``.
+        Visible samples, and three `ProductVector` for each that is not ``last``: one per component group.
     direction : Out(LookUp)
         View directions by pixel.
     o_job, o_products : Out(stream)
-        Jobs, and nine rounded vectors for each that is not ``last``.
+        Jobs, and three `RoundedVector` for each that is not ``last``.
     """
 
     LATENCY = 1
@@ -55,26 +56,26 @@ class Appearance(wiring.Component):
         """Return the look-up and the rounding."""
         m = Module()
         sample, job = self.i_sample.payload, self.o_job.payload
-        looked_up = Signal()
+        advance = ~self.o_job.valid | self.o_job.ready
         m.d.comb += [
             self.direction.address.eq(sample.pixel),
-            self.direction.enable.eq(self.i_sample.valid & ~looked_up),
-            self.o_job.valid.eq(looked_up),
-            self.i_sample.ready.eq(looked_up & self.o_job.ready),
-            job.pixel.eq(sample.pixel),
-            job.weight.eq(sample.weight),
+            self.direction.enable.eq(self.i_sample.valid & advance),
+            self.i_sample.ready.eq(advance),
             job.direction.eq(self.direction.data),
-            job.last.eq(sample.last),
         ]
-        with m.If(self.direction.enable):
-            m.d.sync += looked_up.eq(1)
-        with m.Elif(self.o_job.ready):
-            m.d.sync += looked_up.eq(0)
+        with m.If(advance):
+            m.d.sync += [
+                self.o_job.valid.eq(self.i_sample.valid),
+                job.pixel.eq(sample.pixel),
+                job.weight.eq(sample.weight),
+                job.last.eq(sample.last),
+            ]
 
         m.d.comb += [
             self.o_products.valid.eq(self.i_vector.valid),
             self.i_vector.ready.eq(self.o_products.ready),
         ]
-        for rounded, product in zip(self.o_products.payload, self.i_vector.payload, strict=True):
-            m.d.comb += rounded.eq((product + (1 << PRODUCT.fraction >> 1)) >> PRODUCT.fraction)
+        for rounded_pair, pair in zip(self.o_products.payload, self.i_vector.payload, strict=True):
+            for rounded, product in zip(rounded_pair, pair, strict=True):
+                m.d.comb += rounded.eq((product + (1 << PRODUCT.fraction >> 1)) >> PRODUCT.fraction)
         return m

@@ -1,24 +1,29 @@
-"""The cube buffer: decoded factors around a cube, read as the corners that one interpolation needs."""
+"""The cube buffer: decoded factors around a cube, read as all that one interpolation needs of a component group."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
+from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.payloads import FactorVector, VectorWrite
+from rtl.payloads import CellFactors, FactorAddress, FactorVector, LookUp, VectorWrite, vector3
+
+PLANE_BITS = 4
+"""Low bits of a vertex coordinate that address the window of a plane; those of a line are all of `FactorAddress`."""
 
 
 class CubeBuffer(wiring.Component):
     """Hold, per pair and component group, a window of 4 x 4 plane tiles and 4 line blocks that wraps around.
 
-    A plane has 16 x 16 vertices, addressed by the low 4 bits of their coordinates, a line 64. Neighbouring vertices lie
-    in different memories (by the parity of their coordinates), so that a read never conflicts.
+    A plane has 16 x 16 vertices, addressed by the low 4 bits of their coordinates, a line 64. Every pair has its own
+    memories, and neighbouring vertices lie in different ones (by the parity of their coordinates), so that a read never
+    conflicts.
 
-    A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``read_enable``.
+    A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``enable``.
 
-    Latency: 1 cycle from ``read_enable`` to ``corners`` and ``ends``.
-    Throughput: 1 write and 1 read (4 plane and 2 line vectors) a cycle.
+    Latency: 1 cycle from ``enable`` to ``data``.
+    Throughput: 1 write and 1 read (4 plane and 2 line vectors of each pair) a cycle.
 
     Parameters
     ----------
@@ -29,19 +34,8 @@ class CubeBuffer(wiring.Component):
     -------
     i : In(stream)
         `VectorWrite`, always ready.
-    read_enable : In(1)
-    pair : In(2)
-        0 to 2.
-    group : In(2)
-        Below ``groups``.
-    first, second : In(4)
-        Plane vertex along the plane's axes, modulo 16.
-    along : In(6)
-        Line vertex, modulo 64.
-    corners : Out(array of 4 `FactorVector`)
-        Plane vectors at (first, second), (first + 1, second), (first, second + 1), (first + 1, second + 1).
-    ends : Out(array of 2 `FactorVector`)
-        Line vectors at along, along + 1.
+    factors : In(LookUp)
+        `CellFactors` by `FactorAddress`.
     """
 
     LATENCY = 1
@@ -53,76 +47,77 @@ class CubeBuffer(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(VectorWrite, always_ready=True)),
-                "read_enable": In(1),
-                "pair": In(2),
-                "group": In(2),
-                "first": In(4),
-                "second": In(4),
-                "along": In(6),
-                "corners": Out(data.ArrayLayout(FactorVector, 4)),
-                "ends": Out(data.ArrayLayout(FactorVector, 2)),
+                "factors": In(LookUp(FactorAddress, CellFactors)),
             }
         )
 
-    def _factor(self, pair, group):
-        """Return the number of a pair's component group."""
-        return pair * self._groups + group if self._groups > 1 else pair
-
     def elaborate(self, platform) -> Module:
-        """Return four plane memories and two line memories, with their address and data crossings."""
+        """Return four plane memories and two line memories a pair."""
         m = Module()
-        write, to = self.i.payload, self.i.payload.to
-        factors = len(PAIRS) * self._groups
-        write_factor = Signal(range(factors))
-        read_factor = Signal(range(factors))
-        m.d.comb += [
-            write_factor.eq(self._factor(to.pair, to.group)),
-            read_factor.eq(self._factor(self.pair, self.group)),
-        ]
-        odd_first = Signal()
-        odd_second = Signal()
-        odd_along = Signal()
-        with m.If(self.read_enable):
-            m.d.sync += [odd_first.eq(self.first[0]), odd_second.eq(self.second[0]), odd_along.eq(self.along[0])]
+        odd = Signal(vector3(1))
+        with m.If(self.factors.enable):
+            for axis in AXES:
+                m.d.sync += odd[axis].eq(self.factors.address.cell[axis][0])
+        for pair, axes in enumerate(PAIRS):
+            first, second, along = (AXES[axis] for axis in axes)
+            self._plane(m, pair, first, second, odd)
+            self._line(m, pair, along, odd)
+        return m
 
-        planes = {}
+    def _bank(self, m: Module, name: str, depth: int, here, write_place, read_place) -> data.View:
+        """Add a memory of ``depth`` vectors a component group; return what it has read."""
+        memory = Memory(shape=FactorVector, depth=self._groups * depth, init=[])
+        m.submodules[name] = memory
+        read, write = memory.read_port(), memory.write_port()
+        m.d.comb += [
+            write.addr.eq(Cat(write_place, self.i.payload.to.group)),
+            write.data.eq(self.i.payload.values),
+            write.en.eq(self.i.valid & here),
+            read.addr.eq(Cat(read_place, self.factors.address.group)),
+            read.en.eq(self.factors.enable),
+        ]
+        return read.data
+
+    def _plane(self, m: Module, pair: int, first: str, second: str, odd: data.View) -> None:
+        """Add a pair's plane."""
+        to, position = self.i.payload.to, self.i.payload.position
+        cell = self.factors.address.cell
+        written = Cat(position[1], to.slot[:2], position[3], to.slot[2:])
+        banks = {}
         for bank_first in range(2):
             for bank_second in range(2):
-                memory = Memory(shape=FactorVector, depth=factors * 64, init=[])
-                m.submodules[f"plane_{bank_first}{bank_second}"] = memory
-                read, port = memory.read_port(), memory.write_port()
-                planes[bank_first, bank_second] = read.data
-                row = Cat(write.position[1], to.slot[:2], write.position[3], to.slot[2:])
-                here = (write.position[0] == bank_first) & (write.position[2] == bank_second)
-                m.d.comb += [
-                    port.addr.eq(Cat(row, write_factor)),
-                    port.data.eq(write.values),
-                    port.en.eq(self.i.valid & ~to.line & here),
-                    read.en.eq(self.read_enable),
-                    read.addr.eq(Cat(_half(self.first, bank_first), _half(self.second, bank_second), read_factor)),
-                ]
-        for corner in range(4):
+                banks[bank_first, bank_second] = self._bank(
+                    m,
+                    f"plane_{pair}_{bank_first}{bank_second}",
+                    1 << 2 * (PLANE_BITS - 1),
+                    ~to.line & (to.pair == pair) & (position[0] == bank_first) & (position[2] == bank_second),
+                    written,
+                    Cat(_half(cell[first][:PLANE_BITS], bank_first), _half(cell[second][:PLANE_BITS], bank_second)),
+                )
+        for corner, vector in enumerate(self.factors.data[pair].corners):
             # The corner's parity is that of the first vertex, turned over one step further.
             step_first, step_second = corner & 1, corner >> 1
-            low = Mux(odd_first ^ step_first, planes[1, 0], planes[0, 0])
-            high = Mux(odd_first ^ step_first, planes[1, 1], planes[0, 1])
-            m.d.comb += self.corners[corner].eq(Mux(odd_second ^ step_second, high, low))
+            low = Mux(odd[first] ^ step_first, banks[1, 0], banks[0, 0])
+            high = Mux(odd[first] ^ step_first, banks[1, 1], banks[0, 1])
+            m.d.comb += vector.eq(Mux(odd[second] ^ step_second, high, low))
 
-        lines = []
-        for bank in range(2):
-            m.submodules[f"line_{bank}"] = memory = Memory(shape=FactorVector, depth=factors * 32, init=[])
-            read, port = memory.read_port(), memory.write_port()
-            lines.append(read.data)
-            m.d.comb += [
-                port.addr.eq(Cat(write.position[1:], to.slot[:2], write_factor)),
-                port.data.eq(write.values),
-                port.en.eq(self.i.valid & to.line & (write.position[0] == bank)),
-                read.en.eq(self.read_enable),
-                read.addr.eq(Cat(_half(self.along, bank), read_factor)),
-            ]
-        for end in range(2):
-            m.d.comb += self.ends[end].eq(Mux(odd_along ^ end, lines[1], lines[0]))
-        return m
+    def _line(self, m: Module, pair: int, along: str, odd: data.View) -> None:
+        """Add a pair's line."""
+        to, position = self.i.payload.to, self.i.payload.position
+        cell = self.factors.address.cell[along]
+        banks = [
+            self._bank(
+                m,
+                f"line_{pair}_{bank}",
+                1 << len(cell) - 1,
+                to.line & (to.pair == pair) & (position[0] == bank),
+                Cat(position[1:], to.slot[:2]),
+                _half(cell, bank),
+            )
+            for bank in range(2)
+        ]
+        for end, vector in enumerate(self.factors.data[pair].ends):
+            m.d.comb += vector.eq(Mux(odd[along] ^ end, banks[1], banks[0]))
 
 
 def _half(coordinate, bank: int):

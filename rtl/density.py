@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, FEATURE_SUM, FRACTION_BITS, UNIT
-from nerf.contract.scene_image import PAIRS
 from rtl.payloads import UNIT_BITS, ProductVector, SceneRegisters, TableWrite, TileLayouts, TreePort
 from rtl.search_tree import Mode
 
@@ -16,7 +15,7 @@ MULTIPLIER_SHIFT = 24
 """Fraction bits of ``density_multiplier``."""
 ENTRIES_A_BEAT = 2
 ENTRY_BITS = 64
-SAMPLE_QUEUE = 4
+SAMPLE_QUEUE = 8
 """Samples that wait for their totals: covers a tree of up to 5 cycles without a bubble."""
 
 _Entry = data.StructLayout({"base": UNIT_BITS, "difference": UNIT_BITS})
@@ -27,7 +26,7 @@ class Density(wiring.Component):
 
     Rules
     -----
-    - Every vector goes to the tree as one sum request; three totals make a sample's density sum.
+    - The three products of each component are added; the 16 sums go to the tree as one request, in the same cycle.
     - While ``o`` stalls, responses wait. The tree must go on serving its other clients then (`rtl.tree_server` does):
       one of them may be what ends the stall.
     - position = (sum * density_multiplier >> 24) + density_offset, limited to the table; alpha = entry base +
@@ -36,8 +35,8 @@ class Density(wiring.Component):
       each. Base and difference are 0 to 1.0 (the table never falls), so only `UNIT_BITS` of each are kept.
     - ``last`` passes behind everything before it.
 
-    Latency: `LATENCY` cycles from the acceptance of a sample's third total to its alpha.
-    Throughput: one vector a cycle, so a sample every 3 cycles.
+    Latency: `LATENCY` cycles from the acceptance of a sample's total to its alpha.
+    Throughput: one sample a cycle, if the tree takes a request a cycle.
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ class Density(wiring.Component):
     Members
     -------
     i_sample, i_vector : In(stream)
-        Samples, and three product vectors for each that is not ``last``.
+        Samples, and a `ProductVector` for each that is not ``last``.
     tree : Out(TreePort)
         The adder tree.
     scene : In(SceneRegisters)
@@ -77,7 +76,7 @@ class Density(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Return the three-fold sum and the table pipeline."""
+        """Return the way through the tree and the table pipeline."""
         m = Module()
         advance = Signal()
         m.d.comb += advance.eq(~self.o.valid | self.o.ready)
@@ -86,7 +85,7 @@ class Density(wiring.Component):
         return m
 
     def _sum(self, m: Module, advance: Signal) -> tuple[Signal, data.View, Signal]:
-        """Three totals a sample. Returns: a sample enters the table pipeline; the sample; its density sum."""
+        """One total a sample. Returns: a sample enters the table pipeline; the sample; its density sum."""
         m.submodules.samples = samples = SyncFIFO(width=self._sample_layout.size, depth=SAMPLE_QUEUE)
         m.d.comb += [
             samples.w_data.eq(self.i_sample.payload.as_value()),
@@ -98,24 +97,17 @@ class Density(wiring.Component):
         m.d.comb += [
             request.valid.eq(self.i_vector.valid),
             request.payload.mode.eq(Mode.SUM),
-            request.payload.values.eq(self.i_vector.payload),
             self.i_vector.ready.eq(request.ready),
         ]
-        count = Signal(range(len(PAIRS)))
-        partial = Signal(signed(FEATURE_SUM.width))
-        total = Signal(signed(FEATURE_SUM.width))
-        final = Signal()
+        for n, value in enumerate(request.payload.values):
+            m.d.comb += value.eq(sum(products[n] for products in self.i_vector.payload))
         begins = Signal()
         m.d.comb += [
-            final.eq(count == len(PAIRS) - 1),
-            total.eq(partial + response.payload.total),
-            response.ready.eq(samples.r_rdy & ~sample.last & (advance | ~final)),
-            begins.eq(samples.r_rdy & advance & (sample.last | (response.valid & final))),
+            response.ready.eq(samples.r_rdy & ~sample.last & advance),
+            begins.eq(samples.r_rdy & advance & (sample.last | response.valid)),
             samples.r_en.eq(begins),
         ]
-        with m.If(response.ready & response.valid):
-            m.d.sync += [count.eq(Mux(final, 0, count + 1)), partial.eq(Mux(final, 0, total))]
-        return begins, sample, total
+        return begins, sample, response.payload.total
 
     def _alpha(self, m: Module, advance: Signal, begins: Signal, sample: data.View, total: Signal) -> None:
         """Five registered steps: sum, scaled sum, position, table entry, alpha."""

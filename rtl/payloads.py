@@ -34,7 +34,7 @@ from nerf.contract.registers import (
     RADIUS,
     VIEW_SCALE,
 )
-from nerf.contract.scene_image import RANK_BITS
+from nerf.contract.scene_image import PAIRS, RANK_BITS
 
 CUBE_BITS = 7
 """Bits of a cube coordinate; -1 and the count itself need a sign and one more."""
@@ -60,7 +60,16 @@ def vector3(shape) -> data.StructLayout:
 Cube = vector3(CUBE_BITS)
 Local = vector3(LOCAL_BITS)
 FactorVector = data.ArrayLayout(signed(FACTOR.width), COMPONENTS)
-ProductVector = data.ArrayLayout(signed(PRODUCT.width), COMPONENTS)
+FactorAddress = data.StructLayout({"group": 2, "cell": vector3(6)})
+"""Where a cube buffer is read: ``cell`` has the coordinates of its first vertex modulo 64, the window of a line."""
+CellFactors = data.ArrayLayout(
+    data.StructLayout({"corners": data.ArrayLayout(FactorVector, 4), "ends": data.ArrayLayout(FactorVector, 2)}),
+    len(PAIRS),
+)
+"""The factors round a cell, per pair. ``corners``: of the plane at (first, second), (first + 1, second),
+(first, second + 1), (first + 1, second + 1); ``ends``: of the line at along, along + 1."""
+ProductVector = data.ArrayLayout(data.ArrayLayout(signed(PRODUCT.width), COMPONENTS), len(PAIRS))
+"""Plane times line of a component group, [pair][component]."""
 
 SceneRegisters = data.StructLayout(
     {
@@ -124,9 +133,12 @@ CubeVisit = data.StructLayout({"cube": Cube, "rank": RANK_BITS, "last": 1})
 TableWrite = data.StructLayout({"beat": 16, "data": 128})
 """One beat of the tables section on its way into on-chip memories; ``beat`` counts from the section's start."""
 
-TREE_LEAF = PRODUCT.width
+TREE_LEAF = PRODUCT.width + 2
+"""Bits of the products of three pairs, added."""
 TREE_SUM = TREE_LEAF + 4
-TreeRequest = data.StructLayout({"mode": 2, "values": ProductVector, "bits": COMPONENTS, "k": 4})
+TreeRequest = data.StructLayout(
+    {"mode": 2, "values": data.ArrayLayout(signed(TREE_LEAF), COMPONENTS), "bits": COMPONENTS, "k": 4}
+)
 """``mode`` is an `rtl.search_tree.Mode`; ``values`` for sums, ``bits`` for prefix and search, ``k`` for search."""
 TreeResponse = data.StructLayout(
     {"total": signed(TREE_SUM), "prefix": data.ArrayLayout(5, COMPONENTS), "index": 4, "found": 1}
@@ -172,7 +184,7 @@ class TileLayouts:
             {"pixel": self.pixel, "cube": Cube, "local": Local, "weight": UNIT_BITS, "last": 1}
         )
         self.ShadeJob = data.StructLayout({"pixel": self.pixel, "weight": UNIT_BITS, "direction": Direction, "last": 1})
-        """A sample whose nine product vectors follow on the products stream (none if ``last``)."""
+        """A sample whose three product vectors follow on the products stream (none if ``last``)."""
         self.ColouredSample = data.StructLayout(
             {"pixel": self.pixel, "weight": UNIT_BITS, "colour": data.ArrayLayout(COLOUR_BITS, 3), "last": 1}
         )
@@ -216,5 +228,5 @@ class TreePort(wiring.Signature):
 class LookUp(wiring.Signature):
     """A user's side of a memory read port: ``data`` answers ``address`` one cycle later, while ``enable`` is set."""
 
-    def __init__(self, address_bits: int, shape) -> None:
-        super().__init__({"address": Out(address_bits), "enable": Out(1), "data": In(shape)})
+    def __init__(self, address, shape) -> None:
+        super().__init__({"address": Out(address), "enable": Out(1), "data": In(shape)})

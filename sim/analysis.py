@@ -6,8 +6,9 @@ import numpy as np
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.memory import MemoryTiming
+from nerf.contract.network import LAYERS
 from nerf.contract.registers import AXES, View
-from nerf.contract.scene_image import BEAT, GROUPS, LAYERS, PAIRS, Scene
+from nerf.contract.scene_image import BEAT, GROUPS, PAIRS, Scene
 from sim.activity import BUSY, NAMES
 from sim.lpddr4 import Lpddr4
 from sim.simulate import Simulation
@@ -16,7 +17,7 @@ ORDERINGS = ("exact", "coarse", "none")
 NOT_UNITS = ("memory", "frame_controller")
 """Blocks that are busy by what they are, and never the bottleneck."""
 VECTOR_MACS = 5 * COMPONENTS
-"""Multiplications of one interpolated vector: three for the plane, one for the line, one for their product."""
+"""Multiplications of one pair's 16 products: three for the plane, one for the line, one for their product."""
 SAMPLE_MACS = len(PAIRS) * GROUPS["density"] * VECTOR_MACS
 SHADED_MACS = len(PAIRS) * GROUPS["appearance"] * VECTOR_MACS + sum(inputs * outputs for inputs, outputs in LAYERS)
 
@@ -69,7 +70,7 @@ def roofline(
         bandwidth = min(bandwidth, memory.peak_bytes_per_second / clock_hz)
     else:
         bandwidth /= memory.beat_interval
-    compute = config.mlp_lanes * config.mlp_batch + VECTOR_MACS * 2
+    compute = config.multipliers + 2 * len(PAIRS) * VECTOR_MACS
     intensity = macs / moved
     return {
         "macs": macs,

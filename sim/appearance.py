@@ -9,8 +9,7 @@ import numpy as np
 from sim.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.compiled import compiled
 
-STATE = np.dtype([("activity", np.int64), ("looked_up", np.int64)])
-"""``looked_up``: the direction of the sample at the head is there, and its job offered."""
+STATE = np.dtype([("activity", np.int64)])
 
 
 def new() -> np.void:
@@ -20,21 +19,17 @@ def new() -> np.void:
 
 @compiled
 def step(now: int, state, i_sample, o_job) -> int:
-    """Look up in one cycle, offer the job from the next; the sample is accepted with it."""
+    """Accept a sample and look its direction up; its job is offered from the next cycle on."""
     if not i_sample.valid:
         state.activity = IDLE
         return NEVER
-    if not state.looked_up:
-        o_job.pixel = i_sample.pixel
-        o_job.weight = i_sample.value
-        o_job.last = i_sample.last
-        o_job.valid = 1
-        state.looked_up = 1
-    elif o_job.valid:
+    if o_job.valid:
         state.activity = OUTPUT
         return NEVER
-    else:
-        i_sample.valid = 0
-        state.looked_up = 0
+    o_job.pixel = i_sample.pixel
+    o_job.weight = i_sample.value
+    o_job.last = i_sample.last
+    o_job.valid = 1
+    i_sample.valid = 0
     state.activity = BUSY
     return now + 1

@@ -1,34 +1,31 @@
-"""From three totals of the tree to the alpha of a sample. RTL: `rtl.density`.
+"""From a total of the tree to the alpha of a sample. RTL: `rtl.density`.
 
 The requests do not pass through here: the density interpolator's vectors are the tree's requests in the same cycle. The
-responses count, but what they say is not read: when the third has come, the golden model gives their sum.
+responses count, but what they say is not read: the golden model gives the sum.
 """
 
 import numpy as np
 
 from nerf.contract.formats import FRACTION_BITS
-from nerf.contract.scene_image import PAIRS
 from nerf.golden.density import alpha, table_position
 from nerf.golden.frame import density_sum
 from sim.activity import BUSY, IDLE, NEVER, OUTPUT, TREE
 from sim.compiled import compiled
 from sim.streams import SAMPLE, copy_sample
 
-PLACES = 4
+PLACES = 8
 """Samples that wait for their totals."""
 LAST_STAGE = 8
 """Stage bit: the register before the output. Sum, scaled sum, position, table entry, output: 5 cycles."""
-RING = 8
+RING = 16
 """Room for the samples that wait and those in the stages."""
-TOTALS = len(PAIRS)
-"""Sums of 16 products that make a sample's density sum."""
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "waiting", "taken", "begun", "ended", "totals", "stages")]
+    [(name, np.int64) for name in ("activity", "waiting", "taken", "begun", "ended", "stages")]
     + [("samples", SAMPLE, (RING,))]
 )
 """``waiting``: samples in the queue; ``taken``, ``begun``, ``ended``: samples so far into the queue, into the stages,
-out of them; ``totals``: of the first sample in the queue; ``stages``: a bit for each stage that holds a sample."""
+out of them; ``stages``: a bit for each stage that holds a sample."""
 
 
 def new() -> np.void:
@@ -68,17 +65,13 @@ def step(now: int, state, i_sample, response, scene, o, planes, lines, table) ->
     begins = 0
     if waiting:
         sample = state.samples[state.begun % RING]
-        final = state.totals == TOTALS - 1
-        complete = sample.last or (response.valid and final)
-        if response.valid and not sample.last and (advance or not final):
-            response.valid = 0
-            state.totals = 0 if final else state.totals + 1
-            moved = True
+        complete = sample.last or response.valid
         if complete and advance:
             begins = 1
             state.begun += 1
             state.waiting -= 1
             if not sample.last:
+                response.valid = 0
                 total = density_sum(planes, lines, sample.x, sample.y, sample.z)
                 at = table_position(total, scene.density_multiplier, scene.density_offset)
                 entry = at >> FRACTION_BITS

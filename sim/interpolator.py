@@ -7,28 +7,25 @@ the network's `PRODUCTS`; the blocks between pass them in the same cycle.
 
 import numpy as np
 
-from nerf.contract.scene_image import PAIRS
 from nerf.golden.sample_generator import CUBE_SHIFT
 from sim.activity import BUSY, FACTORS, IDLE, NEVER, OUTPUT
 from sim.compiled import compiled
 from sim.streams import copy_sample
 
-READING = 1
-"""Stage bit: the cube buffer's output holds a vector that no register has taken yet."""
 LAST_STAGE = 4
 """Stage bit: the register before the output. A vector is offered 4 cycles after its read: 3 stages, and the output."""
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "vectors", "vector", "has_current", "x", "y", "z", "stages")]
 )
-"""``vectors``: of a sample; ``vector``: the next to be read; ``x``, ``y``, ``z``: the current cube; ``stages``: a bit
-for each stage that holds a vector."""
+"""``vectors``: of a sample, one per component group; ``vector``: the next to be read; ``x``, ``y``, ``z``: the current
+cube; ``stages``: a bit for each stage that holds a vector."""
 
 
 def new(groups: int) -> np.void:
     """Return an interpolator without a cube; ``groups``: 1 for density, 3 for appearance."""
     state = np.zeros(1, STATE)[0]
-    state["vectors"] = len(PAIRS) * groups
+    state["vectors"] = groups
     return state
 
 
@@ -43,22 +40,21 @@ def step(now: int, state, i, loaded, finished, o_sample, o_vector) -> int:
     advance = not o_vector.valid
     room = not o_sample.valid
     asks = i.valid and not i.last
+    moved = False
+
+    if not has_current and loaded.valid:
+        state.x, state.y, state.z = loaded.x, loaded.y, loaded.z
+        state.has_current = 1
+        loaded.valid = 0
+        moved = True
     here = (
         asks
-        and has_current
+        and state.has_current
         and i.x >> CUBE_SHIFT == state.x
         and i.y >> CUBE_SHIFT == state.y
         and i.z >> CUBE_SHIFT == state.z
     )
-    moved = False
-
-    if not has_current:
-        if loaded.valid:
-            state.x, state.y, state.z = loaded.x, loaded.y, loaded.z
-            state.has_current = 1
-            loaded.valid = 0
-            moved = True
-    elif asks and not here and not stages & READING:
+    if asks and has_current and not here:
         state.has_current = 0
         finished.set = 1
         moved = True

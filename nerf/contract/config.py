@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from nerf.contract.errors import InputError, require
+from nerf.contract.network import Stage, stages
 
 COMPONENTS = 16
 """Components in one factor vector: the unit that is stored, decoded and interpolated."""
@@ -33,9 +34,10 @@ class AcceleratorConfig:
     address_width : int
         Width of the AXI4 address, in bits, 24 to 64.
     mlp_lanes : int
-        Outputs of a sample that the MLP engine accumulates in parallel; a power of two, 16 to 128.
+        Outputs of a sample's hidden layers that the MLP engine accumulates in parallel; a power of two, 16 to 128.
+        `stages` tells the lanes of the other layers.
     mlp_batch : int
-        Samples that the MLP engine shades in lock step; a power of two, 1 to 32.
+        Samples that the MLP engine shades in lock step, 1 to 32.
     ray_units : int
         Pixels whose rays are set up at a time; a power of two, 1 to 32.
     sample_queue : int
@@ -70,7 +72,6 @@ class AcceleratorConfig:
         for name, low, high in (
             ("tile", 4, 128),
             ("mlp_lanes", 16, 128),
-            ("mlp_batch", 1, 32),
             ("ray_units", 1, 32),
             ("sample_queue", 4, 1024),
             ("payload_queue", 32, 512),
@@ -83,6 +84,7 @@ class AcceleratorConfig:
                 value,
             )
         require(self.shading in SHADINGS, "shading", f"one of {', '.join(SHADINGS)}", self.shading)
+        require(1 <= self.mlp_batch <= 32, "mlp_batch", "from 1 to 32", self.mlp_batch)
         require(self.data_width == 128, "data_width", "128", self.data_width)
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
 
@@ -103,11 +105,21 @@ class AcceleratorConfig:
         """Bits of a pixel coordinate inside a tile."""
         return self.tile.bit_length() - 1
 
+    @property
+    def stages(self) -> tuple[Stage, Stage, Stage]:
+        """Basis, hidden layers and last layer of the MLP engine, with the lanes of each."""
+        return stages(self.mlp_lanes)
+
+    @property
+    def multipliers(self) -> int:
+        """Weights that the MLP engine multiplies in a cycle."""
+        return self.mlp_batch * sum(stage.lanes for stage in self.stages)
+
 
 PRESETS = {
     "tiny": AcceleratorConfig(),
     "edge": AcceleratorConfig(
-        "edge", tile=64, mlp_lanes=128, mlp_batch=32, ray_units=16, sample_queue=256, payload_queue=256
+        "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=16, sample_queue=256, payload_queue=256
     ),
 }
 

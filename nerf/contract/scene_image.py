@@ -8,7 +8,7 @@ host header             `HOST_FIELDS`, 32 values of float64: the geometry that c
 rows                    one beat a row of cubes along x: 96 occupancy bits, 24 bits rank of the first live cube,
                         CRC-8; row index = z * cubes_y + y
 records                 one `RECORD_BYTES` record a live cube in row order: the mask window, see `pack_record`
-tables                  alpha table, requantisation table, weight rows: loaded into on-chip memory at start
+tables                  alpha table, then `pack_network`: loaded into on-chip memory at start
 block headers           per density and appearance, per plane and line: 8 bytes a block, see `nerf.contract.blocks`
 payload                 the blocks' payloads; none crosses a 4 KiB boundary
 ======================  =====================================================================================
@@ -19,16 +19,18 @@ the three component groups of an appearance block are neighbours. Position in a 
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nerf.contract.blocks import HEADER_BYTES, crc8
-from nerf.contract.config import CUBE, AcceleratorConfig
+from nerf.contract.config import CUBE
 from nerf.contract.errors import InputError, require
+from nerf.contract.network import LAYERS, Stage
 
 MAGIC = 0x464E5452
-VERSION = 1
+VERSION = 2
 BEAT = 16
 """Bytes in a memory beat: sections start on beats."""
 PAGE = 4096
@@ -111,8 +113,6 @@ MASK_CELL_BITS = 10
 RECORD_BYTES = 32
 MASK_SCALE_FRACTION = 24
 MASK_OFFSET_FRACTION = 16
-LAYERS = ((144, 27), (150, 128), (128, 128), (128, 3))
-"""Inputs and outputs of the basis and the three MLP layers."""
 
 
 def cubes_of(grid: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -158,13 +158,54 @@ def unpack_record(word: int) -> tuple[np.ndarray, tuple[int, int, int]]:
     return window.reshape((MASK_WINDOW,) * 3), base
 
 
-def weight_rows(config: AcceleratorConfig) -> list[tuple[int, int]]:
-    """Return (layer, pass) of each group of weight rows; a group has as many rows as the layer has inputs.
+def row_beats(stage: Stage) -> int:
+    """Return the beats of a row of weights, one byte a lane."""
+    return -(-stage.lanes // BEAT)
 
-    Row r of a group holds, for each lane, the int8 weight of input r and output ``pass * lanes + lane``.
+
+def stage_beats(stage: Stage) -> int:
+    """Return the beats of a stage's tables."""
+    return stage.outputs + stage.rows * row_beats(stage)
+
+
+def pack_network(stages: Sequence[Stage], weights: Sequence[np.ndarray], entries: Sequence[np.ndarray]) -> bytes:
+    """Return the tables of all stages: of each the entries, one a beat, then the rows of weights, each in whole beats.
+
+    Row r of a pass holds, for each lane, the weight of input r and the pass's first output + lane.
+
+    Parameters
+    ----------
+    stages : of Stage
+    weights : of int8 array (outputs, inputs)
+        Per layer.
+    entries : of uint64 array (outputs,)
+        Per layer: bias (32 bits), multiplier (16) and shift (6) of out = (accumulator + bias) * multiplier >> shift.
     """
-    lanes = config.mlp_lanes
-    return [(layer, start // lanes) for layer, (_, outputs) in enumerate(LAYERS) for start in range(0, outputs, lanes)]
+    tables = bytearray()
+    for stage in stages:
+        for layer in stage.layers:
+            tables += np.stack([entries[layer], np.zeros_like(entries[layer])], axis=1).astype("<u8").tobytes()
+        for one in stage.passes:
+            part = weights[one.layer][one.first : one.first + one.outputs].T
+            tables += np.pad(part, [(0, 0), (0, BEAT * row_beats(stage) - one.outputs)]).tobytes()
+    return bytes(tables)
+
+
+def unpack_network(stages: Sequence[Stage], tables: bytes) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return weights and entries as `pack_network` takes them."""
+    weights = [np.empty((outputs, inputs), np.int8) for inputs, outputs in LAYERS]
+    entries = [np.empty(outputs, np.uint64) for _, outputs in LAYERS]
+    offset = 0
+    for stage in stages:
+        for layer in stage.layers:
+            entries[layer][:] = np.frombuffer(tables, "<u8", 2 * len(entries[layer]), offset)[::2]
+            offset += BEAT * len(entries[layer])
+        for one in stage.passes:
+            size = BEAT * row_beats(stage) * one.inputs
+            rows = np.frombuffer(tables, np.int8, size, offset).reshape(one.inputs, -1)
+            weights[one.layer][one.first : one.first + one.outputs] = rows[:, : one.outputs].T
+            offset += size
+    return weights, entries
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from nerf.contract.formats import (
     sigmoid_table,
     sine_table,
 )
-from nerf.contract.scene_image import LAYERS, Scene, weight_rows
+from nerf.contract.network import LAYERS
+from nerf.contract.scene_image import Scene, unpack_network
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,14 @@ def alpha_table(scene: Scene) -> np.ndarray:
 
 def load_network(scene: Scene, config: AcceleratorConfig) -> Network:
     """Read the network of a scene image made for the configuration."""
-    offset = scene.tables_offset + 8 * ALPHA_ENTRIES
-    counts = [outputs for _, outputs in LAYERS]
-    entries = np.frombuffer(scene.data, "<u8", sum(counts), offset)
-    offset += -(-8 * sum(counts) // 16) * 16
+    weights, packed = unpack_network(config.stages, scene.data[scene.tables_offset + 8 * ALPHA_ENTRIES :])
+    entries = np.concatenate(packed)
     bias = (entries & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32).astype(np.int64)
     multiplier = (entries >> np.uint64(32) & np.uint64(0xFFFF)).astype(np.int64)
     shift = (entries >> np.uint64(48) & np.uint64(0x3F)).astype(np.int64)
-    cuts = np.cumsum(counts)[:-1]
-    lanes = config.mlp_lanes
-    weights: list[list[np.ndarray]] = [[] for _ in LAYERS]
-    for layer, _ in weight_rows(config):
-        inputs = LAYERS[layer][0]
-        rows = np.frombuffer(scene.data, np.int8, inputs * lanes, offset).reshape(inputs, lanes)
-        weights[layer].append(rows.T.astype(np.int64))
-        offset += inputs * lanes
+    cuts = np.cumsum([outputs for _, outputs in LAYERS])[:-1]
     return Network(
-        tuple(np.concatenate(w)[:n] for w, n in zip(weights, counts, strict=True)),
+        tuple(one.astype(np.int64) for one in weights),
         tuple(np.split(bias, cuts)),
         tuple(np.split(multiplier, cuts)),
         tuple(np.split(shift, cuts)),

@@ -71,16 +71,16 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Looks up and hands on in every other cycle only.
     "appearance": (
         "appearance",
-        {"    if not state.looked_up:": "    if now & 1:\n        return now + 1\n    if not state.looked_up:"},
+        {"    if o_job.valid:": "    if now & 1:\n        return now + 1\n    if o_job.valid:"},
     ),
-    # Gives a cube back when its last vector is one stage further.
+    # Gives a cube back when its last vector has left the buffer.
     "appearance_interpolator": (
         "interpolator",
-        {"not stages & READING": "not stages & (READING if state.vectors == 3 else 2 * READING)"},
+        {"has_current and not here": "has_current and not here and not (stages & 1 and state.vectors == 3)"},
     ),
     "density_interpolator": (
         "interpolator",
-        {"not stages & READING": "not stages & (READING if state.vectors == 9 else 2 * READING)"},
+        {"has_current and not here": "has_current and not here and not (stages & 1 and state.vectors == 1)"},
     ),
     "visible_samples": (
         "machine",

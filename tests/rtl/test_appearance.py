@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from nerf.contract.formats import round_shift
+from nerf.contract.formats import PRODUCT, round_shift
+from nerf.contract.scene_image import GROUPS, PAIRS
 from rtl.appearance import Appearance, RoundedVector
 from rtl.payloads import Direction, ProductVector, TileLayouts
 from tests.rtl.helpers_shading import fields
@@ -19,6 +20,7 @@ from tests.rtl.helpers_shading import fields
 CFG = AcceleratorConfig(tile=4)
 LAYOUTS = TileLayouts(CFG)
 DIRECTIONS = [{"x": 16384 - n, "y": -16384 + 7 * n, "z": 1000 * n - 8000} for n in range(16)]
+EDGES = [0, 127, 128, 129, 255, 383, 384, PRODUCT.high, PRODUCT.low, -127, -128, -129, -255, -383, -384, -385]
 
 
 class Bench(wiring.Component):
@@ -52,6 +54,10 @@ class Bench(wiring.Component):
         return m
 
 
+def random_vector(generator):
+    return [[generator.randint(PRODUCT.low, PRODUCT.high) for _ in range(COMPONENTS)] for _ in PAIRS]
+
+
 def make_case(seed, count):
     generator = random.Random(seed)
     samples, vectors = [], []
@@ -60,8 +66,8 @@ def make_case(seed, count):
         samples.append({"pixel": generator.randrange(16), "weight": weight, "last": 0})
         if generator.random() < 0.2:
             samples.append({"pixel": generator.randrange(16), "weight": 0, "last": 1})
-        vectors += [[generator.randint(-(1 << 22), (1 << 22) - 1) for _ in range(COMPONENTS)] for _ in range(9)]
-    vectors[0] = [0, 127, 128, 129, -127, -128, -129, 383, 384, -383, -384, -385, (1 << 22) - 1, -(1 << 22), 255, -255]
+        vectors += [random_vector(generator) for _ in range(GROUPS["appearance"])]
+    vectors[0][1] = EDGES
     return samples, vectors
 
 
@@ -75,7 +81,8 @@ def test_jobs_and_rounding(stalls):
         stalls=stalls,
         seed=1,
     )
-    assert [list(vector) for vector in result.outputs["o_products"]] == round_shift(np.array(vectors), 8).tolist()
+    rounded = [[list(pair) for pair in vector] for vector in result.outputs["o_products"]]
+    assert rounded == round_shift(np.array(vectors), 8).tolist()
     for sample, job in zip(samples, map(fields, result.outputs["o_job"]), strict=True):
         assert job["last"] == sample["last"]
         if not sample["last"]:
@@ -87,5 +94,5 @@ def test_latency_and_throughput():
     result = run(
         Bench(), {"i_sample": samples, "i_vector": vectors}, {"o_job": len(samples), "o_products": len(vectors)}
     )
-    assert result.cycles["o_job"] == [Appearance.LATENCY + 2 * n for n in range(len(samples))]
+    assert result.cycles["o_job"] == [Appearance.LATENCY + n for n in range(len(samples))]
     assert result.cycles["o_products"] == list(range(len(vectors)))

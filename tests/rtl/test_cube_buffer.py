@@ -8,6 +8,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from cosim.unit import PERIOD
+from nerf.contract.registers import AXES
+from nerf.contract.scene_image import PAIRS
 from rtl.cube_buffer import CubeBuffer
 
 
@@ -42,27 +44,27 @@ def test_reads_return_the_corners_of_what_was_written(groups):
                 for slot in range(4):
                     for p in range(16):
                         await write(ctx, 1, pair, group, slot, p, lines[pair, group, 16 * slot + p])
-        edges = [(0, 0, 0), (15, 15, 63), (15, 0, 31), (0, 15, 32), (7, 8, 1), (14, 3, 62)]
-        cases = [(pair, group, *edge) for pair in range(3) for group in range(groups) for edge in edges]
-        cases += [tuple(generator.randrange(size) for size in (3, groups, 16, 16, 64)) for _ in range(400)]
-        for pair, group, first, second, along in cases:
-            ctx.set(buffer.read_enable, 1)
-            for port, value in (("pair", pair), ("group", group), ("first", first), ("second", second)):
-                ctx.set(getattr(buffer, port), value)
-            ctx.set(buffer.along, along)
+        edges = [(0, 0, 0), (63, 63, 63), (15, 16, 31), (32, 15, 47), (62, 1, 15), (31, 62, 0), (15, 15, 16)]
+        cases = [(group, *edge) for group in range(groups) for edge in edges]
+        cases += [tuple(generator.randrange(size) for size in (groups, 64, 64, 64)) for _ in range(200)]
+        port = buffer.factors
+        for group, *cell in cases:
+            ctx.set(port.enable, 1)
+            ctx.set(port.address, {"group": group, "cell": dict(zip(AXES, cell, strict=True))})
             await ctx.tick()
             assert buffer.LATENCY == 1
             for hold in range(2):
-                corners, ends = ctx.get(buffer.corners), ctx.get(buffer.ends)
-                for corner in range(4):
-                    at = planes[pair, group, (second + corner // 2) % 16, (first + corner % 2) % 16]
-                    assert vector(corners[corner]) == vector(at)
-                for end in range(2):
-                    assert vector(ends[end]) == vector(lines[pair, group, (along + end) % 64])
+                for pair, axes in enumerate(PAIRS):
+                    first, second, along = (cell[axis] for axis in axes)
+                    corners, ends = ctx.get(port.data[pair].corners), ctx.get(port.data[pair].ends)
+                    for corner in range(4):
+                        at = planes[pair, group, (second + corner // 2) % 16, (first + corner % 2) % 16]
+                        assert vector(corners[corner]) == vector(at)
+                    for end in range(2):
+                        assert vector(ends[end]) == vector(lines[pair, group, (along + end) % 64])
                 if hold == 0 and generator.random() < 0.3:
-                    ctx.set(buffer.read_enable, 0)
-                    for port in ("first", "second", "along"):
-                        ctx.set(getattr(buffer, port), generator.randrange(16))
+                    ctx.set(port.enable, 0)
+                    ctx.set(port.address.cell, {axis: generator.randrange(64) for axis in AXES})
                     await ctx.tick()
 
     simulator.add_testbench(testbench)

@@ -12,9 +12,10 @@ from amaranth.lib.wiring import In, Out
 from cosim.unit import STALLS, run
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, FEATURE_SUM, PRODUCT, UNIT
+from nerf.contract.scene_image import PAIRS
 from nerf.golden.density import alpha, table_position
 from rtl.density import Density
-from rtl.payloads import ProductVector, SceneRegisters, TableWrite, TileLayouts
+from rtl.payloads import TREE_SUM, ProductVector, SceneRegisters, TableWrite, TileLayouts
 from rtl.tree_server import TreeServer
 from tests.rtl.helpers_shading import fields, noise, record
 
@@ -74,7 +75,7 @@ class Bench(wiring.Component):
         m.d.comb += [room.eq(queue.w_level + TREE_STAGES + 1 < 16), request.ready.eq(room)]
         value, valid = sum(request.payload.values[n] for n in range(COMPONENTS)), request.valid & room
         for stage in range(TREE_STAGES):
-            total, present = Signal(signed(27), name=f"total_{stage}"), Signal(name=f"present_{stage}")
+            total, present = Signal(signed(TREE_SUM), name=f"total_{stage}"), Signal(name=f"present_{stage}")
             m.d.sync += [total.eq(value), present.eq(valid)]
             value, valid = total, present
         m.d.comb += [queue.w_data.eq(value), queue.w_en.eq(valid)]
@@ -112,11 +113,11 @@ def make_case(generator, count):
     for index in range(count):
         if index < 4:
             fill = (0, LARGEST, -LARGEST, 1)[index]
-            mine = [[fill] * COMPONENTS for _ in range(3)]
+            mine = [[fill] * COMPONENTS for _ in PAIRS]
         else:
             size = generator.choice((1, 1 << 10, 1 << 18, high))
-            mine = [[max(low, generator.randint(-size, size)) for _ in range(COMPONENTS)] for _ in range(3)]
-        vectors += mine
+            mine = [[max(low, generator.randint(-size, size)) for _ in range(COMPONENTS)] for _ in PAIRS]
+        vectors.append(mine)
         totals.append(sum(map(sum, mine)))
         samples.append(
             {
@@ -164,9 +165,8 @@ def test_every_fraction_and_both_limits(offset):
     scene = {"density_multiplier": (1 << 24) - 1, "density_offset": offset}
     for index in range(4, 40):
         total = (index * 7919 * 5) % (ALPHA_ENTRIES << 8)
-        for vector in vectors[3 * index : 3 * index + 3]:
-            vector[:] = [0] * COMPONENTS
-        vectors[3 * index + 2][5] = totals[index] = total
+        vectors[index] = [[0] * COMPONENTS for _ in PAIRS]
+        vectors[index][2][5] = totals[index] = total
     result = run(
         Bench("steady"),
         {"i_sample": samples, "i_vector": vectors, "table": beats(table)},
@@ -179,10 +179,11 @@ def test_every_fraction_and_both_limits(offset):
 
 
 @pytest.mark.parametrize(("tree", "latency"), [("steady", TREE_STAGES + 1), ("server", TreeServer.LATENCY)])
-def test_latency_and_one_vector_a_cycle(tree, latency):
+def test_latency_and_one_sample_a_cycle(tree, latency):
     generator = random.Random(3)
     table = random_table(generator)
-    samples, vectors, _ = make_case(generator, 9)
+    samples, vectors, _ = make_case(generator, 40)
+    samples = [sample for sample in samples if not sample["last"]]
     result = run(
         Bench(tree),
         {"i_sample": samples, "i_vector": vectors, "table": beats(table)},
@@ -191,4 +192,4 @@ def test_latency_and_one_vector_a_cycle(tree, latency):
     )
     taken = result.cycles["i_vector"]
     assert taken == list(range(taken[0], taken[0] + len(vectors)))
-    assert result.cycles["o"][:9] == [taken[3 * n + 2] + latency + Density.LATENCY for n in range(9)]
+    assert result.cycles["o"] == [cycle + latency + Density.LATENCY for cycle in taken]

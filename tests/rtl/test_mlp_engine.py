@@ -1,5 +1,6 @@
 """The MLP engine against the golden shading, with networks that the encoder made and with extreme ones."""
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -12,19 +13,20 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run
-from nerf.contract.config import COMPONENTS, AcceleratorConfig
+from nerf.contract.config import COMPONENTS, AcceleratorConfig, load_config
 from nerf.contract.formats import ALPHA_ENTRIES, sine_table
-from nerf.contract.scene_image import BEAT, LAYERS, weight_rows
+from nerf.contract.network import LAYERS
+from nerf.contract.scene_image import BEAT, GROUPS, PAIRS, pack_network
 from nerf.encode import encode_model
 from nerf.golden.mlp_engine import load_network, shade
 from nerf.model import TensorfModel
-from rtl.mlp_datapath import QUARTER, VECTORS
+from rtl.mlp_datapath import QUARTER, TRANSFERS
 from rtl.mlp_engine import MlpEngine
 from rtl.payloads import SceneRegisters, TileLayouts
 from tests.rtl.helpers_shading import fields
 
 ALPHA_BEATS = ALPHA_ENTRIES // 2
-Vector = data.ArrayLayout(signed(16), COMPONENTS)
+Products = data.ArrayLayout(data.ArrayLayout(signed(16), COMPONENTS), len(PAIRS))
 
 
 def config(lanes, batch=1):
@@ -57,28 +59,26 @@ def encoded_scene(lanes):
 def extreme_scene(lanes):
     """What the engine reads of a scene whose weights, biases, multipliers and shifts take all values in range."""
     generator = np.random.default_rng(lanes)
+    weights = [generator.integers(-128, 128, (outputs, inputs)).astype(np.int8) for inputs, outputs in LAYERS]
     entries = []
     for _, outputs in LAYERS:
-        for output in range(outputs):
-            shift = int(generator.integers(10, 34)) if output else 1
-            multiplier = int(
-                generator.choice([0, 1, 65535, int(generator.integers(1, 65536))], p=[0.05, 0.05, 0.1, 0.8])
-            )
-            bias = int(generator.choice([0, (1 << 30) - 1, -(1 << 30), int(generator.integers(-(1 << 20), 1 << 20))]))
-            entries.append((bias & 0xFFFFFFFF) | multiplier << 32 | shift << 48)
+        shift = generator.integers(10, 34, outputs)
+        shift[0] = 1
+        multiplier = generator.integers(1, 65536, outputs)
+        multiplier = np.where(generator.random(outputs) < 0.2, generator.choice([0, 1, 65535], outputs), multiplier)
+        bias = generator.integers(-(1 << 20), 1 << 20, outputs)
+        limits = generator.choice([0, (1 << 30) - 1, -(1 << 30)], outputs)
+        bias = np.where(generator.random(outputs) < 0.75, limits, bias)
+        entries.append(((bias & 0xFFFFFFFF) | multiplier << 32 | shift << 48).astype(np.uint64))
     # The largest shift; then one colour channel that is always at a limit, and two that are not.
-    entries[-4] = 1 << 32 | 47 << 48
-    entries[-2:] = [256 << 32 | 26 << 48, 60000 << 32 | 34 << 48]
-    table = np.array(entries, "<u8").tobytes()
-    rows = [
-        generator.integers(-128, 128, (LAYERS[layer][0], lanes)).astype(np.int8).tobytes()
-        for layer, _ in weight_rows(config(lanes))
-    ]
+    entries[2][-1] = 1 << 32 | 47 << 48
+    entries[3][-2:] = [256 << 32 | 26 << 48, 60000 << 32 | 34 << 48]
     alpha = bytes([255]) * (ALPHA_BEATS * BEAT)
+    network = pack_network(config(lanes).stages, weights, entries)
     return SimpleNamespace(
-        data=alpha + table + b"".join(rows),
+        data=alpha + network,
         tables_offset=0,
-        tables_beats=(len(alpha) + len(table)) // BEAT + sum(map(len, rows)) // BEAT,
+        tables_beats=(len(alpha) + len(network)) // BEAT,
         phase_multiplier=(1 << 19) - 1,
         sine_shift=3,
     )
@@ -103,7 +103,7 @@ class Bench(wiring.Component):
         super().__init__(
             {
                 "i_job": In(stream.Signature(layouts.ShadeJob)),
-                "i_products": In(stream.Signature(Vector)),
+                "i_products": In(stream.Signature(Products)),
                 "scene": In(SceneRegisters),
                 "o": Out(stream.Signature(layouts.ColouredSample)),
             }
@@ -162,10 +162,11 @@ def make_case(seed, count, lasts=()):
 
 def check(scene, cfg, jobs, products, direction, **options):
     expected = iter(shade(load_network(scene, cfg), products, direction).tolist())
-    vectors = [list(map(int, vector)) for vector in products.reshape(-1, COMPONENTS)]
+    by_group = products.reshape(-1, len(PAIRS), GROUPS["appearance"], COMPONENTS).swapaxes(1, 2)
+    transfers = by_group.reshape(-1, len(PAIRS), COMPONENTS).tolist()
     result = run(
         Bench(scene, cfg),
-        {"i_job": jobs, "i_products": vectors},
+        {"i_job": jobs, "i_products": transfers},
         {"o": len(jobs)},
         {"scene": {"phase_multiplier": scene.phase_multiplier, "sine_shift": scene.sine_shift}},
         **options,
@@ -189,35 +190,37 @@ def test_colours_equal_the_model_with_stalls(stalls):
 def test_colours_and_cycles(lanes, kind, count):
     cfg = config(lanes)
     result = check(SCENES[kind](lanes), cfg, *make_case(lanes, count))
-    busy = MlpEngine.busy_cycles(cfg)
-    assert np.diff(result.cycles["o"]).tolist() == [busy] * (count - 1)
-    assert result.cycles["o"][0] == result.cycles["i_products"][VECTORS - 1] + busy + MlpEngine.LATENCY
+    period = cfg.stages[1].cycles
+    assert np.diff(result.cycles["o"]).tolist() == [period] * (count - 1)
+    assert result.cycles["o"][0] == result.cycles["i_products"][TRANSFERS - 1] + MlpEngine.latency(cfg)
 
 
-def test_cycles_per_batch_are_the_documented_ones():
-    assert {lanes: MlpEngine.busy_cycles(config(lanes)) for lanes in (16, 32, 64, 128)} == {
-        16: 2640,
-        32: 1395,
-        64: 839,
-        128: 583,
-    }
+def test_cycles_a_batch_are_the_documented_ones():
+    cycles = {lanes: [stage.cycles for stage in config(lanes).stages] for lanes in (16, 32, 64, 128)}
+    assert cycles == {16: [2016, 2224, 384], 32: [1008, 1112, 384], 64: [432, 556, 384], 128: [288, 289, 256]}
+    assert {lanes: MlpEngine.latency(config(lanes)) for lanes in cycles} == {}
 
 
-@pytest.mark.parametrize(("lanes", "batch", "kind"), [(16, 2, "encoded"), (128, 4, "extreme")])
+@pytest.mark.parametrize(("lanes", "batch", "kind"), [(16, 2, "encoded"), (128, 3, "extreme")])
 def test_full_batches_follow_each_other_without_a_gap(lanes, batch, kind):
     cfg = config(lanes, batch)
-    result = check(SCENES[kind](lanes), cfg, *make_case(lanes + batch, 3 * batch))
-    busy = MlpEngine.busy_cycles(cfg)
-    first = result.cycles["i_products"][VECTORS * batch - 1] + busy + MlpEngine.LATENCY
-    assert result.cycles["o"] == [first + busy * one + sample for one in range(3) for sample in range(batch)]
+    result = check(SCENES[kind](lanes), cfg, *make_case(lanes + batch, 4 * batch))
+    first = result.cycles["i_products"][TRANSFERS * batch - 1] + MlpEngine.latency(cfg)
+    assert result.cycles["o"] == [
+        first + cfg.stages[1].cycles * one + sample for one in range(4) for sample in range(batch)
+    ]
 
 
 @pytest.mark.slow
-def test_thirty_two_samples_are_loaded_while_others_are_computed():
-    cfg = config(128, 32)
-    jobs, products, direction = make_case(7, 66, lasts=(65,))
+def test_the_multipliers_of_edge_are_used():
+    cfg = replace(load_config("edge"), tile=8)
+    assert cfg.multipliers == 4032
+    jobs, products, direction = make_case(7, 4 * cfg.mlp_batch + 2, lasts=(4 * cfg.mlp_batch + 1,))
     result = check(encoded_scene(128), cfg, jobs, products, direction)
-    assert np.diff(result.cycles["o"][:65:32]).tolist() == [MlpEngine.busy_cycles(cfg)] * 2
+    period = 289
+    assert np.diff(result.cycles["o"][: 4 * cfg.mlp_batch : cfg.mlp_batch]).tolist() == [period] * 3
+    utilisation = cfg.mlp_batch * sum(inputs * outputs for inputs, outputs in LAYERS) / (period * cfg.multipliers)
+    assert utilisation == pytest.approx(0.958, abs=0.0005)
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -236,6 +239,6 @@ def test_a_quarter_of_the_sine_holds_it_all():
 
 @pytest.mark.parametrize("stalls", [(1.0, 0.003), (0.03, 1.0)])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_a_late_reader_and_late_vectors(stalls, batch):
+def test_a_late_reader_and_late_products(stalls, batch):
     jobs, products, direction = make_case(5, 7, lasts=(0, 6))
     check(extreme_scene(128), config(128, batch), jobs, products, direction, stalls=stalls, seed=3)

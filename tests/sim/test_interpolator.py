@@ -61,7 +61,7 @@ def check(kind, samples, tokens, finished, stalls, seed):
     groups, layout, vectors = KINDS[kind]
     counts = {
         "o_sample": len(samples),
-        "o_vector": 3 * groups * sum(not sample["last"] for sample in samples),
+        "o_vector": groups * sum(not sample["last"] for sample in samples),
         "finished": finished,
     }
     hardware = run(Bench(groups, layout), {"i": samples, "loaded": tokens}, counts, stalls=stalls, seed=seed)

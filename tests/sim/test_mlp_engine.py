@@ -7,7 +7,8 @@ import pytest
 
 from cosim.unit import STALLS, run
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from rtl.mlp_datapath import VECTORS
+from nerf.contract.scene_image import PAIRS
+from rtl.mlp_datapath import TRANSFERS
 from rtl.mlp_engine import MlpEngine
 from sim import mlp_engine
 from sim.streams import COLOURED, PRODUCTS, SHADE_JOB, new
@@ -26,10 +27,10 @@ def check(lanes, batch, lasts, stalls, seed):
     jobs = [
         {"last": 1} if last else {"pixel": chance.randrange(64), "weight": n, "last": 0} for n, last in enumerate(lasts)
     ]
-    count = VECTORS * lasts.count(0)
+    count = TRANSFERS * lasts.count(0)
     hardware = run(
         MlpEngine(cfg),
-        {"i_job": jobs, "i_products": [[0] * COMPONENTS] * count},
+        {"i_job": jobs, "i_products": [[[0] * COMPONENTS] * len(PAIRS)] * count},
         {"o": len(jobs)},
         stalls=stalls,
         seed=seed,

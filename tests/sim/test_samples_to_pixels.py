@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from cosim.unit import run
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, UNIT
+from nerf.contract.scene_image import PAIRS
 from nerf.golden.compositor import composite
 from nerf.golden.density import alpha, table_position
 from nerf.golden.frame import density_sum
@@ -139,27 +140,31 @@ class Bench(wiring.Component):
 
     def _factors(self, m, interpolates):
         """Planes and lines, addressed as they are."""
-        planes = np.zeros((3, PLANE, PLANE, COMPONENTS), int)
-        lines = np.zeros((3, LINE, COMPONENTS), int)
-        for pair in range(3):
+        address, enable = interpolates.factors.address, interpolates.factors.enable
+        for pair, axes in enumerate(PAIRS):
+            first, second, along = (address.cell[AXES[axis]] for axis in axes)
             rows, columns, _ = self.planes[pair].shape
-            planes[pair, :rows, :columns] = self.planes[pair]
-            lines[pair, : len(self.lines[pair])] = self.lines[pair]
-        places = [
-            *(((first, second), PLANE, planes, interpolates.corners) for second in range(2) for first in range(2)),
-            *(((along,), LINE, lines, interpolates.ends) for along in range(2)),
-        ]
-        for number, (offsets, side, values, outputs) in enumerate(places):
-            init = [list(map(int, row)) for row in values.reshape(-1, COMPONENTS)]
-            m.submodules[f"factors_{number}"] = memory = Memory(shape=FactorVector, depth=len(init), init=init)
-            read = memory.read_port()
-            base = (interpolates.first, interpolates.second) if len(offsets) == 2 else (interpolates.along,)
-            address = [(at + offset)[: side.bit_length() - 1] for at, offset in zip(base, offsets, strict=True)]
-            m.d.comb += [
-                read.addr.eq(Cat(*address, interpolates.pair)),
-                read.en.eq(interpolates.read_enable),
-                outputs[number % 4].as_value().eq(read.data.as_value()),
+            plane = np.zeros((PLANE, PLANE, COMPONENTS), int)
+            plane[:rows, :columns] = self.planes[pair]
+            line = np.zeros((LINE, COMPONENTS), int)
+            line[: len(self.lines[pair])] = self.lines[pair]
+            corners, ends = interpolates.factors.data[pair].corners, interpolates.factors.data[pair].ends
+            places = [
+                *((plane, [(first, corner & 1), (second, corner >> 1)], corners[corner]) for corner in range(4)),
+                *((line, [(along, end)], ends[end]) for end in range(2)),
             ]
+            for number, (values, ats, vector) in enumerate(places):
+                init = [list(map(int, row)) for row in values.reshape(-1, COMPONENTS)]
+                m.submodules[f"factors_{pair}_{number}"] = memory = Memory(
+                    shape=FactorVector, depth=len(init), init=init
+                )
+                read = memory.read_port()
+                bits = len(values).bit_length() - 1
+                m.d.comb += [
+                    read.addr.eq(Cat((at + offset)[:bits] for at, offset in ats)),
+                    read.en.eq(enable),
+                    vector.as_value().eq(read.data.as_value()),
+                ]
 
     def _sequence(self, m, queued, dense, composites, buffers):
         m.submodules.table = table = Memory(shape=128, depth=BEATS, init=table_beats(self.table))
