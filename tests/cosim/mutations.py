@@ -101,7 +101,11 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
             "state.announcing = 1": "state.announcing = min(state.announcing + 1, 2)",
         },
     ),
-    "compositor": ("compositor", {"WRITE_CYCLES = 2": "WRITE_CYCLES = 3"}),
+    # Takes nothing in when it composites.
+    "compositor": (
+        "compositor",
+        {"state.holds = i.valid\n    if i.valid:": "state.holds = i.valid and not state.holds\n    if state.holds:"},
+    ),
     "density": ("density", {"LAST_STAGE = 8": "LAST_STAGE = 4"}),
     "hybrid_decoder": ("hybrid_decoder", {"LOAD_ENTRIES = 8": "LOAD_ENTRIES = 7"}),
     "block_fetch": ("block_fetch", {"HEADER_DELAY = 2": "HEADER_DELAY = 3"}),
