@@ -66,7 +66,8 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Waits for the answer to the pixel before.
     "write_master": ("write_master", {"UNANSWERED_LIMIT = 15": "UNANSWERED_LIMIT = 1"}),
     "tree_server": ("tree_server", {"LATENCY = 3": "LATENCY = 4"}),
-    "tile_buffer": ("tile_buffer", {"ADD_CYCLES = 4": "ADD_CYCLES = 5"}),
+    # Takes a sample in every other cycle only.
+    "tile_buffer": ("tile_buffer", {"    else:\n        state.shaded": "    elif now & 1:\n        state.shaded"}),
     "mlp_engine": ("mlp_engine", {"COLOUR_CYCLES = 15": "COLOUR_CYCLES = 16"}),
     # Looks up and hands on in every other cycle only.
     "appearance": (
