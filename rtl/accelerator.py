@@ -216,7 +216,7 @@ class Accelerator(wiring.Component):
         connect(m, walker.o, projector.i)
         connect(m, projector.o, generator.i)
         connect(m, generator.ray, ray_buffer.ray)
-        connect(m, generator.terminated, compositor.terminated)
+        connect(m, generator.terminated, compositor.terminated[0])
         connect(m, generator.o, density_samples.i)
         connect(m, generator.o_cube, density_loader.i)
         m.d.comb += [

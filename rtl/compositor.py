@@ -24,11 +24,12 @@ class Compositor(wiring.Component):
     - ``last`` passes behind everything before it.
 
     Latency: `LATENCY` cycles from a sample at the input to its weight at the output.
-    Throughput: one sample in 3 cycles, of whatever pixels; a sample of a terminated pixel takes 2, ``last`` 1.
+    Throughput: one sample a cycle, of whatever pixels.
 
     Parameters
     ----------
     cfg : AcceleratorConfig
+        ``sample_lanes`` look-ups of ``terminated`` are answered at a time.
 
     Members
     -------
@@ -37,8 +38,8 @@ class Compositor(wiring.Component):
     view : In(ViewRegisters)
     i, o : stream
         Samples with alpha in, visible samples with weight out.
-    terminated : In(LookUp)
-        Answers whether a pixel takes no more samples (a sample in flight may not have been counted yet).
+    terminated : array of In(LookUp)
+        Each answers whether a pixel takes no more samples (a sample in flight may not have been counted yet).
     final : In(LookUp)
         Answers a pixel's transmittance.
     composited : Out(1)
@@ -60,7 +61,7 @@ class Compositor(wiring.Component):
                 "view": In(ViewRegisters),
                 "i": In(stream.Signature(layouts.OpaqueSample)),
                 "o": Out(stream.Signature(layouts.VisibleSample)),
-                "terminated": In(LookUp(layouts.pixel, 1)),
+                "terminated": In(LookUp(layouts.pixel, 1)).array(cfg.sample_lanes),
                 "final": In(LookUp(layouts.pixel, UNIT_BITS)),
                 "composited": Out(1),
                 "probe_valid": Out(1),
@@ -71,50 +72,48 @@ class Compositor(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Return the memories and the read, multiply, write sequence."""
+        """Return the memories and two steps: read a sample's pixel, then composite and write it."""
         m = Module()
-        sample = self.i.payload
         m.submodules.transmittance = transmittance = Memory(shape=UNIT_BITS, depth=self._pixels, init=[])
         m.submodules.flags = flags = Memory(shape=1, depth=self._pixels, init=[])
         write, write_flag = transmittance.write_port(), flags.write_port()
-        read, read_flag = transmittance.read_port(), flags.read_port()
-        for port, look_up in ((transmittance.read_port(), self.final), (flags.read_port(), self.terminated)):
+        # A sample reads what the one before it writes in the same cycle.
+        read, read_flag = (
+            transmittance.read_port(transparent_for=[write]),
+            flags.read_port(transparent_for=[write_flag]),
+        )
+        look_ups = [(transmittance, self.final), *((flags, look_up) for look_up in self.terminated)]
+        for memory, look_up in look_ups:
+            port = memory.read_port()
             m.d.comb += [port.addr.eq(look_up.address), port.en.eq(look_up.enable), look_up.data.eq(port.data)]
 
+        sample = Signal(self.i.payload.shape())
+        holds = Signal()
+        advance = Signal()
         weight = Signal(UNIT_BITS)
         behind = Signal(UNIT_BITS)
-        visible = Signal()
         m.d.comb += [
+            advance.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(advance),
+            read.addr.eq(self.i.payload.pixel),
+            read.en.eq(advance),
+            read_flag.addr.eq(self.i.payload.pixel),
+            read_flag.en.eq(advance),
+            weight.eq((read.data * sample.alpha + (1 << UNIT >> 1)) >> UNIT),
             behind.eq(read.data - weight),
-            visible.eq(weight > self.view.visibility),
-            read.addr.eq(sample.pixel),
-            read_flag.addr.eq(sample.pixel),
-            self.o.payload.pixel.eq(sample.pixel),
-            self.o.payload.cube.eq(sample.cube),
-            self.o.payload.local.eq(sample.local),
-            self.o.payload.weight.eq(weight),
-            self.o.payload.last.eq(sample.last),
+            self.composited.eq(advance & holds & ~sample.last & ~read_flag.data),
         ]
-        with m.FSM():
-            with m.State("read"):
-                # The port's enable is off afterwards, so its data stays while the sample is here.
-                m.d.comb += [read.en.eq(self.i.valid), read_flag.en.eq(self.i.valid)]
-                with m.If(self.i.valid & sample.last):
-                    m.d.comb += [self.o.valid.eq(1), self.o.payload.weight.eq(0), self.i.ready.eq(self.o.ready)]
-                with m.Elif(self.i.valid):
-                    m.next = "multiply"
-            with m.State("multiply"):
-                m.d.sync += weight.eq((read.data * sample.alpha + (1 << UNIT >> 1)) >> UNIT)
-                with m.If(read_flag.data):
-                    m.d.comb += self.i.ready.eq(1)
-                    m.next = "read"
-                with m.Else():
-                    m.next = "write"
-            with m.State("write"):
-                m.d.comb += self.o.valid.eq(visible)
-                with m.If(self.o.ready | ~visible):
-                    m.d.comb += [self.i.ready.eq(1), self.composited.eq(1)]
-                    m.next = "read"
+        with m.If(advance):
+            m.d.sync += [
+                sample.eq(self.i.payload),
+                holds.eq(self.i.valid),
+                self.o.valid.eq(holds & sample.last | self.composited & (weight > self.view.visibility)),
+                self.o.payload.pixel.eq(sample.pixel),
+                self.o.payload.cube.eq(sample.cube),
+                self.o.payload.local.eq(sample.local),
+                self.o.payload.weight.eq(weight),
+                self.o.payload.last.eq(sample.last),
+            ]
 
         m.d.comb += [
             write.addr.eq(sample.pixel),

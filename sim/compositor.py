@@ -11,17 +11,10 @@ from nerf.contract.formats import UNIT
 from nerf.golden.compositor import composite
 from sim.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.compiled import compiled
-from sim.streams import copy_sample
+from sim.streams import SAMPLE, copy_sample
 
-READ, DROP, WRITE = range(3)
-"""Look at the sample, and at its pixel's state; drop it a cycle later, or write two cycles later."""
-DROP_CYCLES = 1
-WRITE_CYCLES = 2
-
-STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "phase", "since", "weight", "behind", "visible", "composited")]
-)
-"""``since``: first cycle in ``phase``; ``behind``: transmittance behind the sample; ``composited``: samples so far."""
+STATE = np.dtype([(name, np.int64) for name in ("activity", "holds", "composited")] + [("sample", SAMPLE)])
+"""``sample``: taken, and its pixel read, if it ``holds`` one; ``composited``: samples so far."""
 
 
 def new() -> np.void:
@@ -37,47 +30,35 @@ def initialise(transmittance, terminated_from, pixel: int, live: int) -> None:
 
 
 @compiled
-def offer(now: int, state, i, o) -> None:
-    """Offer a marker as it comes, a visible sample when it is to be written."""
-    if not i.valid:
-        return
-    if (state.phase == READ and i.last) or (state.phase == WRITE and state.visible and now >= state.since):
-        copy_sample(i, o)
-        o.value = 0 if i.last else state.weight
-        o.valid = 1
+def step(now: int, state, view, i, o, transmittance, terminated_from) -> int:
+    """Composite the sample taken before, and take one: both, or neither while the output is full."""
+    if not (i.valid or state.holds):
+        state.activity = IDLE
+        return NEVER
+    if o.valid:
+        state.activity = OUTPUT
+        return NEVER
+    state.activity = BUSY
+    if state.holds:
+        _composite(now, state, view, o, transmittance, terminated_from)
+    state.holds = i.valid
+    if i.valid:
+        copy_sample(i, state.sample)
+        i.valid = 0
+    return now + 1
 
 
 @compiled
-def step(now: int, state, view, i, o, transmittance, terminated_from) -> int:
-    """Composite a sample in 3 cycles; drop one of a terminated pixel in 2; pass a marker in 1."""
-    if not i.valid:
-        state.activity = IDLE
-        return NEVER
-    state.activity = BUSY
-    if now < state.since:
-        return state.since
-    if state.phase == READ:
-        if not i.last:
-            if terminated_from[i.pixel] <= now:
-                state.phase = DROP
-                state.since = now + DROP_CYCLES
-            else:
-                state.phase = WRITE
-                state.since = now + WRITE_CYCLES
-                state.weight, state.behind = composite(transmittance[i.pixel], i.value)
-                state.visible = state.weight > view.visibility
-            return state.since
-        if o.valid:
-            state.activity = OUTPUT
-            return NEVER
-    elif state.phase == WRITE:
-        if state.visible and o.valid:
-            state.activity = OUTPUT
-            return NEVER
-        transmittance[i.pixel] = state.behind
-        if state.behind < view.termination:
-            terminated_from[i.pixel] = now + 1
+def _composite(now: int, state, view, o, transmittance, terminated_from) -> None:
+    sample = state.sample
+    visible = sample.last
+    if not sample.last and terminated_from[sample.pixel] > now:
+        sample.value, behind = composite(transmittance[sample.pixel], sample.value)
+        visible = sample.value > view.visibility
+        transmittance[sample.pixel] = behind
+        if behind < view.termination:
+            terminated_from[sample.pixel] = now + 1
         state.composited += 1
-    i.valid = 0
-    state.phase = READ
-    return now + 1
+    if visible:
+        copy_sample(sample, o)
+        o.valid = 1

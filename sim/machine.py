@@ -422,11 +422,6 @@ def _offer(now: int, b, w, clock) -> None:
         occupancy_walker.offer(now, b.occupancy_walker, w.tree_responses[2], w.visits)
         if w.visits.valid and not waits:
             clock.todo |= 1 << PROJECTOR
-    if clock.todo >> COMPOSITOR & 1:
-        waits = w.visible.valid
-        compositor.offer(now, b.compositor, w.opaque, w.visible)
-        if w.visible.valid and not waits:
-            clock.todo |= 1 << CUBE_SEQUENCER
     if clock.todo >> CUBE_SEQUENCER & 1:
         waits, cube_waits = w.sequenced.valid, w.visible_cubes.valid
         cube_sequencer.offer(now, b.cube_sequencer, w.visible, w.sequenced, w.visible_cubes)

@@ -8,17 +8,12 @@ import numpy as np
 from sim.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.compiled import compiled
 
-ADD_CYCLES = 4
-"""From a sample at the input to its acceptance: read, multiply three channels, write."""
-
 STATE = np.dtype(
     [
         (name, np.int64)
         for name in (
             "activity",
             "shaded",
-            "adding",
-            "until",
             "scanning",
             "column",
             "row",
@@ -29,9 +24,8 @@ STATE = np.dtype(
         )
     ]
 )
-"""``shaded``: samples so far; ``adding``: one at the input, accepted in the cycle ``until``; ``scanning``: putting the
-tile out; ``column``, ``row``: the pixel to be read next, unless ``all_read``; ``data_column``, ``data_row``: the pixel
-read before it, if ``has_data``."""
+"""``shaded``: samples so far; ``scanning``: putting the tile out; ``column``, ``row``: the pixel to be read next,
+unless ``all_read``; ``data_column``, ``data_row``: the pixel read before it, if ``has_data``."""
 
 
 def new() -> np.void:
@@ -41,7 +35,7 @@ def new() -> np.void:
 
 @compiled
 def step(now: int, state, tile, i, o, done) -> int:
-    """Add a sample in 5 cycles; at the marker scan the tile, two register steps from a pixel's read to its output.
+    """Take a sample a cycle; at the marker scan the tile, two register steps from a pixel's read to its output.
 
     Parameters
     ----------
@@ -56,14 +50,7 @@ def step(now: int, state, tile, i, o, done) -> int:
         return _scan(now, state, tile, i, o, done)
     if i.last:
         state.scanning = 1
-    elif not state.adding:
-        state.adding = 1
-        state.until = now + ADD_CYCLES
-        return state.until
-    elif now < state.until:
-        return state.until
     else:
-        state.adding = 0
         state.shaded += 1
         i.valid = 0
     return now + 1

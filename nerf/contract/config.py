@@ -40,6 +40,8 @@ class AcceleratorConfig:
         Samples that the MLP engine shades in lock step, 1 to 32.
     ray_units : int
         Pixels whose rays are set up at a time; a power of two, 1 to 32.
+    sample_lanes : int
+        Pixels whose samples are generated at a time; a power of two, 1 to 8.
     sample_queue : int
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 1024.
     payload_queue : int
@@ -60,6 +62,7 @@ class AcceleratorConfig:
     mlp_lanes: int = 64
     mlp_batch: int = 1
     ray_units: int = 1
+    sample_lanes: int = 1
     sample_queue: int = 16
     payload_queue: int = 64
     shading: str = "sample"
@@ -73,6 +76,7 @@ class AcceleratorConfig:
             ("tile", 4, 128),
             ("mlp_lanes", 16, 128),
             ("ray_units", 1, 32),
+            ("sample_lanes", 1, 8),
             ("sample_queue", 4, 1024),
             ("payload_queue", 32, 512),
         ):

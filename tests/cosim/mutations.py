@@ -66,7 +66,8 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Waits for the answer to the pixel before.
     "write_master": ("write_master", {"UNANSWERED_LIMIT = 15": "UNANSWERED_LIMIT = 1"}),
     "tree_server": ("tree_server", {"LATENCY = 3": "LATENCY = 4"}),
-    "tile_buffer": ("tile_buffer", {"ADD_CYCLES = 4": "ADD_CYCLES = 5"}),
+    # Takes a sample in every other cycle only.
+    "tile_buffer": ("tile_buffer", {"    else:\n        state.shaded": "    elif now & 1:\n        state.shaded"}),
     "mlp_engine": ("mlp_engine", {"COLOUR_CYCLES = 15": "COLOUR_CYCLES = 16"}),
     # Looks up and hands on in every other cycle only.
     "appearance": (
@@ -101,7 +102,11 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
             "state.announcing = 1": "state.announcing = min(state.announcing + 1, 2)",
         },
     ),
-    "compositor": ("compositor", {"WRITE_CYCLES = 2": "WRITE_CYCLES = 3"}),
+    # Takes nothing in when it composites.
+    "compositor": (
+        "compositor",
+        {"state.holds = i.valid\n    if i.valid:": "state.holds = i.valid and not state.holds\n    if state.holds:"},
+    ),
     "density": ("density", {"LAST_STAGE = 8": "LAST_STAGE = 4"}),
     "hybrid_decoder": ("hybrid_decoder", {"LOAD_ENTRIES = 8": "LOAD_ENTRIES = 7"}),
     "block_fetch": ("block_fetch", {"HEADER_DELAY = 2": "HEADER_DELAY = 3"}),

@@ -15,16 +15,16 @@ from rtl.compositor import Compositor
 from rtl.payloads import UNIT_BITS, TileLayouts, ViewRegisters
 from tests.rtl.helpers_shading import fields, record
 
-CFG = AcceleratorConfig(tile=4)
+CFG = AcceleratorConfig(tile=4, sample_lanes=2)
 LAYOUTS = TileLayouts(CFG)
 PIXELS = 16
 ONE = 1 << UNIT
 Probe = data.StructLayout({"pixel": LAYOUTS.pixel, "weight": UNIT_BITS, "transmittance": UNIT_BITS})
-Finish = data.StructLayout({"transmittance": UNIT_BITS, "terminated": 1})
+Finish = data.StructLayout({"transmittance": UNIT_BITS, "terminated": data.ArrayLayout(1, CFG.sample_lanes)})
 
 
 class Bench(wiring.Component):
-    """Initialise all pixels, pass the samples, and after each ``last`` look up every pixel."""
+    """Initialise all pixels, pass the samples, and after each ``last`` look up each pixel and its neighbour's flag."""
 
     def __init__(self, dead):
         self.dead = dead
@@ -49,8 +49,8 @@ class Bench(wiring.Component):
             dut.i.payload.eq(self.i.payload),
             dut.initialise_pixel.eq(pixel),
             dut.final.address.eq(pixel),
-            dut.terminated.address.eq(pixel),
         ]
+        m.d.comb += [look_up.address.eq(pixel ^ lane) for lane, look_up in enumerate(dut.terminated)]
         for n in range(PIXELS):
             with m.If(pixel == n):
                 m.d.comb += dut.initialise_live.eq(n not in self.dead)
@@ -67,7 +67,7 @@ class Bench(wiring.Component):
                 with m.If(self.i.valid & self.i.ready & self.i.payload.last):
                     m.next = "look up"
             with m.State("look up"):
-                m.d.comb += [dut.final.enable.eq(1), dut.terminated.enable.eq(1)]
+                m.d.comb += [port.enable.eq(1) for port in (dut.final, *dut.terminated)]
                 m.d.sync += pixel.eq(pixel + 1)
                 with m.If(pixel == PIXELS - 1):
                     m.next = "initialise"
@@ -78,7 +78,13 @@ class Bench(wiring.Component):
             Cat(dut.probe_pixel, dut.probe_weight, dut.probe_transmittance),
             self.probe,
         )
-        record(m, "finish_queue", looked_up, Cat(dut.final.data, dut.terminated.data), self.finish)
+        record(
+            m,
+            "finish_queue",
+            looked_up,
+            Cat(dut.final.data, *(look_up.data for look_up in dut.terminated)),
+            self.finish,
+        )
         return m
 
 
@@ -91,7 +97,10 @@ def model(samples, dead, view):
             pixels = [[ONE, int(n in dead)] for n in range(PIXELS)]
         if sample["last"]:
             visible.append({"last": 1})
-            finish += [{"transmittance": value, "terminated": flag} for value, flag in pixels]
+            finish += [
+                {"transmittance": value, "terminated": [flag, pixels[n ^ 1][1]]}
+                for n, (value, flag) in enumerate(pixels)
+            ]
             pixels = None
             continue
         pixel = pixels[sample["pixel"]]
@@ -159,13 +168,19 @@ def test_thresholds_are_strict(termination, visibility):
     check(samples, set(), {"termination": termination, "visibility": visibility})
 
 
-def test_latency_and_three_cycles_a_sample():
-    samples = [{"pixel": 1, "alpha": ONE // 8, "last": 0} for _ in range(6)]
-    samples += [{"pixel": 7, "alpha": ONE, "last": 0} for _ in range(3)] + [{"pixel": 0, "last": 1}]
+def test_latency_and_a_sample_a_cycle():
+    pixels = [1, 1, 1, 3, 1, 3, 7, 7, 4]
+    samples = [{"pixel": pixel, "alpha": ONE // 8, "last": 0} for pixel in pixels] + [{"pixel": 0, "last": 1}]
     result = check(samples, {7}, {"termination": 0, "visibility": 0})
-    taken, given = result.cycles["i"], result.cycles["o"]
-    # A sample is accepted when it is done; the bench offers the first in the cycle after the last pixel's.
-    assert taken == [PIXELS + Compositor.LATENCY + 3 * n for n in range(6)] + [
-        PIXELS + 3 * 6 + 1 + 2 * n for n in range(3)
-    ] + [PIXELS + 3 * 6 + 2 * 3]
-    assert given == [*taken[:6], taken[-1]]
+    # The bench offers the first in the cycle after the last pixel's.
+    taken = list(range(PIXELS, PIXELS + len(samples)))
+    assert result.cycles["i"] == taken
+    assert result.cycles["o"] == [
+        cycle + Compositor.LATENCY for cycle, pixel in zip(taken, [*pixels, 0], strict=True) if pixel != 7
+    ]
+
+
+def test_a_full_output_costs_its_own_cycles_only():
+    samples = [{"pixel": n % 2, "alpha": ONE // 64, "last": 0} for n in range(100)] + [{"pixel": 0, "last": 1}]
+    result = check(samples, set(), {"termination": 0, "visibility": 0}, stalls=(1.0, 0.5), seed=3)
+    assert result.cycles["i"][Compositor.LATENCY :] == result.cycles["o"][: -Compositor.LATENCY]

@@ -162,7 +162,7 @@ def test_latency_and_throughput():
     samples = make_samples(generator, 1, 6, PIXELS, transmittance)
     result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, transmittance, 0)
     taken, given = result.cycles["i"], result.cycles["o"]
-    assert taken[:6] == [PIXELS + 4 + 5 * n for n in range(6)]
+    assert taken[:6] == list(range(PIXELS, PIXELS + 6))
     offered = taken[5] + 1
     assert given == list(range(offered + TileBuffer.LATENCY, offered + TileBuffer.LATENCY + PIXELS))
     assert taken[6] == given[-1]

@@ -16,7 +16,7 @@ from rtl.compositor import Compositor
 from rtl.payloads import TileLayouts, ViewRegisters
 from sim import compositor
 from sim.registers import VIEW
-from sim.streams import SAMPLE, new
+from sim.streams import SAMPLE, copy_sample, new
 from tests.rtl.helpers_shading import record
 from tests.sim.helpers_front_end import sleeper
 from tests.sim.helpers_shading import (
@@ -70,12 +70,12 @@ class Bench(wiring.Component):
             dut.initialise_pixel.eq(pixel),
             dut.initialise_live.eq(sum(pixel == dead for dead in DEAD) == 0),
             address.eq(Mux(dut.i.valid, dut.i.payload.pixel, pixel)),
-            dut.terminated.address.eq(address),
-            dut.terminated.enable.eq(1),
+            dut.terminated[0].address.eq(address),
+            dut.terminated[0].enable.eq(1),
             dut.i.payload.eq(self.i.payload),
             dut.i.valid.eq(self.i.valid & ready),
             self.i.ready.eq(dut.i.ready & ready),
-            finds.eq(looked_up & dut.terminated.data & ~seen.bit_select(looked_at, 1)),
+            finds.eq(looked_up & dut.terminated[0].data & ~seen.bit_select(looked_at, 1)),
         ]
         with m.If(finds):
             m.d.sync += seen.bit_select(looked_at, 1).eq(1)
@@ -94,7 +94,8 @@ class Twin:
     """The same bench in the simulator."""
 
     def __init__(self, view, skip):
-        self.state, self.i, self.o = compositor.new(), new(SAMPLE), new(SAMPLE)
+        self.state, self.o = compositor.new(), new(SAMPLE)
+        self.i, self.gated = new(SAMPLE), new(SAMPLE)
         self.transmittance, self.terminated_from = np.zeros(PIXELS, np.int64), np.zeros(PIXELS, np.int64)
         self.found, self.seen = StrobeQueue("pixel"), set()
         self.pixel, self.looked_up = 0, None
@@ -103,14 +104,12 @@ class Twin:
         view = registers(VIEW, **view)
 
         def step(now):
-            return compositor.step(now, self.state, view, self.i, self.o, *pixels)
+            return compositor.step(now, self.state, view, self.gated, self.o, *pixels)
 
-        self.composite = sleeper(step, [self.i, self.o]) if skip else step
+        self.composite = sleeper(step, [self.gated, self.o]) if skip else step
 
     def offer(self, now):
         self.found.offer()
-        if self.ready:
-            compositor.offer(now, self.state, self.i, self.o)
 
     def step(self, now):
         if self.looked_up is not None and self.looked_up not in self.seen:
@@ -120,8 +119,13 @@ class Twin:
         sampled = self.ready and self.i["valid"]
         address = int(self.i["pixel"]) if sampled else pixel
         marker = sampled and self.i["last"]
-        if self.ready:
-            self.composite(now)
+        if sampled:
+            copy_sample(self.i, self.gated)
+            self.gated["valid"] = 1
+        self.composite(now)
+        if sampled:
+            self.i["valid"] = self.gated["valid"]
+            self.gated["valid"] = 0
         self.looked_up = address if not self.initialises and self.terminated_from[address] <= now else None
         if self.initialises:
             compositor.initialise(self.transmittance, self.terminated_from, pixel, pixel not in DEAD)

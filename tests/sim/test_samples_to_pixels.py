@@ -222,7 +222,6 @@ class Twin:
         tree, composites, sequences = tree_server.new(), compositor.new(), cube_sequencer.new()
         self.offers = [
             (tree_server.offer_all, (tree, responses)),
-            (compositor.offer, (composites, opaque, visible)),
             (cube_sequencer.offer, (sequences, visible, sequenced, self.visible_cubes)),
         ]
         steps = [
