@@ -13,7 +13,7 @@ from sim.lpddr4 import Lpddr4
 from sim.simulate import Simulation
 
 ORDERINGS = ("exact", "coarse", "none")
-NOT_UNITS = ("memory", "frame_controller")
+NOT_UNITS = ("memory", "frame_controller", "tile_scheduler")
 """Blocks that are busy by what they are, and never the bottleneck."""
 VECTOR_MACS = 5 * COMPONENTS
 """Multiplications of one interpolated vector: three for the plane, one for the line, one for their product."""
