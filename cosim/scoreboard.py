@@ -112,7 +112,7 @@ def _by_pixel(transactions, sidecar, view: View, tile: int, result: Comparison) 
         if stream == "pixels":
             pixel = values["y"] * view.window_width + values["x"]
         else:
-            row, column = divmod(values["pixel"], tile)
+            row, column = divmod(values["pixel"] % tile**2, tile)
             tile_row, tile_column = divmod(tiles[stream], across)
             pixel = (tile_row * tile + row) * view.window_width + tile_column * tile + column
         items[stream].setdefault(pixel, []).append((transaction.cycle, values))

@@ -75,7 +75,7 @@ table(
 # factors on their way; or idle, with nothing to do.
 
 # %%
-units = {name: row for name, row in base["units"].items() if name != "frame_controller"}
+units = {name: row for name, row in base["units"].items() if name not in ("frame_controller", "tile_scheduler")}
 figure, axis = plt.subplots(figsize=(9, 0.28 * len(units) + 1), layout="constrained")
 left = np.zeros(len(units))
 for activity, colour in COLOURS.items():

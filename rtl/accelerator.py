@@ -39,6 +39,7 @@ from rtl.read_master import ReadMaster
 from rtl.sample_generator import SampleGenerator
 from rtl.scene_loader import SceneLoader
 from rtl.tile_buffer import TileBuffer
+from rtl.tile_scheduler import TileScheduler
 from rtl.tree_server import TreeServer
 from rtl.write_master import WriteMaster
 
@@ -136,11 +137,12 @@ class Accelerator(wiring.Component):
 
         # The masters and the registers outlive a frame's reset: the bus sees no broken transaction.
         m.submodules.registers = registers = self.block("registers", ControlRegisters(cfg))
-        m.submodules.controller = controller = self.block("controller", FrameController(cfg))
+        m.submodules.controller = controller = self.block("controller", FrameController())
         m.submodules.read_master = reader = self.block("read_master", ReadMaster(cfg, clients=5))
         m.submodules.write_master = writer = self.block("write_master", WriteMaster(cfg))
 
         loader = block("scene_loader", SceneLoader(cfg))
+        scheduler = block("tile_scheduler", TileScheduler(cfg))
         walker = block("occupancy_walker", OccupancyWalker(cfg))
         projector = block("projector", Projector(cfg))
         ray_setup = block("ray_setup", RaySetup(cfg))
@@ -175,11 +177,14 @@ class Accelerator(wiring.Component):
             registers.code.eq(controller.code),
             reset.eq(controller.pipeline_reset),
             loader.start.eq(controller.load),
-            ray_setup.start.eq(controller.set_up),
-            walker.start.eq(controller.walk),
+            scheduler.start.eq(controller.render),
+            ray_setup.start.eq(scheduler.set_up),
+            walker.start.eq(scheduler.walk),
             controller.loaded.eq(loader.done),
-            controller.rays_ready.eq(ray_setup.done),
-            controller.tile_done.eq(tile_buffer.done),
+            controller.rendered.eq(scheduler.done),
+            scheduler.rays_ready.eq(ray_setup.done),
+            scheduler.walked.eq(projector.done),
+            scheduler.tile_done.eq(tile_buffer.done),
             controller.bus_idle.eq(reader.idle & writer.idle),
             controller.error_bus.eq(reader.error | writer.error),
             controller.error_header.eq(loader.error_header),
@@ -190,8 +195,11 @@ class Accelerator(wiring.Component):
             controller.error_block_header.eq(fetch.error_header),
             controller.error_block_payload.eq(decoder.error_payload),
             reader.abort.eq(controller.drop),
+            ray_setup.tile.eq(scheduler.set_up_tile),
+            projector.tile.eq(scheduler.walk_tile),
+            tile_buffer.tile.eq(scheduler.put_out_tile),
         ]
-        for user in (walker, ray_setup, projector, generator, compositor, tile_buffer, controller):
+        for user in (walker, ray_setup, projector, generator, compositor, tile_buffer, scheduler):
             if hasattr(user, "view"):
                 m.d.comb += user.view.eq(registers.view)
         for user in (walker, ray_setup, generator, fetch, density_loader, appearance_loader, density, mlp_engine):
@@ -199,8 +207,6 @@ class Accelerator(wiring.Component):
                 m.d.comb += user.scene.eq(loader.scene)
         for user in (loader, walker, generator, fetch):
             m.d.comb += user.scene_base.eq(registers.scene_base)
-        for user in (ray_setup, projector, tile_buffer):
-            m.d.comb += user.tile.eq(controller.tile)
 
         # ---- Memory ----
         for index, port in enumerate((loader.memory, walker.rows, generator.records, fetch.headers, fetch.payload)):

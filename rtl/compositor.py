@@ -2,21 +2,22 @@
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import UNIT
 from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters
+from rtl.pixel_memory import PixelMemory
 
 
 class Compositor(wiring.Component):
-    """Hold the transmittance of a tile's pixels, composite each sample and pass on the visible ones.
+    """Hold the transmittance of the pixels of two tiles, composite each sample and pass on the visible ones.
 
     Rules
     -----
-    - ``initialise`` sets a pixel's transmittance to 1.0, and marks it terminated unless it is live. All pixels are
-      initialised before a tile's first sample is offered, and none between that and the reading of the final values.
+    - ``initialise`` sets a pixel's transmittance to 1.0, and marks it terminated unless it is live. All pixels of a
+      tile are initialised before its first sample is offered, and none between that and the reading of the final
+      values. Meanwhile those of the other tile may be.
     - A sample of a terminated pixel is dropped and changes nothing. Any other sample is composited: weight =
       transmittance * alpha, rounded; the transmittance falls by it. A pixel whose transmittance is then below
       ``view.termination`` is terminated.
@@ -52,7 +53,7 @@ class Compositor(wiring.Component):
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
-        self._pixels = 1 << layouts.pixel
+        self._cfg, self._pixel_bits = cfg, layouts.pixel
         super().__init__(
             {
                 "initialise": In(1),
@@ -74,18 +75,11 @@ class Compositor(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the memories and two steps: read a sample's pixel, then composite and write it."""
         m = Module()
-        m.submodules.transmittance = transmittance = Memory(shape=UNIT_BITS, depth=self._pixels, init=[])
-        m.submodules.flags = flags = Memory(shape=1, depth=self._pixels, init=[])
-        write, write_flag = transmittance.write_port(), flags.write_port()
-        # A sample reads what the one before it writes in the same cycle.
-        read, read_flag = (
-            transmittance.read_port(transparent_for=[write]),
-            flags.read_port(transparent_for=[write_flag]),
-        )
-        look_ups = [(transmittance, self.final), *((flags, look_up) for look_up in self.terminated)]
-        for memory, look_up in look_ups:
-            port = memory.read_port()
-            m.d.comb += [port.addr.eq(look_up.address), port.en.eq(look_up.enable), look_up.data.eq(port.data)]
+        m.submodules.transmittance = transmittance = PixelMemory(self._pixel_bits, UNIT_BITS)
+        m.submodules.flags = flags = PixelMemory(self._pixel_bits, 1, self._cfg.sample_lanes)
+        wiring.connect(m, wiring.flipped(self.final), transmittance.look_ups[0])
+        for look_up, port in zip(self.terminated, flags.look_ups, strict=True):
+            wiring.connect(m, wiring.flipped(look_up), port)
 
         sample = Signal(self.i.payload.shape())
         holds = Signal()
@@ -95,13 +89,9 @@ class Compositor(wiring.Component):
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(advance),
-            read.addr.eq(self.i.payload.pixel),
-            read.en.eq(advance),
-            read_flag.addr.eq(self.i.payload.pixel),
-            read_flag.en.eq(advance),
-            weight.eq((read.data * sample.alpha + (1 << UNIT >> 1)) >> UNIT),
-            behind.eq(read.data - weight),
-            self.composited.eq(advance & holds & ~sample.last & ~read_flag.data),
+            weight.eq((transmittance.read.data * sample.alpha + (1 << UNIT >> 1)) >> UNIT),
+            behind.eq(transmittance.read.data - weight),
+            self.composited.eq(advance & holds & ~sample.last & ~flags.read.data),
         ]
         with m.If(advance):
             m.d.sync += [
@@ -115,22 +105,24 @@ class Compositor(wiring.Component):
                 self.o.payload.last.eq(sample.last),
             ]
 
+        for store, value, first in (
+            (transmittance, behind, 1 << UNIT),
+            (flags, behind < self.view.termination, ~self.initialise_live),
+        ):
+            m.d.comb += [
+                store.read.address.eq(self.i.payload.pixel),
+                store.read.enable.eq(advance),
+                store.update.address.eq(sample.pixel),
+                store.update.enable.eq(self.composited),
+                store.update.data.eq(value),
+                store.initialise.address.eq(self.initialise_pixel),
+                store.initialise.enable.eq(self.initialise),
+                store.initialise.data.eq(first),
+            ]
         m.d.comb += [
-            write.addr.eq(sample.pixel),
-            write.data.eq(behind),
-            write.en.eq(self.composited | self.initialise),
-            write_flag.addr.eq(write.addr),
-            write_flag.data.eq(behind < self.view.termination),
-            write_flag.en.eq(write.en),
             self.probe_valid.eq(self.composited),
             self.probe_pixel.eq(sample.pixel),
             self.probe_weight.eq(weight),
             self.probe_transmittance.eq(behind),
         ]
-        with m.If(self.initialise):
-            m.d.comb += [
-                write.addr.eq(self.initialise_pixel),
-                write.data.eq(1 << UNIT),
-                write_flag.data.eq(~self.initialise_live),
-            ]
         return m

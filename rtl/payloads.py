@@ -160,10 +160,10 @@ class TileLayouts:
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self.coordinate = cfg.tile_bits
-        self.pixel = 2 * cfg.tile_bits
-        """Bits of a pixel index: row * tile + column."""
-        self.Tile = data.StructLayout({"x": 14, "y": 14, "last_x": cfg.tile_bits, "last_y": cfg.tile_bits})
-        """A tile: first window pixel, and its last column and row (size minus one)."""
+        self.pixel = 2 * cfg.tile_bits + 1
+        """Bits of a pixel index: (parity of its tile * tile + row) * tile + column."""
+        self.Tile = data.StructLayout({"x": 14, "y": 14, "last_x": cfg.tile_bits, "last_y": cfg.tile_bits, "parity": 1})
+        """A tile: first window pixel, its last column and row (size minus one), whether its number is odd."""
         self.Rectangle = data.StructLayout(
             {
                 "cube": Cube,
@@ -172,10 +172,11 @@ class TileLayouts:
                 "first_y": cfg.tile_bits,
                 "last_x": cfg.tile_bits,
                 "last_y": cfg.tile_bits,
+                "tile": 1,
                 "last": 1,
             }
         )
-        """A cube and the tile pixels that it may cover."""
+        """A cube and the tile pixels that it may cover; ``tile``: the tile's parity."""
         self.Sample = data.StructLayout({"pixel": self.pixel, "cube": Cube, "local": Local, "last": 1})
         self.OpaqueSample = data.StructLayout(
             {"pixel": self.pixel, "cube": Cube, "local": Local, "alpha": UNIT_BITS, "last": 1}

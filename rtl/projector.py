@@ -59,6 +59,8 @@ class Projector(wiring.Component):
         `CubeVisit`.
     o : Out(stream)
         `Rectangle`: pixels inside the tile.
+    done : Out(1)
+        Strobe: ``last`` is accepted from ``o``.
     """
 
     LATENCY = 32
@@ -73,6 +75,7 @@ class Projector(wiring.Component):
                 "tile": In(layouts.Tile),
                 "i": In(stream.Signature(CubeVisit)),
                 "o": Out(stream.Signature(layouts.Rectangle)),
+                "done": Out(1),
             }
         )
 
@@ -217,6 +220,10 @@ class Projector(wiring.Component):
                 m.d.comb += self.o.valid.eq(~misses)
                 with m.If(self.o.ready | misses):
                     m.next = "IDLE"
+        m.d.comb += [
+            rectangle.tile.eq(tile.parity),
+            self.done.eq(self.o.valid & self.o.ready & rectangle.last),
+        ]
         for row in "xy":
             m.d.comb += [
                 getattr(rectangle, f"first_{row}").eq(first_covered[row] - begin[row]),

@@ -1,4 +1,4 @@
-"""Ray buffer: the rays and view directions of a tile's pixels."""
+"""Ray buffer: the rays and view directions of the pixels of two tiles."""
 
 from amaranth.hdl import Module
 from amaranth.lib import memory, stream, wiring

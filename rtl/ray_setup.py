@@ -86,7 +86,10 @@ class RaySetup(wiring.Component):
         offered = Signal()
         m.d.comb += offered.eq(self.start | more)
         for number, pixel in enumerate(pixels):
-            m.d.comb += [pixel.payload.eq(Cat(column, row)), pixel.valid.eq(offered & (turn == number))]
+            m.d.comb += [
+                pixel.payload.eq(Cat(column, row, self.tile.parity)),
+                pixel.valid.eq(offered & (turn == number)),
+            ]
         with m.If(self.start):
             m.d.sync += more.eq(1)
         with m.If(offered & Array(pixel.ready for pixel in pixels)[turn]):
@@ -105,7 +108,7 @@ class RaySetup(wiring.Component):
             self.o.valid.eq(running & Array(ray.valid for ray in rays)[turn]),
             self.o.payload.eq(Array(ray.payload.as_value() for ray in rays)[turn]),
             taken.eq(self.o.valid & self.o.ready),
-            last.eq(self.o.payload.pixel == Cat(self.tile.last_x, self.tile.last_y)),
+            last.eq(self.o.payload.pixel == Cat(self.tile.last_x, self.tile.last_y, self.tile.parity)),
         ]
         for number, ray in enumerate(rays):
             m.d.comb += ray.ready.eq(running & self.o.ready & (turn == number))

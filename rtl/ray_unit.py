@@ -78,7 +78,7 @@ class RayUnit(wiring.Component):
         m.d.sync += product.eq(left * right)
 
         pixel = self.o.payload.pixel
-        x, y = self.tile.x + pixel[: self._coordinate], self.tile.y + pixel[self._coordinate :]
+        x, y = self.tile.x + pixel[: self._coordinate], self.tile.y + pixel[self._coordinate : 2 * self._coordinate]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += pixel.eq(self.i.payload)
 

@@ -127,7 +127,7 @@ class SampleGenerator(wiring.Component):
         looks = Signal()
         address = Signal(2 * len(column))
         for port in (self.ray, self.terminated):
-            m.d.comb += [port.address.eq(address), port.enable.eq(looks)]
+            m.d.comb += [port.address.eq(Cat(address, rectangle.tile)), port.enable.eq(looks)]
 
         ray = Signal(Ray)
         distance = {axis: Signal(POSITION.width + 1, name=f"distance_{axis}") for axis in AXES}
@@ -179,7 +179,11 @@ class SampleGenerator(wiring.Component):
                 with m.If(march.free | ~reachable):
                     next_pixel()
                 with m.If(march.free & reachable):
-                    m.d.sync += [march.active.eq(1), march.pixel.eq(Cat(column, row)), march.index.eq(index)]
+                    m.d.sync += [
+                        march.active.eq(1),
+                        march.pixel.eq(Cat(column, row, rectangle.tile)),
+                        march.index.eq(index),
+                    ]
                     for axis in AXES:
                         first = (ray.position[axis] << FINE) + index[:16] * ray.step[axis]
                         m.d.sync += [march.point[axis].eq(first), march.step[axis].eq(ray.step[axis])]

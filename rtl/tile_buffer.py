@@ -2,12 +2,12 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import COLOUR_BITS, UNIT
 from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters
+from rtl.pixel_memory import PixelMemory
 
 CHANNELS = 3
 CHANNEL_BITS = 16
@@ -15,17 +15,18 @@ LARGEST = (1 << CHANNEL_BITS) - 1
 
 
 class TileBuffer(wiring.Component):
-    """Hold the colours of one tile.
+    """Hold the colours of two tiles: one is added to while the other is put out.
 
     Rules
     -----
-    - ``initialise`` clears a pixel. All pixels are initialised before a tile's first sample is offered, and none
-      between that and ``done``.
+    - ``initialise`` clears a pixel. All pixels of a tile are initialised before its first sample is offered, and none
+      between that and ``done``. Meanwhile those of the other tile may be.
     - A sample adds weight * colour, rounded, to its pixel. The weights of a pixel add up to at most 1.0, so the
       sums fit ``UNIT_BITS``.
-    - At ``last`` every pixel of ``tile`` is put out, row by row: colour + transmittance * background, and opacity,
-      scaled so that 65535 is 1.0. ``last`` is accepted, and ``done`` strobed, when the last of them was accepted.
-    - ``tile`` and the transmittances stay as they are from the offer of ``last`` to ``done``.
+    - Behind ``last`` every pixel of ``tile`` is put out, row by row: colour + transmittance * background, and opacity,
+      scaled so that 65535 is 1.0. ``done`` is strobed when the last of them is accepted; until then the next tile's
+      samples are accepted, but not its ``last``.
+    - ``tile`` and its transmittances stay as they are from the cycle after ``last`` to ``done``.
 
     Latency: 2 cycles from a sample to its sum; `LATENCY` from ``last`` to the first pixel.
     Throughput: one sample a cycle, of whatever pixels; one pixel a cycle.
@@ -74,38 +75,32 @@ class TileBuffer(wiring.Component):
         """Return the colour memory, two steps for a sample (read and multiply; add and write), and the scan."""
         m = Module()
         sample = self.i.payload
-        m.submodules.colours = colours = Memory(
-            shape=data.ArrayLayout(UNIT_BITS, CHANNELS), depth=1 << self._pixel_bits, init=[]
-        )
-        write = colours.write_port()
-        # A sample reads what the one before it writes in the same cycle.
-        read = colours.read_port(transparent_for=[write])
-        scanning = Signal()
+        m.submodules.colours = colours = PixelMemory(self._pixel_bits, data.ArrayLayout(UNIT_BITS, CHANNELS))
         pixel = Signal(self._pixel_bits)
         added = Signal(data.ArrayLayout(UNIT_BITS, CHANNELS))
+        scanning = Signal()
         m.d.comb += [
-            self.i.ready.eq(Mux(sample.last, self.done, 1)),
-            read.addr.eq(sample.pixel),
-            read.en.eq(self.i.valid),
+            self.i.ready.eq(~(sample.last & scanning)),
+            colours.read.address.eq(sample.pixel),
+            colours.read.enable.eq(1),
+            colours.update.address.eq(pixel),
+            colours.update.enable.eq(self.shaded),
+            colours.initialise.address.eq(self.initialise_pixel),
+            colours.initialise.enable.eq(self.initialise),
         ]
-        m.d.sync += [
-            self.shaded.eq(self.i.valid & ~sample.last),
-            pixel.eq(sample.pixel),
-            scanning.eq(self.i.valid & sample.last & ~self.done),
-        ]
+        m.d.sync += [self.shaded.eq(self.i.valid & ~sample.last), pixel.eq(sample.pixel)]
+        with m.If(self.i.valid & sample.last):
+            m.d.sync += scanning.eq(1)
+        with m.If(self.done):
+            m.d.sync += scanning.eq(0)
         for n in range(CHANNELS):
             product = sample.weight * sample.colour[n]
             m.d.sync += added[n].eq((product + (1 << COLOUR_BITS >> 1)) >> COLOUR_BITS)
-
-        m.d.comb += [write.addr.eq(pixel), write.en.eq(self.shaded | self.initialise)]
-        for n in range(CHANNELS):
-            m.d.comb += write.data[n].eq(read.data[n] + added[n])
-        with m.If(self.initialise):
-            m.d.comb += [write.addr.eq(self.initialise_pixel), write.data.eq(0)]
-        self._scan(m, scanning, read)
+            m.d.comb += colours.update.data[n].eq(colours.read.data[n] + added[n])
+        self._scan(m, scanning, colours.look_ups[0])
         return m
 
-    def _scan(self, m: Module, scanning: Signal, read) -> None:
+    def _scan(self, m: Module, scanning: Signal, colour: LookUp) -> None:
         """Read colours and transmittances of the tile's pixels in order; one register step to the output."""
         tile = self.tile
         place = data.StructLayout({"column": self._coordinate_bits, "row": self._coordinate_bits})
@@ -118,12 +113,12 @@ class TileBuffer(wiring.Component):
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
             issue.eq(scanning & ~all_read & advance),
-            self.final.address.eq(Cat(at.column, at.row)),
+            self.final.address.eq(Cat(at.column, at.row, tile.parity)),
             self.final.enable.eq(issue),
+            colour.address.eq(self.final.address),
+            colour.enable.eq(issue),
             self.done.eq(all_read & ~has_data & self.o.valid & self.o.ready),
         ]
-        with m.If(scanning):
-            m.d.comb += [read.addr.eq(self.final.address), read.en.eq(issue)]
         with m.If(issue):
             m.d.sync += [at_data.eq(at), at.column.eq(at.column + 1)]
             with m.If(at.column == tile.last_x):
@@ -141,7 +136,7 @@ class TileBuffer(wiring.Component):
                 self.o.payload.y.eq(tile.y + at_data.row),
             ]
             behind = Mux(self.view.background, self.final.data, 0)
-            values = [read.data[n] + behind for n in range(CHANNELS)] + [(1 << UNIT) - self.final.data]
+            values = [colour.data[n] + behind for n in range(CHANNELS)] + [(1 << UNIT) - self.final.data]
             for n, value in enumerate(values):
                 # Both are at most 1.0 by the compositor's rule, their sum too, but for roundings up.
                 unit = Signal(UNIT_BITS + 1, name=f"unit_{n}")

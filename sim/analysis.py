@@ -14,7 +14,7 @@ from sim.lpddr4 import Lpddr4
 from sim.simulate import Simulation
 
 ORDERINGS = ("exact", "coarse", "none")
-NOT_UNITS = ("memory", "frame_controller")
+NOT_UNITS = ("memory", "frame_controller", "tile_scheduler")
 """Blocks that are busy by what they are, and never the bottleneck."""
 VECTOR_MACS = 5 * COMPONENTS
 """Multiplications of one pair's 16 products: three for the plane, one for the line, one for their product."""

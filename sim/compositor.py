@@ -1,6 +1,6 @@
-"""Transmittance of a tile's pixels, composited sample by sample. RTL: `rtl.compositor`.
+"""Transmittance of the pixels of two tiles, composited sample by sample. RTL: `rtl.compositor`.
 
-Two arrays by pixel (row * tile + column) are shared: ``transmittance``, and ``terminated_from``: a look-up of the flag
+Two arrays by pixel are shared: ``transmittance``, and ``terminated_from``: a look-up of the flag
 in this cycle or a later one (its answer comes a cycle after) finds the pixel terminated. The ray set-up initialises a
 pixel in both: 1.0, and `NEVER` if its ray is live, else 0.
 """

@@ -35,6 +35,7 @@ from sim import (
     scene_loader,
     streams,
     tile_buffer,
+    tile_scheduler,
     tree_server,
     uniform_sampler,
     write_master,
@@ -85,6 +86,7 @@ class Blocks(NamedTuple):
     ray_setup: Any
     scene_loader: Any
     frame_controller: Any
+    tile_scheduler: Any
     uniform_sampler: Any
 
 
@@ -92,7 +94,7 @@ class Blocks(NamedTuple):
     MEMORY, READ_MASTER, WRITE_MASTER, TREE_SERVER, TILE_BUFFER, MLP_ENGINE, APPEARANCE, APPEARANCE_INTERPOLATOR,
     VISIBLE_SAMPLES, CUBE_SEQUENCER, COMPOSITOR, DENSITY, DENSITY_INTERPOLATOR, DENSITY_SAMPLES, HYBRID_DECODER,
     BLOCK_FETCH, APPEARANCE_LOADER, DENSITY_LOADER, SAMPLE_GENERATOR, PROJECTOR, OCCUPANCY_WALKER, RAY_SETUP,
-    SCENE_LOADER, FRAME_CONTROLLER, UNIFORM_SAMPLER,
+    SCENE_LOADER, FRAME_CONTROLLER, TILE_SCHEDULER, UNIFORM_SAMPLER,
 ) = range(len(Blocks._fields))  # fmt: skip
 
 CLIENTS = (SCENE_LOADER, OCCUPANCY_WALKER, SAMPLE_GENERATOR, BLOCK_FETCH, BLOCK_FETCH)
@@ -104,7 +106,7 @@ TREE_CLIENTS = (DENSITY, HYBRID_DECODER, OCCUPANCY_WALKER)
 _CONNECTED = {
     MEMORY: (READ_MASTER, WRITE_MASTER),
     TREE_SERVER: (DENSITY, DENSITY_INTERPOLATOR, HYBRID_DECODER, OCCUPANCY_WALKER),
-    TILE_BUFFER: (WRITE_MASTER, MLP_ENGINE, FRAME_CONTROLLER),
+    TILE_BUFFER: (WRITE_MASTER, MLP_ENGINE, TILE_SCHEDULER),
     APPEARANCE: (MLP_ENGINE, APPEARANCE_INTERPOLATOR),
     APPEARANCE_INTERPOLATOR: (MLP_ENGINE, VISIBLE_SAMPLES, APPEARANCE_LOADER),
     CUBE_SEQUENCER: (VISIBLE_SAMPLES, COMPOSITOR, APPEARANCE_LOADER),
@@ -112,9 +114,9 @@ _CONNECTED = {
     DENSITY_INTERPOLATOR: (DENSITY_SAMPLES, DENSITY_LOADER),
     BLOCK_FETCH: (HYBRID_DECODER, APPEARANCE_LOADER, DENSITY_LOADER),
     SAMPLE_GENERATOR: (DENSITY_SAMPLES, DENSITY_LOADER, PROJECTOR),
-    UNIFORM_SAMPLER: (DENSITY_SAMPLES, DENSITY_LOADER, FRAME_CONTROLLER),
-    OCCUPANCY_WALKER: (PROJECTOR, FRAME_CONTROLLER),
-    RAY_SETUP: (FRAME_CONTROLLER,),
+    UNIFORM_SAMPLER: (DENSITY_SAMPLES, DENSITY_LOADER, TILE_SCHEDULER),
+    OCCUPANCY_WALKER: (PROJECTOR, TILE_SCHEDULER),
+    TILE_SCHEDULER: (PROJECTOR, RAY_SETUP, FRAME_CONTROLLER),
     SCENE_LOADER: (FRAME_CONTROLLER,),
 }
 """Blocks that share a stream or a strobe; what concerns one client of memory or tree is told to that one alone."""
@@ -134,6 +136,11 @@ CLOCK = np.dtype(
 """``todo``, ``following``: blocks to be stepped in this cycle and in the next, as bits; ``wake``: cycle that each
 block has named, and ``earliest`` of them; ``doing``: what each block does, ``since`` which cycle; ``spent``: cycles
 that it has spent on each activity before; ``steps``: cycles that were simulated."""
+
+
+STROBES = (
+    "start", "load", "loaded", "render", "set_up", "rays_ready", "walk", "walked", "tile_done", "rendered", "finished",
+)  # fmt: skip
 
 
 class Wires(NamedTuple):
@@ -173,14 +180,19 @@ class Wires(NamedTuple):
     shade_jobs: Any
     coloured: Any
     pixels: Any
-    tile: Any
-    load: Any
-    set_up: Any
-    walk: Any
-    loaded: Any
-    rays_ready: Any
-    tile_done: Any
+    set_up_tile: Any
+    walk_tile: Any
+    put_out_tile: Any
     start: Any
+    load: Any
+    loaded: Any
+    render: Any
+    set_up: Any
+    rays_ready: Any
+    walk: Any
+    walked: Any
+    tile_done: Any
+    rendered: Any
     finished: Any
 
 
@@ -202,7 +214,7 @@ class Frame(NamedTuple):
     """First sample, step and inverse step of all window pixels, int64 (pixels, 3, 3)."""
     live: np.ndarray
     tile_position: np.ndarray
-    """These and the following by tile pixel (row * tile + column)."""
+    """These and the following by pixel: (parity of its tile * tile + row) * tile + column."""
     tile_step: np.ndarray
     tile_inverse: np.ndarray
     tile_live: np.ndarray
@@ -240,7 +252,8 @@ def new_blocks(config: AcceleratorConfig, memory_state: np.void, frame_base: int
         occupancy_walker=occupancy_walker.new(),
         ray_setup=ray_setup.new(config),
         scene_loader=scene_loader.new(),
-        frame_controller=frame_controller.new(config.tile),
+        frame_controller=frame_controller.new(),
+        tile_scheduler=tile_scheduler.new(config.tile),
         uniform_sampler=uniform_sampler.new(config.tile),
     )
 
@@ -283,11 +296,8 @@ def new_wires() -> Wires:
         shade_jobs=of(streams.SHADE_JOB),
         coloured=of(streams.COLOURED),
         pixels=of(streams.PIXEL),
-        tile=of(streams.TILE),
-        **{
-            name: of(streams.STROBE)
-            for name in ("load", "set_up", "walk", "loaded", "rays_ready", "tile_done", "start", "finished")
-        },
+        **{name: of(streams.TILE) for name in ("set_up_tile", "walk_tile", "put_out_tile")},
+        **{name: of(streams.STROBE) for name in STROBES},
     )
     wires.start["set"] = 1
     return wires
@@ -297,7 +307,7 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, unif
     """Return the constants of a frame: registers, scene, and the rays of all pixels."""
     row, column = np.divmod(np.arange(view.window_height * view.window_width, dtype=np.int64), view.window_width)
     rays = set_up(column, row, view, decoded.scene.grid)
-    pixels = config.tile**2
+    pixels = tile_scheduler.TILES * config.tile**2
     return Frame(
         scene=registers.scene_registers(decoded.scene),
         camera=registers.view_registers(view),
@@ -326,7 +336,7 @@ def _take_tile(frame, tile, size: int) -> None:
     for row in range(tile.last_y + 1):
         for column in range(tile.last_x + 1):
             pixel = (tile.y + row) * frame.camera.window_width + tile.x + column
-            at = row * size + column
+            at = (tile.parity * size + row) * size + column
             frame.tile_live[at] = frame.live[pixel]
             for axis in range(3):
                 frame.tile_position[at, axis] = frame.rays[pixel, 0, axis]
@@ -470,7 +480,7 @@ def _step_colours(now: int, b, w, clock, trace) -> None:
     """From pixels back to visible samples."""
     if clock.todo >> TILE_BUFFER & 1:
         before = w.coloured.valid
-        wake = tile_buffer.step(now, b.tile_buffer, w.tile, w.coloured, w.pixels, w.tile_done)
+        wake = tile_buffer.step(now, b.tile_buffer, w.put_out_tile, w.coloured, w.pixels, w.tile_done)
         _record(trace, now, 12, before, w.coloured)
         _settle(clock, now, TILE_BUFFER, wake, b.tile_buffer.activity)
     if clock.todo >> MLP_ENGINE & 1:
@@ -583,11 +593,13 @@ def _step_cubes(now: int, b, w, frame, clock, trace) -> None:
         )
     if clock.todo >> PROJECTOR & 1:
         before = w.visits.valid
-        wake = projector.step(now, b.projector, frame.camera, w.tile, w.visits, w.rectangles)
+        wake = projector.step(now, b.projector, frame.camera, w.walk_tile, w.visits, w.rectangles, w.walked)
         _record(trace, now, 1, before, w.visits)
         _settle(clock, now, PROJECTOR, wake, b.projector.activity)
     if frame.uniform and clock.todo >> UNIFORM_SAMPLER & 1:
-        wake = uniform_sampler.step(now, b.uniform_sampler, w.walk, w.tile, w.sampled_cubes, w.samples, frame)
+        wake = uniform_sampler.step(
+            now, b.uniform_sampler, w.walk, w.walk_tile, w.sampled_cubes, w.samples, w.walked, frame
+        )
         _settle(clock, now, UNIFORM_SAMPLER, wake, b.uniform_sampler.activity)
     if clock.todo >> OCCUPANCY_WALKER & 1:
         beat = w.beat.valid
@@ -605,12 +617,12 @@ def _step_frame(now: int, b, w, frame, bus_idle: bool, clock, trace) -> None:
     """Rays, scene and the sequence of tiles."""
     if clock.todo >> RAY_SETUP & 1:
         if w.set_up.set:
-            _take_tile(frame, w.tile, b.ray_setup.tile_size)
+            _take_tile(frame, w.set_up_tile, b.ray_setup.tile_size)
         if w.rays.valid:
             compositor.initialise(frame.transmittance, frame.terminated_from, w.rays.pixel, w.rays.live)
             w.rays.valid = 0
             _record(trace, now, 0, 1, w.rays)
-        wake = ray_setup.step(now, b.ray_setup, w.set_up, w.tile, w.rays, w.rays_ready, frame.tile_live)
+        wake = ray_setup.step(now, b.ray_setup, w.set_up, w.set_up_tile, w.rays, w.rays_ready, frame.tile_live)
         _settle(clock, now, RAY_SETUP, wake, b.ray_setup.activity)
     if clock.todo >> SCENE_LOADER & 1:
         beat = w.beat.valid
@@ -620,10 +632,15 @@ def _step_frame(now: int, b, w, frame, bus_idle: bool, clock, trace) -> None:
         _settle_client(clock, now, SCENE_LOADER, wake, b.scene_loader.activity, w.read_requests[0], beat, w.beat)
     if clock.todo >> FRAME_CONTROLLER & 1:
         wake = frame_controller.step(
-            now, b.frame_controller, w.start, frame.camera, w.tile, w.load, w.set_up, w.walk, w.loaded,
-            w.rays_ready, w.tile_done, bus_idle, w.finished,
-        )  # fmt: skip
+            now, b.frame_controller, w.start, w.load, w.render, w.loaded, w.rendered, bus_idle, w.finished
+        )
         _settle(clock, now, FRAME_CONTROLLER, wake, b.frame_controller.activity)
+    if clock.todo >> TILE_SCHEDULER & 1:
+        wake = tile_scheduler.step(
+            now, b.tile_scheduler, w.render, frame.camera, w.set_up_tile, w.walk_tile, w.put_out_tile, w.set_up,
+            w.walk, w.rays_ready, w.walked, w.tile_done, w.rendered,
+        )  # fmt: skip
+        _settle(clock, now, TILE_SCHEDULER, wake, b.tile_scheduler.activity)
 
 
 @compiled

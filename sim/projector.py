@@ -37,12 +37,13 @@ def new() -> np.void:
 
 
 @compiled
-def step(now: int, state, view, tile, i, o) -> int:
-    """Project one cube after the other."""
+def step(now: int, state, view, tile, i, o, done) -> int:
+    """Project one cube after the other; ``done``: the end of the tile has been accepted."""
     if state.phase == OFFERS:
         if o.valid:
             state.activity = OUTPUT
             return NEVER
+        done.set = o.last
         state.phase = IDLES
         state.activity = BUSY
         return now + 1
@@ -68,7 +69,7 @@ def step(now: int, state, view, tile, i, o) -> int:
 @compiled
 def fate(view, tile, i, o) -> tuple[int, int]:
     """Write a visit's rectangle to the output register; return the cycles it takes, and whether there is one."""
-    o.x, o.y, o.z, o.rank, o.last = i.x, i.y, i.z, i.rank, i.last
+    o.x, o.y, o.z, o.rank, o.tile, o.last = i.x, i.y, i.z, i.rank, tile.parity, i.last
     o.first_x, o.first_y, o.last_x, o.last_y = 0, 0, tile.last_x, tile.last_y
     if i.last:
         return AFTER_LAST, 1

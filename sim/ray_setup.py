@@ -33,7 +33,7 @@ def new(cfg: AcceleratorConfig) -> np.void:
 
 @compiled
 def step(now: int, state, start, tile, o, done, live) -> int:
-    """Set up the rays of a tile; ``live``: whether each ray meets the box, by pixel (row * tile size + column)."""
+    """Set up the rays of a tile; ``live``: whether each ray meets the box, by pixel."""
     state.activity = BUSY
     if state.phase == IDLES:
         if not start.set:
@@ -64,7 +64,8 @@ def step(now: int, state, start, tile, o, done, live) -> int:
         return now + 1 if next_begins else NEVER
     # The output changes at the end of the cycle before.
     if now + 1 >= state.valid_from[state.accepted % state.units]:
-        o.pixel = state.accepted // columns * state.tile_size + state.accepted % columns
+        row = tile.parity * state.tile_size + state.accepted // columns
+        o.pixel = row * state.tile_size + state.accepted % columns
         o.live = live[o.pixel]
         o.valid = 1
         state.offered = 1

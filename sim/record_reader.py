@@ -74,7 +74,7 @@ def _take(state, scene, scene_base: int, i, request) -> None:
     i.valid = 0
     o = state.o
     o.x, o.y, o.z, o.rank, o.last = i.x, i.y, i.z, i.rank, i.last
-    o.first_x, o.first_y, o.last_x, o.last_y = i.first_x, i.first_y, i.last_x, i.last_y
+    o.first_x, o.first_y, o.last_x, o.last_y, o.tile = i.first_x, i.first_y, i.last_x, i.last_y, i.tile
     if i.last:
         state.phase = OFFERS
         o.valid = 1

@@ -25,7 +25,7 @@ HIT, IN_WINDOW, OCCUPIED = 1, 2, 4
 
 PLACE = np.dtype([(name, np.int64) for name in ("found", "pixel", "x", "y", "z")])
 """A point in the mask test; ``found``: sum of `HIT`, `IN_WINDOW`, `OCCUPIED`."""
-RECTANGLE_FIELDS = ("x", "y", "z", "rank", "first_x", "last_x", "last_y")
+RECTANGLE_FIELDS = ("x", "y", "z", "rank", "first_x", "last_x", "last_y", "tile")
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "tile_size", "phase", "announced", *RECTANGLE_FIELDS)]
@@ -33,7 +33,7 @@ STATE = np.dtype(
     + [(name, np.int64) for name in ("marching", "pixel", "index", "at_x", "at_y", "at_z", "by_x", "by_y", "by_z")]
     + [("scaled", PLACE), ("cell", PLACE), ("reader", record_reader.STATE)]
 )
-"""``x`` to ``last_y``: the cube and its pixels; ``column`` to ``first_index``: the pixel being set up; ``marching`` to
+"""``x`` to ``tile``: the cube and its pixels; ``column`` to ``first_index``: the pixel being set up; ``marching`` to
 ``by_z``: the ray being marched along, the point where it is and its step, both in the format STEP; ``scaled``,
 ``cell``: the two stages of the mask test."""
 
@@ -154,7 +154,7 @@ def _set_up(now: int, state, view, free: bool, o, position, direction, inverse, 
         if state.terminated:
             _look_at_next_pixel(now, state, terminated_from)
     elif phase == STEPS:
-        pixel = state.row * state.tile_size + state.column
+        pixel = _pixel(state)
         index_x = _first_index(state.x, position[pixel, 0], direction[pixel, 0], inverse[pixel, 0])
         index_y = _first_index(state.y, position[pixel, 1], direction[pixel, 1], inverse[pixel, 1])
         index_z = _first_index(state.z, position[pixel, 2], direction[pixel, 2], inverse[pixel, 2])
@@ -168,7 +168,7 @@ def _set_up(now: int, state, view, free: bool, o, position, direction, inverse, 
         if reachable:
             if not free:
                 return False
-            pixel = state.row * state.tile_size + state.column
+            pixel = _pixel(state)
             state.marching, state.pixel, state.index = 1, pixel, index
             state.by_x, state.by_y, state.by_z = direction[pixel, 0], direction[pixel, 1], direction[pixel, 2]
             state.at_x = (position[pixel, 0] << FINE) + index * state.by_x
@@ -181,7 +181,12 @@ def _set_up(now: int, state, view, free: bool, o, position, direction, inverse, 
         record.valid = 0
         state.announced = 0
         state.x, state.y, state.z, state.rank = record.x, record.y, record.z, record.rank
-        state.first_x, state.last_x, state.last_y = record.first_x, record.last_x, record.last_y
+        state.first_x, state.last_x, state.last_y, state.tile = (
+            record.first_x,
+            record.last_x,
+            record.last_y,
+            record.tile,
+        )
         state.column, state.row = record.first_x, record.first_y
         state.phase = LAST if record.last else LOOKS_FIRST
     elif phase == LOOKS_FIRST:
@@ -208,9 +213,15 @@ def _first_index(cube: int, position: int, direction: int, inverse: int) -> int:
 
 
 @compiled
+def _pixel(state) -> int:
+    """Return the index of the pixel being set up."""
+    return (state.tile * state.tile_size + state.row) * state.tile_size + state.column
+
+
+@compiled
 def _look(now: int, state, terminated_from) -> None:
     """Look up the flag of the pixel; a write in the same cycle is not seen."""
-    state.terminated = terminated_from[state.row * state.tile_size + state.column] <= now
+    state.terminated = terminated_from[_pixel(state)] <= now
     state.phase = LOOKED
 
 

@@ -14,7 +14,8 @@ def stream(*fields: str) -> np.dtype:
 
 
 VISIT = stream("x", "y", "z", "rank", "last")
-RECTANGLE = stream("x", "y", "z", "rank", "first_x", "first_y", "last_x", "last_y", "last")
+RECTANGLE = stream("x", "y", "z", "rank", "first_x", "first_y", "last_x", "last_y", "tile", "last")
+"""``tile``: the tile's parity."""
 CUBE = stream("x", "y", "z")
 SAMPLE = stream("pixel", "x", "y", "z", "value", "last")
 """``value``: alpha of an opaque sample, weight of a visible one; nothing before that."""
@@ -57,7 +58,7 @@ def copy_sample(source, target) -> None:
     target.last = source.last
 
 
-TILE = np.dtype([(name, np.int64) for name in ("x", "y", "last_x", "last_y")])
-"""The tile being rendered: its first window pixel, and its last column and row (size minus one)."""
+TILE = np.dtype([(name, np.int64) for name in ("x", "y", "last_x", "last_y", "parity")])
+"""A tile: first window pixel, its last column and row (size minus one), whether its number is odd."""
 STROBE = np.dtype([("set", np.int64)])
 """A combinational pulse: set by one block's step, read and cleared by that of a block that steps later in the cycle."""

@@ -1,4 +1,4 @@
-"""Colours of a tile, added up sample by sample and put out pixel by pixel. RTL: `rtl.tile_buffer`.
+"""Colours of two tiles, added up sample by sample and put out pixel by pixel. RTL: `rtl.tile_buffer`.
 
 Colours change no cycle and are not computed.
 """
@@ -35,38 +35,39 @@ def new() -> np.void:
 
 @compiled
 def step(now: int, state, tile, i, o, done) -> int:
-    """Take a sample a cycle; at the marker scan the tile, two register steps from a pixel's read to its output.
+    """Take a sample a cycle; behind a marker scan the tile, two register steps from a pixel's read to its output.
 
     Parameters
     ----------
     tile : TILE
     done : STROBE
     """
-    if not i.valid:
-        state.activity = IDLE
+    moves = False
+    state.activity = IDLE
+    if state.scanning:
+        state.activity = OUTPUT
+        moves = not o.valid
+    takes = i.valid and not (i.last and state.scanning)
+    if moves:
+        _scan(state, tile, o, done)
+    if takes:
+        i.valid = 0
+        state.scanning |= i.last
+        state.shaded += not i.last
+    if not (moves or takes):
         return NEVER
     state.activity = BUSY
-    if state.scanning:
-        return _scan(now, state, tile, i, o, done)
-    if i.last:
-        state.scanning = 1
-    else:
-        state.shaded += 1
-        i.valid = 0
     return now + 1
 
 
 @compiled
-def _scan(now: int, state, tile, i, o, done) -> int:
-    if o.valid:
-        state.activity = OUTPUT
-        return NEVER
+def _scan(state, tile, o, done) -> None:
+    """Put out the pixel that has been read before, and read the next; or end, when the last has been accepted."""
     if state.all_read and not state.has_data:
         state.scanning = 0
         state.all_read = 0
-        i.valid = 0
         done.set = 1
-        return now + 1
+        return
     if state.has_data:
         o.x = tile.x + state.data_column
         o.y = tile.y + state.data_row
@@ -81,4 +82,3 @@ def _scan(now: int, state, tile, i, o, done) -> int:
             if state.row > tile.last_y:
                 state.row = 0
                 state.all_read = 1
-    return now + 1

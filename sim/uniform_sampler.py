@@ -34,8 +34,8 @@ def new(tile_size: int) -> np.void:
 
 
 @compiled
-def step(now: int, state, start, tile, o_cube, o, frame) -> int:
-    """Look at a pixel, or at one point of its ray; ``frame``: `sim.machine.Frame`."""
+def step(now: int, state, start, tile, o_cube, o, done, frame) -> int:
+    """Look at a pixel, or at one point of its ray; ``frame``: `sim.machine.Frame`; ``done``: with the tile."""
     if state.phase == IDLES:
         if not start.set:
             state.activity = IDLE
@@ -44,7 +44,7 @@ def step(now: int, state, start, tile, o_cube, o, frame) -> int:
         state.column, state.row = 0, 0
         state.phase = LOOKS
     state.activity = BUSY
-    pixel = state.row * state.tile_size + state.column
+    pixel = (tile.parity * state.tile_size + state.row) * state.tile_size + state.column
     if state.phase == LOOKS:
         if frame.terminated_from[pixel] <= now:
             _next_pixel(state, tile)
@@ -59,6 +59,7 @@ def step(now: int, state, start, tile, o_cube, o, frame) -> int:
         return NEVER
     if state.phase == LAST:
         o.valid, o.last = 1, 1
+        done.set = 1
         state.phase = IDLES
         return now + 1
     x, y, z = state.point[0] >> FINE, state.point[1] >> FINE, state.point[2] >> FINE

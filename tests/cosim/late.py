@@ -17,12 +17,16 @@ from rtl.accelerator import Accelerator
 from rtl.export import TOP, describe
 from rtl.frame_controller import FrameController
 from rtl.interpolator import Interpolator
+from rtl.projector import Projector
 from rtl.ray_setup import RaySetup
 from rtl.scene_loader import SceneLoader
 from rtl.tile_buffer import TileBuffer
+from rtl.tile_scheduler import TileScheduler
 
 STROBES = {
-    FrameController: ("load", "set_up", "walk", "finished"),
+    FrameController: ("load", "render", "finished"),
+    TileScheduler: ("set_up", "walk", "done"),
+    Projector: ("done",),
     SceneLoader: ("done",),
     RaySetup: ("done",),
     TileBuffer: ("done",),

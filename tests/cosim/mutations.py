@@ -66,8 +66,14 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Waits for the answer to the pixel before.
     "write_master": ("write_master", {"UNANSWERED_LIMIT = 15": "UNANSWERED_LIMIT = 1"}),
     "tree_server": ("tree_server", {"LATENCY = 3": "LATENCY = 4"}),
-    # Takes a sample in every other cycle only.
-    "tile_buffer": ("tile_buffer", {"    else:\n        state.shaded": "    elif now & 1:\n        state.shaded"}),
+    # Puts out a pixel in every other cycle only.
+    "tile_buffer": (
+        "tile_buffer",
+        {
+            "moves = not o.valid": "moves = not o.valid and now & 1",
+            "        return NEVER\n    state.activity = BUSY": "        return now + 1\n    state.activity = BUSY",
+        },
+    ),
     "mlp_engine": ("mlp_engine", {"COLOUR_CYCLES = 15": "COLOUR_CYCLES = 16"}),
     # Looks up and hands on in every other cycle only.
     "appearance": (
@@ -124,6 +130,8 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
         "scene_loader",
         {"state.phase = CHECKS_HEADER": "_request_tables(state, scene, scene_base, request)"},
     ),
+    # Sets up the rays of a tile when the one before it has been put out.
+    "tile_scheduler": ("tile_scheduler", {"state.on_chip != TILES": "state.on_chip == 0"}),
     # Starts the scene loader without the cycle of the reset.
     "frame_controller": ("frame_controller", {"state.phase = RESETS": "load.set, state.phase = 1, LOADING"}),
 }

@@ -137,49 +137,38 @@ def test_start_interrupt_and_status():
     simulate(registers, bench)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (32, 32), (33, 64), (70, 31)])
-def test_controller_covers_the_window_with_tiles(width, height):
-    controller = FrameController(CFG)
-    tiles = []
-
-    async def answer(ctx, request, reply):
-        await ctx.tick().until(request)
-        await ctx.tick().repeat(3)
-        ctx.set(reply, 1)
-        await ctx.tick()
-        ctx.set(reply, 0)
+def test_controller_loads_then_renders():
+    controller = FrameController()
 
     async def bench(ctx):
-        ctx.set(controller.view.window_width, width)
-        ctx.set(controller.view.window_height, height)
         ctx.set(controller.bus_idle, 1)
         ctx.set(controller.start, 1)
         await ctx.tick()
         ctx.set(controller.start, 0)
-        await answer(ctx, controller.load, controller.loaded)
-        count = -(-width // CFG.tile) * -(-height // CFG.tile)
-        for _ in range(count):
-            await answer(ctx, controller.set_up, controller.rays_ready)
-            tile = ctx.get(controller.tile)
-            tiles.append((tile.x, tile.y, tile.last_x + 1, tile.last_y + 1))
-            await answer(ctx, controller.walk, controller.tile_done)
+        await ctx.tick().until(controller.load)
+        await ctx.tick().repeat(3)
+        assert not ctx.get(controller.render)
+        ctx.set(controller.loaded, 1)
+        assert ctx.get(controller.render)
+        await ctx.tick()
+        ctx.set(controller.loaded, 0)
+        await ctx.tick().repeat(3)
+        assert not ctx.get(controller.finished)
+        ctx.set(controller.rendered, 1)
+        await ctx.tick()
+        ctx.set(controller.rendered, 0)
         (code,) = await ctx.tick().sample(controller.code).until(controller.finished)
         assert code == ErrorCode.NONE
         assert not ctx.get(controller.busy)
 
     simulate(controller, bench)
-    covered = {(x + i, y + j) for x, y, w, h in tiles for i in range(w) for j in range(h)}
-    assert sum(w * h for _, _, w, h in tiles) == len(covered) == width * height
-    assert covered == {(i, j) for i in range(width) for j in range(height)}
 
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_every_error_drains_the_bus_and_is_reported(name):
-    controller = FrameController(CFG)
+    controller = FrameController()
 
     async def bench(ctx):
-        ctx.set(controller.view.window_width, 5)
-        ctx.set(controller.view.window_height, 5)
         ctx.set(controller.start, 1)
         await ctx.tick()
         ctx.set(controller.start, 0)

@@ -4,6 +4,9 @@ import random
 from itertools import pairwise
 
 import pytest
+from amaranth.hdl import Const, Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import Out
 
 from cosim.unit import STALLS, run
 from nerf.contract.config import CUBE, AcceleratorConfig
@@ -12,8 +15,27 @@ from nerf.contract.registers import AXES, IMAGE_RADIUS, PIXEL, PROJECTION_DEPTH,
 from nerf.golden.projector import project
 from rtl.projector import Projector
 from tests.rtl.helpers_rays import camera, scene_stub, view_constants
+from tests.rtl.helpers_shading import record
 
 CONFIG = AcceleratorConfig(tile=16)
+
+
+class Bench(wiring.Component):
+    """The projector; what ``done`` tells comes out of ``o_done``."""
+
+    def __init__(self):
+        self.projector = Projector(CONFIG)
+        members = {name: member for name, member in self.projector.signature.members.items() if name != "done"}
+        super().__init__(members | {"o_done": Out(stream.Signature(1))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.projector = projector = self.projector
+        m.d.comb += [projector.view.eq(self.view), projector.tile.eq(self.tile)]
+        wiring.connect(m, wiring.flipped(self.i), projector.i)
+        wiring.connect(m, projector.o, wiring.flipped(self.o))
+        record(m, "done_queue", projector.done, Const(1, 1), self.o_done)
+        return m
 
 
 def usual_view(seed: int) -> View:
@@ -45,6 +67,7 @@ def random_tile(view: View, chance: random.Random) -> dict[str, int]:
         "y": y,
         "last_x": min(size, view.window_width - x) - 1,
         "last_y": min(size, view.window_height - y) - 1,
+        "parity": chance.getrandbits(1),
     }
 
 
@@ -61,7 +84,8 @@ def expected(visits: list[dict], view: View, tile: dict[str, int]) -> list[dict[
         last = [min(covered[k + 2] - tile[axis], tile[f"last_{axis}"]) for k, axis in enumerate("xy")]
         if first[0] <= last[0] and first[1] <= last[1]:
             bounds = {"first_x": first[0], "first_y": first[1], "last_x": last[0], "last_y": last[1]}
-            rectangles.append({"last": 0, "rank": visit["rank"], "cube": visit["cube"]} | bounds)
+            fields = {"last": 0, "rank": visit["rank"], "cube": visit["cube"], "tile": tile.get("parity", 0)}
+            rectangles.append(fields | bounds)
     return rectangles
 
 
@@ -75,7 +99,8 @@ def random_visits(chance: random.Random, count: int) -> list[dict]:
 def compare(view: View, tile: dict[str, int], visits: list[dict], stalls=STALLS[0], seed: int = 0):
     wanted = expected(visits, view, tile)
     constants = {"view": view_constants(view), "tile": tile}
-    result = run(Projector(CONFIG), {"i": visits}, {"o": len(wanted)}, constants=constants, stalls=stalls, seed=seed)
+    counts = {"o": len(wanted), "o_done": sum(rectangle["last"] for rectangle in wanted)}
+    result = run(Bench(), {"i": visits}, counts, constants=constants, stalls=stalls, seed=seed)
     for rectangle, want in zip(result.outputs["o"], wanted, strict=True):
         for name, value in want.items():
             if name == "cube":
@@ -165,4 +190,6 @@ def test_latency_when_the_ball_touches_the_camera_plane_and_of_last():
     start = {axis: (view.values[f"origin_{axis}"] >> 16) // CUBE for axis in AXES}
     visits = [{"cube": start, "rank": 7, "last": 0}, {"cube": start, "rank": 7, "last": 1}]
     result, _ = compare(view, {"x": 0, "y": 0, "last_x": 15, "last_y": 15}, visits)
-    assert [b - a for a, b in zip(*result.cycles.values(), strict=True)] == [Projector.LATENCY_TOUCHED, 1]
+    taken, given = result.cycles["i"], result.cycles["o"]
+    assert [b - a for a, b in zip(taken, given, strict=True)] == [Projector.LATENCY_TOUCHED, 1]
+    assert result.cycles["o_done"] == [given[-1] + 1]

@@ -32,7 +32,7 @@ INSIDE = {"first_x": 0, "first_y": 0, "last_x": CONFIG.tile - 1, "last_y": CONFI
 
 
 class Bench(wiring.Component):
-    """The generator with memories of records, rays and terminated pixels."""
+    """The generator with memories of records, rays and terminated pixels; the rays are those of an odd tile."""
 
     def __init__(self, case: SimpleNamespace, seed: int, latency: int):
         self.case, self.seed, self.latency = case, seed, latency
@@ -65,10 +65,10 @@ class Bench(wiring.Component):
             for n in at
         ]
         for name, shape, init, port in (
-            ("rays", Ray, contents, generator.ray),
-            ("terminated", 1, [int(flag) for flag in self.case.terminated], generator.terminated),
+            ("rays", Ray, [{}] * PIXELS + contents, generator.ray),
+            ("terminated", 1, [1] * PIXELS + [int(flag) for flag in self.case.terminated], generator.terminated),
         ):
-            m.submodules[name] = store = memory.Memory(shape=shape, depth=PIXELS, init=init)
+            m.submodules[name] = store = memory.Memory(shape=shape, depth=2 * PIXELS, init=init)
             read = store.read_port()
             m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
             m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
@@ -141,7 +141,7 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None)
     wanted, announced, inputs = [], [], []
     for cube, bounds in rectangles:
         named = dict(zip(AXES, cube, strict=True))
-        inputs.append({"cube": named, "rank": case.rank[cube], "last": 0} | bounds)
+        inputs.append({"cube": named, "rank": case.rank[cube], "tile": 1, "last": 0} | bounds)
         of_cube = [
             (pixel, cube, local)
             for pixel, _, local in by_cube.get(cube, [])
@@ -170,7 +170,8 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None)
     )
     *found, last = result.outputs["o"]
     as_tuple = [
-        (sample.pixel, tuple(sample.cube[a] for a in AXES), tuple(sample.local[a] for a in AXES)) for sample in found
+        (sample.pixel - PIXELS, tuple(sample.cube[a] for a in AXES), tuple(sample.local[a] for a in AXES))
+        for sample in found
     ]
     assert as_tuple == wanted
     assert not any(sample.last for sample in found)

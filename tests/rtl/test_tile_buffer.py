@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -25,7 +25,7 @@ ONE = 1 << UNIT
 
 
 class Bench(wiring.Component):
-    """Initialise all pixels before each tile; transmittances come from a memory."""
+    """Initialise tile after tile, two at a time, each before its samples are let in; transmittances from a memory."""
 
     def __init__(self, transmittance):
         self.transmittance = transmittance
@@ -36,64 +36,68 @@ class Bench(wiring.Component):
                 "o": Out(stream.Signature(LAYOUTS.PixelWrite)),
                 "tile": In(LAYOUTS.Tile),
                 "view": In(ViewRegisters),
-                "strobes": Out(stream.Signature(2)),
+                "shaded": Out(stream.Signature(1)),
+                "done": Out(stream.Signature(1)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.dut = dut = self.dut
-        m.submodules.transmittance = memory = Memory(shape=UNIT + 1, depth=PIXELS, init=self.transmittance)
+        m.submodules.transmittance = memory = Memory(shape=UNIT + 1, depth=2 * PIXELS, init=self.transmittance)
         read = memory.read_port()
-        pixel, ready = Signal(LAYOUTS.pixel), Signal()
+        pixel = Signal(LAYOUTS.pixel)
+        initialised, added, put_out = (Signal(8, name=name) for name in ("initialised", "added", "put_out"))
+        opens = Signal()
         m.d.comb += [
             read.addr.eq(dut.final.address),
             read.en.eq(dut.final.enable),
             dut.final.data.eq(read.data),
             dut.tile.eq(self.tile),
+            dut.tile.parity.eq(put_out[0]),
             dut.view.eq(self.view),
-            dut.initialise.eq(~ready),
+            dut.initialise.eq(initialised != put_out + 2),
             dut.initialise_pixel.eq(pixel),
+            opens.eq(added != initialised),
             dut.i.payload.eq(self.i.payload),
-            dut.i.valid.eq(self.i.valid & ready),
-            self.i.ready.eq(dut.i.ready & ready),
+            dut.i.valid.eq(self.i.valid & opens),
+            self.i.ready.eq(dut.i.ready & opens),
         ]
-        with m.If(~ready):
-            m.d.sync += pixel.eq(pixel + 1)
-            with m.If(pixel == PIXELS - 1):
-                m.d.sync += ready.eq(1)
-        with m.If(dut.done):
-            m.d.sync += ready.eq(0)
+        m.d.sync += [pixel.eq(pixel + dut.initialise), put_out.eq(put_out + dut.done)]
+        with m.If(dut.initialise & (pixel[:-1] == PIXELS - 1)):
+            m.d.sync += initialised.eq(initialised + 1)
+        with m.If(self.i.valid & self.i.ready & self.i.payload.last):
+            m.d.sync += added.eq(added + 1)
         wiring.connect(m, dut.o, wiring.flipped(self.o))
-        strobes = Signal(2)
-        m.d.comb += strobes.eq(dut.done << 1 | dut.shaded)
-        record(m, "strobe_queue", dut.done | dut.shaded, strobes, self.strobes)
+        for name in ("shaded", "done"):
+            record(m, f"{name}_queue", getattr(dut, name), Const(1, 1), getattr(self, name))
         return m
 
 
 def model(samples, tile, transmittance, background):
     """Pixel writes of all tiles, in order."""
-    writes, colours = [], np.zeros((PIXELS, 3), np.int64)
+    writes, colours, parity = [], np.zeros((2 * PIXELS, 3), np.int64), 0
     for sample in samples:
         if not sample["last"]:
             colours[sample["pixel"]] += weighted_colour(sample["weight"], np.array(sample["colour"], np.int64))
             continue
         for row in range(tile["last_y"] + 1):
             for column in range(tile["last_x"] + 1):
-                pixel = row * SIDE + column
+                pixel = parity * PIXELS + row * SIDE + column
                 channels = output_pixel(colours[pixel], np.array(transmittance[pixel]), background)
                 writes.append({"x": tile["x"] + column, "y": tile["y"] + row, "channels": channels.tolist()})
         colours[:] = 0
+        parity = 1 - parity
     return writes
 
 
 def make_samples(generator, tiles, count, pixels, transmittance):
     """Samples whose weights and the pixel's transmittance add up to at most 1.0."""
     samples = []
-    for _ in range(tiles):
+    for tile in range(tiles):
         left = [ONE - value for value in transmittance]
         for _ in range(count):
-            pixel = generator.randrange(pixels)
+            pixel = tile % 2 * PIXELS + generator.randrange(pixels)
             weight = generator.choice((0, 1, left[pixel], generator.randint(0, left[pixel]), left[pixel] // 7))
             weight = min(weight, left[pixel])
             left[pixel] -= weight
@@ -105,21 +109,21 @@ def make_samples(generator, tiles, count, pixels, transmittance):
 
 def check(samples, tile, transmittance, background, **options):
     writes = model(samples, tile, transmittance, background)
+    tiles = sum(sample["last"] for sample in samples)
     result = run(
         Bench(transmittance),
         {"i": samples},
-        {"o": len(writes), "strobes": len(samples)},
+        {"o": len(writes), "shaded": len(samples) - tiles, "done": tiles},
         {"tile": tile, "view": {"background": background}},
         **options,
     )
     assert [fields(write) for write in result.outputs["o"]] == writes
-    assert result.outputs["strobes"] == [1 + sample["last"] for sample in samples]
     return result
 
 
 def make_transmittance(generator):
     edges = [0, ONE, 1, ONE - 1]
-    return edges + [generator.randrange(ONE + 1) for _ in range(PIXELS - len(edges))]
+    return edges + [generator.randrange(ONE + 1) for _ in range(2 * PIXELS - len(edges))]
 
 
 @pytest.mark.parametrize(("pixels", "background"), [(1, 1), (3, 0), (PIXELS, 1)])
@@ -141,7 +145,7 @@ def test_part_of_a_tile(last_x, last_y):
 
 def test_white_on_white_is_white():
     """Roundings up must not wrap."""
-    transmittance = [ONE // 2 + n for n in range(PIXELS)]
+    transmittance = [ONE // 2 + n for n in range(PIXELS)] * 2
     samples = [{"pixel": n, "weight": 1, "colour": [4095] * 3, "last": 0} for n in range(PIXELS) for _ in range(8)]
     samples += [{"pixel": n, "weight": ONE // 2 - n - 8, "colour": [4095] * 3, "last": 0} for n in range(PIXELS)]
     result = check([*samples, {"last": 1}], {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, transmittance, 1)
@@ -152,7 +156,7 @@ def test_more_than_white_is_limited():
     """The compositor never makes it, but the limit is part of the model."""
     samples = [{"pixel": 5, "weight": ONE, "colour": [4095, 2048, 16], "last": 0}]
     samples += [{"pixel": 6, "weight": 16, "colour": [4095] * 3, "last": 0}, {"last": 1}]
-    result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, [ONE] * PIXELS, 1)
+    result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, [ONE] * 2 * PIXELS, 1)
     assert [list(result.outputs["o"][n].channels) for n in (5, 6)] == [[65535, 65535, 65535, 0]] * 2
 
 
@@ -161,8 +165,17 @@ def test_latency_and_throughput():
     transmittance = make_transmittance(generator)
     samples = make_samples(generator, 1, 6, PIXELS, transmittance)
     result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, transmittance, 0)
+    # The bench lets the first sample in when all pixels of the tile have been initialised.
     taken, given = result.cycles["i"], result.cycles["o"]
-    assert taken[:6] == list(range(PIXELS, PIXELS + 6))
-    offered = taken[5] + 1
-    assert given == list(range(offered + TileBuffer.LATENCY, offered + TileBuffer.LATENCY + PIXELS))
-    assert taken[6] == given[-1]
+    assert taken == list(range(PIXELS, PIXELS + len(samples)))
+    assert given == list(range(taken[-1] + TileBuffer.LATENCY, taken[-1] + TileBuffer.LATENCY + PIXELS))
+    assert result.cycles["done"] == [given[-1] + 1]
+
+
+def test_a_tile_is_put_out_while_the_next_one_is_added_up():
+    generator = random.Random(5)
+    transmittance = make_transmittance(generator)
+    samples = make_samples(generator, 3, 20, PIXELS, transmittance)
+    tile = {"x": 0, "y": 0, "last_x": 3, "last_y": 3}
+    taken, given = (check(samples, tile, transmittance, 1, stalls=(1.0, 0.2)).cycles[name] for name in "io")
+    assert taken[21 + 19] < given[PIXELS - 1] < taken[21 + 20] < given[PIXELS]

@@ -58,7 +58,7 @@ class Bench(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.dut = dut = self.dut
-        pixel, address, looked_at = (Signal(LAYOUTS.pixel, name=name) for name in ("pixel", "address", "looked_at"))
+        pixel, address, looked_at = (Signal(range(PIXELS), name=name) for name in ("pixel", "address", "looked_at"))
         looked_up = Signal()
         initialises, ready = Signal(init=1), Signal()
         seen = Signal(PIXELS)

@@ -2,19 +2,20 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from cosim.unit import STALLS, run
 from nerf.contract.registers import AXES
-from rtl.projector import Projector
 from sim import projector
-from sim.streams import RECTANGLE, VISIT, new
+from sim.streams import RECTANGLE, STROBE, VISIT, new
 from tests.rtl.helpers_rays import camera, scene_stub, view_constants
-from tests.rtl.test_projector import CONFIG, extreme_view, random_tile, random_visits, usual_view
+from tests.rtl.test_projector import Bench, extreme_view, random_tile, random_visits, usual_view
 from tests.sim.helpers_front_end import tile_record, view_record
+from tests.sim.helpers_shading import StrobeQueue
 from tests.sim.replay import put, replay
 
-FIELDS = ("rank", "first_x", "first_y", "last_x", "last_y")
+FIELDS = ("rank", "first_x", "first_y", "last_x", "last_y", "tile")
 
 
 def place_of(visit: dict) -> tuple[int, ...]:
@@ -30,11 +31,20 @@ def fate_of(view, tile, visit) -> tuple[int, int]:
 
 def simulate(view, tile, visits, count, stalls, seed, skip):
     state, i, o = projector.new(), new(VISIT), new(RECTANGLE)
-    view, tile = view_record(view), tile_record(tile)
+    view, tile, done, dones = view_record(view), tile_record(tile), np.zeros(1, STROBE)[0], StrobeQueue()
+
+    def step(now):
+        wake = projector.step(now, state, view, tile, i, o, done)
+        if done["set"]:
+            done["set"] = 0
+            dones.push(1)
+        return wake
+
     return replay(
-        lambda now: projector.step(now, state, view, tile, i, o),
+        step,
         {"i": (i, [(*place_of(visit), visit["rank"], visit["last"]) for visit in visits])},
-        {"o": (o, count)},
+        {"o": (o, count), "o_done": (dones.o, sum(visit["last"] for visit in visits))},
+        offer=lambda now: dones.offer(),
         stalls=stalls,
         seed=seed,
         skip=skip,
@@ -46,7 +56,8 @@ def compare(view, tile, visits, stalls=STALLS[0], seed=0):
     # How many there are, the simulator tells; one too many or too few makes the RTL's run fail.
     count = sum(fate_of(view, tile, visit)[1] for visit in visits)
     constants = {"view": view_constants(view), "tile": tile}
-    hardware = run(Projector(CONFIG), {"i": visits}, {"o": count}, constants=constants, stalls=stalls, seed=seed)
+    counts = {"o": count, "o_done": sum(visit["last"] for visit in visits)}
+    hardware = run(Bench(), {"i": visits}, counts, constants=constants, stalls=stalls, seed=seed)
     expected = [
         (*(r.cube[axis] for axis in AXES), *(getattr(r, name) for name in FIELDS), 0) for r in hardware.outputs["o"]
     ]

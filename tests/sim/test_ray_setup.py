@@ -20,9 +20,10 @@ def simulate(case, units, tiles, rays, stalls, seed, skip):
     tile = tile_record(case.tile)
     row, column = np.divmod(np.arange(CONFIG.tile**2), CONFIG.tile)
     live = set_up(column + case.tile["x"], row + case.tile["y"], case.view, case.grid).live
+    of_both_tiles = np.tile(live, 2)
 
     def step_set_up(now):
-        return ray_setup.step(now, state, start, tile, o, done, live)
+        return ray_setup.step(now, state, start, tile, o, done, of_both_tiles)
 
     maybe = sleeper(step_set_up, [start, o]) if skip else step_set_up
     busy = reported = False

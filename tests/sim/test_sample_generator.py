@@ -42,7 +42,7 @@ BOUNDS = ("first_x", "first_y", "last_x", "last_y")
 
 
 class Bench(wiring.Component):
-    """The generator with memories of records, rays and flags; ``i_terminate`` sets a pixel's flag."""
+    """The generator with memories of records, rays and flags of an odd tile; ``i_terminate`` sets a pixel's flag."""
 
     def __init__(self, case: SimpleNamespace, seed: int, latency: int):
         self.case, self.seed, self.latency = case, seed, latency
@@ -71,9 +71,9 @@ class Bench(wiring.Component):
             }
             for n in range(PIXELS)
         ]
-        flags = [int(flag) for flag in self.case.terminated]
-        m.submodules.rays = rays = memory.Memory(shape=Ray, depth=PIXELS, init=contents)
-        m.submodules.flags = flags = memory.Memory(shape=1, depth=PIXELS, init=flags)
+        flags = [1] * PIXELS + [int(flag) for flag in self.case.terminated]
+        m.submodules.rays = rays = memory.Memory(shape=Ray, depth=2 * PIXELS, init=[{}] * PIXELS + contents)
+        m.submodules.flags = flags = memory.Memory(shape=1, depth=2 * PIXELS, init=flags)
         write = flags.write_port()
         for port, read in ((generator.ray, rays.read_port()), (generator.terminated, flags.read_port())):
             m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
@@ -81,7 +81,7 @@ class Bench(wiring.Component):
         pixel = self.i_terminate.payload
         m.d.comb += [
             self.i_terminate.ready.eq(1),
-            write.addr.eq(pixel),
+            write.addr.eq(PIXELS + pixel),
             write.data.eq(1),
             write.en.eq(self.i_terminate.valid & (pixel != NO_PIXEL)),
             generator.scene.eq(self.scene),
@@ -101,13 +101,14 @@ def simulate(case, rectangles, terminations, stalls, seed, latency, skip):
     )
     view = view_record(View({"sample_limit": case.limit}))
     store = ReadMemory(request, beat, record_reader.CLIENT, seed, latency)
-    terminated_from = np.array([0 if flag else NEVER for flag in case.terminated])
+    terminated_from = np.array([0] * PIXELS + [0 if flag else NEVER for flag in case.terminated])
     ranks = max(case.rank.values()) + 1
     windows, bases = np.zeros((ranks, 6, 6, 6), bool), np.zeros((ranks, 3), np.int64)
     for cube, rank in case.rank.items():
         windows[rank], bases[rank] = case.windows[cube], case.bases[cube]
-    rays = case.rays
-    shared = (rays.position, rays.step, rays.inverse, terminated_from, windows, bases)
+    of_tile = case.rays.position, case.rays.step, case.rays.inverse
+    rays = (np.concatenate([0 * of_pixels, of_pixels]) for of_pixels in of_tile)
+    shared = (*rays, terminated_from, windows, bases)
 
     def step_generator(now):
         return sample_generator.step(now, state, scene, view, BASE, i, request, beat, o_cube, o, *shared)
@@ -119,8 +120,9 @@ def simulate(case, rectangles, terminations, stalls, seed, latency, skip):
         nonlocal seen_last
         if terminate["valid"]:
             terminate["valid"] = 0
-            if terminate["pixel"] != NO_PIXEL and terminated_from[terminate["pixel"]] == NEVER:
-                terminated_from[terminate["pixel"]] = now + 1
+            pixel = PIXELS + terminate["pixel"]
+            if terminate["pixel"] != NO_PIXEL and terminated_from[pixel] == NEVER:
+                terminated_from[pixel] = now + 1
         if seen_last and not o["valid"]:
             all_out["valid"], seen_last = 1, False
         store.take()
@@ -143,12 +145,12 @@ def simulate(case, rectangles, terminations, stalls, seed, latency, skip):
 def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=()):
     """Run both over (cube, bounds) and compare; return the payloads."""
     named = [
-        {"cube": dict(zip(AXES, cube, strict=True)), "rank": case.rank[cube], "last": 0} | bounds
+        {"cube": dict(zip(AXES, cube, strict=True)), "rank": case.rank[cube], "tile": 1, "last": 0} | bounds
         for cube, bounds in rectangles
     ]
-    plain = [(*cube, case.rank[cube], *(bounds[name] for name in BOUNDS), 0) for cube, bounds in rectangles]
+    plain = [(*cube, case.rank[cube], *(bounds[name] for name in BOUNDS), 1, 0) for cube, bounds in rectangles]
     simulated = [
-        simulate(case, [*plain, (0,) * 8 + (1,)], terminations, stalls, seed, latency, skip) for skip in (False, True)
+        simulate(case, [*plain, (0,) * 9 + (1,)], terminations, stalls, seed, latency, skip) for skip in (False, True)
     ]
     assert simulated[0] == simulated[1]
     cycles, payloads = simulated[0]

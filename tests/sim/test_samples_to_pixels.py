@@ -170,7 +170,7 @@ class Bench(wiring.Component):
         m.submodules.table = table = Memory(shape=128, depth=BEATS, init=table_beats(self.table))
         read = table.read_port()
         index, playing = Signal(range(BEATS + 1)), Signal()
-        pixel, opens = Signal(LAYOUTS.pixel), Signal()
+        pixel, opens = Signal(range(PIXELS)), Signal()
         m.d.sync += playing.eq(index < BEATS)
         m.d.comb += [
             read.addr.eq(index),

@@ -17,7 +17,7 @@ SIDE = 4
 
 
 class Twin:
-    """The simulator's tile buffer; ``done`` must come with the acceptance of a marker, and only then."""
+    """The simulator's tile buffer; ``done`` must come with the acceptance of a tile's last pixel."""
 
     def __init__(self, tile):
         self.tile = registers(TILE, **tile)
@@ -25,9 +25,9 @@ class Twin:
         self.done = np.zeros(1, STROBE)[0]
 
     def step(self, now):
-        marker = self.i["valid"] and self.i["last"]
+        at_last = self.state["all_read"] and not self.state["has_data"] and not self.o["valid"]
         wake = tile_buffer.step(now, self.state, self.tile, self.i, self.o, self.done)
-        assert self.done["set"] == (marker and not self.i["valid"])
+        assert self.done["set"] == at_last
         self.done["set"] = 0
         return wake
 
