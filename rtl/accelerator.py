@@ -31,6 +31,7 @@ from rtl.payloads import (
     DecodeJob,
     TileLayouts,
 )
+from rtl.product_buffer import ProductBuffer
 from rtl.projector import Projector
 from rtl.queue import Queue
 from rtl.ray_buffer import RayBuffer
@@ -265,8 +266,13 @@ class Accelerator(wiring.Component):
         connect(m, sequencer.o_cube, appearance_loader.i)
         connect(m, visible_samples.o, appearance_interpolator.i)
         self._connect_buffer(m, appearance_loader, appearance_buffer, appearance_interpolator)
-        connect(m, appearance_interpolator.o_sample, appearance.i_sample)
-        connect(m, appearance_interpolator.o_vector, appearance.i_vector)
+        shaded = appearance_interpolator
+        if cfg.shading == "deferred":
+            shaded = block("product_buffer", ProductBuffer(cfg))
+            connect(m, appearance_interpolator.o_sample, shaded.i_sample)
+            connect(m, appearance_interpolator.o_vector, shaded.i_vector)
+        connect(m, shaded.o_sample, appearance.i_sample)
+        connect(m, shaded.o_vector, appearance.i_vector)
         connect(m, appearance.direction, ray_buffer.direction)
         connect(m, appearance.o_job, mlp_engine.i_job)
         connect(m, appearance.o_products, mlp_engine.i_products)

@@ -15,6 +15,7 @@ from rtl.payloads import TableWrite
 
 BEAT_BITS = 8 * BEAT
 
+
 class MlpSequence(wiring.Component):
     """Issue the inputs of a stage's layers, pass by pass, and tell its lanes what becomes of them.
 

@@ -41,6 +41,7 @@ class ProductBuffer(wiring.Component):
     - At ``last`` every pixel that has had a sample is put out like a sample, in the order of the pixels: its weight is
       the sum of its samples' weights, its products are their sums over that weight, by table, as in
       `nerf.golden.product_buffer`. ``last`` follows. The pixels are empty again.
+    - All samples before a ``last`` are of one tile; the rays are, too.
     - After a reset nothing is accepted until all pixels are empty: a cycle each.
 
     Latency: `LATENCY` cycles from the last transfer before ``last`` to a ray's first products, if pixel 0 has a sample.
@@ -55,7 +56,7 @@ class ProductBuffer(wiring.Component):
     i_sample, o_sample : stream
         `VisibleSample`; ``cube`` and ``local`` are 0 behind.
     i_vector, o_vector : stream
-        Products by pair and component.
+        `ProductVector`.
     """
 
     LATENCY = 8
@@ -64,13 +65,12 @@ class ProductBuffer(wiring.Component):
         layouts = TileLayouts(cfg)
         self._sample = layouts.VisibleSample
         self._address_bits = 2 * cfg.tile_bits
-        vector = data.ArrayLayout(ProductVector, len(PAIRS))
         super().__init__(
             {
                 "i_sample": In(stream.Signature(layouts.VisibleSample)),
-                "i_vector": In(stream.Signature(vector)),
+                "i_vector": In(stream.Signature(ProductVector)),
                 "o_sample": Out(stream.Signature(layouts.VisibleSample)),
-                "o_vector": Out(stream.Signature(vector)),
+                "o_vector": Out(stream.Signature(ProductVector)),
             }
         )
 
@@ -86,14 +86,18 @@ class ProductBuffer(wiring.Component):
         ports = _Ports(sums.read_port(), sums.write_port(), weights.read_port(), weights.write_port())
         head = samples.o
         clear = Signal(self._address_bits)
+        tile = Signal()
+        """Parity of the tile: the top bit of its pixels."""
         adds, rests, scans, scanned, ends = (
             Signal(name=name) for name in ("adds", "rests", "scans", "scanned", "ends")
         )
 
         m.d.comb += [ports.read.en.eq(0), ports.read_weight.en.eq(0)]
         added = self._add(m, ports, adds, head.payload, rests)
-        self._scan(m, ports, scans, scanned)
+        self._scan(m, ports, tile, scans, scanned)
         m.d.comb += head.ready.eq(added | ends)
+        with m.If(added):
+            m.d.sync += tile.eq(head.payload.pixel[-1])
         with m.If(ends):
             m.d.sync += [self.o_sample.valid.eq(1), self.o_sample.payload.last.eq(1)]
         with m.FSM():
@@ -180,7 +184,7 @@ class ProductBuffer(wiring.Component):
             m.d.comb += ports.write.data[lane].eq(total)
         return takes & (transfer == TRANSFERS - 1)
 
-    def _scan(self, m: Module, ports: _Ports, scans: Signal, scanned: Signal) -> None:
+    def _scan(self, m: Module, ports: _Ports, tile: Signal, scans: Signal, scanned: Signal) -> None:
         """Look at pixel after pixel; read, multiply and shift what a pixel has."""
         advance = Signal()
         pixel, looked_at = (Signal(self._address_bits, name=name) for name in ("pixel", "looked_at"))
@@ -215,7 +219,7 @@ class ProductBuffer(wiring.Component):
                 m.d.sync += [
                     self.o_sample.valid.eq(1),
                     self.o_sample.payload.eq(0),
-                    self.o_sample.payload.pixel.eq(looked_at),
+                    self.o_sample.payload.pixel.eq(Cat(looked_at, tile)),
                     self.o_sample.payload.weight.eq(weight),
                 ]
         with m.If(leaves):

@@ -26,6 +26,7 @@ from sim import (
     memory,
     mlp_engine,
     occupancy_walker,
+    product_buffer,
     projector,
     queue,
     ray_setup,
@@ -69,6 +70,7 @@ class Blocks(NamedTuple):
     tile_buffer: Any
     mlp_engine: Any
     appearance: Any
+    product_buffer: Any
     appearance_interpolator: Any
     visible_samples: Any
     cube_sequencer: Any
@@ -91,10 +93,10 @@ class Blocks(NamedTuple):
 
 
 (
-    MEMORY, READ_MASTER, WRITE_MASTER, TREE_SERVER, TILE_BUFFER, MLP_ENGINE, APPEARANCE, APPEARANCE_INTERPOLATOR,
-    VISIBLE_SAMPLES, CUBE_SEQUENCER, COMPOSITOR, DENSITY, DENSITY_INTERPOLATOR, DENSITY_SAMPLES, HYBRID_DECODER,
-    BLOCK_FETCH, APPEARANCE_LOADER, DENSITY_LOADER, SAMPLE_GENERATOR, PROJECTOR, OCCUPANCY_WALKER, RAY_SETUP,
-    SCENE_LOADER, FRAME_CONTROLLER, TILE_SCHEDULER, UNIFORM_SAMPLER,
+    MEMORY, READ_MASTER, WRITE_MASTER, TREE_SERVER, TILE_BUFFER, MLP_ENGINE, APPEARANCE, PRODUCT_BUFFER,
+    APPEARANCE_INTERPOLATOR, VISIBLE_SAMPLES, CUBE_SEQUENCER, COMPOSITOR, DENSITY, DENSITY_INTERPOLATOR,
+    DENSITY_SAMPLES, HYBRID_DECODER, BLOCK_FETCH, APPEARANCE_LOADER, DENSITY_LOADER, SAMPLE_GENERATOR, PROJECTOR,
+    OCCUPANCY_WALKER, RAY_SETUP, SCENE_LOADER, FRAME_CONTROLLER, TILE_SCHEDULER, UNIFORM_SAMPLER,
 ) = range(len(Blocks._fields))  # fmt: skip
 
 CLIENTS = (SCENE_LOADER, OCCUPANCY_WALKER, SAMPLE_GENERATOR, BLOCK_FETCH, BLOCK_FETCH)
@@ -107,7 +109,8 @@ _CONNECTED = {
     MEMORY: (READ_MASTER, WRITE_MASTER),
     TREE_SERVER: (DENSITY, DENSITY_INTERPOLATOR, HYBRID_DECODER, OCCUPANCY_WALKER),
     TILE_BUFFER: (WRITE_MASTER, MLP_ENGINE, TILE_SCHEDULER),
-    APPEARANCE: (MLP_ENGINE, APPEARANCE_INTERPOLATOR),
+    APPEARANCE: (MLP_ENGINE, APPEARANCE_INTERPOLATOR, PRODUCT_BUFFER),
+    PRODUCT_BUFFER: (MLP_ENGINE, APPEARANCE_INTERPOLATOR),
     APPEARANCE_INTERPOLATOR: (MLP_ENGINE, VISIBLE_SAMPLES, APPEARANCE_LOADER),
     CUBE_SEQUENCER: (VISIBLE_SAMPLES, COMPOSITOR, APPEARANCE_LOADER),
     DENSITY: (COMPOSITOR, DENSITY_INTERPOLATOR),
@@ -176,6 +179,8 @@ class Wires(NamedTuple):
     appearance_finished: Any
     appearance_requests: Any
     visible_interpolated: Any
+    interpolated_products: Any
+    shaded: Any
     products: Any
     shade_jobs: Any
     coloured: Any
@@ -204,6 +209,8 @@ class Frame(NamedTuple):
     image: np.ndarray
     uniform: bool
     """Rays are sampled uniformly, not cube by cube; modelled only."""
+    deferred: bool
+    """Shading is."""
     rank: np.ndarray
     windows: np.ndarray
     bases: np.ndarray
@@ -236,6 +243,7 @@ def new_blocks(config: AcceleratorConfig, memory_state: np.void, frame_base: int
         tile_buffer=tile_buffer.new(),
         mlp_engine=mlp_engine.new(config),
         appearance=appearance.new(),
+        product_buffer=product_buffer.new(config),
         appearance_interpolator=interpolator.new(3),
         visible_samples=queue.new(config.sample_queue),
         cube_sequencer=cube_sequencer.new(),
@@ -258,9 +266,14 @@ def new_blocks(config: AcceleratorConfig, memory_state: np.void, frame_base: int
     )
 
 
-def new_wires() -> Wires:
-    """Return all streams and strobes at rest, but for the strobe that starts a frame."""
+def new_wires(shading: str) -> Wires:
+    """Return all streams and strobes at rest, but for the strobe that starts a frame.
+
+    If shading is not deferred, nothing lies between the appearance interpolator and what follows it.
+    """
     of = streams.new
+    interpolated, products = of(streams.SAMPLE), of(streams.PRODUCTS)
+    deferred = shading == "deferred"
     wires = Wires(
         burst=of(streams.BURST),
         beat=of(streams.READ_BEAT),
@@ -291,8 +304,10 @@ def new_wires() -> Wires:
         appearance_cubes=of(streams.CUBE),
         appearance_finished=of(streams.STROBE),
         appearance_requests=of(streams.BLOCK_REQUEST),
-        visible_interpolated=of(streams.SAMPLE),
-        products=of(streams.PRODUCTS),
+        visible_interpolated=interpolated,
+        interpolated_products=products,
+        shaded=of(streams.SAMPLE) if deferred else interpolated,
+        products=of(streams.PRODUCTS) if deferred else products,
         shade_jobs=of(streams.SHADE_JOB),
         coloured=of(streams.COLOURED),
         pixels=of(streams.PIXEL),
@@ -313,6 +328,7 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, unif
         camera=registers.view_registers(view),
         image=np.frombuffer(decoded.scene.data, np.uint8),
         uniform=uniform,
+        deferred=config.shading == "deferred",
         rank=decoded.rank,
         windows=decoded.windows,
         bases=decoded.bases,
@@ -476,7 +492,7 @@ def _settle_client(clock, now: int, block: int, wake: int, activity: int, reques
 
 
 @inlined
-def _step_colours(now: int, b, w, clock, trace) -> None:
+def _step_colours(now: int, b, w, frame, clock, trace) -> None:
     """From pixels back to visible samples."""
     if clock.todo >> TILE_BUFFER & 1:
         before = w.coloured.valid
@@ -489,13 +505,18 @@ def _step_colours(now: int, b, w, clock, trace) -> None:
         _record(trace, now, 11, before, w.shade_jobs)
         _settle(clock, now, MLP_ENGINE, wake, b.mlp_engine.activity)
     if clock.todo >> APPEARANCE & 1:
-        wake = appearance.step(now, b.appearance, w.visible_interpolated, w.shade_jobs)
+        wake = appearance.step(now, b.appearance, w.shaded, w.shade_jobs)
         _settle(clock, now, APPEARANCE, wake, b.appearance.activity)
+    if frame.deferred and clock.todo >> PRODUCT_BUFFER & 1:
+        wake = product_buffer.step(
+            now, b.product_buffer, w.visible_interpolated, w.interpolated_products, w.shaded, w.products
+        )
+        _settle(clock, now, PRODUCT_BUFFER, wake, b.product_buffer.activity)
     if clock.todo >> APPEARANCE_INTERPOLATOR & 1:
         before = w.appearance_cubes.valid
         wake = interpolator.step(
             now, b.appearance_interpolator, w.queued_visible, w.appearance_cubes, w.appearance_finished,
-            w.visible_interpolated, w.products,
+            w.visible_interpolated, w.interpolated_products,
         )  # fmt: skip
         _record(trace, now, 4, before, w.appearance_cubes)
         _settle(clock, now, APPEARANCE_INTERPOLATOR, wake, b.appearance_interpolator.activity)
@@ -664,7 +685,7 @@ def run(now: int, end: int, blocks, wires, frame, clock, trace) -> int:
         _offer(now, b, w, clock)
         bus_idle = read_master.idle(b.memory, w.burst) and write_master.idle(b.write_master)
         _step_bus(now, b, w, clock, trace)
-        _step_colours(now, b, w, clock, trace)
+        _step_colours(now, b, w, frame, clock, trace)
         _step_samples(now, b, w, frame, clock, trace)
         _step_factors(now, b, w, frame, clock, trace)
         _step_cubes(now, b, w, frame, clock, trace)

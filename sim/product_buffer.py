@@ -21,13 +21,13 @@ STAGES = 2
 CLEAR, ADD, SCAN, LAST = range(4)
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "pixels", "phase", "clear_until", "transfer", "adding")]
+    [(name, np.int64) for name in ("activity", "pixels", "phase", "clear_until", "tile", "transfer", "adding")]
     + [(name, np.int64) for name in ("next", "all_looked", "looked", "pixel", "issued", "stages")]
     + [("samples", queue.STATE), ("head", SAMPLE), ("weights", np.int64, (PIXELS_LIMIT,))]
 )
-"""``transfer``: of the sample at the head; ``adding``: a bit for each of the two stages behind the read; ``next``: the
-pixel to be looked at; ``looked``: ``pixel`` has been; ``issued``: its transfers that have been read; ``stages``: a bit
-for each stage before the output."""
+"""``tile``: parity of the tile, the top bit of its pixels; ``transfer``: of the sample at the head; ``adding``: a bit
+for each of the two stages behind the read; ``next``: the pixel to be looked at; ``looked``: ``pixel`` has been;
+``issued``: its transfers that have been read; ``stages``: a bit for each stage before the output."""
 
 
 def new(cfg: AcceleratorConfig) -> np.void:
@@ -76,7 +76,8 @@ def _add(state, i_vector) -> bool:
         takes = 1
         i_vector.valid = 0
         if state.transfer == 0:
-            state.weights[head.pixel] += head.value
+            state.weights[head.pixel % state.pixels] += head.value
+            state.tile = head.pixel // state.pixels
         state.transfer += 1
         if state.transfer == TRANSFERS:
             state.transfer = 0
@@ -106,7 +107,8 @@ def _scan(state, o_sample, o_vector) -> bool:
     moved = issues
     if issues:
         if state.issued == 0:
-            o_sample.pixel, o_sample.value, o_sample.last, o_sample.valid = state.pixel, weight, 0, 1
+            o_sample.pixel, o_sample.value = state.tile * state.pixels + state.pixel, weight
+            o_sample.last, o_sample.valid = 0, 1
             o_sample.x, o_sample.y, o_sample.z = 0, 0, 0
         state.issued = 0 if leaves else state.issued + 1
     if leaves:

@@ -104,7 +104,7 @@ def simulate(
     blocks = machine.new_blocks(
         config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), frame_base, view
     )  # fmt: skip
-    wires, clock = machine.new_wires(), machine.new_clock()
+    wires, clock = machine.new_wires(config.shading), machine.new_clock()
     frame = machine.new_frame(decoded, view, config, uniform)
     trace = np.zeros(1, machine.TRACE)[0]
     trace["recording"] = record

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from nerf.contract.errors import InputError, require
@@ -120,11 +120,16 @@ class AcceleratorConfig:
         return self.mlp_batch * sum(stage.lanes for stage in self.stages)
 
 
+_EDGE = AcceleratorConfig(
+    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=16, sample_queue=256, payload_queue=256
+)
 PRESETS = {
-    "tiny": AcceleratorConfig(),
-    "edge": AcceleratorConfig(
-        "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=16, sample_queue=256, payload_queue=256
-    ),
+    preset.name: preset
+    for preset in (
+        AcceleratorConfig(),
+        _EDGE,
+        replace(_EDGE, name="edge-deferred", shading="deferred"),
+    )
 }
 
 

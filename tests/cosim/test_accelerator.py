@@ -90,6 +90,14 @@ def test_widths_and_depths_and_memories_change_no_value(config, timing):
     render(small_model(), camera, config=config, timing=MEMORY_TIMINGS[timing])
 
 
+@pytest.mark.parametrize("timing", ["ideal", "slow"])
+def test_deferred_shading(timing):
+    model = replace(small_model(), shading="deferred", weight_threshold=1e-3)
+    camera = look_at((2.2, 1.0, 0.8), width=28, height=21, focal=40)
+    result = render(model, camera, config=replace(SMALL, shading="deferred"), timing=MEMORY_TIMINGS[timing])
+    assert 0 < result.samples_shaded < 28 * 21
+
+
 def test_a_difference_of_a_cycle_is_explained():
     _, _, camera = EDGE_CASES["outside"]
     scene = encode_model(small_model(), TINY).scene

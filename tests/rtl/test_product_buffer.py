@@ -21,8 +21,9 @@ def make_tiles(seed, tiles, most=12, size=PRODUCT.high // 2):
     chance = random.Random(f"{seed}")
     noise = np.random.default_rng(chance.randrange(1 << 30))
     samples, vectors, rays, means = [], [], [], []
-    for _ in range(tiles):
+    for tile in range(tiles):
         left = {}
+        base = tile % 2 * PIXELS
         products, weights = {}, {}
         pixel = chance.randrange(PIXELS)
         for _ in range(chance.randrange(most)):
@@ -33,13 +34,13 @@ def make_tiles(seed, tiles, most=12, size=PRODUCT.high // 2):
                 continue
             left[pixel] = left.get(pixel, 1 << UNIT) - weight
             values = noise.integers(-size, size + 1, (TRANSFERS, LANES))
-            samples.append({"pixel": pixel, "weight": weight, "last": 0})
+            samples.append({"pixel": base + pixel, "weight": weight, "last": 0})
             vectors += values.reshape(TRANSFERS, 3, 16).tolist()
             products[pixel] = products.get(pixel, 0) + weighted_product(weight, values)
             weights[pixel] = weights.get(pixel, 0) + weight
         samples.append(LAST)
         for pixel in sorted(weights):
-            rays.append({"pixel": pixel, "weight": weights[pixel], "last": 0})
+            rays.append({"pixel": base + pixel, "weight": weights[pixel], "last": 0})
             total = products[pixel].reshape(1, -1)
             means += mean_products(total, np.array([weights[pixel]])).reshape(TRANSFERS, 3, 16).tolist()
         rays.append(LAST)

@@ -31,7 +31,7 @@ def small():
 def every_cycle(decoded, view, timing):
     """Step every block in every cycle."""
     blocks = machine.new_blocks(SMALL, memory.new(timing), 1 << 20, view)
-    wires, frame, clock = machine.new_wires(), machine.new_frame(decoded, view, SMALL), machine.new_clock()
+    wires, frame, clock = machine.new_wires(SMALL.shading), machine.new_frame(decoded, view, SMALL), machine.new_clock()
     trace = np.zeros(1, machine.TRACE)[0]
     trace["recording"] = 1
     everyone, entries = int(clock["following"]), []
