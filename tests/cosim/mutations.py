@@ -74,7 +74,7 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
             "        return NEVER\n    state.activity = BUSY": "        return now + 1\n    state.activity = BUSY",
         },
     ),
-    "mlp_engine": ("mlp_engine", {"COLOUR_CYCLES = 15": "COLOUR_CYCLES = 16"}),
+    "mlp_engine": ("mlp_engine", {"OUTPUT_CYCLES = (8, 11, 8)": "OUTPUT_CYCLES = (8, 11, 9)"}),
     # Looks up and hands on in every other cycle only.
     "appearance": (
         "appearance",

@@ -198,7 +198,7 @@ def test_colours_and_cycles(lanes, kind, count):
 def test_cycles_a_batch_are_the_documented_ones():
     cycles = {lanes: [stage.cycles for stage in config(lanes).stages] for lanes in (16, 32, 64, 128)}
     assert cycles == {16: [2016, 2224, 384], 32: [1008, 1112, 384], 64: [432, 556, 384], 128: [288, 289, 256]}
-    assert {lanes: MlpEngine.latency(config(lanes)) for lanes in cycles} == {}
+    assert {lanes: MlpEngine.latency(config(lanes)) for lanes in cycles} == {16: 4670, 32: 2568, 64: 1474, 128: 1003}
 
 
 @pytest.mark.parametrize(("lanes", "batch", "kind"), [(16, 2, "encoded"), (128, 3, "extreme")])
