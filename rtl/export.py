@@ -18,6 +18,7 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import READ_ONLY, REGISTERS, ErrorCode
 from nerf.contract.scene_image import PAGE
 from rtl.accelerator import Accelerator, probes
+from rtl.on_chip_memory import memory_bytes
 from rtl.shared_module import text_of
 
 TOP = "rtnerf"
@@ -102,7 +103,8 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
 def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
     """Return (Verilog, sidecar) of a configuration, made once a process."""
     component = Accelerator(config)
-    return verilog_of(component, TOP), describe(config, component)
+    text = verilog_of(component, TOP)
+    return text, {**describe(config, component), "on_chip_memory_bytes": memory_bytes(text, TOP)}
 
 
 def generate(config: AcceleratorConfig, out: str | Path) -> dict[str, Any]:
