@@ -55,8 +55,8 @@ Reads = data.StructLayout(
 """Addresses of what is there a cycle later."""
 Product = data.StructLayout({"component": COMPONENTS.bit_length() - 1, "pair": 2})
 Encoding = data.StructLayout({"layer": 1, "direct": 1, "axis": 2, "encoded": 1, "doubled": 1, "cosine": 1})
-"""Where an input of the hidden ``layer`` comes from. ``direct``: from the view direction, by ``axis``; ``encoded``: as the
-sine or ``cosine`` of it or of twice it."""
+"""Where an input of the hidden ``layer`` comes from. ``direct``: from the view direction, by ``axis``; ``encoded``: as
+the sine or ``cosine`` of it or of twice it."""
 Logits = data.ArrayLayout(LOGIT_BITS, CHANNELS)
 """Outputs of the last layer, as the sigmoid table is addressed."""
 

@@ -13,10 +13,10 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, COLOUR_BITS, SIGMOID_ENTRIES, sigmoid_table
-from nerf.contract.network import LAYERS, TURNAROUND
+from nerf.contract.network import LAYERS
 from nerf.contract.scene_image import stage_beats
 from rtl.banks import Banks
-from rtl.mlp_datapath import CHANNELS, TRANSFERS, Encoding, MlpDatapath, MlpLanes, Product, Products
+from rtl.mlp_datapath import CHANNELS, TRANSFERS, Encoding, MlpDatapath, Product, Products
 from rtl.mlp_sequence import MlpSequence, delayed
 from rtl.payloads import AXES, UNIT_BITS, SceneRegisters, TableWrite, TileLayouts
 from rtl.queue import Queue
@@ -28,10 +28,10 @@ FIRST_BEAT = ALPHA_ENTRIES // 2
 BATCHES = 9
 """That can be under way: two with products, two with features, one between the hidden layers, two behind them, one with
 logits, one that is put out."""
-MARGIN = 2
-"""Cycles from logits to the first colour, and from the last products to the basis."""
-
-assert TURNAROUND == MlpDatapath.SOURCES[1] + 2 + MlpLanes.RESULT
+LOADED = 2
+"""Cycles from a batch's last products to the basis."""
+COLOURED = 2
+"""Cycles from its logits to the first colour."""
 
 
 class MlpEngine(wiring.Component):
@@ -85,7 +85,7 @@ class MlpEngine(wiring.Component):
     def latency(cfg: AcceleratorConfig) -> int:
         """Return the cycles from a batch's last products to its first colour."""
         passing = zip(cfg.stages, MlpDatapath.SOURCES, strict=True)
-        return 2 * MARGIN + sum(stage.cycles + MlpSequence.latency(stage, source) for stage, source in passing)
+        return LOADED + sum(stage.cycles + MlpSequence.latency(stage, source) for stage, source in passing) + COLOURED
 
     def elaborate(self, platform) -> Module:
         """Return the three sequences, the banks between them, the output, and a datapath a sample."""

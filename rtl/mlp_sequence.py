@@ -14,6 +14,9 @@ from rtl.mlp_datapath import Drive, Entry, MlpLanes, Output, Step
 from rtl.payloads import TableWrite
 
 BEAT_BITS = 8 * BEAT
+FIRST_OUTPUT = 2 + MlpLanes.RESULT
+"""Cycles from the last activation of a pass at the lanes to its first result."""
+
 
 class MlpSequence(wiring.Component):
     """Issue the inputs of a stage's layers, pass by pass, and tell its lanes what becomes of them.
@@ -65,8 +68,8 @@ class MlpSequence(wiring.Component):
 
     @staticmethod
     def latency(stage: Stage, source: int) -> int:
-        """Return the cycles from the last input of a batch to the last output in its memory."""
-        return source + 2 + MlpLanes.RESULT + stage.passes[-1].outputs - 1
+        """Return the cycles from the last input of a batch to the last output on its way into its memory."""
+        return source + FIRST_OUTPUT + stage.passes[-1].outputs - 1
 
     def elaborate(self, platform) -> Module:
         """Return the issue, the memories and the outputs."""
@@ -88,6 +91,7 @@ class MlpSequence(wiring.Component):
     def _issue(self, m: Module) -> None:
         """Issue an input a cycle; pause where the next layer's are not there yet."""
         passes = self._stage.passes
+        assert all(one.cycles - one.inputs in (0, self._source + FIRST_OUTPUT) for one in passes)
         behind_first = sum(one.layer == passes[0].layer for one in passes)
         last = len(passes) - sum(one.layer == passes[-1].layer for one in passes)
         number = Signal(range(len(passes)))

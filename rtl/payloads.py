@@ -184,7 +184,7 @@ class TileLayouts:
             {"pixel": self.pixel, "cube": Cube, "local": Local, "weight": UNIT_BITS, "last": 1}
         )
         self.ShadeJob = data.StructLayout({"pixel": self.pixel, "weight": UNIT_BITS, "direction": Direction, "last": 1})
-        """A sample whose three product vectors follow on the products stream (none if ``last``)."""
+        """A sample whose products follow on the products stream (none if ``last``)."""
         self.ColouredSample = data.StructLayout(
             {"pixel": self.pixel, "weight": UNIT_BITS, "colour": data.ArrayLayout(COLOUR_BITS, 3), "last": 1}
         )

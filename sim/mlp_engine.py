@@ -50,8 +50,8 @@ STATE = np.dtype(
     + [("counts", np.int64, (RING,))]
     + [(name, np.int64, (PLACES,)) for name in ("pixels", "weights")]
 )
-"""Of the configuration: ``batch``: its samples; per layer ``cycles``: for a batch; ``delay``: behind them, until its
-outputs are there.
+"""Of the configuration: ``batch``: its samples; per layer ``cycles``: for a batch; ``delay``: behind them, until all
+outputs of its stage are there.
 
 ``jobs``, ``transfers``: taken for the next batch; ``taken``, ``put_out``: jobs of the frame; ``loaded``: batches so
 far; ``begun``: of those per layer, as far as the cycle is known; ``computed``: of those, whose colours have begun;
@@ -68,7 +68,8 @@ def new(cfg: AcceleratorConfig) -> np.void:
     for stage, output_cycles in zip(cfg.stages, OUTPUT_CYCLES, strict=True):
         for one in stage.passes:
             state["cycles"][one.layer] += one.cycles
-        state["delay"][one.layer] = output_cycles + one.outputs - 1
+        last = stage.passes[-1]
+        state["delay"][last.layer] = output_cycles + last.outputs - 1
     return state
 
 
@@ -141,7 +142,7 @@ def _begin(state, there_at: int) -> None:
 
 @compiled
 def _schedule(state) -> None:
-    """Find the cycles in which layers begin batches, as far as they are known: the last layers first, for they make room."""
+    """Find the cycles in which layers begin batches, as far as they can be known."""
     layer = COUNT - 1
     while layer >= 0:
         layer = COUNT - 1 if _schedule_layer(state, layer) else layer - 1

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from nerf.contract.config import AcceleratorConfig, load_config
 from nerf.contract.errors import InputError
 from nerf.contract.formats import Format, round_shift, saturate, sigmoid_table, sine_table
+from nerf.contract.network import Stage
 
 
 def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
@@ -26,8 +27,8 @@ def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
     [
         ("tile = 33", "tile must be a power of two from 4 to 128, not 33"),
         ("mlp_lanes = 8", "mlp_lanes must be a power of two from 16 to 128, not 8"),
-        ("mlp_batch = 64", "mlp_batch must be a power of two from 1 to 32, not 64"),
-        ("mlp_batch = 3", "mlp_batch must be a power of two from 1 to 32, not 3"),
+        ("mlp_batch = 33", "mlp_batch must be from 1 to 32, not 33"),
+        ("mlp_batch = 0", "mlp_batch must be from 1 to 32, not 0"),
         ("ray_units = 64", "ray_units must be a power of two from 1 to 32, not 64"),
         ("ray_units = 3", "ray_units must be a power of two from 1 to 32, not 3"),
         ("tile = 'wide'", "tile must be of type int, not 'wide'"),
@@ -48,6 +49,21 @@ def test_unknown_preset_is_refused():
         load_config("huge")
     with pytest.raises(InputError, match="not 3"):
         AcceleratorConfig(tile=3)
+
+
+@pytest.mark.parametrize(
+    ("mlp_lanes", "lanes"), [(16, (2, 16, 1)), (32, (4, 32, 1)), (64, (9, 64, 1)), (128, (14, 128, 2))]
+)
+def test_the_small_stages_have_just_enough_lanes(mlp_lanes, lanes):
+    stages = AcceleratorConfig(mlp_lanes=mlp_lanes).stages
+    assert tuple(stage.lanes for stage in stages) == lanes
+    for stage in stages:
+        assert stage.cycles <= stages[1].cycles
+        assert stage.lanes in (1, mlp_lanes) or Stage(stage.layers, stage.lanes - 1).cycles > stages[1].cycles
+
+
+def test_edge_has_no_more_than_4096_multipliers():
+    assert load_config("edge").multipliers == 28 * (14 + 128 + 2)
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.booleans(), st.floats(-1e6, 1e6))

@@ -6,14 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nerf.contract.errors import InputError
+from nerf.contract.network import LAYERS, stages
 from nerf.contract.scene_image import (
+    BEAT,
     HOST_FIELDS,
     WORDS,
     Scene,
     assemble,
     check_grid,
+    pack_network,
     pack_record,
     pack_row,
+    stage_beats,
+    unpack_network,
     unpack_record,
     unpack_row,
 )
@@ -45,6 +50,18 @@ def test_records(seed, base, flipped):
     if flipped not in (246, 247):
         with pytest.raises(InputError, match="corrupt record"):
             unpack_record(word ^ 1 << flipped)
+
+
+@pytest.mark.parametrize("lanes", [16, 32, 64, 128])
+def test_networks(lanes):
+    generator = np.random.default_rng(lanes)
+    weights = [generator.integers(-128, 128, (outputs, inputs), np.int8) for inputs, outputs in LAYERS]
+    entries = [generator.integers(0, 1 << 54, outputs, np.uint64) for _, outputs in LAYERS]
+    tables = pack_network(stages(lanes), weights, entries)
+    assert len(tables) == BEAT * sum(stage_beats(stage) for stage in stages(lanes))
+    got_weights, got_entries = unpack_network(stages(lanes), tables)
+    for got, expected in zip((*got_weights, *got_entries), (*weights, *entries), strict=True):
+        assert np.array_equal(got, expected)
 
 
 def test_image_keeps_words_host_fields_and_sections():

@@ -67,7 +67,7 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     "write_master": ("write_master", {"UNANSWERED_LIMIT = 15": "UNANSWERED_LIMIT = 1"}),
     "tree_server": ("tree_server", {"LATENCY = 3": "LATENCY = 4"}),
     "tile_buffer": ("tile_buffer", {"ADD_CYCLES = 4": "ADD_CYCLES = 5"}),
-    "mlp_engine": ("mlp_engine", {"COLOUR_CYCLES = 15": "COLOUR_CYCLES = 16"}),
+    "mlp_engine": ("mlp_engine", {"OUTPUT_CYCLES = (8, 11, 8)": "OUTPUT_CYCLES = (8, 11, 9)"}),
     # Looks up and hands on in every other cycle only.
     "appearance": (
         "appearance",

@@ -77,5 +77,6 @@ def test_few_lanes_with_stalls(lanes, batch, stalls):
 
 
 @pytest.mark.parametrize("stalls", [(1.0, 1.0), (1.0, 0.002)])
-def test_batch_behind_batch(stalls):
-    check(128, 2, [*[0] * 7, 1, *[0] * 2, 1], stalls, 5)
+@pytest.mark.parametrize(("batch", "count"), [(1, 14), (3, 13)])
+def test_batch_behind_batch_until_all_places_are_taken(batch, count, stalls):
+    check(128, batch, [*[0] * count, 1, *[0] * 2, 1], stalls, 5)
