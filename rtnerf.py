@@ -408,7 +408,8 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
         "seconds": time.perf_counter() - started,
     }
     save(json_file, "generate", result)
-    click.echo(f"{out}: Verilog of {accelerator.name}, {result['seconds']:.1f} s")
+    held = sum(sidecar["on_chip_memory_bytes"].values())
+    click.echo(f"{out}: Verilog of {accelerator.name}, {held / 2**20:.2f} MiB on chip, {result['seconds']:.1f} s")
 
 
 FORMS = ("hybrid", "dense", "bitmap", "coordinate")

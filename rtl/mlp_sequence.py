@@ -18,7 +18,6 @@ FIRST_OUTPUT = 2 + MlpLanes.RESULT
 """Cycles from the last activation of a pass at the lanes to its first result."""
 
 
-
 class MlpSequence(wiring.Component):
     """Issue the inputs of a stage's layers, pass by pass, and tell its lanes what becomes of them.
 
