@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
+import math
 import os
 import platform
 import sys
@@ -73,6 +75,27 @@ class Fraction(click.ParamType):
             number = -1.0
         if not 0 <= number < 1:
             refuse(param, "a number of at least 0 and below 1", value)
+        return number
+
+
+class Number(click.ParamType):
+    """A number from ``low`` to ``high``, both included; without ``high`` any finite one from ``low`` on."""
+
+    name = "number"
+
+    def __init__(self, low: float, high: float | None = None) -> None:
+        self.low = low
+        self.high = high
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or refuse it."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and self.low <= number <= (math.inf if self.high is None else self.high)):
+            rule = f"of at least {self.low:g}" if self.high is None else f"from {self.low:g} to {self.high:g}"
+            refuse(param, f"a number {rule}", value)
         return number
 
 
@@ -234,6 +257,9 @@ def doctor(json_file: Path | None) -> None:
     help="Train appearance of --model further, for this shading; the density stays.",
 )
 @click.option("--model", type=PATH, help="The model for --finetune; default: the embedded model.")
+@click.option(
+    "--shading-threshold", type=Fraction(), help="Weight above which --finetune shades a sample; default: 0.001."
+)
 @seed_option
 @json_option
 def train(
@@ -245,6 +271,7 @@ def train(
     device: str,
     finetune: str | None,
     model: Path | None,
+    shading_threshold: float | None,
     seed: int,
     json_file: Path | None,
 ) -> None:
@@ -256,11 +283,14 @@ def train(
         raise InputError(f"scene must be absent beside transforms, not {scene}")
     if model is not None and finetune is None:
         raise InputError(f"model must be absent without finetune, not {model}")
+    if shading_threshold is not None and finetune is None:
+        raise InputError(f"shading-threshold must be absent without finetune, not {shading_threshold}")
     check_targets(out=out, json=json_file)
     from nerf.checkpoint import load_model
     from nerf.training import FineTuning, train_dataset, train_scene
 
-    start = None if finetune is None else FineTuning(load_model(model), finetune)
+    threshold = {} if shading_threshold is None else {"threshold": shading_threshold}
+    start = None if finetune is None else FineTuning(load_model(model), finetune, **threshold)
     state = {"steps": 0, "psnr_db": None}
     with progress_bar("training") as advance:
 
@@ -274,7 +304,7 @@ def train(
         options = {"device": device, "finetune": start}
         task(source, out, steps=steps, seed=seed, size=size, progress=report_progress, **options)
         seconds = time.perf_counter() - started
-    origin = {} if finetune is None else {"finetune": finetune, "model": _name_of(model)}
+    origin = {} if start is None else {"finetune": finetune, "model": _name_of(model), **threshold}
     result = {
         "source": str(source),
         **origin,
@@ -284,6 +314,61 @@ def train(
     }
     save(json_file, "train", {**result, "model_bytes": out.stat().st_size, "seconds": seconds})
     click.echo(f"{out}: {state['steps']} steps in {seconds:.0f} s")
+
+
+@cli.command(
+    **example("rtnerf tune --occupancy tight --occupancy-alpha 3e-4 --shading-threshold 2e-3 --out tuned.safetensors")
+)
+@model_option
+@click.option(
+    "--occupancy",
+    type=OneOf("keep", "tight"),
+    default="keep",
+    show_default=True,
+    help="The model's mask, or one of what its factors still occupy.",
+)
+@click.option(
+    "--occupancy-alpha",
+    type=Fraction(),
+    default=1e-4,
+    show_default=True,
+    help="Least opacity of a step in tight occupancy, without the distance scale.",
+)
+@click.option("--step-ratio", type=Number(0.1, 4), help="Distance of samples, in cells; default: the model's.")
+@click.option(
+    "--shading-threshold", type=Fraction(), help="Weight above which samples are shaded; default: the model's."
+)
+@click.option(
+    "--prune-density", type=Number(0), default=0, show_default=True, help="Density factors up to this become 0."
+)
+@click.option(
+    "--prune-appearance", type=Number(0), default=0, show_default=True, help="Appearance factors up to this become 0."
+)
+@click.option(
+    "--factor-bits",
+    type=OneOf("8", "7", "6", "5", "4"),
+    default="8",
+    show_default=True,
+    help="Width that factors are rounded to; they are stored in 8 bits.",
+)
+@click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
+@json_option
+def tune(model: Path | None, factor_bits: str, out: Path, json_file: Path | None, **others: Any) -> None:
+    """Trade quality for work: make a model with fewer samples, fewer shaded ones, or smaller factors."""
+    check_targets(out=out, json=json_file)
+    from nerf.checkpoint import load_model, save_model
+    from nerf.tuning import Knobs, describe
+    from nerf.tuning import tune as tuned_by
+
+    knobs = Knobs(factor_bits=int(factor_bits), **others)
+    before = load_model(model)
+    after = tuned_by(before, knobs)
+    done = {"model": "embedded" if model is None else model.name, "knobs": asdict(knobs)}
+    result = {**done, "before": describe(before), "after": describe(after)}
+    save_model(after, out, notes={"tuning": json.dumps(done)})
+    save(json_file, "tune", result)
+    for name, value in result["before"].items():
+        click.echo(f"  {name:<18} {value:10.6g} -> {result['after'][name]:.6g}")
 
 
 @cli.command(**example("rtnerf render --pipeline cubes --size 320x240 --index 3 --out rgb.npy --png rgb.png"))
@@ -837,8 +922,6 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
 
 def _render_uniform(model: Any, camera: Camera) -> Rendering:
     """Band by band, for the bar; a band is whole chunks, so that no bit depends on it."""
-    import math
-
     import numpy as np
 
     from nerf import uniform

@@ -270,16 +270,25 @@ def quantise_factors(
     scale : float
         Real value of a product of 1 and 1, the same for all pairs.
     """
-    largest = [
-        (float(p.abs().max()) or 1.0, float(line.abs().max()) or 1.0) for p, line in zip(planes, lines, strict=True)
-    ]
-    scale = max(plane * line for plane, line in largest) / FACTOR.high**2
+    scales = factor_scales(planes, lines)
     quantised_planes, quantised_lines = [], []
-    for plane, line, (plane_max, _) in zip(planes, lines, largest, strict=True):
-        plane_scale = plane_max / FACTOR.high
+    for plane, line, (plane_scale, line_scale) in zip(planes, lines, scales, strict=True):
         quantised_planes.append(_quantise(plane, plane_scale, components))
-        quantised_lines.append(_quantise(line, scale / plane_scale, components))
-    return quantised_planes, quantised_lines, scale
+        quantised_lines.append(_quantise(line, line_scale, components))
+    return quantised_planes, quantised_lines, math.prod(scales[0])
+
+
+def factor_scales(
+    planes: list[torch.Tensor], lines: list[torch.Tensor], bits: int = FACTOR.width
+) -> list[tuple[float, float]]:
+    """Real value of 1 in each plane and its line at a width, in bits; their product is the same for all pairs."""
+    high = (1 << bits - 1) - 1
+    largest = [
+        (float(plane.abs().max()) or 1.0, float(line.abs().max()) or 1.0)
+        for plane, line in zip(planes, lines, strict=True)
+    ]
+    product = max(plane * line for plane, line in largest) / high**2
+    return [(plane / high, product / (plane / high)) for plane, _ in largest]
 
 
 def _quantise(tensor: torch.Tensor, scale: float, components: int) -> np.ndarray:

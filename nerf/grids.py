@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
 if TYPE_CHECKING:
     from nerf.training import TrainingSettings
 
-_NEAREST_MASK = 1e-4  # Least alpha of an occupied vertex, as in the original.
+LEAST_ALPHA = 1e-4
+"""Of an occupied vertex, over one step without the distance scale; as in the original."""
 
 
 def initial_model(settings: TrainingSettings, generator: torch.Generator) -> TensorfModel:
@@ -65,20 +67,25 @@ def refresh_mask(model: TensorfModel) -> TensorfModel:
     A vertex is set where alpha over one step, without the distance scale, reaches 1e-4 there or at
     one of its 26 neighbours. Space outside the old mask stays empty.
     """
-    size = model.grid_size
-    device = model.device
-    axes = [torch.linspace(*model.aabb[:, axis].tolist(), size[axis], device=device) for axis in (2, 1, 0)]
-    alpha = torch.zeros(size[::-1], device=device)
-    for layer, z in enumerate(axes[0]):
-        y, x = torch.meshgrid(axes[1], axes[2], indexing="ij")
-        points = torch.stack([x, y, z.expand_as(x)], dim=-1).view(-1, 3)
+    alpha = torch.zeros(model.grid_size[::-1], device=model.device)
+    for layer, points in enumerate(vertex_layers(model)):
         kept = model.occupied(points)
-        sigma = torch.zeros(len(points), device=device)
+        sigma = torch.zeros(len(points), device=model.device)
         sigma[kept] = model.density(model.density_feature(model.normalise(points[kept])))
-        alpha[layer] = (1 - torch.exp(-sigma * model.step)).view(size[1], size[0])
+        alpha[layer] = (1 - torch.exp(-sigma * model.step)).view_as(alpha[layer])
     widened = functional.max_pool3d(alpha[None, None], kernel_size=3, stride=1, padding=1)[0, 0]
-    mask = (widened >= _NEAREST_MASK).cpu().numpy()
+    mask = (widened >= LEAST_ALPHA).cpu().numpy()
     return replace(model, mask=mask, mask_aabb=model.aabb)
+
+
+def vertex_layers(model: TensorfModel) -> Iterator[torch.Tensor]:
+    """The vertices of the factor grid, layer by layer along z: points (y * x, 3), x fastest."""
+    z, y, x = (
+        torch.linspace(*model.aabb[:, axis].tolist(), model.grid_size[axis], device=model.device) for axis in (2, 1, 0)
+    )
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    for height in z:
+        yield torch.stack([x, y, height.expand_as(x)], dim=-1).view(-1, 3)
 
 
 @torch.no_grad()
@@ -116,20 +123,21 @@ def shrink(model: TensorfModel) -> TensorfModel:
 @torch.no_grad()
 def upsample(model: TensorfModel, size: tuple[int, int, int]) -> TensorfModel:
     """The model with its factors interpolated linearly to a grid of ``size`` vertices (x, y, z)."""
+    return with_factors(model, partial(resized, size=size))
 
-    def resized(planes: list, lines: list) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        return (
-            [
-                functional.interpolate(plane[None], (size[second], size[first]), mode="bilinear", align_corners=True)[0]
-                for plane, (first, second) in zip(planes, PLANE_AXES, strict=True)
-            ],
-            [
-                functional.interpolate(line[None], size[axis], mode="linear", align_corners=True)[0]
-                for line, axis in zip(lines, LINE_AXES, strict=True)
-            ],
-        )
 
-    return with_factors(model, resized)
+def resized(planes: list, lines: list, size: tuple[int, int, int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Planes and lines interpolated linearly to a grid of ``size`` vertices (x, y, z)."""
+    return (
+        [
+            functional.interpolate(plane[None], (size[second], size[first]), mode="bilinear", align_corners=True)[0]
+            for plane, (first, second) in zip(planes, PLANE_AXES, strict=True)
+        ],
+        [
+            functional.interpolate(line[None], size[axis], mode="linear", align_corners=True)[0]
+            for line, axis in zip(lines, LINE_AXES, strict=True)
+        ],
+    )
 
 
 def resolution(extent: torch.Tensor, edge: int) -> tuple[int, int, int]:

@@ -159,14 +159,22 @@ def train_dataset(
 
 @dataclass(frozen=True, eq=False)
 class FineTuning:
-    """What :data:`FINE_TUNING` starts from: a ``model``, and the ``shading`` it is to have."""
+    """What :data:`FINE_TUNING` starts from: a ``model``, and how it is to be shaded, then and in the end.
+
+    Parameters: ``shading`` of the model; ``threshold``, the weight above which a sample is shaded.
+    """
 
     model: TensorfModel
     shading: str
+    threshold: float = FINE_TUNING.shading_threshold
 
     def start(self) -> TensorfModel:
-        """The model, to be shaded that way where the weight is above that of the settings."""
-        return replace(self.model, shading=self.shading, weight_threshold=FINE_TUNING.shading_threshold)
+        """The model, to be shaded that way."""
+        return replace(self.model, shading=self.shading, weight_threshold=self.threshold)
+
+    def settings(self) -> TrainingSettings:
+        """Those of the run."""
+        return replace(FINE_TUNING, shading_threshold=self.threshold)
 
 
 def choose_device(name: str) -> torch.device:
@@ -371,6 +379,7 @@ def _digest(dataset: Dataset, settings: TrainingSettings, start: TensorfModel | 
     tensors = [dataset.rays, dataset.rgb]
     if start is not None:
         hashed.update(start.shading.encode())
+        hashed.update(b"" if start.mask is None else np.packbits(start.mask))
         tensors += [start.aabb, *start.named_tensors().values()]
     for tensor in tensors:
         hashed.update(tensor.detach().contiguous().numpy())
@@ -384,7 +393,7 @@ def _settings(steps: int | None, seed: int, out: str | Path, finetune: FineTunin
     """The settings of a run; also refuses, before the work, what could not be written after it."""
     if not Path(out).absolute().parent.is_dir():
         raise InputError(f"out must be a file in an existing folder, not {out}")
-    settings = replace(FINE_TUNING if finetune else TrainingSettings(), seed=seed)
+    settings = replace(finetune.settings() if finetune else TrainingSettings(), seed=seed)
     return settings if steps is None else replace(settings, steps=steps)
 
 

@@ -15,7 +15,9 @@ from nerf.contract.blocks import Form
 from nerf.contract.errors import InputError
 from nerf.contract.memory import MemoryTiming
 
-COMMANDS = ("doctor", "train", "render", "encode", "generate", "simulate", "ablate", "cosim", "report", "specdec")
+COMMANDS = (
+    "doctor", "train", "tune", "render", "encode", "generate", "simulate", "ablate", "cosim", "report", "specdec",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -80,6 +82,21 @@ def test_without_a_command_help_is_shown(call):
         (["train", "--out", "x", "--device", "tpu"], "device must be one of auto, cpu, cuda, not tpu"),
         (["train", "--out", "x", "--model", "m"], "model must be absent without finetune, not m"),
         (["train", "--out", "x", "--finetune", "m"], "finetune must be one of sample, deferred, not m"),
+        (
+            ["train", "--out", "x", "--shading-threshold", "0.1"],
+            "shading-threshold must be absent without finetune, not 0.1",
+        ),
+        (["tune", "--occupancy", "tight"], "out must be given, not missing"),
+        (["tune", "--out", "/"], "out must be a file that can be written, not / (a folder)"),
+        (["tune", "--out", "x", "--occupancy", "loose"], "occupancy must be one of keep, tight, not loose"),
+        (
+            ["tune", "--out", "x", "--occupancy-alpha", "1"],
+            "occupancy-alpha must be a number of at least 0 and below 1, not 1",
+        ),
+        (["tune", "--out", "x", "--step-ratio", "5"], "step-ratio must be a number from 0.1 to 4, not 5"),
+        (["tune", "--out", "x", "--prune-density", "nan"], "prune-density must be a number of at least 0, not nan"),
+        (["tune", "--out", "x", "--prune-appearance", "-1"], "prune-appearance must be a number of at least 0, not -1"),
+        (["tune", "--out", "x", "--factor-bits", "9"], "factor-bits must be one of 8, 7, 6, 5, 4, not 9"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_2(call, arguments, message):
@@ -160,6 +177,25 @@ def test_doctor_names_every_tool(call, tmp_path):
     assert {"python", "torch", "amaranth", "cocotb", "verilator", "g++/make/perl", "icarus"} <= set(tools)
     assert all(name in out for name in tools)
     assert result["versions"]["python"] == tools["python"]["version"]
+
+
+def test_tune_writes_a_model_and_what_was_done(call, tmp_path):
+    from nerf.checkpoint import load_model, read_model_file
+
+    out, results = tmp_path / "tuned", tmp_path / "tune.json"
+    options = ["--occupancy", "tight", "--shading-threshold", "2e-3", "--prune-density", 0.1, "--factor-bits", 7]
+    status, text, err = call("tune", *options, "--out", out, "--json", results)
+    assert (status, err) == (0, "")
+    assert text.count(" -> ") == len(json.loads(results.read_text())["after"])
+    model, _, header = read_model_file(out)
+    noted = json.loads(header["tuning"])
+    assert (noted["model"], noted["knobs"]["occupancy"], noted["knobs"]["factor_bits"]) == ("embedded", "tight", 7)
+    assert model.weight_threshold == 2e-3
+    assert model.mask.mean() < load_model().mask.mean()
+    out.unlink()
+    status, _, err = call("tune", "--occupancy", "tight", "--occupancy-alpha", 0.999, "--out", out)
+    assert (status, err.count("\n"), list(tmp_path.iterdir())) == (2, 1, [results])
+    assert err.startswith("error: occupancy_alpha must be below this model's largest (")
 
 
 @dataclass

@@ -181,6 +181,18 @@ def test_fine_tuning_improves_deferred_shading_and_keeps_the_density(ball, train
         train(ball[0], settings, None, path, start=replace(start, shading="sample"))
 
 
+def test_fine_tuning_shades_what_it_is_told_to(ball, trained, tmp_path):
+    start = FineTuning(trained[0], "sample", 0.01)
+    assert (start.start().weight_threshold, start.settings().shading_threshold) == (0.01, 0.01)
+    path = tmp_path / "model.part"
+    settings = replace(start.settings(), steps=2, batch_rays=64)
+    tuned = train(ball[0], settings, None, path, checkpoint_seconds=0, start=start.start())
+    assert tuned.weight_threshold == 0.01
+    emptier = replace(start.start(), mask=start.model.mask & (np.arange(len(start.model.mask)) > 3)[:, None, None])
+    with pytest.raises(InputError, match="checkpoint must be of this very run"):
+        train(ball[0], settings, None, path, start=emptier)
+
+
 def test_a_diverging_run_is_stopped(ball, monkeypatch):
     monkeypatch.setattr("nerf.training.colours", lambda *arguments: colours(*arguments) * torch.nan)
     with pytest.raises(InputError, match="training error must be finite, not nan in step 1"):
