@@ -37,8 +37,8 @@ class Compositor(wiring.Component):
     view : In(ViewRegisters)
     i, o : stream
         Samples with alpha in, visible samples with weight out.
-    terminated : In(LookUp)
-        Answers whether a pixel takes no more samples (a sample in flight may not have been counted yet).
+    terminated : In(LookUp), an array of ``sample_lanes``
+        Each answers whether a pixel takes no more samples (a sample in flight may not have been counted yet).
     final : In(LookUp)
         Answers a pixel's transmittance.
     composited : Out(1)
@@ -60,7 +60,7 @@ class Compositor(wiring.Component):
                 "view": In(ViewRegisters),
                 "i": In(stream.Signature(layouts.OpaqueSample)),
                 "o": Out(stream.Signature(layouts.VisibleSample)),
-                "terminated": In(LookUp(layouts.pixel, 1)),
+                "terminated": In(LookUp(layouts.pixel, 1)).array(cfg.sample_lanes),
                 "final": In(LookUp(layouts.pixel, UNIT_BITS)),
                 "composited": Out(1),
                 "probe_valid": Out(1),
@@ -78,7 +78,9 @@ class Compositor(wiring.Component):
         m.submodules.flags = flags = Memory(shape=1, depth=self._pixels, init=[])
         write, write_flag = transmittance.write_port(), flags.write_port()
         read, read_flag = transmittance.read_port(), flags.read_port()
-        for port, look_up in ((transmittance.read_port(), self.final), (flags.read_port(), self.terminated)):
+        look_ups = [(transmittance.read_port(), self.final)]
+        look_ups += [(flags.read_port(), look_up) for look_up in self.terminated]
+        for port, look_up in look_ups:
             m.d.comb += [port.addr.eq(look_up.address), port.en.eq(look_up.enable), look_up.data.eq(port.data)]
 
         weight = Signal(UNIT_BITS)

@@ -35,6 +35,8 @@ class AcceleratorConfig:
         Samples that the MLP engine shades in lock step; a power of two, 1 to 32.
     ray_units : int
         Pixels whose rays are set up at a time; a power of two, 1 to 32.
+    sample_lanes : int
+        Pixels whose samples are generated at a time; a power of two, 1 to 8.
     sample_queue : int
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 1024.
     payload_queue : int
@@ -53,6 +55,7 @@ class AcceleratorConfig:
     mlp_lanes: int = 64
     mlp_batch: int = 1
     ray_units: int = 1
+    sample_lanes: int = 1
     sample_queue: int = 16
     payload_queue: int = 64
 
@@ -66,6 +69,7 @@ class AcceleratorConfig:
             ("mlp_lanes", 16, 128),
             ("mlp_batch", 1, 32),
             ("ray_units", 1, 32),
+            ("sample_lanes", 1, 8),
             ("sample_queue", 4, 1024),
             ("payload_queue", 32, 512),
         ):
@@ -77,6 +81,7 @@ class AcceleratorConfig:
                 value,
             )
         require(self.data_width == 128, "data_width", "128", self.data_width)
+        require(self.sample_lanes <= self.tile, "sample_lanes", "at most tile", self.sample_lanes)
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
 
     @property
@@ -100,7 +105,7 @@ class AcceleratorConfig:
 PRESETS = {
     "tiny": AcceleratorConfig(),
     "edge": AcceleratorConfig(
-        "edge", tile=64, mlp_lanes=128, mlp_batch=32, ray_units=16, sample_queue=256, payload_queue=256
+        "edge", tile=64, mlp_lanes=128, mlp_batch=32, ray_units=16, sample_lanes=4, sample_queue=256, payload_queue=256
     ),
 }
 

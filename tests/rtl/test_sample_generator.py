@@ -1,6 +1,7 @@
 """`rtl.sample_generator` against the golden enumeration: the same samples of the same cubes, in order."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -34,8 +35,9 @@ INSIDE = {"first_x": 0, "first_y": 0, "last_x": CONFIG.tile - 1, "last_y": CONFI
 class Bench(wiring.Component):
     """The generator with memories of records, rays and terminated pixels."""
 
-    def __init__(self, case: SimpleNamespace, seed: int, latency: int):
+    def __init__(self, case: SimpleNamespace, seed: int, latency: int, lanes: int = 1):
         self.case, self.seed, self.latency = case, seed, latency
+        self.config = replace(CONFIG, sample_lanes=lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(LAYOUTS.Rectangle)),
@@ -50,7 +52,7 @@ class Bench(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.generator = generator = SampleGenerator(CONFIG)
+        m.submodules.generator = generator = SampleGenerator(self.config)
         m.submodules.records = records = ReadMemory(CONFIG, self.case.image, BASE, self.seed, self.latency)
         wiring.connect(m, generator.records, records.port)
         wiring.connect(m, wiring.flipped(self.i), generator.i)
@@ -64,14 +66,15 @@ class Bench(wiring.Component):
             }
             for n in at
         ]
-        for name, shape, init, port in (
+        for name, shape, init, ports in (
             ("rays", Ray, contents, generator.ray),
             ("terminated", 1, [int(flag) for flag in self.case.terminated], generator.terminated),
         ):
             m.submodules[name] = store = memory.Memory(shape=shape, depth=PIXELS, init=init)
-            read = store.read_port()
-            m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
-            m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
+            for port in ports:
+                read = store.read_port()
+                m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
+                m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
         m.d.comb += [
             generator.scene.eq(self.scene),
             generator.view.eq(self.view),
@@ -135,8 +138,11 @@ def enumerate_samples(case: SimpleNamespace) -> dict[tuple[int, int, int], list[
     return found
 
 
-def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None):
-    """Run the generator over (cube, bounds) and compare; each cube is followed by what its pixels contain."""
+def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None, lanes=1):
+    """Run the generator over (cube, bounds) and compare; each cube is followed by what its pixels contain.
+
+    Within a cube, one lane gives pixel by pixel; of several, the samples of each lane are compared.
+    """
     by_cube = enumerate_samples(case) if samples is None else samples
     wanted, announced, inputs = [], [], []
     for cube, bounds in rectangles:
@@ -161,7 +167,7 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None)
         "view": {"sample_limit": case.limit},
     }
     result = run(
-        Bench(case, seed, latency),
+        Bench(case, seed, latency, lanes),
         {"i": inputs},
         {"o": len(wanted) + 1, "o_cube": len(announced), "o_error": 0, "o_memory_error": 0},
         constants=constants,
@@ -172,7 +178,10 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None)
     as_tuple = [
         (sample.pixel, tuple(sample.cube[a] for a in AXES), tuple(sample.local[a] for a in AXES)) for sample in found
     ]
-    assert as_tuple == wanted
+    for lane in range(lanes):
+        of_lane = ([sample for sample in side if sample[0] % lanes == lane] for side in (as_tuple, wanted))
+        assert next(of_lane) == next(of_lane)
+    assert [sample[1] for sample in as_tuple] == [sample[1] for sample in wanted], "cube by cube"
     assert not any(sample.last for sample in found)
     assert last.last
     assert [tuple(cube[axis] for axis in AXES) for cube in result.outputs["o_cube"]] == announced
@@ -191,9 +200,10 @@ def usual_case(seed: int, kind: str, filled: float = 0.6):
     return make_case(seed, rays, scene.grid, view.sample_limit, filled), view
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 4])
 @pytest.mark.parametrize("kind", ["outside", "inside", "parallel"])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_sample_once_over_all_cubes(seed, kind):
+def test_every_sample_once_over_all_cubes(seed, kind, lanes):
     """All cubes in the walker's order, each with the projector's rectangle: together, exactly the golden samples."""
     case, view = usual_case(seed, kind)
     samples = enumerate_samples(case)
@@ -212,7 +222,7 @@ def test_every_sample_once_over_all_cubes(seed, kind):
                     rectangles.append(((x, y, z), inside))
                     covered += len(samples.get((x, y, z), []))
     assert covered == sum(map(len, samples.values())) > 0
-    result, wanted = compare(case, rectangles, STALLS[seed], seed, latency=6, samples=samples)
+    result, wanted = compare(case, rectangles, STALLS[seed], seed, latency=6, samples=samples, lanes=lanes)
     assert len(wanted) == covered, "no rectangle misses a sample"
     indices = {(pixel, cube, local): index for cube, many in samples.items() for pixel, index, local in many}
     order: dict = {}
@@ -247,8 +257,9 @@ def extreme_rays(seed: int, grid) -> tuple[Rays, tuple[int, int, int]]:
     return Rays(position, step, inverse, step, np.ones(PIXELS, bool)), cube
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
 @pytest.mark.parametrize("seed", range(8))
-def test_extreme_rays(seed):
+def test_extreme_rays(seed, lanes):
     chance = random.Random(seed)
     grid = tuple(chance.choice((8, 16, 35, 512)) for _ in AXES)
     rays, cube = extreme_rays(seed, grid)
@@ -268,7 +279,7 @@ def test_extreme_rays(seed):
         for i in np.flatnonzero(hits & (not case.terminated[pixel])):
             samples.setdefault(cube, []).append((pixel, int(i), tuple(int(v) >> 8 & 0x3FF for v in points[i])))
     assert samples
-    compare(case, [(cube, INSIDE)], seed=seed, samples=samples)
+    compare(case, [(cube, INSIDE)], seed=seed, samples=samples, lanes=lanes)
 
 
 def test_start_index_is_never_too_late():

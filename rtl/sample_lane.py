@@ -1,0 +1,295 @@
+"""Sample lane: the part of the sample generator that takes every ``sample_lanes``-th column of a cube's pixels.
+
+The first index to look at is an estimate that is never too late: ``inverse`` is rounded down, so
+``floor(distance * inverse) <= distance / step``, and no sample before ``distance / step`` has reached the cube. It is
+mostly one too early, so one point is passed over without a cycle.
+The functions are those of `nerf.golden.sample_generator`.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from nerf.contract.config import CUBE, AcceleratorConfig
+from nerf.contract.formats import FRACTION_BITS, INVERSE, POSITION, STEP
+from nerf.contract.registers import AXES
+from nerf.contract.scene_image import MASK_OFFSET_FRACTION, MASK_SCALE_FRACTION, MASK_WINDOW
+from rtl.payloads import (
+    GRID_BITS,
+    LOCAL_BITS,
+    LookUp,
+    Ray,
+    SceneRegisters,
+    TileLayouts,
+    ViewRegisters,
+    shape_of,
+    vector3,
+)
+from rtl.record_reader import masked_rectangle
+
+CUBE_SHIFT = POSITION.fraction + CUBE.bit_length() - 1
+"""Bit of a position where the cube coordinate begins."""
+FINE = STEP.fraction - POSITION.fraction
+"""Fraction bits that a step has more than a position: the lattice is exact in the step's format."""
+INDEX_BITS = 16
+POINT_BITS = STEP.width + INDEX_BITS + 1
+"""Bits of a lattice point in the step's format: any index times any step, plus the first position."""
+DISTANCE_BITS = POSITION.width + 1
+PLACE_BITS = GRID_BITS + POSITION.fraction
+"""Bits of a position in the box."""
+
+Point = vector3(signed(POINT_BITS))
+Steps = vector3(shape_of(STEP))
+Start = data.StructLayout({"position": vector3(shape_of(POSITION)), "step": Steps})
+"""What is needed of a ray when its distance to the cube is known."""
+
+
+def lane_sample(cfg: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of a sample, or ``ends``: the lane has no more samples of the cube (or of the tile)."""
+    return data.StructLayout({"sample": TileLayouts(cfg).Sample, "ends": 1})
+
+
+class SampleLane(wiring.Component):
+    """Enumerate the samples of a lane's pixels in a cube: pixels row by row, samples of a pixel ascending.
+
+    A pixel passes through a pipeline without fixed stalls (look-up, distance, steps, index, point) up to the march,
+    which steps along one ray at a time; a pixel that is terminated or whose ray misses the cube leaves it on the way.
+
+    Latency: ``LATENCY`` cycles from ``start`` to the first sample, if the first pixel's ray starts in the cube.
+    Throughput: one pixel a cycle; at the same time one lattice point a cycle, from the first in the cube to the last.
+
+    Parameters
+    ----------
+    cfg : AcceleratorConfig
+    lane : int
+        Number of the lane: its pixels' column modulo ``cfg.sample_lanes``.
+
+    Members
+    -------
+    scene, view : In
+        Registers of the frame.
+    cube : In
+        `masked_rectangle`, stable from ``start`` until the lane has ended it.
+    start : In(1)
+        Strobe: begin with ``cube``.
+    ended : Out(1)
+        The lane has ended the cube, or ends it in this cycle.
+    ray : Out(LookUp)
+        The ray of a pixel.
+    terminated : Out(LookUp)
+        1: the pixel takes no more samples and is skipped.
+    o : Out(stream)
+        `lane_sample`.
+    """
+
+    LATENCY = 9
+
+    def __init__(self, cfg: AcceleratorConfig, lane: int) -> None:
+        self._lane = lane
+        self._lane_bits = cfg.sample_lanes.bit_length() - 1
+        layouts = TileLayouts(cfg)
+        super().__init__(
+            {
+                "scene": In(SceneRegisters),
+                "view": In(ViewRegisters),
+                "cube": In(masked_rectangle(cfg)),
+                "start": In(1),
+                "ended": Out(1),
+                "ray": Out(LookUp(layouts.pixel, Ray)),
+                "terminated": Out(LookUp(layouts.pixel, 1)),
+                "o": Out(stream.Signature(lane_sample(cfg))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Return the walk over the pixels, the set-up of a ray, the march along it and the mask test."""
+        m = Module()
+        of_pixel = {"pixel": len(self.ray.address)}
+        looked = Stage(m, "looked", of_pixel)
+        far = Stage(m, "far", of_pixel | {"ray": Ray, "distance": vector3(DISTANCE_BITS)})
+        counted = Stage(m, "counted", of_pixel | {"start": Start, "steps": vector3(DISTANCE_BITS)})
+        indexed = Stage(m, "indexed", of_pixel | {"start": Start, "index": DISTANCE_BITS})
+        ray = of_pixel | {"index": INDEX_BITS, "point": Point, "step": Steps}
+        begun = Stage(m, "begun", ray | {"reachable": 1})
+        march = Stage(m, "march", ray)
+        scaled = Stage(m, "scaled", of_pixel | {"scaled": vector3(PLACE_BITS + 26), "local": vector3(LOCAL_BITS)})
+        cell = Stage(m, "cell", of_pixel | {"cell": vector3(range(MASK_WINDOW)), "local": vector3(LOCAL_BITS)})
+
+        pixels_left = self._walk(m, looked)
+        self._set_up(m, looked, far, counted, indexed, begun)
+        self._begin(m, begun, march)
+        self._march(m, march, scaled)
+        self._test_mask(m, scaled, cell)
+
+        busy = Signal()
+        stages = (looked, far, counted, indexed, begun, march, scaled, cell)
+        sample = self.o.payload.sample
+        occupied = self.cube.window.bit_select(
+            cell.cell.x + MASK_WINDOW * (cell.cell.y + MASK_WINDOW * cell.cell.z), 1
+        )
+        m.d.comb += [
+            self.o.payload.ends.eq(busy & ~pixels_left & ~Cat(stage.valid for stage in stages).any()),
+            self.o.valid.eq(self.o.payload.ends | (cell.valid & occupied)),
+            cell.leaves.eq(~occupied | self.o.ready),
+            sample.pixel.eq(cell.pixel),
+            sample.cube.eq(self.cube.rectangle.cube),
+            sample.local.eq(cell.local),
+            sample.last.eq(self.cube.rectangle.last),
+            self.ended.eq(~busy | (self.o.payload.ends & self.o.ready)),
+        ]
+        with m.If(self.start):
+            m.d.sync += busy.eq(1)
+        with m.Elif(self.ended):
+            m.d.sync += busy.eq(0)
+        return m
+
+    def _walk(self, m: Module, looked: "Stage") -> Signal:
+        """Look up pixel after pixel; return whether there are any left."""
+        rectangle, lane, bits = self.cube.rectangle, self._lane, self._lane_bits
+        first = (rectangle.first_x >> bits) + (rectangle.first_x[:bits] > lane)
+        last = (rectangle.last_x >> bits) - (rectangle.last_x[:bits] < lane)
+        column, row = Signal(len(rectangle.first_x) - bits), Signal.like(rectangle.first_y)
+        left = Signal()
+        ends_row = column == last
+        pixel = Cat(Const(lane, bits), column, row)
+        m.d.comb += [port.address.eq(pixel) for port in (self.ray, self.terminated)]
+        m.d.comb += [port.enable.eq(left & looked.free) for port in (self.ray, self.terminated)]
+        with m.If(self.start):
+            m.d.sync += [column.eq(first), row.eq(rectangle.first_y), left.eq(~rectangle.last & (first <= last))]
+        with looked.enter(m, left):
+            m.d.sync += [looked.pixel.eq(pixel), column.eq(Mux(ends_row, first, column + 1)), row.eq(row + ends_row)]
+            with m.If(ends_row & (row == rectangle.last_y)):
+                m.d.sync += left.eq(0)
+        return left
+
+    def _set_up(self, m: Module, looked, far, counted, indexed, begun) -> None:
+        """Find the first candidate of each ray, in four stages."""
+        m.d.comb += looked.leaves.eq(self.terminated.data | far.free)
+        with far.enter(m, looked.valid & ~self.terminated.data):
+            m.d.sync += [far.pixel.eq(looked.pixel), far.ray.eq(self.ray.data)]
+            for axis in AXES:
+                position, step = self.ray.data.position[axis], self.ray.data.step[axis]
+                low = self.cube.rectangle.cube[axis] << CUBE_SHIFT
+                to_face = Mux(step > 0, low - position, position - low - (1 << CUBE_SHIFT))
+                m.d.sync += far.distance[axis].eq(Mux((step == 0) | (to_face < 0), 0, to_face))
+
+        m.d.comb += far.leaves.eq(counted.free)
+        with counted.enter(m, far.valid):
+            m.d.sync += [
+                counted.pixel.eq(far.pixel),
+                counted.start.position.eq(far.ray.position),
+                counted.start.step.eq(far.ray.step),
+            ]
+            for axis in AXES:
+                steps = (far.distance[axis] * far.ray.inverse[axis]) >> POSITION.fraction + INVERSE.fraction
+                m.d.sync += counted.steps[axis].eq(steps)
+
+        m.d.comb += counted.leaves.eq(indexed.free)
+        with indexed.enter(m, counted.valid):
+            steps = counted.steps
+            m.d.sync += [
+                indexed.pixel.eq(counted.pixel),
+                indexed.start.eq(counted.start),
+                indexed.index.eq(_larger(steps.x, _larger(steps.y, steps.z))),
+            ]
+
+        m.d.comb += indexed.leaves.eq(begun.free)
+        with begun.enter(m, indexed.valid):
+            index, start = indexed.index[:INDEX_BITS], indexed.start
+            m.d.sync += [
+                begun.pixel.eq(indexed.pixel),
+                begun.index.eq(index),
+                begun.step.eq(start.step),
+                begun.reachable.eq(indexed.index < self.view.sample_limit),
+            ]
+            for axis in AXES:
+                m.d.sync += begun.point[axis].eq((start.position[axis] << FINE) + index * start.step[axis])
+
+    def _begin(self, m: Module, begun, march) -> None:
+        """Drop the rays that are behind the cube already; pass over one point before it."""
+        before = ~self._inside(begun.point)
+        ends = self._left(begun.point, begun.step) | (before & (begun.index + 1 == self.view.sample_limit))
+        drops = ~begun.reachable | ends
+        m.d.comb += begun.leaves.eq(drops | march.free)
+        with march.enter(m, begun.valid & ~drops):
+            m.d.sync += [
+                march.pixel.eq(begun.pixel),
+                march.index.eq(begun.index + before),
+                march.step.eq(begun.step),
+            ]
+            for axis in AXES:
+                point, step = begun.point[axis], begun.step[axis]
+                m.d.sync += march.point[axis].eq(point + Mux(before, step, 0))
+
+    def _march(self, m: Module, march, scaled) -> None:
+        """Step along a ray until its next point has left the cube or the box for good; scale the positions inside."""
+        following = Signal(Point)
+        m.d.comb += [following[axis].eq(march.point[axis] + march.step[axis]) for axis in AXES]
+        ends = self._left(following, march.step) | (march.index + 1 == self.view.sample_limit)
+        m.d.comb += march.leaves.eq(scaled.free & ends)
+        with m.If(march.valid & scaled.free & ~ends):
+            m.d.sync += [march.index.eq(march.index + 1), march.point.eq(following)]
+        with scaled.enter(m, march.valid & self._inside(march.point)):
+            m.d.sync += scaled.pixel.eq(march.pixel)
+            for axis in AXES:
+                place = (march.point[axis] >> FINE)[:PLACE_BITS]
+                m.d.sync += [
+                    scaled.scaled[axis].eq(place * self.scene.mask_scale[axis]),
+                    scaled.local[axis].eq(place[POSITION.fraction - FRACTION_BITS :][:LOCAL_BITS]),
+                ]
+
+    def _test_mask(self, m: Module, scaled, cell) -> None:
+        """Find the cell in the window; drop the positions beside it."""
+        cells = {}
+        for axis in AXES:
+            position = (scaled.scaled[axis] >> MASK_SCALE_FRACTION) + self.scene.mask_offset[axis]
+            cells[axis] = (position >> MASK_OFFSET_FRACTION) - self.cube.base[axis]
+        in_window = Cat((cells[axis] >= 0) & (cells[axis] < MASK_WINDOW) for axis in AXES).all()
+        m.d.comb += scaled.leaves.eq(~in_window | cell.free)
+        with cell.enter(m, scaled.valid & in_window):
+            m.d.sync += [cell.pixel.eq(scaled.pixel), cell.local.eq(scaled.local)]
+            m.d.sync += [cell.cell[axis].eq(cells[axis]) for axis in AXES]
+
+    def _inside(self, point):
+        """Return whether a point lies in the cube and in the box."""
+        of_cube = self.cube.rectangle.cube
+        return Cat(
+            (point[axis] >> FINE + CUBE_SHIFT == of_cube[axis]) & ~self._beyond(point, axis) for axis in AXES
+        ).all()
+
+    def _left(self, point, step):
+        """Return whether a ray has left the cube or the box for good when it is at a point."""
+        left = []
+        for axis in AXES:
+            at, of_cube = point[axis] >> FINE + CUBE_SHIFT, self.cube.rectangle.cube[axis]
+            after, before = (at > of_cube) | self._beyond(point, axis), at < of_cube
+            left.append(Mux(step[axis] == 0, after | before, Mux(step[axis] > 0, after, before)))
+        return Cat(left).any()
+
+    def _beyond(self, point, axis: str):
+        return (point[axis] >> FINE) > ((self.scene.grid[axis] - 1) << POSITION.fraction)
+
+
+class Stage:
+    """A place of a pipeline: registers, and whether they hold something.
+
+    ``leaves``: what is held goes on, or is dropped, in this cycle; ``free``: something new may enter.
+    """
+
+    def __init__(self, m: Module, name: str, fields: dict) -> None:
+        self.valid = Signal(name=f"{name}_valid")
+        self.leaves = Signal(name=f"{name}_leaves")
+        self.free = Signal(name=f"{name}_free")
+        for field, shape in fields.items():
+            setattr(self, field, Signal(shape, name=f"{name}_{field}"))
+        m.d.comb += self.free.eq(~self.valid | self.leaves)
+
+    def enter(self, m: Module, valid):
+        """Return the context in which something enters the stage."""
+        with m.If(self.free):
+            m.d.sync += self.valid.eq(valid)
+        return m.If(self.free & valid)
+
+
+def _larger(one, other):
+    return Mux(one > other, one, other)
