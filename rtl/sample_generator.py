@@ -4,15 +4,15 @@ A sample belongs to the cube that the top bits of its position name, so neighbou
 """
 
 from amaranth.hdl import Array, Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from nerf.contract.config import AcceleratorConfig
 from rtl.payloads import Cube, LookUp, Ray, ReadPort, SceneRegisters, TileLayouts, ViewRegisters
 from rtl.queue import Queue
-from rtl.record_reader import RecordReader
+from rtl.record_reader import RecordReader, masked_rectangle
 from rtl.round_robin import RoundRobin
-from rtl.sample_lane import SampleLane, lane_sample
+from rtl.sample_lane import SLOTS, SampleLane, lane_sample
 
 LANE_QUEUE = 8
 """Samples that a lane may be ahead of the others."""
@@ -21,8 +21,8 @@ LANE_QUEUE = 8
 class SampleGenerator(wiring.Component):
     """Enumerate the samples of a rectangle's pixels in a cube: samples of a pixel ascending, pixels in any order.
 
-    All lanes work on the same cube; the next one begins when each has ended it. A cube's samples come behind all those
-    of the cube before, and ``last`` behind all samples before it.
+    The lanes work on two cubes at a time: a lane begins with the next one when it has looked up its pixels of the one
+    before. A cube's samples come behind all those of the cube before, and ``last`` behind all samples before it.
 
     Latency: 3 cycles from a rectangle to the request of its record; ``LATENCY`` cycles from the record's second beat to
     the first sample, if a first pixel's ray starts in the cube; ``LATENCY_LAST`` cycles for ``last``.
@@ -98,7 +98,6 @@ class SampleGenerator(wiring.Component):
             m.d.comb += [
                 lane.scene.eq(self.scene),
                 lane.view.eq(self.view),
-                lane.cube.eq(reader.o.payload),
             ]
             lanes.append(lane)
             queues.append(queue.o)
@@ -107,11 +106,17 @@ class SampleGenerator(wiring.Component):
         return m
 
     def _sequence(self, m: Module, record, lanes: list[SampleLane]) -> None:
-        """Start all lanes on a cube, and give it up when all have ended it."""
-        started = Signal()
-        m.d.comb += [lane.start.eq(record.valid & ~started) for lane in lanes]
-        m.d.comb += record.ready.eq(started & Cat(lane.ended for lane in lanes).all())
-        m.d.sync += started.eq(record.valid & ~record.ready)
+        """Load the slots in turn, each when all lanes have ended its cube."""
+        cubes = Signal(data.ArrayLayout(masked_rectangle(self._cfg), SLOTS))
+        slot = Signal(range(SLOTS))
+        load = Signal(SLOTS)
+        ended = Cat(Cat(lane.ended[n] for lane in lanes).all() for n in range(SLOTS))
+        m.d.comb += record.ready.eq(ended.bit_select(slot, 1))
+        for lane in lanes:
+            m.d.comb += [lane.cubes.eq(cubes), lane.load.eq(load)]
+        with m.If(record.valid & record.ready):
+            m.d.comb += load.eq(1 << slot)
+            m.d.sync += [cubes[slot].eq(record.payload), slot.eq(slot + 1)]
 
     def _merge(self, m: Module, lanes: list[stream.Interface]) -> None:
         """Make one stream of those of the lanes, a cube's samples at a time."""

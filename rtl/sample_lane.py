@@ -40,12 +40,14 @@ PLACE_BITS = GRID_BITS + POSITION.fraction
 
 Point = vector3(signed(POINT_BITS))
 Steps = vector3(shape_of(STEP))
+SLOTS = 2
+"""Cubes that are worked on at a time."""
 Start = data.StructLayout({"position": vector3(shape_of(POSITION)), "step": Steps})
 """What is needed of a ray when its distance to the cube is known."""
 
 
 def lane_sample(cfg: AcceleratorConfig) -> data.StructLayout:
-    """Return the layout of a sample, or ``ends``: the lane has no more samples of the cube (or of the tile)."""
+    """Return the layout of a sample, or ``ends``: the lane has no more samples of the cube (``last``: of the tile)."""
     return data.StructLayout({"sample": TileLayouts(cfg).Sample, "ends": 1})
 
 
@@ -54,9 +56,11 @@ class SampleLane(wiring.Component):
 
     A pixel passes through a pipeline without fixed stalls (look-up, distance, steps, index, point) up to the march,
     which steps along one ray at a time; a pixel that is terminated or whose ray misses the cube leaves it on the way.
+    Behind the last pixel of a cube comes its end, and the first pixel of the next cube right behind that.
 
-    Latency: ``LATENCY`` cycles from ``start`` to the first sample, if the first pixel's ray starts in the cube.
-    Throughput: one pixel a cycle; at the same time one lattice point a cycle, from the first in the cube to the last.
+    Latency: ``LATENCY`` cycles from ``load`` to the first sample, if the first pixel's ray starts in the cube.
+    Throughput: one pixel a cycle, and 2 cycles more for a cube; at the same time one lattice point a cycle, from the
+    first in the cube to the last, and one cycle more for a cube.
 
     Parameters
     ----------
@@ -68,12 +72,12 @@ class SampleLane(wiring.Component):
     -------
     scene, view : In
         Registers of the frame.
-    cube : In
-        `masked_rectangle`, stable from ``start`` until the lane has ended it.
-    start : In(1)
-        Strobe: begin with ``cube``.
-    ended : Out(1)
-        The lane has ended the cube, or ends it in this cycle.
+    cubes : In
+        `masked_rectangle` by slot; the slots are worked on in turn.
+    load : In(SLOTS)
+        Strobes: a slot holds a cube from the next cycle on.
+    ended : Out(SLOTS)
+        By slot: the lane has ended its cube.
     ray : Out(LookUp)
         The ray of a pixel.
     terminated : Out(LookUp)
@@ -82,7 +86,7 @@ class SampleLane(wiring.Component):
         `lane_sample`.
     """
 
-    LATENCY = 9
+    LATENCY = 10
 
     def __init__(self, cfg: AcceleratorConfig, lane: int) -> None:
         self._lane = lane
@@ -92,9 +96,9 @@ class SampleLane(wiring.Component):
             {
                 "scene": In(SceneRegisters),
                 "view": In(ViewRegisters),
-                "cube": In(masked_rectangle(cfg)),
-                "start": In(1),
-                "ended": Out(1),
+                "cubes": In(data.ArrayLayout(masked_rectangle(cfg), SLOTS)),
+                "load": In(SLOTS),
+                "ended": Out(SLOTS, init=(1 << SLOTS) - 1),
                 "ray": Out(LookUp(layouts.pixel, Ray)),
                 "terminated": Out(LookUp(layouts.pixel, 1)),
                 "o": Out(stream.Signature(lane_sample(cfg))),
@@ -104,79 +108,68 @@ class SampleLane(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the walk over the pixels, the set-up of a ray, the march along it and the mask test."""
         m = Module()
-        of_pixel = {"pixel": len(self.ray.address)}
-        looked = Stage(m, "looked", of_pixel)
-        far = Stage(m, "far", of_pixel | {"ray": Ray, "distance": vector3(DISTANCE_BITS)})
-        counted = Stage(m, "counted", of_pixel | {"start": Start, "steps": vector3(DISTANCE_BITS)})
-        indexed = Stage(m, "indexed", of_pixel | {"start": Start, "index": DISTANCE_BITS})
-        ray = of_pixel | {"index": INDEX_BITS, "point": Point, "step": Steps}
+        item = {"item": data.StructLayout({"pixel": len(self.ray.address), "slot": range(SLOTS), "ends": 1})}
+        looked = Stage(m, "looked", item)
+        far = Stage(m, "far", item | {"ray": Ray, "distance": vector3(DISTANCE_BITS)})
+        counted = Stage(m, "counted", item | {"start": Start, "steps": vector3(DISTANCE_BITS)})
+        indexed = Stage(m, "indexed", item | {"start": Start, "index": DISTANCE_BITS})
+        ray = item | {"index": INDEX_BITS, "point": Point, "step": Steps}
         begun = Stage(m, "begun", ray | {"reachable": 1})
         march = Stage(m, "march", ray)
-        scaled = Stage(m, "scaled", of_pixel | {"scaled": vector3(PLACE_BITS + 26), "local": vector3(LOCAL_BITS)})
-        cell = Stage(m, "cell", of_pixel | {"cell": vector3(range(MASK_WINDOW)), "local": vector3(LOCAL_BITS)})
-
-        pixels_left = self._walk(m, looked)
+        scaled = Stage(m, "scaled", item | {"scaled": vector3(PLACE_BITS + 26), "local": vector3(LOCAL_BITS)})
+        cell = Stage(m, "cell", item | {"cell": vector3(range(MASK_WINDOW)), "local": vector3(LOCAL_BITS)})
+        self._walk(m, looked)
         self._set_up(m, looked, far, counted, indexed, begun)
         self._begin(m, begun, march)
         self._march(m, march, scaled)
         self._test_mask(m, scaled, cell)
-
-        busy = Signal()
-        stages = (looked, far, counted, indexed, begun, march, scaled, cell)
-        sample = self.o.payload.sample
-        occupied = self.cube.window.bit_select(
-            cell.cell.x + MASK_WINDOW * (cell.cell.y + MASK_WINDOW * cell.cell.z), 1
-        )
-        m.d.comb += [
-            self.o.payload.ends.eq(busy & ~pixels_left & ~Cat(stage.valid for stage in stages).any()),
-            self.o.valid.eq(self.o.payload.ends | (cell.valid & occupied)),
-            cell.leaves.eq(~occupied | self.o.ready),
-            sample.pixel.eq(cell.pixel),
-            sample.cube.eq(self.cube.rectangle.cube),
-            sample.local.eq(cell.local),
-            sample.last.eq(self.cube.rectangle.last),
-            self.ended.eq(~busy | (self.o.payload.ends & self.o.ready)),
-        ]
-        with m.If(self.start):
-            m.d.sync += busy.eq(1)
-        with m.Elif(self.ended):
-            m.d.sync += busy.eq(0)
+        self._hand_over(m, cell)
         return m
 
-    def _walk(self, m: Module, looked: "Stage") -> Signal:
-        """Look up pixel after pixel; return whether there are any left."""
-        rectangle, lane, bits = self.cube.rectangle, self._lane, self._lane_bits
+    def _walk(self, m: Module, looked: "Stage") -> None:
+        """Look up pixel after pixel of cube after cube."""
+        slot, walks, left, pending = Signal(range(SLOTS)), Signal(), Signal(), Signal(SLOTS)
+        rectangle, lane, bits = self.cubes[slot].rectangle, self._lane, self._lane_bits
         first = (rectangle.first_x >> bits) + (rectangle.first_x[:bits] > lane)
         last = (rectangle.last_x >> bits) - (rectangle.last_x[:bits] < lane)
         column, row = Signal(len(rectangle.first_x) - bits), Signal.like(rectangle.first_y)
-        left = Signal()
         ends_row = column == last
         pixel = Cat(Const(lane, bits), column, row)
-        m.d.comb += [port.address.eq(pixel) for port in (self.ray, self.terminated)]
-        m.d.comb += [port.enable.eq(left & looked.free) for port in (self.ray, self.terminated)]
-        with m.If(self.start):
+        for port in (self.ray, self.terminated):
+            m.d.comb += [port.address.eq(pixel), port.enable.eq(left & looked.free)]
+        m.d.sync += pending.eq(pending | self.load)
+        with m.If(~walks):
             m.d.sync += [column.eq(first), row.eq(rectangle.first_y), left.eq(~rectangle.last & (first <= last))]
-        with looked.enter(m, left):
-            m.d.sync += [looked.pixel.eq(pixel), column.eq(Mux(ends_row, first, column + 1)), row.eq(row + ends_row)]
+            m.d.sync += walks.eq(pending.bit_select(slot, 1))
+        with looked.enter(m, walks):
+            m.d.sync += [
+                looked.item.pixel.eq(pixel),
+                looked.item.slot.eq(slot),
+                looked.item.ends.eq(~left),
+                column.eq(Mux(ends_row, first, column + 1)),
+                row.eq(row + ends_row),
+            ]
             with m.If(ends_row & (row == rectangle.last_y)):
                 m.d.sync += left.eq(0)
-        return left
+            with m.If(~left):
+                m.d.sync += [walks.eq(0), slot.eq(slot + 1), pending.bit_select(slot, 1).eq(0)]
 
     def _set_up(self, m: Module, looked, far, counted, indexed, begun) -> None:
         """Find the first candidate of each ray, in four stages."""
-        m.d.comb += looked.leaves.eq(self.terminated.data | far.free)
-        with far.enter(m, looked.valid & ~self.terminated.data):
-            m.d.sync += [far.pixel.eq(looked.pixel), far.ray.eq(self.ray.data)]
+        skips = self.terminated.data & ~looked.item.ends
+        m.d.comb += looked.leaves.eq(skips | far.free)
+        with far.enter(m, looked.valid & ~skips):
+            m.d.sync += [far.item.eq(looked.item), far.ray.eq(self.ray.data)]
             for axis in AXES:
                 position, step = self.ray.data.position[axis], self.ray.data.step[axis]
-                low = self.cube.rectangle.cube[axis] << CUBE_SHIFT
+                low = self._cube(looked)[axis] << CUBE_SHIFT
                 to_face = Mux(step > 0, low - position, position - low - (1 << CUBE_SHIFT))
                 m.d.sync += far.distance[axis].eq(Mux((step == 0) | (to_face < 0), 0, to_face))
 
         m.d.comb += far.leaves.eq(counted.free)
         with counted.enter(m, far.valid):
             m.d.sync += [
-                counted.pixel.eq(far.pixel),
+                counted.item.eq(far.item),
                 counted.start.position.eq(far.ray.position),
                 counted.start.step.eq(far.ray.step),
             ]
@@ -188,7 +181,7 @@ class SampleLane(wiring.Component):
         with indexed.enter(m, counted.valid):
             steps = counted.steps
             m.d.sync += [
-                indexed.pixel.eq(counted.pixel),
+                indexed.item.eq(counted.item),
                 indexed.start.eq(counted.start),
                 indexed.index.eq(_larger(steps.x, _larger(steps.y, steps.z))),
             ]
@@ -197,7 +190,7 @@ class SampleLane(wiring.Component):
         with begun.enter(m, indexed.valid):
             index, start = indexed.index[:INDEX_BITS], indexed.start
             m.d.sync += [
-                begun.pixel.eq(indexed.pixel),
+                begun.item.eq(indexed.item),
                 begun.index.eq(index),
                 begun.step.eq(start.step),
                 begun.reachable.eq(indexed.index < self.view.sample_limit),
@@ -207,13 +200,14 @@ class SampleLane(wiring.Component):
 
     def _begin(self, m: Module, begun, march) -> None:
         """Drop the rays that are behind the cube already; pass over one point before it."""
-        before = ~self._inside(begun.point)
-        ends = self._left(begun.point, begun.step) | (before & (begun.index + 1 == self.view.sample_limit))
-        drops = ~begun.reachable | ends
+        before = ~self._inside(begun.point, self._cube(begun))
+        is_last = begun.index + 1 == self.view.sample_limit
+        misses = ~begun.reachable | self._left(begun.point, begun.step, self._cube(begun)) | (before & is_last)
+        drops = misses & ~begun.item.ends
         m.d.comb += begun.leaves.eq(drops | march.free)
         with march.enter(m, begun.valid & ~drops):
             m.d.sync += [
-                march.pixel.eq(begun.pixel),
+                march.item.eq(begun.item),
                 march.index.eq(begun.index + before),
                 march.step.eq(begun.step),
             ]
@@ -225,12 +219,13 @@ class SampleLane(wiring.Component):
         """Step along a ray until its next point has left the cube or the box for good; scale the positions inside."""
         following = Signal(Point)
         m.d.comb += [following[axis].eq(march.point[axis] + march.step[axis]) for axis in AXES]
-        ends = self._left(following, march.step) | (march.index + 1 == self.view.sample_limit)
+        is_last = march.index + 1 == self.view.sample_limit
+        ends = march.item.ends | is_last | self._left(following, march.step, self._cube(march))
         m.d.comb += march.leaves.eq(scaled.free & ends)
         with m.If(march.valid & scaled.free & ~ends):
             m.d.sync += [march.index.eq(march.index + 1), march.point.eq(following)]
-        with scaled.enter(m, march.valid & self._inside(march.point)):
-            m.d.sync += scaled.pixel.eq(march.pixel)
+        with scaled.enter(m, march.valid & (march.item.ends | self._inside(march.point, self._cube(march)))):
+            m.d.sync += scaled.item.eq(march.item)
             for axis in AXES:
                 place = (march.point[axis] >> FINE)[:PLACE_BITS]
                 m.d.sync += [
@@ -243,26 +238,48 @@ class SampleLane(wiring.Component):
         cells = {}
         for axis in AXES:
             position = (scaled.scaled[axis] >> MASK_SCALE_FRACTION) + self.scene.mask_offset[axis]
-            cells[axis] = (position >> MASK_OFFSET_FRACTION) - self.cube.base[axis]
-        in_window = Cat((cells[axis] >= 0) & (cells[axis] < MASK_WINDOW) for axis in AXES).all()
-        m.d.comb += scaled.leaves.eq(~in_window | cell.free)
-        with cell.enter(m, scaled.valid & in_window):
-            m.d.sync += [cell.pixel.eq(scaled.pixel), cell.local.eq(scaled.local)]
+            cells[axis] = (position >> MASK_OFFSET_FRACTION) - self.cubes[scaled.item.slot].base[axis]
+        goes_on = scaled.item.ends | Cat((cells[axis] >= 0) & (cells[axis] < MASK_WINDOW) for axis in AXES).all()
+        m.d.comb += scaled.leaves.eq(~goes_on | cell.free)
+        with cell.enter(m, scaled.valid & goes_on):
+            m.d.sync += [cell.item.eq(scaled.item), cell.local.eq(scaled.local)]
             m.d.sync += [cell.cell[axis].eq(cells[axis]) for axis in AXES]
 
-    def _inside(self, point):
+    def _hand_over(self, m: Module, cell) -> None:
+        """Offer the occupied positions, and the end of a cube."""
+        sample, item = self.o.payload.sample, cell.item
+        cube = self.cubes[item.slot]
+        occupied = cube.window.bit_select(cell.cell.x + MASK_WINDOW * (cell.cell.y + MASK_WINDOW * cell.cell.z), 1)
+        goes_on = item.ends | occupied
+        m.d.comb += [
+            self.o.valid.eq(cell.valid & goes_on),
+            cell.leaves.eq(~goes_on | self.o.ready),
+            self.o.payload.ends.eq(item.ends),
+            sample.pixel.eq(item.pixel),
+            sample.cube.eq(cube.rectangle.cube),
+            sample.local.eq(cell.local),
+            sample.last.eq(cube.rectangle.last),
+        ]
+        m.d.sync += self.ended.eq(self.ended & ~self.load)
+        with m.If(self.o.valid & self.o.ready & item.ends):
+            m.d.sync += self.ended.bit_select(item.slot, 1).eq(1)
+
+    def _cube(self, stage):
+        """Return the coordinates of the cube that a stage works for."""
+        return self.cubes[stage.item.slot].rectangle.cube
+
+    def _inside(self, point, cube):
         """Return whether a point lies in the cube and in the box."""
-        of_cube = self.cube.rectangle.cube
         return Cat(
-            (point[axis] >> FINE + CUBE_SHIFT == of_cube[axis]) & ~self._beyond(point, axis) for axis in AXES
+            (point[axis] >> FINE + CUBE_SHIFT == cube[axis]) & ~self._beyond(point, axis) for axis in AXES
         ).all()
 
-    def _left(self, point, step):
+    def _left(self, point, step, cube):
         """Return whether a ray has left the cube or the box for good when it is at a point."""
         left = []
         for axis in AXES:
-            at, of_cube = point[axis] >> FINE + CUBE_SHIFT, self.cube.rectangle.cube[axis]
-            after, before = (at > of_cube) | self._beyond(point, axis), at < of_cube
+            at = point[axis] >> FINE + CUBE_SHIFT
+            after, before = (at > cube[axis]) | self._beyond(point, axis), at < cube[axis]
             left.append(Mux(step[axis] == 0, after | before, Mux(step[axis] > 0, after, before)))
         return Cat(left).any()
 

@@ -70,7 +70,7 @@ def step(now: int, state, scene, scene_base: int, i, request, beat) -> int:
     phase = state.phase
     if phase == IDLES:
         if i.valid:
-            _copy(i, state.taken)
+            copy(i, state.taken)
             i.valid = 0
             state.phase = LAST if i.last else WAITS
             state.address = scene_base + scene.records_offset + RECORD_BYTES * i.rank
@@ -101,7 +101,7 @@ def _move_queues(state) -> bool:
     """Hand on what the queues hold, and take in a record; return whether anything has changed."""
     moved = False
     if state.held and not state.o.valid:
-        _copy(state.queue[state.first], state.o)
+        copy(state.queue[state.first], state.o)
         state.o.valid = 1
         state.first = (state.first + 1) % CUBES_AHEAD
         state.held -= 1
@@ -120,13 +120,13 @@ def _move_queues(state) -> bool:
 @compiled
 def _put_in(state) -> None:
     """Put the rectangle into the queue."""
-    _copy(state.taken, state.queue[(state.first + state.held) % CUBES_AHEAD])
+    copy(state.taken, state.queue[(state.first + state.held) % CUBES_AHEAD])
     state.held += 1
     state.phase = IDLES
 
 
 @compiled
-def _copy(source, target) -> None:
+def copy(source, target) -> None:
     """Copy a rectangle, ``valid`` apart."""
     target.x, target.y, target.z, target.rank, target.last = source.x, source.y, source.z, source.rank, source.last
     target.first_x, target.first_y = source.first_x, source.first_y

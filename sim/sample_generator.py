@@ -1,6 +1,6 @@
 """Sample generator: the samples of a cube's pixels in occupied mask cells. RTL: `rtl.sample_generator`.
 
-All lanes work on the same cube; what they find becomes one stream.
+The lanes work on two cubes at a time; what they find becomes one stream.
 """
 
 import numpy as np
@@ -10,15 +10,16 @@ from nerf.golden.sample_generator import CUBE_SHIFT
 from sim import record_reader, sample_lane
 from sim.activity import BUSY, IDLE, MEMORY, OUTPUT
 from sim.compiled import compiled
-from sim.sample_lane import ENDS, LAST, SAMPLE
+from sim.sample_lane import ENDS, LAST, SAMPLE, SLOTS
+from sim.streams import RECTANGLE
 
 LANES_LIMIT = 8
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "tile_size", "count", "started", "turn", "announced")]
-    + [("reader", record_reader.STATE), ("lanes", sample_lane.STATE, (LANES_LIMIT,))]
+    [(name, np.int64) for name in ("activity", "tile_size", "count", "slot", "turn", "announced")]
+    + [("reader", record_reader.STATE), ("cubes", RECTANGLE, (SLOTS,)), ("lanes", sample_lane.STATE, (LANES_LIMIT,))]
 )
-"""``count``: of lanes; ``started``: they work on the cube that the reader offers; ``turn``: the lane whose sample was
+"""``count``: of lanes; ``slot``: the one of ``cubes`` that is loaded next; ``turn``: the lane whose sample was
 the last to be taken; ``announced``: the cube of the samples being taken has had one."""
 
 
@@ -49,32 +50,34 @@ def step(
     """
     reader = state.reader
     moved = _merge(state, o_cube, o)
-    busy = False
+    loads = record_reader.offers(reader)
     for number in range(state.count):
         lane = state.lanes[number]
+        loads &= not lane.busy[state.slot]
         moved |= sample_lane.hand_on(lane)
-        if lane.busy:
-            moved |= sample_lane.step(
-                now, lane, state.count, state.tile_size, reader.o, scene, view, position, direction, inverse,
-                terminated_from, windows, bases,
-            )  # fmt: skip
-            busy |= lane.busy != 0
-    if state.started:
-        if not busy:
-            state.started = 0
-            record_reader.use_up(reader)
-            moved = True
-    elif record_reader.offers(reader):
-        state.started = 1
+        moved |= sample_lane.step(
+            now, lane, state.count, number, state.tile_size, state.cubes, scene, view, position, direction, inverse,
+            terminated_from, windows, bases,
+        )  # fmt: skip
+    if loads:
+        _load(state)
         moved = True
-        for number in range(state.count):
-            sample_lane.start(state.lanes[number], number, state.count, reader.o)
     wake = record_reader.step(now, reader, scene, scene_base, i, request, beat)
     if moved:
         state.activity = BUSY
         return now + 1
     state.activity = OUTPUT if o.valid or o_cube.valid else MEMORY if record_reader.waits(reader) else IDLE
     return wake
+
+
+@compiled
+def _load(state) -> None:
+    """Give all lanes the cube that the reader offers."""
+    record_reader.copy(state.reader.o, state.cubes[state.slot])
+    record_reader.use_up(state.reader)
+    for number in range(state.count):
+        sample_lane.load(state.lanes[number], state.slot)
+    state.slot = (state.slot + 1) % SLOTS
 
 
 @compiled

@@ -22,33 +22,37 @@ SET_UP_STAGES = 5
 LOOKED = 1
 BEGUN, MARCH, SCALED, CELL = (1 << SET_UP_STAGES - 1 + n for n in range(4))
 """Bits of ``stages``: something is in the stage. Those before `BEGUN` follow `LOOKED`."""
-TERMINATED, MISSES = -1, -2
-"""Instead of a first index: the pixel leaves the first stage, or the last before the march."""
+TERMINATED, MISSES, CUBE_ENDS = -1, -2, -3
+"""Instead of a first index: the pixel leaves the first stage, or the last before the march; behind a cube's pixels."""
+SLOTS = 2
+"""Cubes that are worked on at a time."""
 SAMPLE, ENDS, LAST = 1, 2, 3
 """Kinds of an entry: a sample, or the lane has no more of the cube, or of the tile. 0: no entry."""
 IN_WINDOW, OCCUPIED = 1, 2
 """What is known of a point's mask cell: it lies in the cube's window, and is occupied."""
 
-PLACE = np.dtype([(name, np.int64) for name in ("kind", "found", "pixel", "x", "y", "z")])
-"""A point in the mask test or, with its ``kind``, an entry of the queue; ``found``: sum of `IN_WINDOW`, `OCCUPIED`."""
+PLACE = np.dtype([(name, np.int64) for name in ("kind", "slot", "found", "pixel", "x", "y", "z")])
+"""A point in the mask test or an entry of the queue; ``found``: sum of `IN_WINDOW`, `OCCUPIED`."""
+_WALK = ("slot", "walks", "left", "column", "row")
+_MARCH = ("pixel", "index", "marched", "at_x", "at_y", "at_z", "by_x", "by_y", "by_z")
 STATE = np.dtype(
-    [(name, np.int64) for name in ("busy", "left", "column", "row", "stages", "held", "first", "has_room")]
-    + [("looked", np.int64, (SET_UP_STAGES, 2))]
-    + [(name, np.int64) for name in ("pixel", "index", "at_x", "at_y", "at_z", "by_x", "by_y", "by_z")]
+    [(name, np.int64) for name in ("stages", *_WALK, *_MARCH, "held", "first", "has_room")]
+    + [(name, np.int64, (SLOTS,)) for name in ("pending", "busy")]
+    + [("looked", np.int64, (SET_UP_STAGES, 3))]
     + [("scaled", PLACE), ("cell", PLACE), ("o", PLACE), ("queue", PLACE, (QUEUE,))]
 )
-"""``left``: there are pixels to look up, the next at ``column`` and ``row``; ``looked``: pixel and first index by
-stage; ``pixel`` to ``by_z``: the ray being marched along, the point where it is and its step, both in the format STEP;
-``held``, ``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle."""
+"""``slot`` to ``row``: the cube whose pixels are looked up, whether there are any ``left``, and the next one; ``pixel``
+to ``by_z``: the ray being marched along, its cube's slot (``marched``), the point where it is and its step, both in the
+format STEP; ``held``, ``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle; ``pending``,
+``busy``: by slot, the lane has not begun with its cube, or not ended it; ``looked``: pixel, first index and slot by
+stage."""
 
 
 @compiled
-def start(lane, number: int, lanes: int, cube) -> None:
-    """Begin with a cube's pixels."""
-    lane.busy = 1
-    lane.column = cube.first_x + (number - cube.first_x) % lanes
-    lane.row = cube.first_y
-    lane.left = not cube.last and lane.column <= cube.last_x
+def load(lane, slot: int) -> None:
+    """Begin with a cube, from the next cycle on."""
+    lane.pending[slot] = 1
+    lane.busy[slot] = 1
 
 
 @compiled
@@ -58,7 +62,6 @@ def hand_on(lane) -> bool:
     if not lane.held or lane.o.kind:
         return False
     _copy(lane.queue[lane.first], lane.o)
-    lane.o.kind = lane.queue[lane.first].kind
     lane.first = (lane.first + 1) % QUEUE
     lane.held -= 1
     return True
@@ -66,74 +69,96 @@ def hand_on(lane) -> bool:
 
 @compiled
 def step(
-    now: int, lane, lanes: int, tile_size: int, cube, scene, view, position, direction, inverse, terminated_from,
-    windows, bases,
+    now: int, lane, lanes: int, number: int, tile_size: int, cubes, scene, view, position, direction, inverse,
+    terminated_from, windows, bases,
 ) -> bool:  # fmt: skip
-    """Do a cycle of a busy lane, from its end to its beginning; return whether anything has changed.
+    """Do a cycle of a lane, from its end to its beginning; return whether anything has changed.
 
-    ``cube``: `RECTANGLE` being worked on; the arrays as for `sim.sample_generator.step`.
+    ``cubes``: `RECTANGLE` by slot; the arrays as for `sim.sample_generator.step`.
     """
-    if not lane.stages and not lane.left:
-        if not lane.has_room:
-            return False
-        _put_in(lane, LAST if cube.last else ENDS)
-        lane.busy = 0
-        return True
     before = lane.stages
-    moved = _test_and_march(lane, cube, scene, view, windows, bases)
+    moved = _test_and_march(lane, cubes, scene, view, windows, bases)
     if lane.stages & BEGUN:
         pixel, index = lane.looked[SET_UP_STAGES - 1, 0], lane.looked[SET_UP_STAGES - 1, 1]
         if index == MISSES:
-            lane.stages &= ~BEGUN
+            lane.stages ^= BEGUN
         elif not lane.stages & MARCH:
             lane.stages ^= BEGUN | MARCH
-            lane.pixel, lane.index = pixel, index
-            lane.by_x, lane.by_y, lane.by_z = direction[pixel, 0], direction[pixel, 1], direction[pixel, 2]
-            lane.at_x = (position[pixel, 0] << FINE) + index * lane.by_x
-            lane.at_y = (position[pixel, 1] << FINE) + index * lane.by_y
-            lane.at_z = (position[pixel, 2] << FINE) + index * lane.by_z
+            lane.pixel, lane.index, lane.marched = pixel, index, lane.looked[SET_UP_STAGES - 1, 2]
+            if index != CUBE_ENDS:
+                lane.by_x, lane.by_y, lane.by_z = direction[pixel, 0], direction[pixel, 1], direction[pixel, 2]
+                lane.at_x = (position[pixel, 0] << FINE) + index * lane.by_x
+                lane.at_y = (position[pixel, 1] << FINE) + index * lane.by_y
+                lane.at_z = (position[pixel, 2] << FINE) + index * lane.by_z
     for stage in range(SET_UP_STAGES - 2, -1, -1):
         if lane.stages >> stage & 1:
             if lane.looked[stage, 1] == TERMINATED:
                 lane.stages ^= 1 << stage
             elif not lane.stages >> stage + 1 & 1:
-                lane.looked[stage + 1, 0] = lane.looked[stage, 0]
-                lane.looked[stage + 1, 1] = lane.looked[stage, 1]
+                for field in range(3):
+                    lane.looked[stage + 1, field] = lane.looked[stage, field]
                 lane.stages ^= 3 << stage
-    if lane.left and not lane.stages & LOOKED:
-        pixel = lane.row * tile_size + lane.column
-        lane.looked[0, 0] = pixel
-        # A write in the same cycle is not seen.
-        if terminated_from[pixel] <= now:
-            lane.looked[0, 1] = TERMINATED
+    if not lane.walks:
+        if lane.pending[lane.slot]:
+            _begin(lane, lanes, number, cubes[lane.slot])
+            moved = True
+    elif not lane.stages & LOOKED:
+        cube = cubes[lane.slot]
+        lane.looked[0, 2] = lane.slot
+        if lane.left:
+            pixel = lane.row * tile_size + lane.column
+            lane.looked[0, 0] = pixel
+            # A write in the same cycle is not seen.
+            if terminated_from[pixel] <= now:
+                lane.looked[0, 1] = TERMINATED
+            else:
+                lane.looked[0, 1] = _first_index(cube, position[pixel], direction[pixel], inverse[pixel], scene, view)
+            _go_on(lane, lanes, cube)
         else:
-            lane.looked[0, 1] = _first_index(cube, position[pixel], direction[pixel], inverse[pixel], scene, view)
+            lane.looked[0, 1] = CUBE_ENDS
+            lane.walks = 0
+            lane.slot = (lane.slot + 1) % SLOTS
         lane.stages |= LOOKED
-        _go_on(lane, lanes, cube)
         moved = True
     return moved or lane.stages != before
 
 
 @compiled
-def _test_and_march(lane, cube, scene, view, windows, bases) -> bool:
+def _begin(lane, lanes: int, number: int, cube) -> None:
+    """Begin to look up a cube's pixels."""
+    lane.pending[lane.slot] = 0
+    lane.walks = 1
+    lane.column = cube.first_x + (number - cube.first_x) % lanes
+    lane.row = cube.first_y
+    lane.left = not cube.last and lane.column <= cube.last_x
+
+
+@compiled
+def _test_and_march(lane, cubes, scene, view, windows, bases) -> bool:
     """Do a cycle of the mask test and the march; return whether the march has moved."""
     if lane.stages & CELL:
-        if not lane.cell.found & OCCUPIED:
+        if lane.cell.kind == SAMPLE and not lane.cell.found & OCCUPIED:
             lane.stages ^= CELL
         elif lane.has_room:
-            _put_in(lane, SAMPLE)
+            _put_in(lane, cubes)
             lane.stages ^= CELL
     if lane.stages & SCALED:
-        if not lane.scaled.found & IN_WINDOW:
+        if lane.scaled.kind == SAMPLE and not lane.scaled.found & IN_WINDOW:
             lane.stages ^= SCALED
         elif not lane.stages & CELL:
             _copy(lane.scaled, lane.cell)
-            lane.cell.found = lane.scaled.found
             lane.stages ^= SCALED | CELL
     if not lane.stages & MARCH or lane.stages & SCALED:
         return False
+    cube = cubes[lane.marched]
+    lane.scaled.slot = lane.marched
+    if lane.index == CUBE_ENDS:
+        lane.scaled.kind = ENDS
+        lane.stages ^= MARCH | SCALED
+        return True
     x, y, z = lane.at_x >> FINE, lane.at_y >> FINE, lane.at_z >> FINE
     if _inside(x, cube.x, scene.grid[0]) and _inside(y, cube.y, scene.grid[1]) and _inside(z, cube.z, scene.grid[2]):
+        lane.scaled.kind = SAMPLE
         lane.scaled.pixel, lane.scaled.x, lane.scaled.y, lane.scaled.z = lane.pixel, x, y, z
         lane.scaled.found = _test_mask(x, y, z, cube.rank, scene, windows, bases)
         lane.stages |= SCALED
@@ -226,15 +251,19 @@ def _test_mask(x: int, y: int, z: int, rank: int, scene, windows, bases) -> int:
 
 
 @compiled
-def _put_in(lane, kind: int) -> None:
-    """Put the sample at the end of the mask test, or the end of the cube, into the queue."""
+def _put_in(lane, cubes) -> None:
+    """Put what stands at the end of the mask test, a sample or the end of a cube, into the queue."""
     entry = lane.queue[(lane.first + lane.held) % QUEUE]
     _copy(lane.cell, entry)
-    entry.kind = kind
     lane.held += 1
+    if entry.kind == ENDS:
+        lane.busy[entry.slot] = 0
+        if cubes[entry.slot].last:
+            entry.kind = LAST
 
 
 @compiled
 def _copy(source, target) -> None:
-    """Copy a position and its pixel."""
-    target.pixel, target.x, target.y, target.z = source.pixel, source.x, source.y, source.z
+    """Copy a place."""
+    target.kind, target.slot, target.found, target.pixel = source.kind, source.slot, source.found, source.pixel
+    target.x, target.y, target.z = source.x, source.y, source.z
