@@ -25,6 +25,7 @@ from rtl.payloads import (
     shape_of,
     vector3,
 )
+from rtl.queue import Queue
 from rtl.record_reader import masked_rectangle
 
 CUBE_SHIFT = POSITION.fraction + CUBE.bit_length() - 1
@@ -42,6 +43,8 @@ Point = vector3(signed(POINT_BITS))
 Steps = vector3(shape_of(STEP))
 SLOTS = 2
 """Cubes that are worked on at a time."""
+RAYS_AHEAD = 16
+"""Depth of the queue of rays that wait to be marched along."""
 Start = data.StructLayout({"position": vector3(shape_of(POSITION)), "step": Steps})
 """What is needed of a ray when its distance to the cube is known."""
 
@@ -54,8 +57,8 @@ def lane_sample(cfg: AcceleratorConfig) -> data.StructLayout:
 class SampleLane(wiring.Component):
     """Enumerate the samples of a lane's pixels in a cube: pixels row by row, samples of a pixel ascending.
 
-    A pixel passes through a pipeline without fixed stalls (look-up, distance, steps, index, point) up to the march,
-    which steps along one ray at a time; a pixel that is terminated or whose ray misses the cube leaves it on the way.
+    A pixel passes through a pipeline without fixed stalls (look-up, distance, steps, index, point) into a queue of rays
+    for the march, which steps along one at a time; a pixel that is terminated or misses the cube leaves it on the way.
     Behind the last pixel of a cube comes its end, and the first pixel of the next cube right behind that.
 
     Latency: ``LATENCY`` cycles from ``load`` to the first sample, if the first pixel's ray starts in the cube.
@@ -86,7 +89,7 @@ class SampleLane(wiring.Component):
         `lane_sample`.
     """
 
-    LATENCY = 10
+    LATENCY = 10 + Queue.LATENCY
 
     def __init__(self, cfg: AcceleratorConfig, lane: int) -> None:
         self._lane = lane
@@ -115,13 +118,14 @@ class SampleLane(wiring.Component):
         indexed = Stage(m, "indexed", item | {"start": Start, "index": DISTANCE_BITS})
         ray = item | {"index": INDEX_BITS, "point": Point, "step": Steps}
         begun = Stage(m, "begun", ray | {"reachable": 1})
+        m.submodules.rays = rays = Queue(data.StructLayout(ray), RAYS_AHEAD)
         march = Stage(m, "march", ray)
         scaled = Stage(m, "scaled", item | {"scaled": vector3(PLACE_BITS + 26), "local": vector3(LOCAL_BITS)})
         cell = Stage(m, "cell", item | {"cell": vector3(range(MASK_WINDOW)), "local": vector3(LOCAL_BITS)})
         self._walk(m, looked)
         self._set_up(m, looked, far, counted, indexed, begun)
-        self._begin(m, begun, march)
-        self._march(m, march, scaled)
+        self._begin(m, begun, rays.i)
+        self._march(m, rays.o, march, scaled)
         self._test_mask(m, scaled, cell)
         self._hand_over(m, cell)
         return m
@@ -198,25 +202,27 @@ class SampleLane(wiring.Component):
             for axis in AXES:
                 m.d.sync += begun.point[axis].eq((start.position[axis] << FINE) + index * start.step[axis])
 
-    def _begin(self, m: Module, begun, march) -> None:
+    def _begin(self, m: Module, begun, rays) -> None:
         """Drop the rays that are behind the cube already; pass over one point before it."""
         before = ~self._inside(begun.point, self._cube(begun))
         is_last = begun.index + 1 == self.view.sample_limit
         misses = ~begun.reachable | self._left(begun.point, begun.step, self._cube(begun)) | (before & is_last)
         drops = misses & ~begun.item.ends
-        m.d.comb += begun.leaves.eq(drops | march.free)
-        with march.enter(m, begun.valid & ~drops):
-            m.d.sync += [
-                march.item.eq(begun.item),
-                march.index.eq(begun.index + before),
-                march.step.eq(begun.step),
-            ]
-            for axis in AXES:
-                point, step = begun.point[axis], begun.step[axis]
-                m.d.sync += march.point[axis].eq(point + Mux(before, step, 0))
+        m.d.comb += [
+            begun.leaves.eq(drops | rays.ready),
+            rays.valid.eq(begun.valid & ~drops),
+            rays.payload.item.eq(begun.item),
+            rays.payload.index.eq(begun.index + before),
+            rays.payload.step.eq(begun.step),
+        ]
+        for axis in AXES:
+            m.d.comb += rays.payload.point[axis].eq(begun.point[axis] + Mux(before, begun.step[axis], 0))
 
-    def _march(self, m: Module, march, scaled) -> None:
+    def _march(self, m: Module, rays, march, scaled) -> None:
         """Step along a ray until its next point has left the cube or the box for good; scale the positions inside."""
+        m.d.comb += rays.ready.eq(march.free)
+        with march.enter(m, rays.valid):
+            m.d.sync += [getattr(march, field).eq(rays.payload[field]) for field in ("item", "index", "point", "step")]
         following = Signal(Point)
         m.d.comb += [following[axis].eq(march.point[axis] + march.step[axis]) for axis in AXES]
         is_last = march.index + 1 == self.view.sample_limit

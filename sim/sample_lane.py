@@ -17,11 +17,14 @@ POSITION_FRACTION = POSITION.fraction
 QUEUE = 8
 """Depth of a lane's queue, the place at the output included."""
 
+RAYS_AHEAD = 16
+"""Depth of the queue of rays before the march, the place at the output included."""
+
 SET_UP_STAGES = 5
-"""Stages before the march: a pixel is looked up into the first and leaves the last."""
+"""Stages before that queue: a pixel is looked up into the first and leaves the last."""
 LOOKED = 1
-BEGUN, MARCH, SCALED, CELL = (1 << SET_UP_STAGES - 1 + n for n in range(4))
-"""Bits of ``stages``: something is in the stage. Those before `BEGUN` follow `LOOKED`."""
+BEGUN, RAY, MARCH, SCALED, CELL = (1 << SET_UP_STAGES - 1 + n for n in range(5))
+"""Bits of ``stages``: something is in the stage. Those before `BEGUN` follow `LOOKED`; `RAY`: the queue's output."""
 TERMINATED, MISSES, CUBE_ENDS = -1, -2, -3
 """Instead of a first index: the pixel leaves the first stage, or the last before the march; behind a cube's pixels."""
 SLOTS = 2
@@ -36,16 +39,16 @@ PLACE = np.dtype([(name, np.int64) for name in ("kind", "slot", "found", "pixel"
 _WALK = ("slot", "walks", "left", "column", "row")
 _MARCH = ("pixel", "index", "marched", "at_x", "at_y", "at_z", "by_x", "by_y", "by_z")
 STATE = np.dtype(
-    [(name, np.int64) for name in ("stages", *_WALK, *_MARCH, "held", "first", "has_room")]
+    [(name, np.int64) for name in ("stages", *_WALK, *_MARCH, "rays_held", "rays_first", "held", "first", "has_room")]
     + [(name, np.int64, (SLOTS,)) for name in ("pending", "busy")]
-    + [("looked", np.int64, (SET_UP_STAGES, 3))]
+    + [("looked", np.int64, (SET_UP_STAGES, 3)), ("rays", np.int64, (RAYS_AHEAD + 1, 3))]
     + [("scaled", PLACE), ("cell", PLACE), ("o", PLACE), ("queue", PLACE, (QUEUE,))]
 )
 """``slot`` to ``row``: the cube whose pixels are looked up, whether there are any ``left``, and the next one; ``pixel``
 to ``by_z``: the ray being marched along, its cube's slot (``marched``), the point where it is and its step, both in the
 format STEP; ``held``, ``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle; ``pending``,
 ``busy``: by slot, the lane has not begun with its cube, or not ended it; ``looked``: pixel, first index and slot by
-stage."""
+stage; ``rays``: likewise by place in the queue before the march, and at its output."""
 
 
 @compiled
@@ -78,25 +81,28 @@ def step(
     """
     before = lane.stages
     moved = _test_and_march(lane, cubes, scene, view, windows, bases)
+    rays_have_room = lane.rays_held != RAYS_AHEAD - 1
+    if lane.stages & RAY and not lane.stages & MARCH:
+        _begin_march(lane, position, direction)
+    if lane.rays_held and not lane.stages & RAY:
+        _copy_ray(lane.rays, lane.rays_first, lane.rays, RAYS_AHEAD)
+        lane.rays_first = (lane.rays_first + 1) % RAYS_AHEAD
+        lane.rays_held -= 1
+        lane.stages ^= RAY
+        moved = True
     if lane.stages & BEGUN:
-        pixel, index = lane.looked[SET_UP_STAGES - 1, 0], lane.looked[SET_UP_STAGES - 1, 1]
-        if index == MISSES:
+        if lane.looked[SET_UP_STAGES - 1, 1] == MISSES:
             lane.stages ^= BEGUN
-        elif not lane.stages & MARCH:
-            lane.stages ^= BEGUN | MARCH
-            lane.pixel, lane.index, lane.marched = pixel, index, lane.looked[SET_UP_STAGES - 1, 2]
-            if index != CUBE_ENDS:
-                lane.by_x, lane.by_y, lane.by_z = direction[pixel, 0], direction[pixel, 1], direction[pixel, 2]
-                lane.at_x = (position[pixel, 0] << FINE) + index * lane.by_x
-                lane.at_y = (position[pixel, 1] << FINE) + index * lane.by_y
-                lane.at_z = (position[pixel, 2] << FINE) + index * lane.by_z
+        elif rays_have_room:
+            _copy_ray(lane.looked, SET_UP_STAGES - 1, lane.rays, (lane.rays_first + lane.rays_held) % RAYS_AHEAD)
+            lane.rays_held += 1
+            lane.stages ^= BEGUN
     for stage in range(SET_UP_STAGES - 2, -1, -1):
         if lane.stages >> stage & 1:
             if lane.looked[stage, 1] == TERMINATED:
                 lane.stages ^= 1 << stage
             elif not lane.stages >> stage + 1 & 1:
-                for field in range(3):
-                    lane.looked[stage + 1, field] = lane.looked[stage, field]
+                _copy_ray(lane.looked, stage, lane.looked, stage + 1)
                 lane.stages ^= 3 << stage
     if not lane.walks:
         if lane.pending[lane.slot]:
@@ -121,6 +127,27 @@ def step(
         lane.stages |= LOOKED
         moved = True
     return moved or lane.stages != before
+
+
+@compiled
+def _begin_march(lane, position, direction) -> None:
+    """Begin to march along the ray at the queue's output."""
+    lane.stages ^= RAY | MARCH
+    pixel, index = lane.rays[RAYS_AHEAD, 0], lane.rays[RAYS_AHEAD, 1]
+    lane.pixel, lane.index, lane.marched = pixel, index, lane.rays[RAYS_AHEAD, 2]
+    if index != CUBE_ENDS:
+        lane.by_x, lane.by_y, lane.by_z = direction[pixel, 0], direction[pixel, 1], direction[pixel, 2]
+        lane.at_x = (position[pixel, 0] << FINE) + index * lane.by_x
+        lane.at_y = (position[pixel, 1] << FINE) + index * lane.by_y
+        lane.at_z = (position[pixel, 2] << FINE) + index * lane.by_z
+
+
+@compiled
+def _copy_ray(source, from_row: int, target, to_row: int) -> None:
+    """Copy pixel, first index and slot."""
+    target[to_row, 0] = source[from_row, 0]
+    target[to_row, 1] = source[from_row, 1]
+    target[to_row, 2] = source[from_row, 2]
 
 
 @compiled
