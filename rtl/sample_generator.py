@@ -56,8 +56,8 @@ class SampleGenerator(wiring.Component):
     """
 
     LATENCY = 3 + SampleLane.LATENCY + Queue.LATENCY + 1
-    LATENCY_LAST = 8
-    CUBE_CYCLES = 10
+    LATENCY_LAST = 18
+    CUBE_CYCLES = 2
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self._cfg = cfg

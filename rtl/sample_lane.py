@@ -276,9 +276,7 @@ class SampleLane(wiring.Component):
 
     def _inside(self, point, cube):
         """Return whether a point lies in the cube and in the box."""
-        return Cat(
-            (point[axis] >> FINE + CUBE_SHIFT == cube[axis]) & ~self._beyond(point, axis) for axis in AXES
-        ).all()
+        return Cat((point[axis] >> FINE + CUBE_SHIFT == cube[axis]) & ~self._beyond(point, axis) for axis in AXES).all()
 
     def _left(self, point, step, cube):
         """Return whether a ray has left the cube or the box for good when it is at a point."""

@@ -54,11 +54,14 @@ def step(
     for number in range(state.count):
         lane = state.lanes[number]
         loads &= not lane.busy[state.slot]
-        moved |= sample_lane.hand_on(lane)
-        moved |= sample_lane.step(
-            now, lane, state.count, number, state.tile_size, state.cubes, scene, view, position, direction, inverse,
-            terminated_from, windows, bases,
-        )  # fmt: skip
+        lane_moved = sample_lane.hand_on(lane)
+        if lane_moved or not lane.sleeps:
+            lane_moved |= sample_lane.step(
+                now, lane, state.count, number, state.tile_size, state.cubes, scene, view, position, direction,
+                inverse, terminated_from, windows, bases,
+            )  # fmt: skip
+            lane.sleeps = not lane_moved
+            moved |= lane_moved
     if loads:
         _load(state)
         moved = True

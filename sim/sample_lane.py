@@ -38,22 +38,25 @@ PLACE = np.dtype([(name, np.int64) for name in ("kind", "slot", "found", "pixel"
 """A point in the mask test or an entry of the queue; ``found``: sum of `IN_WINDOW`, `OCCUPIED`."""
 _WALK = ("slot", "walks", "left", "column", "row")
 _MARCH = ("pixel", "index", "marched", "at_x", "at_y", "at_z", "by_x", "by_y", "by_z")
+_QUEUES = ("rays_held", "rays_first", "held", "first", "has_room")
 STATE = np.dtype(
-    [(name, np.int64) for name in ("stages", *_WALK, *_MARCH, "rays_held", "rays_first", "held", "first", "has_room")]
+    [(name, np.int64) for name in ("sleeps", "stages", *_WALK, *_MARCH, *_QUEUES)]
     + [(name, np.int64, (SLOTS,)) for name in ("pending", "busy")]
     + [("looked", np.int64, (SET_UP_STAGES, 3)), ("rays", np.int64, (RAYS_AHEAD + 1, 3))]
     + [("scaled", PLACE), ("cell", PLACE), ("o", PLACE), ("queue", PLACE, (QUEUE,))]
 )
-"""``slot`` to ``row``: the cube whose pixels are looked up, whether there are any ``left``, and the next one; ``pixel``
-to ``by_z``: the ray being marched along, its cube's slot (``marched``), the point where it is and its step, both in the
-format STEP; ``held``, ``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle; ``pending``,
-``busy``: by slot, the lane has not begun with its cube, or not ended it; ``looked``: pixel, first index and slot by
-stage; ``rays``: likewise by place in the queue before the march, and at its output."""
+"""``sleeps``: nothing will change before the queue moves or a cube is loaded; ``slot`` to ``row``: the cube whose pixels
+are looked up, whether there are any ``left``, and the next; ``pixel`` to ``by_z``: the ray being marched along, its
+cube's slot (``marched``), the point where it is and its step, both in the format STEP; ``rays_held``, ``rays_first``:
+of the queue before the march; ``held``, ``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle;
+``pending``, ``busy``: by slot, the lane has not begun with its cube, or not ended it; ``looked``: pixel, first index
+and slot by stage; ``rays``: likewise by place in the queue before the march, and at its output."""
 
 
 @compiled
 def load(lane, slot: int) -> None:
     """Begin with a cube, from the next cycle on."""
+    lane.sleeps = 0
     lane.pending[slot] = 1
     lane.busy[slot] = 1
 

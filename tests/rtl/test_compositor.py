@@ -49,7 +49,7 @@ class Bench(wiring.Component):
             dut.i.payload.eq(self.i.payload),
             dut.initialise_pixel.eq(pixel),
             dut.final.address.eq(pixel),
-            dut.terminated.address.eq(pixel),
+            dut.terminated[0].address.eq(pixel),
         ]
         for n in range(PIXELS):
             with m.If(pixel == n):
@@ -67,7 +67,7 @@ class Bench(wiring.Component):
                 with m.If(self.i.valid & self.i.ready & self.i.payload.last):
                     m.next = "look up"
             with m.State("look up"):
-                m.d.comb += [dut.final.enable.eq(1), dut.terminated.enable.eq(1)]
+                m.d.comb += [dut.final.enable.eq(1), dut.terminated[0].enable.eq(1)]
                 m.d.sync += pixel.eq(pixel + 1)
                 with m.If(pixel == PIXELS - 1):
                     m.next = "initialise"
@@ -78,7 +78,7 @@ class Bench(wiring.Component):
             Cat(dut.probe_pixel, dut.probe_weight, dut.probe_transmittance),
             self.probe,
         )
-        record(m, "finish_queue", looked_up, Cat(dut.final.data, dut.terminated.data), self.finish)
+        record(m, "finish_queue", looked_up, Cat(dut.final.data, dut.terminated[0].data), self.finish)
         return m
 
 

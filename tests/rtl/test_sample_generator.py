@@ -21,7 +21,9 @@ from nerf.golden.projector import project
 from nerf.golden.ray_setup import Rays, set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
 from rtl.payloads import Cube, Ray, SceneRegisters, TileLayouts, ViewRegisters
+from rtl.record_reader import CUBES_AHEAD
 from rtl.sample_generator import SampleGenerator
+from rtl.sample_lane import SLOTS
 from tests.rtl.helpers_memory import ReadMemory
 from tests.rtl.helpers_rays import camera, scene_stub
 
@@ -344,27 +346,54 @@ def test_a_cube_that_is_announced_slowly_holds_the_next_one_back(seed):
     assert len(wanted) == 16
 
 
-def test_throughput_in_a_cube_is_a_sample_a_cycle():
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_throughput_in_a_cube_is_a_sample_a_cycle(lanes):
     case = straight_case(1 / 16)
-    result, wanted = compare(case, [((0, 0, 0), INSIDE)], latency=0)
+    result, wanted = compare(case, [((0, 0, 0), INSIDE)], latency=0, lanes=lanes)
     assert len(wanted) == 64 * PIXELS
     # The stub memory gives the second beat 3 cycles after the request, which is made in the cycle after the rectangle.
     assert result.cycles["o"][0] - result.cycles["i"][0] == 1 + 3 + SampleGenerator.LATENCY
+    assert {b - a for a, b in pairwise(result.cycles["o"][:-1])} == {1}
+
+
+def test_the_lanes_take_turns():
+    result, _ = compare(straight_case(1 / 16), [((0, 0, 0), INSIDE)], lanes=4)
+    lanes = [sample.pixel % 4 for sample in result.outputs["o"][:-1]]
+    assert lanes == [0, 1, 2, 3] * (len(lanes) // 4)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_a_pixel_without_a_sample_takes_its_lane_a_cycle(lanes):
+    """Pixels that miss the cube, and terminated ones; a cube takes `CUBE_CYCLES` more."""
+    case = straight_case(1 / 16)
+    for case.terminated in ([False] * PIXELS, [True] * PIXELS):
+        small, large = (
+            compare(case, [((0, 1, 1), INSIDE | {"last_y": last_y})], lanes=lanes)[0].total for last_y in (1, 3)
+        )
+        assert large - small == PIXELS // 2 // lanes
+    few, many = (compare(case, [((0, 1, 1), INSIDE)] * cubes, latency=0)[0].total for cubes in (4, 14))
+    assert many - few == 10 * (PIXELS + SampleGenerator.CUBE_CYCLES)
+
+
+def test_a_cube_begins_while_the_one_before_is_marched():
+    """One cycle between the samples of two cubes: the end of the first."""
+    case = straight_case(1 / 16)
+    result, _ = compare(case, [((x, 0, 0), INSIDE) for x in range(3)], lanes=4)
     gaps = [b - a for a, b in pairwise(result.cycles["o"][:-1])]
-    # One more cycle a ray: the point behind the cube.
-    assert gaps == ([1] * 63 + [2]) * (PIXELS - 1) + [1] * 63
+    assert (set(gaps), gaps.count(2)) == ({1, 2}, 2)
 
 
-def test_throughput_of_pixels_that_miss_and_of_terminated_pixels():
+def test_last_alone():
+    result, _ = compare(straight_case(1), [])
+    assert result.cycles["o"][0] - result.cycles["i"][0] == SampleGenerator.LATENCY_LAST
+
+
+def test_records_are_read_ahead():
+    """Two cubes are worked on, and as many as are held wait while one is marched."""
     case = straight_case(1 / 16)
-    alone = compare(case, [((0, 1, 1), INSIDE)])[0].total
-    case.terminated = [True] * PIXELS
-    skipped = compare(case, [((0, 1, 1), INSIDE)])[0].total
-    assert alone - skipped == (SampleGenerator.PIXEL_CYCLES - 1) * PIXELS + 1
-
-
-def test_a_record_is_requested_while_the_cube_before_is_marched():
-    case = straight_case(1 / 16)
+    result, _ = compare(case, [((0, 0, 0), INSIDE)] * (SLOTS + CUBES_AHEAD + 4))
+    march = 64 * PIXELS
+    assert sum(cycle < march / 2 for cycle in result.cycles["i"]) == SLOTS + CUBES_AHEAD + 1
     cubes = [((x, 0, 0), INSIDE | {"last_y": 0}) for x in range(6)]
     quick, slow = (compare(case, cubes, latency=latency)[0].total for latency in (0, 100))
     assert slow - quick < 2 * 100

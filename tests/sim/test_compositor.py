@@ -70,12 +70,12 @@ class Bench(wiring.Component):
             dut.initialise_pixel.eq(pixel),
             dut.initialise_live.eq(sum(pixel == dead for dead in DEAD) == 0),
             address.eq(Mux(dut.i.valid, dut.i.payload.pixel, pixel)),
-            dut.terminated.address.eq(address),
-            dut.terminated.enable.eq(1),
+            dut.terminated[0].address.eq(address),
+            dut.terminated[0].enable.eq(1),
             dut.i.payload.eq(self.i.payload),
             dut.i.valid.eq(self.i.valid & ready),
             self.i.ready.eq(dut.i.ready & ready),
-            finds.eq(looked_up & dut.terminated.data & ~seen.bit_select(looked_at, 1)),
+            finds.eq(looked_up & dut.terminated[0].data & ~seen.bit_select(looked_at, 1)),
         ]
         with m.If(finds):
             m.d.sync += seen.bit_select(looked_at, 1).eq(1)
