@@ -45,8 +45,8 @@ STATE = np.dtype(
     + [("looked", np.int64, (SET_UP_STAGES, 3)), ("rays", np.int64, (RAYS_AHEAD + 1, 3))]
     + [("scaled", PLACE), ("cell", PLACE), ("o", PLACE), ("queue", PLACE, (QUEUE,))]
 )
-"""``sleeps``: nothing will change before the queue moves or a cube is loaded; ``slot`` to ``row``: the cube whose pixels
-are looked up, whether there are any ``left``, and the next; ``pixel`` to ``by_z``: the ray being marched along, its
+"""``sleeps``: nothing will change before the queue moves or a cube is loaded; ``slot`` to ``row``: the cube whose
+pixels are looked up, whether there are any ``left``, and the next; ``pixel`` to ``by_z``: the ray marched along, its
 cube's slot (``marched``), the point where it is and its step, both in the format STEP; ``rays_held``, ``rays_first``:
 of the queue before the march; ``held``, ``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle;
 ``pending``, ``busy``: by slot, the lane has not begun with its cube, or not ended it; ``looked``: pixel, first index
