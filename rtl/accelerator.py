@@ -222,8 +222,9 @@ class Accelerator(wiring.Component):
         connect(m, ray_setup.o, ray_buffer.i)
         connect(m, walker.o, projector.i)
         connect(m, projector.o, generator.i)
-        connect(m, generator.ray, ray_buffer.ray)
-        connect(m, generator.terminated, compositor.terminated[0])
+        for lane in range(cfg.sample_lanes):
+            connect(m, generator.ray[lane], ray_buffer.ray[lane])
+            connect(m, generator.terminated[lane], compositor.terminated[lane])
         connect(m, generator.o, density_samples.i)
         connect(m, generator.o_cube, density_loader.i)
         m.d.comb += [

@@ -255,7 +255,7 @@ def new_blocks(config: AcceleratorConfig, memory_state: np.void, frame_base: int
         block_fetch=block_fetch.new(config),
         appearance_loader=cube_loader.new(True),
         density_loader=cube_loader.new(False),
-        sample_generator=sample_generator.new(config.tile),
+        sample_generator=sample_generator.new(config),
         projector=projector.new(),
         occupancy_walker=occupancy_walker.new(),
         ray_setup=ray_setup.new(config),

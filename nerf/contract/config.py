@@ -90,6 +90,7 @@ class AcceleratorConfig:
         require(self.shading in SHADINGS, "shading", f"one of {', '.join(SHADINGS)}", self.shading)
         require(1 <= self.mlp_batch <= 32, "mlp_batch", "from 1 to 32", self.mlp_batch)
         require(self.data_width == 128, "data_width", "128", self.data_width)
+        require(self.sample_lanes <= self.tile, "sample_lanes", "at most tile", self.sample_lanes)
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
 
     @property
@@ -121,7 +122,7 @@ class AcceleratorConfig:
 
 
 _EDGE = AcceleratorConfig(
-    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=16, sample_queue=256, payload_queue=256
+    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=16, sample_lanes=4, sample_queue=256, payload_queue=256
 )
 PRESETS = {
     preset.name: preset

@@ -17,7 +17,7 @@ def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
     mine = load_config(path)
     assert mine.name == "mine"
     assert mine.digest == load_config("tiny").digest
-    for text in ("tile = 16\n", "mlp_batch = 2\n", "ray_units = 2\n"):
+    for text in ("tile = 16\n", "mlp_batch = 2\n", "ray_units = 2\n", "sample_lanes = 2\n"):
         path.write_text(text)
         assert load_config(path).digest != mine.digest
 
@@ -31,6 +31,8 @@ def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
         ("mlp_batch = 0", "mlp_batch must be from 1 to 32, not 0"),
         ("ray_units = 64", "ray_units must be a power of two from 1 to 32, not 64"),
         ("ray_units = 3", "ray_units must be a power of two from 1 to 32, not 3"),
+        ("sample_lanes = 16", "sample_lanes must be a power of two from 1 to 8, not 16"),
+        ("tile = 4\nsample_lanes = 8", "sample_lanes must be at most tile, not 8"),
         ("tile = 'wide'", "tile must be of type int, not 'wide'"),
         ("address_width = 12", "address_width must be from 24 to 64, not 12"),
         ("cores = 2", "config must be made of the keys"),

@@ -41,7 +41,7 @@ from tests.cosim.late import late_design
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
-CONFIG = AcceleratorConfig("small", tile=4, mlp_batch=2, ray_units=2, sample_queue=4)
+CONFIG = AcceleratorConfig("small", tile=4, mlp_batch=2, ray_units=2, sample_lanes=2, sample_queue=4)
 """Queues that are often full, several tiles in a few pixels, batches that are not full."""
 WINDOW = (5, 14, 5, 4)
 """Of a picture of 32 pixels: two tiles, at the edge of the object."""
@@ -119,9 +119,12 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Begins to examine a cube's blocks, or goes on with it, one cycle later.
     "appearance_loader": ("cube_loader", {"state.until = now + 1\n": "state.until = now + 1 + state.appearance\n"}),
     "density_loader": ("cube_loader", {"state.until = now + 1\n": "state.until = now + 2 - state.appearance\n"}),
+    # Merges in every other cycle only.
+    "sample_generator": ("sample_generator", {"moved = _merge(": "moved = now & 1 == 0 or _merge("}),
     # Leaves out one of the cycles of a pixel's set-up.
-    "sample_generator": ("sample_generator", {"state.phase = INDEX": "state.phase = POINT"}),
-    "record_reader": ("record_reader", {"if all_read:": "if state.beats_left == 0:"}),
+    "sample_lane": ("sample_lane", {"SET_UP_STAGES = 5": "SET_UP_STAGES = 4"}),
+    # Takes a record in with its second beat, not in the cycle behind.
+    "record_reader": ("record_reader", {"state.whole = 1": "state.windows_held += 1"}),
     "projector": ("projector", {"AFTER_DIVISION = 32": "AFTER_DIVISION = 33"}),
     "occupancy_walker": ("occupancy_walker", {"ROWS_AHEAD = 8": "ROWS_AHEAD = 7"}),
     "ray_setup": ("ray_setup", {"CYCLES = 106": "CYCLES = 107"}),

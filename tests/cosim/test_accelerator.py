@@ -31,7 +31,9 @@ from tests.golden.models import EDGE_CASES, look_at, small_model
 TINY = load_config("tiny")
 WIDE = replace(load_config("edge"), name="wide", mlp_batch=4)
 """As `edge`, which takes Verilator minutes to build: ``make verify-full`` does."""
-SMALL = AcceleratorConfig(tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_queue=4, payload_queue=32)
+SMALL = AcceleratorConfig(
+    tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32
+)
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 

@@ -187,8 +187,9 @@ def test_latency_and_throughput(units):
     assert result.cycles["o_done"][0] == cycles[-1] + 2, "done is a strobe in the cycle after the last ray"
 
 
-def test_ray_buffer():
-    buffer = RayBuffer(CONFIG)
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_ray_buffer(lanes):
+    buffer = RayBuffer(AcceleratorConfig(tile=4, sample_lanes=lanes))
     chance = random.Random(1)
     shape = buffer.i.payload.shape()
     writes = [shape.from_bits(chance.getrandbits(shape.size) & -32 | pixel) for pixel in chance.sample(range(32), 32)]
@@ -207,15 +208,16 @@ def test_ray_buffer():
         ctx.set(buffer.i.valid, 0)
         assert not ctx.get(buffer.initialise)
         for write, other in zip(writes, reversed(writes), strict=True):
-            ctx.set(buffer.ray.address, write.pixel)
-            ctx.set(buffer.ray.enable, 1)
+            ray = buffer.ray[write.pixel % lanes]
+            ctx.set(ray.address, write.pixel)
+            ctx.set(ray.enable, 1)
             ctx.set(buffer.direction.address, other.pixel)
             ctx.set(buffer.direction.enable, 1)
             await ctx.tick().repeat(buffer.LATENCY)
-            ctx.set(buffer.ray.enable, 0)
-            ctx.set(buffer.ray.address, other.pixel)
+            ctx.set(ray.enable, 0)
+            ctx.set(ray.address, other.pixel)
             for _ in range(2):
-                assert ctx.get(buffer.ray.data) == write.ray
+                assert ctx.get(ray.data) == write.ray
                 assert ctx.get(buffer.direction.data) == other.direction
                 await ctx.tick()
 

@@ -1,6 +1,7 @@
 """`rtl.sample_generator` against the golden enumeration: the same samples of the same cubes, in order."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -20,7 +21,9 @@ from nerf.golden.projector import project
 from nerf.golden.ray_setup import Rays, set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
 from rtl.payloads import Cube, Ray, SceneRegisters, TileLayouts, ViewRegisters
+from rtl.record_reader import CUBES_AHEAD
 from rtl.sample_generator import SampleGenerator
+from rtl.sample_lane import SLOTS
 from tests.rtl.helpers_memory import ReadMemory
 from tests.rtl.helpers_rays import camera, scene_stub
 
@@ -34,8 +37,9 @@ INSIDE = {"first_x": 0, "first_y": 0, "last_x": CONFIG.tile - 1, "last_y": CONFI
 class Bench(wiring.Component):
     """The generator with memories of records, rays and terminated pixels; the rays are those of an odd tile."""
 
-    def __init__(self, case: SimpleNamespace, seed: int, latency: int):
+    def __init__(self, case: SimpleNamespace, seed: int, latency: int, lanes: int = 1):
         self.case, self.seed, self.latency = case, seed, latency
+        self.config = replace(CONFIG, sample_lanes=lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(LAYOUTS.Rectangle)),
@@ -50,7 +54,7 @@ class Bench(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.generator = generator = SampleGenerator(CONFIG)
+        m.submodules.generator = generator = SampleGenerator(self.config)
         m.submodules.records = records = ReadMemory(CONFIG, self.case.image, BASE, self.seed, self.latency)
         wiring.connect(m, generator.records, records.port)
         wiring.connect(m, wiring.flipped(self.i), generator.i)
@@ -64,14 +68,15 @@ class Bench(wiring.Component):
             }
             for n in at
         ]
-        for name, shape, init, port in (
+        for name, shape, init, ports in (
             ("rays", Ray, [{}] * PIXELS + contents, generator.ray),
             ("terminated", 1, [1] * PIXELS + [int(flag) for flag in self.case.terminated], generator.terminated),
         ):
             m.submodules[name] = store = memory.Memory(shape=shape, depth=2 * PIXELS, init=init)
-            read = store.read_port()
-            m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
-            m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
+            for port in ports:
+                read = store.read_port()
+                m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
+                m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
         m.d.comb += [
             generator.scene.eq(self.scene),
             generator.view.eq(self.view),
@@ -135,8 +140,11 @@ def enumerate_samples(case: SimpleNamespace) -> dict[tuple[int, int, int], list[
     return found
 
 
-def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None):
-    """Run the generator over (cube, bounds) and compare; each cube is followed by what its pixels contain."""
+def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None, lanes=1):
+    """Run the generator over (cube, bounds) and compare; each cube is followed by what its pixels contain.
+
+    Within a cube, one lane gives pixel by pixel; of several, the samples of each lane are compared.
+    """
     by_cube = enumerate_samples(case) if samples is None else samples
     wanted, announced, inputs = [], [], []
     for cube, bounds in rectangles:
@@ -161,7 +169,7 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None)
         "view": {"sample_limit": case.limit},
     }
     result = run(
-        Bench(case, seed, latency),
+        Bench(case, seed, latency, lanes),
         {"i": inputs},
         {"o": len(wanted) + 1, "o_cube": len(announced), "o_error": 0, "o_memory_error": 0},
         constants=constants,
@@ -173,7 +181,10 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None)
         (sample.pixel - PIXELS, tuple(sample.cube[a] for a in AXES), tuple(sample.local[a] for a in AXES))
         for sample in found
     ]
-    assert as_tuple == wanted
+    for lane in range(lanes):
+        of_lane = ([sample for sample in side if sample[0] % lanes == lane] for side in (as_tuple, wanted))
+        assert next(of_lane) == next(of_lane)
+    assert [sample[1] for sample in as_tuple] == [sample[1] for sample in wanted], "cube by cube"
     assert not any(sample.last for sample in found)
     assert last.last
     assert [tuple(cube[axis] for axis in AXES) for cube in result.outputs["o_cube"]] == announced
@@ -192,9 +203,10 @@ def usual_case(seed: int, kind: str, filled: float = 0.6):
     return make_case(seed, rays, scene.grid, view.sample_limit, filled), view
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 4])
 @pytest.mark.parametrize("kind", ["outside", "inside", "parallel"])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_sample_once_over_all_cubes(seed, kind):
+def test_every_sample_once_over_all_cubes(seed, kind, lanes):
     """All cubes in the walker's order, each with the projector's rectangle: together, exactly the golden samples."""
     case, view = usual_case(seed, kind)
     samples = enumerate_samples(case)
@@ -213,7 +225,7 @@ def test_every_sample_once_over_all_cubes(seed, kind):
                     rectangles.append(((x, y, z), inside))
                     covered += len(samples.get((x, y, z), []))
     assert covered == sum(map(len, samples.values())) > 0
-    result, wanted = compare(case, rectangles, STALLS[seed], seed, latency=6, samples=samples)
+    result, wanted = compare(case, rectangles, STALLS[seed], seed, latency=6, samples=samples, lanes=lanes)
     assert len(wanted) == covered, "no rectangle misses a sample"
     indices = {(pixel, cube, local): index for cube, many in samples.items() for pixel, index, local in many}
     order: dict = {}
@@ -248,8 +260,9 @@ def extreme_rays(seed: int, grid) -> tuple[Rays, tuple[int, int, int]]:
     return Rays(position, step, inverse, step, np.ones(PIXELS, bool)), cube
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
 @pytest.mark.parametrize("seed", range(8))
-def test_extreme_rays(seed):
+def test_extreme_rays(seed, lanes):
     chance = random.Random(seed)
     grid = tuple(chance.choice((8, 16, 35, 512)) for _ in AXES)
     rays, cube = extreme_rays(seed, grid)
@@ -269,7 +282,7 @@ def test_extreme_rays(seed):
         for i in np.flatnonzero(hits & (not case.terminated[pixel])):
             samples.setdefault(cube, []).append((pixel, int(i), tuple(int(v) >> 8 & 0x3FF for v in points[i])))
     assert samples
-    compare(case, [(cube, INSIDE)], seed=seed, samples=samples)
+    compare(case, [(cube, INSIDE)], seed=seed, samples=samples, lanes=lanes)
 
 
 def test_start_index_is_never_too_late():
@@ -334,27 +347,54 @@ def test_a_cube_that_is_announced_slowly_holds_the_next_one_back(seed):
     assert len(wanted) == 16
 
 
-def test_throughput_in_a_cube_is_a_sample_a_cycle():
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_throughput_in_a_cube_is_a_sample_a_cycle(lanes):
     case = straight_case(1 / 16)
-    result, wanted = compare(case, [((0, 0, 0), INSIDE)], latency=0)
+    result, wanted = compare(case, [((0, 0, 0), INSIDE)], latency=0, lanes=lanes)
     assert len(wanted) == 64 * PIXELS
     # The stub memory gives the second beat 3 cycles after the request, which is made in the cycle after the rectangle.
     assert result.cycles["o"][0] - result.cycles["i"][0] == 1 + 3 + SampleGenerator.LATENCY
+    assert {b - a for a, b in pairwise(result.cycles["o"][:-1])} == {1}
+
+
+def test_the_lanes_take_turns():
+    result, _ = compare(straight_case(1 / 16), [((0, 0, 0), INSIDE)], lanes=4)
+    lanes = [sample.pixel % 4 for sample in result.outputs["o"][:-1]]
+    assert lanes == [0, 1, 2, 3] * (len(lanes) // 4)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_a_pixel_without_a_sample_takes_its_lane_a_cycle(lanes):
+    """Pixels that miss the cube, and terminated ones; a cube takes `CUBE_CYCLES` more."""
+    case = straight_case(1 / 16)
+    for case.terminated in ([False] * PIXELS, [True] * PIXELS):
+        small, large = (
+            compare(case, [((0, 1, 1), INSIDE | {"last_y": last_y})], lanes=lanes)[0].total for last_y in (1, 3)
+        )
+        assert large - small == PIXELS // 2 // lanes
+    few, many = (compare(case, [((0, 1, 1), INSIDE)] * cubes, latency=0)[0].total for cubes in (4, 14))
+    assert many - few == 10 * (PIXELS + SampleGenerator.CUBE_CYCLES)
+
+
+def test_a_cube_begins_while_the_one_before_is_marched():
+    """One cycle between the samples of two cubes: the end of the first."""
+    case = straight_case(1 / 16)
+    result, _ = compare(case, [((x, 0, 0), INSIDE) for x in range(3)], lanes=4)
     gaps = [b - a for a, b in pairwise(result.cycles["o"][:-1])]
-    # One more cycle a ray: the point behind the cube.
-    assert gaps == ([1] * 63 + [2]) * (PIXELS - 1) + [1] * 63
+    assert (set(gaps), gaps.count(2)) == ({1, 2}, 2)
 
 
-def test_throughput_of_pixels_that_miss_and_of_terminated_pixels():
+def test_last_alone():
+    result, _ = compare(straight_case(1), [])
+    assert result.cycles["o"][0] - result.cycles["i"][0] == SampleGenerator.LATENCY_LAST
+
+
+def test_records_are_read_ahead():
+    """Two cubes are worked on, and as many as are held wait while one is marched."""
     case = straight_case(1 / 16)
-    alone = compare(case, [((0, 1, 1), INSIDE)])[0].total
-    case.terminated = [True] * PIXELS
-    skipped = compare(case, [((0, 1, 1), INSIDE)])[0].total
-    assert alone - skipped == (SampleGenerator.PIXEL_CYCLES - 1) * PIXELS + 1
-
-
-def test_a_record_is_requested_while_the_cube_before_is_marched():
-    case = straight_case(1 / 16)
+    result, _ = compare(case, [((0, 0, 0), INSIDE)] * (SLOTS + CUBES_AHEAD + 4))
+    march = 64 * PIXELS
+    assert sum(cycle < march / 2 for cycle in result.cycles["i"]) == SLOTS + CUBES_AHEAD + 1
     cubes = [((x, 0, 0), INSIDE | {"last_y": 0}) for x in range(6)]
     quick, slow = (compare(case, cubes, latency=latency)[0].total for latency in (0, 100))
     assert slow - quick < 2 * 100

@@ -13,7 +13,9 @@ from sim.lpddr4 import Lpddr4
 from sim.simulate import simulate, simulate_all
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
-SMALL = AcceleratorConfig(tile=4, mlp_lanes=128, mlp_batch=4, ray_units=4, sample_queue=4, payload_queue=32)
+SMALL = AcceleratorConfig(
+    tile=4, mlp_lanes=128, mlp_batch=4, ray_units=4, sample_lanes=2, sample_queue=4, payload_queue=32
+)
 
 
 def scene_and_view(config=SMALL, **view):

@@ -1,6 +1,7 @@
 """The simulator's sample generator and record reader against the RTL's, cycle for cycle."""
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,10 +43,11 @@ BOUNDS = ("first_x", "first_y", "last_x", "last_y")
 
 
 class Bench(wiring.Component):
-    """The generator with memories of records, rays and flags of an odd tile; ``i_terminate`` sets a pixel's flag."""
+    """The generator with memories of records, rays and flags; ``i_terminate`` sets a pixel's flag."""
 
-    def __init__(self, case: SimpleNamespace, seed: int, latency: int):
+    def __init__(self, case: SimpleNamespace, seed: int, latency: int, lanes: int):
         self.case, self.seed, self.latency = case, seed, latency
+        self.config = replace(CONFIG, sample_lanes=lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(LAYOUTS.Rectangle)),
@@ -59,7 +61,7 @@ class Bench(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.generator = generator = SampleGenerator(CONFIG)
+        m.submodules.generator = generator = SampleGenerator(self.config)
         m.submodules.records = records = HardwareMemory(CONFIG, self.case.image, BASE, self.seed, self.latency)
         wiring.connect(m, generator.records, records.port)
         for name in ("i", "o", "o_cube"):
@@ -75,9 +77,11 @@ class Bench(wiring.Component):
         m.submodules.rays = rays = memory.Memory(shape=Ray, depth=2 * PIXELS, init=[{}] * PIXELS + contents)
         m.submodules.flags = flags = memory.Memory(shape=1, depth=2 * PIXELS, init=flags)
         write = flags.write_port()
-        for port, read in ((generator.ray, rays.read_port()), (generator.terminated, flags.read_port())):
-            m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
-            m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
+        for store, ports in ((rays, generator.ray), (flags, generator.terminated)):
+            for port in ports:
+                read = store.read_port()
+                m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
+                m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
         pixel = self.i_terminate.payload
         m.d.comb += [
             self.i_terminate.ready.eq(1),
@@ -91,9 +95,9 @@ class Bench(wiring.Component):
         return m
 
 
-def simulate(case, rectangles, terminations, stalls, seed, latency, skip):
+def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip):
     """Return the cycles and payloads of the simulator, run until the last sample and a while beyond."""
-    state = sample_generator.new(CONFIG.tile)
+    state = sample_generator.new(replace(CONFIG, sample_lanes=lanes))
     i, o, o_cube, request, beat = (new(kind) for kind in (RECTANGLE, SAMPLE, CUBE_STREAM, READ_REQUEST, READ_BEAT))
     terminate, all_out = new(record_of("pixel")), new(PIXEL)
     scene = scene_record(
@@ -142,7 +146,7 @@ def simulate(case, rectangles, terminations, stalls, seed, latency, skip):
     )
 
 
-def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=()):
+def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=(), lanes=1):
     """Run both over (cube, bounds) and compare; return the payloads."""
     named = [
         {"cube": dict(zip(AXES, cube, strict=True)), "rank": case.rank[cube], "tile": 1, "last": 0} | bounds
@@ -150,7 +154,8 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=
     ]
     plain = [(*cube, case.rank[cube], *(bounds[name] for name in BOUNDS), 1, 0) for cube, bounds in rectangles]
     simulated = [
-        simulate(case, [*plain, (0,) * 9 + (1,)], terminations, stalls, seed, latency, skip) for skip in (False, True)
+        simulate(case, [*plain, (0,) * 9 + (1,)], terminations, stalls, seed, latency, lanes, skip)
+        for skip in (False, True)
     ]
     assert simulated[0] == simulated[1]
     cycles, payloads = simulated[0]
@@ -164,7 +169,7 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=
         "view": {"sample_limit": case.limit},
     }
     hardware = run(
-        Bench(case, seed, latency),
+        Bench(case, seed, latency, lanes),
         {"i": [*named, {"last": 1}], "i_terminate": terminations},
         {name: len(payloads[name]) for name in ("o", "o_cube")},
         constants=constants,
@@ -202,19 +207,21 @@ def rectangles_of(case, view) -> list[tuple[tuple[int, int, int], dict[str, int]
 
 @pytest.mark.parametrize("kind", ["outside", "inside", "parallel"])
 @pytest.mark.parametrize("stalls", [*STALLS, (0.9, 0.1)])
-def test_all_cubes_of_a_scene_while_pixels_terminate(kind, stalls):
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_all_cubes_of_a_scene_while_pixels_terminate(kind, stalls, lanes):
     seed = [*STALLS, (0.9, 0.1)].index(stalls)
     # Some cameras see next to nothing in the tile.
     cases = (usual_case(n, kind, filled=(0.6, 0.2)[seed % 2]) for n in range(seed, 100, len(STALLS)))
     case, view = next((case, view) for case, view in cases if sum(map(len, enumerate_samples(case).values())) > 40)
     chance = random.Random(f"terminate {seed} {kind}")
     terminations = [chance.randrange(PIXELS) if chance.random() < 0.01 else NO_PIXEL for _ in range(1000)]
-    payloads = compare(case, rectangles_of(case, view), stalls, seed, chance.choice((0, 6, 30)), terminations)
+    payloads = compare(case, rectangles_of(case, view), stalls, seed, chance.choice((0, 6, 30)), terminations, lanes)
     assert len(payloads["o"]) > 20
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
 @pytest.mark.parametrize("seed", range(4))
-def test_extreme_rays(seed):
+def test_extreme_rays(seed, lanes):
     chance = random.Random(seed)
     grid = tuple(chance.choice((8, 16, 35, 512)) for _ in AXES)
     rays, cube = extreme_rays(seed, grid)
@@ -223,7 +230,7 @@ def test_extreme_rays(seed):
     # The scale is 0, so every point of the cube is in one occupied cell.
     case.scale, case.offset = [0, 0, 0], [base << 16 for base in case.bases[cube]]
     case.grid, case.rank = grid, {cube: 0}
-    assert len(compare(case, [(cube, INSIDE)], STALLS[seed], seed)["o"]) > 1
+    assert len(compare(case, [(cube, INSIDE)], STALLS[seed], seed, lanes=lanes)["o"]) > 1
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])
