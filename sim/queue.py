@@ -6,7 +6,7 @@ from sim.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.compiled import compiled
 from sim.streams import SAMPLE, copy_sample
 
-DEPTH_LIMIT = 1024
+DEPTH_LIMIT = 8192
 
 STATE = np.dtype(
     [

@@ -77,7 +77,7 @@ class AcceleratorConfig:
             ("mlp_lanes", 16, 128),
             ("ray_units", 1, 32),
             ("sample_lanes", 1, 8),
-            ("sample_queue", 4, 1024),
+            ("sample_queue", 4, 8192),
             ("payload_queue", 32, 512),
         ):
             value = getattr(self, name)
