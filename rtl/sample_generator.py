@@ -15,7 +15,7 @@ from rtl.round_robin import RoundRobin
 from rtl.sample_lane import SLOTS, SampleLane, lane_sample
 
 LANE_QUEUE = 8
-"""Samples that a lane may be ahead of the others."""
+"""Depth of the queue behind a lane."""
 
 
 class SampleGenerator(wiring.Component):
@@ -24,8 +24,8 @@ class SampleGenerator(wiring.Component):
     The lanes work on two cubes at a time: a lane begins with the next one when it has looked up its pixels of the one
     before. A cube's samples come behind all those of the cube before, and ``last`` behind all samples before it.
 
-    Latency: 3 cycles from a rectangle to the request of its record; ``LATENCY`` cycles from the record's second beat to
-    the first sample, if a first pixel's ray starts in the cube; ``LATENCY_LAST`` cycles for ``last``.
+    Latency: the record is requested in the cycle after its rectangle; ``LATENCY`` cycles from its second beat to the
+    first sample, if a first pixel's ray starts in the cube; ``LATENCY_LAST`` cycles for ``last``.
     Throughput: one sample a cycle. A lane passes one pixel a cycle and, at the same time, one lattice point a cycle;
     ``CUBE_CYCLES`` more for each cube.
 

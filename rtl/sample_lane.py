@@ -142,9 +142,13 @@ class SampleLane(wiring.Component):
         for port in (self.ray, self.terminated):
             m.d.comb += [port.address.eq(pixel), port.enable.eq(left & looked.free)]
         m.d.sync += pending.eq(pending | self.load)
-        with m.If(~walks):
-            m.d.sync += [column.eq(first), row.eq(rectangle.first_y), left.eq(~rectangle.last & (first <= last))]
-            m.d.sync += walks.eq(pending.bit_select(slot, 1))
+        with m.If(~walks & pending.bit_select(slot, 1)):
+            m.d.sync += [
+                walks.eq(1),
+                left.eq(~rectangle.last & (first <= last)),
+                column.eq(first),
+                row.eq(rectangle.first_y),
+            ]
         with looked.enter(m, walks):
             m.d.sync += [
                 looked.item.pixel.eq(pixel),
