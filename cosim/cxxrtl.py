@@ -34,7 +34,7 @@ from cosim.simulation import SimulationError
 from cosim.toolchain import ToolMissingError, find_compiler
 from cosim.wrapper import Transaction
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.memory import MemoryTiming
+from nerf.contract.memory import MemoryTiming, Regions
 from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_ABORT, CONTROL_START, COUNTERS, REGISTERS, View
 from rtl.accelerator import Accelerator
 from rtl.export import TOP, describe
@@ -177,7 +177,7 @@ def run(
     sidecar: Mapping[str, Any],
     memory: np.ndarray,
     view: View,
-    frame_base: int,
+    regions: Regions,
     *,
     timing: MemoryTiming,
     fail_read: int | None = None,
@@ -198,8 +198,8 @@ def run(
     memory : uint8 array (bytes,)
         Content of the memory at address 0; takes the frame.
     view : View
-    frame_base : int
-        Address that the frame is written to.
+    regions : Regions
+        Where the frame and the list of cubes are written to.
     timing : MemoryTiming
     strap : int
         What the input ``strap`` holds, of a top that has one.
@@ -218,8 +218,9 @@ def run(
 
     for name in CAMERA_REGISTERS:
         write(name, view.values[name])
-    for name, value in (("scene_low", 0), ("scene_high", 0), ("frame_low", frame_base), ("frame_high", 0)):
-        write(name, value)
+    for name, base in (("scene", 0), ("frame", regions.frame_base), ("list", regions.list_base)):
+        write(f"{name}_low", base)
+        write(f"{name}_high", 0)
     write("interrupt_enable", 1)
     for frame in range(1 + render_again):
         write("control", CONTROL_START)

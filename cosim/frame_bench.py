@@ -1,9 +1,9 @@
 """cocotb bench of the whole accelerator: a host that programs it, a memory that serves it, one frame.
 
 Runs inside the Verilog simulator; see `cosim.run` for the other side. Parameters: ``scene`` (file), ``frame_base``,
-``frame_bytes``, ``memory`` (``cocotbext`` or ``verilog``), ``memory_bytes``, ``pause``, ``registers`` (name to value),
-``frame`` (file that the frame is written to), ``abort_after`` (cycles until the host aborts the first frame, or null),
-``render_again`` (whether a second frame follows), ``watchdog_cycles``.
+``frame_bytes``, ``list_base``, ``memory`` (``cocotbext`` or ``verilog``), ``memory_bytes``, ``pause``, ``registers``
+(name to value), ``frame`` (file that the frame is written to), ``abort_after`` (cycles until the host aborts the first
+frame, or null), ``render_again`` (whether a second frame follows), ``watchdog_cycles``.
 """
 
 import itertools
@@ -75,6 +75,8 @@ async def renders(dut):
         "scene_high": 0,
         "frame_low": parameters["frame_base"],
         "frame_high": 0,
+        "list_low": parameters["list_base"],
+        "list_high": 0,
         "interrupt_enable": 1,
     }
     for name, value in settings.items():

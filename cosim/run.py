@@ -17,9 +17,9 @@ from nerf.cameras import Camera
 from nerf.contract.blocks import Form
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.errors import require
-from nerf.contract.memory import MemoryTiming
-from nerf.contract.registers import CAMERA_REGISTERS, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
-from nerf.contract.scene_image import BEAT, PAGE, Scene
+from nerf.contract.memory import MemoryTiming, Regions, place
+from nerf.contract.registers import CAMERA_REGISTERS, LIST_ENTRY_BYTES, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
+from nerf.contract.scene_image import BEAT, Scene
 from nerf.encode import encode_model
 from nerf.golden.frame import Frame, decode_scene, render_frame
 from nerf.integer import camera_view
@@ -126,14 +126,13 @@ def run_rtl(
     render_again : bool
         Render a second frame after the first has ended, and return that one.
     """
-    frame_base = len(image) + -len(image) % PAGE
-    frame_bytes = view.window_width * view.window_height * 8
-    memory_bytes = 1 << (frame_base + frame_bytes + PAGE).bit_length()
+    regions = place(len(image), view)
+    memory_bytes = 1 << regions.end.bit_length()
     timing = timing or MemoryTiming()
     if engine == "cxxrtl":
         require(memory == "verilog", "memory", "verilog for the engine cxxrtl", memory)
         return _run_cxxrtl(
-            image, view, config, frame_base, max(memory_bytes, 1 << 24), Path(build_dir),
+            image, view, config, regions, max(memory_bytes, 1 << 24), Path(build_dir),
             timing=timing, fail_read=fail_read, record=record, abort_after=abort_after,
             render_again=render_again, watchdog_cycles=watchdog_cycles, timeout_seconds=timeout_seconds,
         )  # fmt: skip
@@ -150,8 +149,9 @@ def run_rtl(
         parameters = {
             "scene": str(folder / "scene"),
             "frame": str(folder / "frame"),
-            "frame_base": frame_base,
-            "frame_bytes": frame_bytes,
+            "frame_base": regions.frame_base,
+            "frame_bytes": regions.frame_bytes,
+            "list_base": regions.list_base,
             "memory": memory,
             "memory_bytes": memory_bytes,
             "pause": timing.pause / 256,
@@ -173,7 +173,8 @@ def run_rtl(
         )  # fmt: skip
         finished = time.perf_counter()
         if memory == "verilog":
-            data = memory_image((folder / "memory_out").read_text().splitlines())[frame_base:][:frame_bytes]
+            content = memory_image((folder / "memory_out").read_text().splitlines())
+            data = content[regions.frame_base :][: regions.frame_bytes]
         else:
             data = (folder / "frame").read_bytes()
         trace = []
@@ -187,7 +188,7 @@ def _run_cxxrtl(
     image: bytes,
     view: View,
     config: AcceleratorConfig,
-    frame_base: int,
+    regions: Regions,
     memory_bytes: int,
     build_dir: Path,
     **options: Any,
@@ -198,9 +199,9 @@ def _run_cxxrtl(
     built = time.perf_counter()
     content = np.zeros(memory_bytes, np.uint8)
     content[: len(image)] = np.frombuffer(image, np.uint8)
-    outcome = cxxrtl.run(library, sidecar, content, view, frame_base, **options)
+    outcome = cxxrtl.run(library, sidecar, content, view, regions, **options)
     finished = time.perf_counter()
-    data = content[frame_base:][: view.window_width * view.window_height * 8].tobytes()
+    data = content[regions.frame_base :][: regions.frame_bytes].tobytes()
     return _result(outcome.registers, data, view, outcome.trace, sidecar, built - started, finished - built)
 
 
@@ -254,6 +255,7 @@ def cosimulate(
     if memory == "verilog" and rtl.error == ErrorCode.NONE:
         cycles = compare_cycles(rtl.trace, decoded, view, config, timing)
     compared = time.perf_counter()
+    listed = max(sum(one.stream == "footprints" for one in rtl.trace) - 1, 0)
     differences = [None if values.first is None else str(values.first), cycles and cycles.first]
     picture = (rtl.pixels[..., :3] / np.float32(65535)).astype(np.float32)
     return Cosimulation(
@@ -271,7 +273,7 @@ def cosimulate(
         samples_shaded=rtl.counters["shaded"],
         cubes_loaded=rtl.counters["cubes"],
         dram_read_bytes=rtl.counters["read_beats"] * BEAT,
-        dram_write_bytes=golden.pixels.size * 2,
+        dram_write_bytes=golden.pixels.size * 2 + listed * LIST_ENTRY_BYTES,
         psnr_vs_float_db=psnr(picture, render_reference(model, camera).rgb),
         seconds_build=rtl.seconds_build,
         seconds_rtl=rtl.seconds_run,

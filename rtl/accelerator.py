@@ -16,6 +16,7 @@ from rtl.block_fetch import BlockFetch
 from rtl.compositor import Compositor
 from rtl.control_registers import ADDRESS_BITS, ControlRegisters
 from rtl.cube_buffer import CubeBuffer
+from rtl.cube_list import CubeList
 from rtl.cube_loader import CubeLoader
 from rtl.cube_sequencer import CubeSequencer
 from rtl.density import Density
@@ -29,6 +30,7 @@ from rtl.payloads import (
     Cube,
     CubeVisit,
     DecodeJob,
+    Footprint,
     TileLayouts,
 )
 from rtl.product_buffer import ProductBuffer
@@ -72,6 +74,7 @@ def probes(cfg: AcceleratorConfig) -> list[Probe]:
         Probe("frame", FrameEvent),
         Probe("rays", data.StructLayout({"pixel": layouts.pixel, "live": 1})),
         Probe("visits", CubeVisit),
+        Probe("footprints", Footprint),
         Probe("rectangles", layouts.Rectangle),
         Probe("density_cubes", Cube),
         Probe("appearance_cubes", Cube),
@@ -139,13 +142,14 @@ class Accelerator(wiring.Component):
         # The masters and the registers outlive a frame's reset: the bus sees no broken transaction.
         m.submodules.registers = registers = self.block("registers", ControlRegisters(cfg))
         m.submodules.controller = controller = self.block("controller", FrameController())
-        m.submodules.read_master = reader = self.block("read_master", ReadMaster(cfg, clients=5))
+        m.submodules.read_master = reader = self.block("read_master", ReadMaster(cfg, clients=6))
         m.submodules.write_master = writer = self.block("write_master", WriteMaster(cfg))
 
         loader = block("scene_loader", SceneLoader(cfg))
         scheduler = block("tile_scheduler", TileScheduler(cfg))
         walker = block("occupancy_walker", OccupancyWalker(cfg))
-        projector = block("projector", Projector(cfg))
+        projector = block("projector", Projector())
+        cubes = block("cube_list", CubeList(cfg))
         ray_setup = block("ray_setup", RaySetup(cfg))
         ray_buffer = block("ray_buffer", RayBuffer(cfg))
         generator = block("sample_generator", SampleGenerator(cfg))
@@ -180,11 +184,12 @@ class Accelerator(wiring.Component):
             loader.start.eq(controller.load),
             scheduler.start.eq(controller.render),
             ray_setup.start.eq(scheduler.set_up),
-            walker.start.eq(scheduler.walk),
+            walker.start.eq(controller.render),
+            cubes.start.eq(scheduler.walk),
             controller.loaded.eq(loader.done),
             controller.rendered.eq(scheduler.done),
             scheduler.rays_ready.eq(ray_setup.done),
-            scheduler.walked.eq(projector.done),
+            scheduler.walked.eq(cubes.done),
             scheduler.tile_done.eq(tile_buffer.done),
             controller.bus_idle.eq(reader.idle & writer.idle),
             controller.error_bus.eq(reader.error | writer.error),
@@ -193,11 +198,12 @@ class Accelerator(wiring.Component):
             controller.error_tables.eq(loader.error_tables),
             controller.error_row.eq(walker.error_row),
             controller.error_record.eq(generator.error_record),
+            controller.error_list.eq(cubes.error),
             controller.error_block_header.eq(fetch.error_header),
             controller.error_block_payload.eq(decoder.error_payload),
             reader.abort.eq(controller.drop),
             ray_setup.tile.eq(scheduler.set_up_tile),
-            projector.tile.eq(scheduler.walk_tile),
+            cubes.tile.eq(scheduler.walk_tile),
             tile_buffer.tile.eq(scheduler.put_out_tile),
         ]
         for user in (walker, ray_setup, projector, generator, compositor, tile_buffer, scheduler):
@@ -210,18 +216,26 @@ class Accelerator(wiring.Component):
             m.d.comb += user.scene_base.eq(registers.scene_base)
 
         # ---- Memory ----
-        for index, port in enumerate((loader.memory, walker.rows, generator.records, fetch.headers, fetch.payload)):
+        clients = (loader.memory, walker.rows, generator.records, fetch.headers, fetch.payload, cubes.entries)
+        for index, port in enumerate(clients):
             connect(m, port, getattr(reader, f"client_{index}"))
         self._connect_axi(m, reader, writer)
         connect(m, tile_buffer.o, writer.i)
-        m.d.comb += [writer.frame_base.eq(registers.frame_base), writer.width.eq(registers.view.window_width)]
+        connect(m, cubes.writes, writer.beats)
+        m.d.comb += [
+            writer.frame_base.eq(registers.frame_base),
+            writer.width.eq(registers.view.window_width),
+            cubes.list_base.eq(registers.list_base),
+            cubes.written.eq(writer.idle),
+        ]
         for user in (density, mlp_engine):
             m.d.comb += [user.table.valid.eq(loader.table.valid), user.table.payload.eq(loader.table.payload)]
 
         # ---- Rays, cubes, samples ----
         connect(m, ray_setup.o, ray_buffer.i)
         connect(m, walker.o, projector.i)
-        connect(m, projector.o, generator.i)
+        connect(m, projector.o, cubes.i)
+        connect(m, cubes.o, generator.i)
         for lane in range(cfg.sample_lanes):
             connect(m, generator.ray[lane], ray_buffer.ray[lane])
             connect(m, generator.terminated[lane], compositor.terminated[lane])
@@ -288,7 +302,8 @@ class Accelerator(wiring.Component):
         })  # fmt: skip
         observed = {
             "visits": walker.o,
-            "rectangles": projector.o,
+            "footprints": projector.o,
+            "rectangles": cubes.o,
             "density_cubes": density_loader.o,
             "appearance_cubes": appearance_loader.o,
             "jobs": fetch.o_job,

@@ -57,9 +57,9 @@ class BlockFetch(wiring.Component):
     LATENCY_PAYLOAD = 4
     LATENCY_JOB = 5
     LATENCY_BEAT = 2
-    HEADERS = 4
+    HEADERS = 16
     """Headers on their way at a time."""
-    JOBS = 8
+    JOBS = 16
     """Jobs that wait for the decoder at a time."""
 
     def __init__(self, cfg: AcceleratorConfig) -> None:

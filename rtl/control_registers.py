@@ -52,7 +52,7 @@ class ControlRegisters(wiring.Component):
     interrupt : Out(1)
         Level: done and enabled.
     view : Out(ViewRegisters)
-    scene_base, frame_base : Out
+    scene_base, frame_base, list_base : Out
     """
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
@@ -69,6 +69,7 @@ class ControlRegisters(wiring.Component):
                 "view": Out(ViewRegisters),
                 "scene_base": Out(cfg.address_width),
                 "frame_base": Out(cfg.address_width),
+                "list_base": Out(cfg.address_width),
             }
             | {f"counter_{name}": In(32) for name in COUNTERS}
         )
@@ -81,10 +82,11 @@ class ControlRegisters(wiring.Component):
         error = Signal()
         enable = Signal()
         code = Signal(8)
-        bases = {name: Signal(64, name=name) for name in ("scene", "frame")}
+        bases = {name: Signal(64, name=name) for name in ("scene", "frame", "list")}
         m.d.comb += [
             self.scene_base.eq(bases["scene"]),
             self.frame_base.eq(bases["frame"]),
+            self.list_base.eq(bases["list"]),
             self.interrupt.eq(done & enable),
         ]
         writable = {f"{base}_{half}": word for base, value in bases.items()

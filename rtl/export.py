@@ -85,6 +85,7 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
                 "alignment": 8,
                 "content": "8 bytes a pixel, row by row: red, green, blue, opacity, 16 bits each, 65535 is 1.0",
             },
+            "list": {"alignment": PAGE, "content": "working memory: 16 bytes for each live cube of the scene"},
         },
         "probes": [
             {

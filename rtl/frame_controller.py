@@ -15,6 +15,7 @@ ERRORS = {
     "record": ErrorCode.RECORD,
     "block_header": ErrorCode.BLOCK_HEADER,
     "block_payload": ErrorCode.BLOCK_PAYLOAD,
+    "list": ErrorCode.LIST,
     "abort": ErrorCode.ABORTED,
 }
 """Error strobes by name, and what each is reported as; when several come at once the first in this list counts."""
@@ -33,7 +34,7 @@ class FrameController(wiring.Component):
     error_NAME : In(1)
         Strobes, see `ERRORS`.
     load, render : Out(1)
-        Strobes that start the scene loader and the tile scheduler.
+        Strobes that start the scene loader; the occupancy walker and the tile scheduler.
     loaded, rendered : In(1)
         Strobes: each of these has finished.
     bus_idle : In(1)

@@ -130,6 +130,10 @@ Direction = vector3(signed(SINE_FRACTION + 2))
 """View direction of a pixel."""
 
 CubeVisit = data.StructLayout({"cube": Cube, "rank": RANK_BITS, "last": 1})
+Footprint = data.StructLayout(
+    {"cube": Cube, "rank": RANK_BITS, "first_x": 14, "first_y": 14, "last_x": 14, "last_y": 14, "last": 1}
+)
+"""A cube and the window pixels that it may cover; ``last``: it is none, but the end of the walk."""
 TableWrite = data.StructLayout({"beat": 16, "data": 128})
 """One beat of the tables section on its way into on-chip memories; ``beat`` counts from the section's start."""
 
@@ -200,6 +204,11 @@ def read_request(cfg: AcceleratorConfig) -> data.StructLayout:
 
 
 ReadBeat = data.StructLayout({"data": 128, "last": 1})
+
+
+def beat_write(cfg: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of a whole beat on its way to memory: byte address and content."""
+    return data.StructLayout({"address": cfg.address_width, "data": cfg.data_width})
 
 
 class ReadPort(wiring.Signature):

@@ -1,10 +1,10 @@
-"""Projector: a cube becomes the rectangle of tile pixels that it may cover.
+"""Projector: a cube becomes the rectangle of window pixels that it may cover.
 
 The cube's bounding ball in camera space, divided by its nearest or farthest depth, whichever widens the rectangle.
-The equations are those of `nerf.golden.projector`, then the rectangle is cut to the tile.
+The equations are those of `nerf.golden.projector`.
 
-Most cubes miss most tiles, so a test without division comes first: with ``near <= depth of the ball <= far``, the
-ball's right edge ``high / near`` (or ``high / far`` if negative) is left of a tile that begins at ``bound`` when
+Of a small part of a picture many cubes miss the window, so a test without division comes first: with ``near <= depth of
+the ball <= far``, the ball's right edge ``high / near`` (or ``high / far`` if negative) is left of ``bound`` when
 ``high < bound * near``, and so for the other edges. The bound is widened by what rounding can add, so the test only
 drops cubes that the division would drop too.
 """
@@ -13,11 +13,11 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from nerf.contract.config import CUBE, AcceleratorConfig
+from nerf.contract.config import CUBE
 from nerf.contract.formats import ORIGIN
 from nerf.contract.registers import AXES, PIXEL, PROJECTION_DEPTH, PROJECTION_IMAGE
 from rtl.divider import Divider
-from rtl.payloads import CubeVisit, TileLayouts, ViewRegisters
+from rtl.payloads import CubeVisit, Footprint, ViewRegisters
 
 RELATIVE_FRACTION = 8
 """Fraction bits of the cube's centre relative to the camera, in cells."""
@@ -37,52 +37,36 @@ IMAGE_BITS = SUM_BITS - (PROJECTION_IMAGE.fraction + RELATIVE_FRACTION - IMAGE_F
 
 
 class Projector(wiring.Component):
-    """Project cubes one after the other; drop those that cannot cover a pixel of the tile.
+    """Project cubes one after the other; drop those that cannot cover a pixel of the window.
 
     ``last`` passes through.
 
-    Latency: ``LATENCY`` cycles from an accepted visit to its rectangle, ``LATENCY_TOUCHED`` where the ball touches the
+    Latency: ``LATENCY`` cycles from an accepted visit to its footprint, ``LATENCY_TOUCHED`` where the ball touches the
     camera's plane, 1 for ``last``.
     Throughput: a dropped cube takes at most ``DROPPED_AFTER`` cycles if the test without division drops it (behind the
-    camera, or clearly beside the tile), any other cube ``LATENCY + 1``.
-
-    Parameters
-    ----------
-    cfg : AcceleratorConfig
+    camera, or clearly beside the window), any other cube ``LATENCY + 1``.
 
     Members
     -------
     view : In(ViewRegisters)
-    tile : In(Tile)
-        Both stable from the first visit of a tile to its ``last``. The tile lies inside the window.
     i : In(stream)
         `CubeVisit`.
     o : Out(stream)
-        `Rectangle`: pixels inside the tile.
-    done : Out(1)
-        Strobe: ``last`` is accepted from ``o``.
+        `Footprint`.
     """
 
     LATENCY = 32
     LATENCY_TOUCHED = 6
     DROPPED_AFTER = 8
 
-    def __init__(self, cfg: AcceleratorConfig) -> None:
-        layouts = TileLayouts(cfg)
-        super().__init__(
-            {
-                "view": In(ViewRegisters),
-                "tile": In(layouts.Tile),
-                "i": In(stream.Signature(CubeVisit)),
-                "o": Out(stream.Signature(layouts.Rectangle)),
-                "done": Out(1),
-            }
-        )
+    view: In(ViewRegisters)
+    i: In(stream.Signature(CubeVisit))
+    o: Out(stream.Signature(Footprint))
 
     def elaborate(self, platform) -> Module:
-        """Return the sequence of multiplications, the two dividers and the comparison with the tile."""
+        """Return the sequence of multiplications, the two dividers and the comparison with the window."""
         m = Module()
-        view, tile, rectangle = self.view, self.tile, self.o.payload
+        view, footprint = self.view, self.o.payload
         dividers = {side: Divider(DIVIDEND.bit_length(), DEPTH_BITS, BITS_PER_CYCLE) for side in ("near", "far")}
         for side, divider in dividers.items():
             m.submodules[f"divider_{side}"] = divider
@@ -103,10 +87,9 @@ class Projector(wiring.Component):
         high = {row: Signal(signed(IMAGE_BITS + 1), name=f"high_{row}") for row in "xy"}
         centre = {"x": view.centre_x, "y": view.centre_y}
         radius = {"x": view.image_radius, "y": view.image_radius}
-        begin = {"x": tile.x, "y": tile.y}
-        end = {"x": tile.x + tile.last_x, "y": tile.y + tile.last_y}
-        first_covered = {row: Signal(14, name=f"first_{row}") for row in "xy"}
-        last_covered = {row: Signal(14, name=f"last_{row}") for row in "xy"}
+        end = {"x": view.window_width - 1, "y": view.window_height - 1}
+        first_covered = {row: footprint[f"first_{row}"] for row in "xy"}
+        last_covered = {row: footprint[f"last_{row}"] for row in "xy"}
         misses = Signal()
 
         def image(row):
@@ -117,9 +100,9 @@ class Projector(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [
-                    rectangle.cube.eq(self.i.payload.cube),
-                    rectangle.rank.eq(self.i.payload.rank),
-                    rectangle.last.eq(self.i.payload.last),
+                    footprint.cube.eq(self.i.payload.cube),
+                    footprint.rank.eq(self.i.payload.rank),
+                    footprint.last.eq(self.i.payload.last),
                     axis.eq(0),
                     misses.eq(0),
                 ]
@@ -130,7 +113,7 @@ class Projector(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "SUM"
                     with m.If(self.i.payload.last):
-                        m.next = "RECTANGLE"
+                        m.next = "FOOTPRINT"
             with m.State("SUM"):
                 for row in AXES:
                     projection = getattr(view, f"projection_{row}")
@@ -152,13 +135,13 @@ class Projector(wiring.Component):
                 for row in "xy":
                     rounding = Mux(high[row] < 0, high[row] >> INVERSE_FRACTION, 0)
                     m.d.comb += [
-                        left[row].eq(((begin[row] - 1) << IMAGE_FRACTION) - centre[row] + rounding),
+                        left[row].eq(rounding - (1 << IMAGE_FRACTION) - centre[row]),
                         right[row].eq(Mux(high[row] < 0, depth["far"], depth["near"])),
                     ]
-                    m.d.sync += [first_covered[row].eq(begin[row]), last_covered[row].eq(end[row])]
+                    m.d.sync += [first_covered[row].eq(0), last_covered[row].eq(end[row])]
                 m.next = "TEST_BEHIND"
                 with m.If(depth["near"] < NEAREST):
-                    m.next = "RECTANGLE"
+                    m.next = "FOOTPRINT"
                 with m.If(depth["far"] <= 0):
                     m.next = "IDLE"
             with m.State("TEST_BEHIND"):
@@ -201,7 +184,7 @@ class Projector(wiring.Component):
             with m.State("HIGH"):
                 for row in "xy":
                     edge = image(row) - 1
-                    m.d.sync += first_covered[row].eq(Mux(edge > begin[row], edge, begin[row]))
+                    m.d.sync += first_covered[row].eq(Mux(edge > 0, edge, 0))
                     with m.If(edge > end[row]):
                         m.d.sync += misses.eq(1)
                     m.d.comb += [
@@ -215,20 +198,11 @@ class Projector(wiring.Component):
                     m.d.sync += last_covered[row].eq(Mux(edge < end[row], edge, end[row]))
                     with m.If(edge < first_covered[row]):
                         m.d.sync += misses.eq(1)
-                m.next = "RECTANGLE"
-            with m.State("RECTANGLE"):
+                m.next = "FOOTPRINT"
+            with m.State("FOOTPRINT"):
                 m.d.comb += self.o.valid.eq(~misses)
                 with m.If(self.o.ready | misses):
                     m.next = "IDLE"
-        m.d.comb += [
-            rectangle.tile.eq(tile.parity),
-            self.done.eq(self.o.valid & self.o.ready & rectangle.last),
-        ]
-        for row in "xy":
-            m.d.comb += [
-                getattr(rectangle, f"first_{row}").eq(first_covered[row] - begin[row]),
-                getattr(rectangle, f"last_{row}").eq(last_covered[row] - begin[row]),
-            ]
         return m
 
 

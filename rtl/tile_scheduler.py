@@ -67,9 +67,9 @@ class TileScheduler(wiring.Component):
     set_up_tile, walk_tile, put_out_tile : Out(Tile)
         The tiles that are set up, walked and put out.
     set_up, walk : Out(1)
-        Strobes that start the ray set-up and the occupancy walker.
+        Strobes that start the ray set-up and the reading of the cube list.
     rays_ready, walked, tile_done : In(1)
-        Strobes: the ray set-up has finished, the projector has passed the end of the walk, the tile buffer has put the
+        Strobes: the ray set-up has finished, the cube list has passed the end of the tile, the tile buffer has put the
         tile out.
     done : Out(1)
         Strobe: all tiles have been put out.

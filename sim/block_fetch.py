@@ -15,9 +15,9 @@ from sim.tree_server import count_of
 
 HEADERS_CLIENT, PAYLOAD_CLIENT = 3, 4
 """Numbers of the two read ports at the read master."""
-HEADERS = 4
+HEADERS = 16
 """Headers on their way at a time."""
-JOBS = 8
+JOBS = 16
 """Jobs that wait for the decoder at a time, the one at the output included."""
 HEADER_DELAY = 2
 """Cycles from a header's beat until it can be taken for checking."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
+from nerf.contract.memory import Regions
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
 from nerf.golden.ray_setup import set_up
@@ -17,6 +18,7 @@ from sim import (
     appearance,
     block_fetch,
     compositor,
+    cube_list,
     cube_loader,
     cube_sequencer,
     density,
@@ -45,7 +47,7 @@ from sim.activity import NAMES, NEVER
 from sim.compiled import compiled, inlined
 
 PROBES = (
-    "rays", "visits", "rectangles", "density_cubes", "appearance_cubes", "jobs", "density_requests",
+    "rays", "visits", "footprints", "rectangles", "density_cubes", "appearance_cubes", "jobs", "density_requests",
     "appearance_requests", "samples", "opaque", "visible", "shade_jobs", "coloured", "pixels",
 )  # fmt: skip
 """Streams whose transfers are recorded, as `rtl.accelerator.probes`."""
@@ -83,11 +85,12 @@ class Blocks(NamedTuple):
     appearance_loader: Any
     density_loader: Any
     sample_generator: Any
+    cube_list: Any
     projector: Any
-    occupancy_walker: Any
     ray_setup: Any
     scene_loader: Any
     frame_controller: Any
+    occupancy_walker: Any
     tile_scheduler: Any
     uniform_sampler: Any
 
@@ -95,11 +98,11 @@ class Blocks(NamedTuple):
 (
     MEMORY, READ_MASTER, WRITE_MASTER, TREE_SERVER, TILE_BUFFER, MLP_ENGINE, APPEARANCE, PRODUCT_BUFFER,
     APPEARANCE_INTERPOLATOR, VISIBLE_SAMPLES, CUBE_SEQUENCER, COMPOSITOR, DENSITY, DENSITY_INTERPOLATOR,
-    DENSITY_SAMPLES, HYBRID_DECODER, BLOCK_FETCH, APPEARANCE_LOADER, DENSITY_LOADER, SAMPLE_GENERATOR, PROJECTOR,
-    OCCUPANCY_WALKER, RAY_SETUP, SCENE_LOADER, FRAME_CONTROLLER, TILE_SCHEDULER, UNIFORM_SAMPLER,
+    DENSITY_SAMPLES, HYBRID_DECODER, BLOCK_FETCH, APPEARANCE_LOADER, DENSITY_LOADER, SAMPLE_GENERATOR, CUBE_LIST,
+    PROJECTOR, RAY_SETUP, SCENE_LOADER, FRAME_CONTROLLER, OCCUPANCY_WALKER, TILE_SCHEDULER, UNIFORM_SAMPLER,
 ) = range(len(Blocks._fields))  # fmt: skip
 
-CLIENTS = (SCENE_LOADER, OCCUPANCY_WALKER, SAMPLE_GENERATOR, BLOCK_FETCH, BLOCK_FETCH)
+CLIENTS = (SCENE_LOADER, OCCUPANCY_WALKER, SAMPLE_GENERATOR, BLOCK_FETCH, BLOCK_FETCH, CUBE_LIST)
 """Blocks behind the clients of the read master, by number."""
 TREE_REQUESTERS = (DENSITY_INTERPOLATOR, HYBRID_DECODER, OCCUPANCY_WALKER)
 TREE_CLIENTS = (DENSITY, HYBRID_DECODER, OCCUPANCY_WALKER)
@@ -116,10 +119,11 @@ _CONNECTED = {
     DENSITY: (COMPOSITOR, DENSITY_INTERPOLATOR),
     DENSITY_INTERPOLATOR: (DENSITY_SAMPLES, DENSITY_LOADER),
     BLOCK_FETCH: (HYBRID_DECODER, APPEARANCE_LOADER, DENSITY_LOADER),
-    SAMPLE_GENERATOR: (DENSITY_SAMPLES, DENSITY_LOADER, PROJECTOR),
+    SAMPLE_GENERATOR: (DENSITY_SAMPLES, DENSITY_LOADER, CUBE_LIST),
+    CUBE_LIST: (WRITE_MASTER, PROJECTOR, TILE_SCHEDULER),
     UNIFORM_SAMPLER: (DENSITY_SAMPLES, DENSITY_LOADER, TILE_SCHEDULER),
-    OCCUPANCY_WALKER: (PROJECTOR, TILE_SCHEDULER),
-    TILE_SCHEDULER: (PROJECTOR, RAY_SETUP, FRAME_CONTROLLER),
+    OCCUPANCY_WALKER: (PROJECTOR, FRAME_CONTROLLER),
+    TILE_SCHEDULER: (RAY_SETUP, FRAME_CONTROLLER),
     SCENE_LOADER: (FRAME_CONTROLLER,),
 }
 """Blocks that share a stream or a strobe; what concerns one client of memory or tree is told to that one alone."""
@@ -142,7 +146,8 @@ that it has spent on each activity before; ``steps``: cycles that were simulated
 
 
 STROBES = (
-    "start", "load", "loaded", "render", "set_up", "rays_ready", "walk", "walked", "tile_done", "rendered", "finished",
+    "start", "load", "loaded", "render", "walk_cubes", "set_up", "rays_ready", "walk", "walked", "tile_done",
+    "rendered", "finished",
 )  # fmt: skip
 
 
@@ -159,6 +164,8 @@ class Wires(NamedTuple):
     tree_responses: Any
     rays: Any
     visits: Any
+    footprints: Any
+    list_writes: Any
     rectangles: Any
     samples: Any
     sampled_cubes: Any
@@ -192,6 +199,7 @@ class Wires(NamedTuple):
     load: Any
     loaded: Any
     render: Any
+    walk_cubes: Any
     set_up: Any
     rays_ready: Any
     walk: Any
@@ -207,6 +215,8 @@ class Frame(NamedTuple):
     scene: Any
     camera: Any
     image: np.ndarray
+    entries: np.ndarray
+    """Of the cube list."""
     uniform: bool
     """Rays are sampled uniformly, not cube by cube; modelled only."""
     deferred: bool
@@ -233,12 +243,12 @@ SCENE_BASE = 0
 """Address of the scene image in memory."""
 
 
-def new_blocks(config: AcceleratorConfig, memory_state: np.void, frame_base: int, view: View) -> Blocks:
+def new_blocks(config: AcceleratorConfig, memory_state: np.void, regions: Regions, view: View) -> Blocks:
     """Return all blocks as they are when a frame starts."""
     return Blocks(
         memory=memory_state,
         read_master=read_master.new(),
-        write_master=write_master.new(frame_base, view.window_width),
+        write_master=write_master.new(regions.frame_base, view.window_width),
         tree_server=tree_server.new(),
         tile_buffer=tile_buffer.new(),
         mlp_engine=mlp_engine.new(config),
@@ -256,11 +266,12 @@ def new_blocks(config: AcceleratorConfig, memory_state: np.void, frame_base: int
         appearance_loader=cube_loader.new(True),
         density_loader=cube_loader.new(False),
         sample_generator=sample_generator.new(config),
+        cube_list=cube_list.new(regions.list_base),
         projector=projector.new(),
-        occupancy_walker=occupancy_walker.new(),
         ray_setup=ray_setup.new(config),
         scene_loader=scene_loader.new(),
         frame_controller=frame_controller.new(),
+        occupancy_walker=occupancy_walker.new(),
         tile_scheduler=tile_scheduler.new(config.tile),
         uniform_sampler=uniform_sampler.new(config.tile),
     )
@@ -285,6 +296,8 @@ def new_wires(shading: str) -> Wires:
         tree_responses=np.zeros(tree_server.CLIENTS, streams.TREE_RESPONSE),
         rays=of(streams.RAY),
         visits=of(streams.VISIT),
+        footprints=of(streams.FOOTPRINT),
+        list_writes=of(streams.WRITE),
         rectangles=of(streams.RECTANGLE),
         samples=of(streams.SAMPLE),
         sampled_cubes=of(streams.CUBE),
@@ -327,6 +340,7 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, unif
         scene=registers.scene_registers(decoded.scene),
         camera=registers.view_registers(view),
         image=np.frombuffer(decoded.scene.data, np.uint8),
+        entries=cube_list.new_entries(decoded.scene.live_cubes),
         uniform=uniform,
         deferred=config.shading == "deferred",
         rank=decoded.rank,
@@ -470,8 +484,8 @@ def _step_bus(now: int, b, w, clock, trace) -> None:
             _rouse(clock, CLIENTS[b.read_master.last])
     if clock.todo >> WRITE_MASTER & 1:
         before = w.pixels.valid
-        wake = write_master.step(now, b.write_master, w.pixels, w.write_address, w.write_data, w.answer)
-        _record(trace, now, 13, before, w.pixels)
+        wake = write_master.step(now, b.write_master, w.pixels, w.list_writes, w.write_address, w.write_data, w.answer)
+        _record(trace, now, 14, before, w.pixels)
         _settle(clock, now, WRITE_MASTER, wake, b.write_master.activity)
     if clock.todo >> TREE_SERVER & 1:
         asked = b.tree_server.in_flight
@@ -497,12 +511,12 @@ def _step_colours(now: int, b, w, frame, clock, trace) -> None:
     if clock.todo >> TILE_BUFFER & 1:
         before = w.coloured.valid
         wake = tile_buffer.step(now, b.tile_buffer, w.put_out_tile, w.coloured, w.pixels, w.tile_done)
-        _record(trace, now, 12, before, w.coloured)
+        _record(trace, now, 13, before, w.coloured)
         _settle(clock, now, TILE_BUFFER, wake, b.tile_buffer.activity)
     if clock.todo >> MLP_ENGINE & 1:
         before = w.shade_jobs.valid
         wake = mlp_engine.step(now, b.mlp_engine, w.shade_jobs, w.products, w.coloured)
-        _record(trace, now, 11, before, w.shade_jobs)
+        _record(trace, now, 12, before, w.shade_jobs)
         _settle(clock, now, MLP_ENGINE, wake, b.mlp_engine.activity)
     if clock.todo >> APPEARANCE & 1:
         wake = appearance.step(now, b.appearance, w.shaded, w.shade_jobs)
@@ -518,7 +532,7 @@ def _step_colours(now: int, b, w, frame, clock, trace) -> None:
             now, b.appearance_interpolator, w.queued_visible, w.appearance_cubes, w.appearance_finished,
             w.visible_interpolated, w.interpolated_products,
         )  # fmt: skip
-        _record(trace, now, 4, before, w.appearance_cubes)
+        _record(trace, now, 5, before, w.appearance_cubes)
         _settle(clock, now, APPEARANCE_INTERPOLATOR, wake, b.appearance_interpolator.activity)
     if clock.todo >> VISIBLE_SAMPLES & 1:
         wake = queue.step(now, b.visible_samples, w.sequenced, w.queued_visible)
@@ -531,14 +545,14 @@ def _step_samples(now: int, b, w, frame, clock, trace) -> None:
     if clock.todo >> CUBE_SEQUENCER & 1:
         before = w.visible.valid
         wake = cube_sequencer.step(now, b.cube_sequencer, w.visible, w.sequenced, w.visible_cubes)
-        _record(trace, now, 10, before, w.visible)
+        _record(trace, now, 11, before, w.visible)
         _settle(clock, now, CUBE_SEQUENCER, wake, b.cube_sequencer.activity)
     if clock.todo >> COMPOSITOR & 1:
         before = w.opaque.valid
         wake = compositor.step(
             now, b.compositor, frame.camera, w.opaque, w.visible, frame.transmittance, frame.terminated_from
         )
-        _record(trace, now, 9, before, w.opaque)
+        _record(trace, now, 10, before, w.opaque)
         _settle(clock, now, COMPOSITOR, wake, b.compositor.activity)
     if clock.todo >> DENSITY & 1:
         wake = density.step(
@@ -552,12 +566,12 @@ def _step_samples(now: int, b, w, frame, clock, trace) -> None:
             now, b.density_interpolator, w.queued_samples, w.density_cubes, w.density_finished,
             w.interpolated_samples, w.tree_requests[0],
         )  # fmt: skip
-        _record(trace, now, 3, before, w.density_cubes)
+        _record(trace, now, 4, before, w.density_cubes)
         _settle(clock, now, DENSITY_INTERPOLATOR, wake, b.density_interpolator.activity)
     if clock.todo >> DENSITY_SAMPLES & 1:
         before = w.samples.valid
         wake = queue.step(now, b.density_samples, w.samples, w.queued_samples)
-        _record(trace, now, 8, before, w.samples)
+        _record(trace, now, 9, before, w.samples)
         _settle(clock, now, DENSITY_SAMPLES, wake, b.density_samples.activity)
 
 
@@ -569,7 +583,7 @@ def _step_factors(now: int, b, w, frame, clock, trace) -> None:
         wake = hybrid_decoder.step(
             now, b.hybrid_decoder, w.jobs, w.payload, w.tree_requests[1], w.tree_responses[1], frame.image
         )
-        _record(trace, now, 5, before, w.jobs)
+        _record(trace, now, 6, before, w.jobs)
         _settle(clock, now, HYBRID_DECODER, wake, b.hybrid_decoder.activity)
     if clock.todo >> BLOCK_FETCH & 1:
         beat = w.beat.valid
@@ -578,8 +592,8 @@ def _step_factors(now: int, b, w, frame, clock, trace) -> None:
             now, b.block_fetch, w.density_requests, w.appearance_requests, frame.scene, w.read_requests[3],
             w.read_requests[4], w.beat, w.jobs, w.payload, frame.image,
         )  # fmt: skip
-        _record(trace, now, 6, before, w.density_requests)
-        _record(trace, now, 7, before_appearance, w.appearance_requests)
+        _record(trace, now, 7, before, w.density_requests)
+        _record(trace, now, 8, before_appearance, w.appearance_requests)
         _settle_client(clock, now, BLOCK_FETCH, wake, b.block_fetch.activity, w.read_requests[3], beat, w.beat)
         if w.read_requests[4].valid:
             clock.following |= 1 << READ_MASTER
@@ -598,8 +612,8 @@ def _step_factors(now: int, b, w, frame, clock, trace) -> None:
 
 
 @inlined
-def _step_cubes(now: int, b, w, frame, clock, trace) -> None:
-    """From samples back to the cubes that are visited."""
+def _step_cubes(now: int, b, w, frame, listed: bool, clock, trace) -> None:
+    """From samples back to the cubes that are projected."""
     if clock.todo >> SAMPLE_GENERATOR & 1:
         beat = w.beat.valid
         before = w.rectangles.valid
@@ -608,13 +622,22 @@ def _step_cubes(now: int, b, w, frame, clock, trace) -> None:
             w.beat, w.sampled_cubes, w.samples, frame.tile_position, frame.tile_step, frame.tile_inverse,
             frame.terminated_from, frame.windows, frame.bases,
         )  # fmt: skip
-        _record(trace, now, 2, before, w.rectangles)
+        _record(trace, now, 3, before, w.rectangles)
         _settle_client(
             clock, now, SAMPLE_GENERATOR, wake, b.sample_generator.activity, w.read_requests[2], beat, w.beat
         )
+    if clock.todo >> CUBE_LIST & 1 and not frame.uniform:
+        beat = w.beat.valid
+        before = w.footprints.valid
+        wake = cube_list.step(
+            now, b.cube_list, w.footprints, w.list_writes, listed, w.walk, w.walk_tile, w.read_requests[5], w.beat,
+            w.rectangles, w.walked, frame.entries,
+        )  # fmt: skip
+        _record(trace, now, 2, before, w.footprints)
+        _settle_client(clock, now, CUBE_LIST, wake, b.cube_list.activity, w.read_requests[5], beat, w.beat)
     if clock.todo >> PROJECTOR & 1:
         before = w.visits.valid
-        wake = projector.step(now, b.projector, frame.camera, w.walk_tile, w.visits, w.rectangles, w.walked)
+        wake = projector.step(now, b.projector, frame.camera, w.visits, w.footprints)
         _record(trace, now, 1, before, w.visits)
         _settle(clock, now, PROJECTOR, wake, b.projector.activity)
     if frame.uniform and clock.todo >> UNIFORM_SAMPLER & 1:
@@ -622,20 +645,11 @@ def _step_cubes(now: int, b, w, frame, clock, trace) -> None:
             now, b.uniform_sampler, w.walk, w.walk_tile, w.sampled_cubes, w.samples, w.walked, frame
         )
         _settle(clock, now, UNIFORM_SAMPLER, wake, b.uniform_sampler.activity)
-    if clock.todo >> OCCUPANCY_WALKER & 1:
-        beat = w.beat.valid
-        wake = occupancy_walker.step(
-            now, b.occupancy_walker, w.walk, frame.scene, frame.camera, SCENE_BASE, w.read_requests[1], w.beat,
-            w.tree_requests[2], w.tree_responses[2], w.visits, frame.image,
-        )  # fmt: skip
-        _settle_client(
-            clock, now, OCCUPANCY_WALKER, wake, b.occupancy_walker.activity, w.read_requests[1], beat, w.beat
-        )
 
 
 @inlined
 def _step_frame(now: int, b, w, frame, bus_idle: bool, clock, trace) -> None:
-    """Rays, scene and the sequence of tiles."""
+    """Rays, scene, the cubes that are visited, and the sequence of tiles."""
     if clock.todo >> RAY_SETUP & 1:
         if w.set_up.set:
             _take_tile(frame, w.set_up_tile, b.ray_setup.tile_size)
@@ -655,7 +669,17 @@ def _step_frame(now: int, b, w, frame, bus_idle: bool, clock, trace) -> None:
         wake = frame_controller.step(
             now, b.frame_controller, w.start, w.load, w.render, w.loaded, w.rendered, bus_idle, w.finished
         )
+        w.walk_cubes.set = w.render.set and not frame.uniform
         _settle(clock, now, FRAME_CONTROLLER, wake, b.frame_controller.activity)
+    if clock.todo >> OCCUPANCY_WALKER & 1:
+        beat = w.beat.valid
+        wake = occupancy_walker.step(
+            now, b.occupancy_walker, w.walk_cubes, frame.scene, frame.camera, SCENE_BASE, w.read_requests[1], w.beat,
+            w.tree_requests[2], w.tree_responses[2], w.visits, frame.image,
+        )  # fmt: skip
+        _settle_client(
+            clock, now, OCCUPANCY_WALKER, wake, b.occupancy_walker.activity, w.read_requests[1], beat, w.beat
+        )
     if clock.todo >> TILE_SCHEDULER & 1:
         wake = tile_scheduler.step(
             now, b.tile_scheduler, w.render, frame.camera, w.set_up_tile, w.walk_tile, w.put_out_tile, w.set_up,
@@ -683,12 +707,14 @@ def run(now: int, end: int, blocks, wires, frame, clock, trace) -> int:
     while now < end and not w.finished.set and trace.count < TRACE_LENGTH:
         _begin(clock, now)
         _offer(now, b, w, clock)
-        bus_idle = read_master.idle(b.memory, w.burst) and write_master.idle(b.write_master)
+        written = write_master.idle(b.write_master)
+        listed = written and not w.list_writes.valid
+        bus_idle = written and read_master.idle(b.memory, w.burst)
         _step_bus(now, b, w, clock, trace)
         _step_colours(now, b, w, frame, clock, trace)
         _step_samples(now, b, w, frame, clock, trace)
         _step_factors(now, b, w, frame, clock, trace)
-        _step_cubes(now, b, w, frame, clock, trace)
+        _step_cubes(now, b, w, frame, listed, clock, trace)
         _step_frame(now, b, w, frame, bus_idle, clock, trace)
         if clock.following:
             now += 1

@@ -13,15 +13,14 @@ from sim.activity import BUSY, IDLE, NEVER
 from sim.compiled import compiled
 from sim.streams import BURST
 
-CLIENTS = 5
-"""Clients of the read master, numbered: scene loader, walker's rows, records, block headers, block payload."""
+CLIENTS = 6
+"""Clients of the read master, numbered: scene loader, walker's rows, records, block headers and payloads, cube list."""
 QUEUE = 16
 """Read bursts taken ahead."""
 BURST_LIMIT = 32
 """Beats of a burst."""
 POSTED_CYCLES = 256
 """With banks: a write is answered at once, and may be done so much later; then the next one waits."""
-PIXEL_BYTES = 8
 
 # What a write waits for: one is served at a time.
 ADDRESS, DATA, ANSWER = range(3)
@@ -128,7 +127,7 @@ def step(now: int, state, burst, address, data, answer) -> int:
             wake = min(wake, state.write_from)
         elif data.valid and not _holds_back(state, 3):
             data.valid = 0
-            state.written_bytes += PIXEL_BYTES
+            state.written_bytes += data.bytes
             state.write_from = now + state.beat_interval
             if state.banked:
                 done = lpddr4.access(state.banks, now, state.address, True)

@@ -1,4 +1,4 @@
-"""Projector: a cube becomes the rectangle of tile pixels that it may cover. RTL: `rtl.projector`."""
+"""Projector: a cube becomes the rectangle of window pixels that it may cover. RTL: `rtl.projector`."""
 
 import numpy as np
 
@@ -17,13 +17,13 @@ from sim.compiled import compiled
 IDLES, WORKS, OFFERS = range(3)
 
 AFTER_LAST = 1
-"""Cycles from the end of a tile at the input to the output."""
+"""Cycles from the end of the walk at the input to the output."""
 AFTER_DEPTH = 6
 """Cycles from a visit until its depth has been looked at: three sums, the edges, the comparison."""
 AFTER_TEST_BEFORE = 7
-"""Cycles until a cube is dropped that ends left of or above the tile."""
+"""Cycles until a cube is dropped that ends left of or above the window."""
 AFTER_TEST_BEHIND = 8
-"""Cycles until a cube is dropped that begins right of or below the tile."""
+"""Cycles until a cube is dropped that begins right of or below the window."""
 AFTER_DIVISION = 32
 """Cycles until the exact rectangle is known: the tests, 20 of a division, two products, their comparison."""
 
@@ -37,13 +37,12 @@ def new() -> np.void:
 
 
 @compiled
-def step(now: int, state, view, tile, i, o, done) -> int:
-    """Project one cube after the other; ``done``: the end of the tile has been accepted."""
+def step(now: int, state, view, i, o) -> int:
+    """Project one cube after the other."""
     if state.phase == OFFERS:
         if o.valid:
             state.activity = OUTPUT
             return NEVER
-        done.set = o.last
         state.phase = IDLES
         state.activity = BUSY
         return now + 1
@@ -52,7 +51,7 @@ def step(now: int, state, view, tile, i, o, done) -> int:
             state.activity = IDLE
             return NEVER
         i.valid = 0
-        cycles, state.keeps = fate(view, tile, i, o)
+        cycles, state.keeps = fate(view, i, o)
         state.until = now + cycles
         state.phase = WORKS
     state.activity = BUSY
@@ -67,10 +66,11 @@ def step(now: int, state, view, tile, i, o, done) -> int:
 
 
 @compiled
-def fate(view, tile, i, o) -> tuple[int, int]:
-    """Write a visit's rectangle to the output register; return the cycles it takes, and whether there is one."""
-    o.x, o.y, o.z, o.rank, o.tile, o.last = i.x, i.y, i.z, i.rank, tile.parity, i.last
-    o.first_x, o.first_y, o.last_x, o.last_y = 0, 0, tile.last_x, tile.last_y
+def fate(view, i, o) -> tuple[int, int]:
+    """Write a visit's footprint to the output register; return the cycles it takes, and whether there is one."""
+    end_x, end_y = view.window_width - 1, view.window_height - 1
+    o.x, o.y, o.z, o.rank, o.last = i.x, i.y, i.z, i.rank, i.last
+    o.first_x, o.first_y, o.last_x, o.last_y = 0, 0, end_x, end_y
     if i.last:
         return AFTER_LAST, 1
     x, y, depth = centre(i.x, i.y, i.z, view.origin, view.projection_x, view.projection_y, view.projection_z)
@@ -81,17 +81,15 @@ def fate(view, tile, i, o) -> tuple[int, int]:
         return AFTER_DEPTH, 1
     low_x, high_x = x - view.image_radius, x + view.image_radius
     low_y, high_y = y - view.image_radius, y + view.image_radius
-    if _ends_before(high_x, near, far, tile.x, view.centre_x) or _ends_before(high_y, near, far, tile.y, view.centre_y):
+    if _ends_before(high_x, near, far, view.centre_x) or _ends_before(high_y, near, far, view.centre_y):
         return AFTER_TEST_BEFORE, 0
-    if _begins_behind(low_x, near, far, tile.x + tile.last_x, view.centre_x) or _begins_behind(
-        low_y, near, far, tile.y + tile.last_y, view.centre_y
-    ):
+    if _begins_behind(low_x, near, far, end_x, view.centre_x) or _begins_behind(low_y, near, far, end_y, view.centre_y):
         return AFTER_TEST_BEHIND, 0
     inverse_near, inverse_far = inverse_depth(near), inverse_depth(far)
     first_x, last_x = covered(low_x, high_x, inverse_near, inverse_far, view.centre_x)
     first_y, last_y = covered(low_y, high_y, inverse_near, inverse_far, view.centre_y)
-    o.first_x, o.last_x = max(first_x - tile.x, 0), min(last_x - tile.x, tile.last_x)
-    o.first_y, o.last_y = max(first_y - tile.y, 0), min(last_y - tile.y, tile.last_y)
+    o.first_x, o.last_x = max(first_x, 0), min(last_x, end_x)
+    o.first_y, o.last_y = max(first_y, 0), min(last_y, end_y)
     if o.first_x <= o.last_x and o.first_y <= o.last_y:
         return AFTER_DIVISION, 1
     # The place of the output is passed in any case.
@@ -99,18 +97,18 @@ def fate(view, tile, i, o) -> tuple[int, int]:
 
 
 @compiled
-def _ends_before(high: int, near: int, far: int, begin: int, offset: int) -> bool:
-    """Tell, without division, that a ball ends before the tile's first column (or row); rounding counts for it."""
+def _ends_before(high: int, near: int, far: int, offset: int) -> bool:
+    """Tell, without division, that a ball ends before the window's first column (or row); rounding counts for it."""
     if high < 0:
-        bound, depth = (begin - 1 << IMAGE_FRACTION) - offset + (high >> INVERSE_FRACTION), far
+        bound, depth = (high >> INVERSE_FRACTION) - (1 << IMAGE_FRACTION) - offset, far
     else:
-        bound, depth = (begin - 1 << IMAGE_FRACTION) - offset, near
+        bound, depth = -(1 << IMAGE_FRACTION) - offset, near
     return high << DEPTH_FRACTION < bound * depth
 
 
 @compiled
 def _begins_behind(low: int, near: int, far: int, end: int, offset: int) -> bool:
-    """Tell, without division, that a ball begins behind the tile's last column (or row); rounding counts for it."""
+    """Tell, without division, that a ball begins behind the window's last column (or row); rounding counts for it."""
     if low < 0:
         bound, depth = (end + 2 << IMAGE_FRACTION) - offset, near
     else:

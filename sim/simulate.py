@@ -9,15 +9,14 @@ from multiprocessing import get_context
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.memory import MemoryTiming
+from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import View
-from nerf.contract.scene_image import PAGE
 from nerf.golden.frame import DecodedScene
 from sim import machine, memory
 from sim.activity import NAMES
 from sim.lpddr4 import Lpddr4
 
-READERS = ("tables", "rows", "records", "block_headers", "block_payloads")
+READERS = ("tables", "rows", "records", "block_headers", "block_payloads", "cube_list")
 """What the clients of the read master read, by their number; ``tables`` with the device header."""
 WATCHDOG_CYCLES = 1 << 44
 WINDOWS = 512
@@ -100,9 +99,8 @@ def simulate(
     end : int
         Stop before this cycle of the frame.
     """
-    frame_base = len(decoded.scene.data) + -len(decoded.scene.data) % PAGE
     blocks = machine.new_blocks(
-        config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), frame_base, view
+        config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), place(len(decoded.scene.data), view), view
     )  # fmt: skip
     wires, clock = machine.new_wires(config.shading), machine.new_clock()
     frame = machine.new_frame(decoded, view, config, uniform)

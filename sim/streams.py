@@ -14,6 +14,7 @@ def stream(*fields: str) -> np.dtype:
 
 
 VISIT = stream("x", "y", "z", "rank", "last")
+FOOTPRINT = stream("x", "y", "z", "rank", "first_x", "first_y", "last_x", "last_y", "last")
 RECTANGLE = stream("x", "y", "z", "rank", "first_x", "first_y", "last_x", "last_y", "tile", "last")
 """``tile``: the tile's parity."""
 CUBE = stream("x", "y", "z")
@@ -30,9 +31,10 @@ READ_BEAT = stream("client", "address", "last")
 BURST = stream("client", "address", "last_beat")
 """A read burst on the bus."""
 WRITE = stream("address")
-WRITE_DATA = stream()
+WRITE_DATA = stream("bytes")
+"""``bytes``: those that are enabled."""
 ANSWER = stream()
-"""Data of a write, and the memory's answer to it."""
+"""The memory's answer to a write."""
 TREE_REQUEST = stream("mode", "total", "bits", "k")
 """``total``: the sum of the 16 values of a request in the mode SUM, known beforehand."""
 TREE_RESPONSE = stream("total", "index")

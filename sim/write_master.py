@@ -1,11 +1,11 @@
-"""The write master: finished pixels to the frame in memory. RTL: `rtl.write_master`."""
+"""The write master: whole beats, and finished pixels to the frame in memory. RTL: `rtl.write_master`."""
 
 import numpy as np
 
+from nerf.contract.memory import PIXEL_BYTES
 from nerf.contract.scene_image import BEAT
 from sim.activity import BUSY, IDLE, MEMORY, NEVER
 from sim.compiled import compiled
-from sim.memory import PIXEL_BYTES
 
 UNANSWERED_LIMIT = 15
 
@@ -21,17 +21,22 @@ def new(frame_base: int, width: int) -> np.void:
 
 
 @compiled
-def step(now: int, state, i, address, data, answer) -> int:
-    """Turn a pixel into a burst of one beat; 1 cycle to the bus."""
+def step(now: int, state, i, beats, address, data, answer) -> int:
+    """Turn a beat, or else a pixel, into a burst of one beat; 1 cycle to the bus."""
     free = not (address.valid or data.valid) and state.unanswered != UNANSWERED_LIMIT
     moved = False
     if answer.valid:
         answer.valid = 0
         state.unanswered -= 1
         moved = True
-    if i.valid and free:
-        i.valid = 0
-        address.address = state.frame_base + PIXEL_BYTES * (i.y * state.width + i.x) & -BEAT
+    if free and (beats.valid or i.valid):
+        if beats.valid:
+            beats.valid = 0
+            address.address, data.bytes = beats.address, BEAT
+        else:
+            i.valid = 0
+            address.address = state.frame_base + PIXEL_BYTES * (i.y * state.width + i.x) & -BEAT
+            data.bytes = PIXEL_BYTES
         address.valid = 1
         data.valid = 1
         state.unanswered += 1
@@ -42,5 +47,5 @@ def step(now: int, state, i, address, data, answer) -> int:
 
 @compiled
 def idle(state) -> bool:
-    """Return whether every accepted pixel has been written and answered."""
+    """Return whether everything accepted has been written and answered."""
     return state.unanswered == 0

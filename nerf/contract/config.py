@@ -122,7 +122,7 @@ class AcceleratorConfig:
 
 
 _EDGE = AcceleratorConfig(
-    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=16, sample_lanes=4, sample_queue=256, payload_queue=256
+    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=32, sample_lanes=4, sample_queue=256, payload_queue=256
 )
 PRESETS = {
     preset.name: preset

@@ -1,8 +1,12 @@
-"""The timing of the memory behind the accelerator: one set of parameters for every engine and for the simulator."""
+"""The memory behind the accelerator: its timing and what lies where, for every engine and for the simulator."""
 
 from dataclasses import dataclass
 
 from nerf.contract.errors import require
+from nerf.contract.registers import LIST_ENTRY_BYTES, View
+from nerf.contract.scene_image import PAGE, RECORD_BYTES
+
+PIXEL_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,35 @@ MEMORY_TIMINGS = {
     "slow": MemoryTiming(latency=40, beat_interval=2),
 }
 """Timings by name. At 1 GHz and 16 bytes a beat, ``slow`` is 40 ns and 8 GB/s."""
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Where the benches and the simulator put what a frame needs: the scene image at 0, then the frame, then the list.
+
+    Parameters
+    ----------
+    frame_base, frame_bytes, list_base, list_bytes : int
+    """
+
+    frame_base: int
+    frame_bytes: int
+    list_base: int
+    list_bytes: int
+
+    @property
+    def end(self) -> int:
+        """The first byte behind everything."""
+        return self.list_base + self.list_bytes
+
+
+def place(image_bytes: int, view: View) -> Regions:
+    """Return the regions of a frame. An image has a record for each live cube, so its size bounds the list's."""
+    frame_base = _aligned(image_bytes)
+    frame_bytes = PIXEL_BYTES * view.window_width * view.window_height
+    list_bytes = image_bytes // RECORD_BYTES * LIST_ENTRY_BYTES
+    return Regions(frame_base, frame_bytes, _aligned(frame_base + frame_bytes), list_bytes)
+
+
+def _aligned(address: int) -> int:
+    return address + -address % PAGE

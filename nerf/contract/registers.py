@@ -12,7 +12,7 @@ import numpy as np
 from nerf.contract.config import CUBE
 from nerf.contract.errors import require
 from nerf.contract.formats import DIRECTION, DISTANCE, ORIGIN, UNIT, Format
-from nerf.contract.scene_image import Scene, cubes_of
+from nerf.contract.scene_image import BEAT, Scene, cubes_of
 
 VIEW_SCALE = Format(6, 20, signed=False)
 """World length of a cell, in steps: turns a grid direction into the view direction."""
@@ -30,7 +30,7 @@ IMAGE_RADIUS = Format(22, 4, signed=False)
 CONTROL_START, CONTROL_ABORT = 1, 2
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR = 1, 2, 4
 STATUS_CODE_SHIFT = 8
-IDENTITY = 0x4E545200
+IDENTITY = 0x4E545201
 """Value of the ``identity`` register: the design and its register map version."""
 
 AXES = "xyz"
@@ -54,7 +54,12 @@ HOST_REGISTERS = [
     "scene_high",
     "frame_low",
     "frame_high",
+    "list_low",
+    "list_high",
 ]
+"""``scene``, ``frame`` and ``list`` are byte addresses: of the scene image, of the pixels, and of a region of
+`LIST_ENTRY_BYTES` for each live cube, aligned to a page, in which the accelerator lists the cubes of the frame."""
+LIST_ENTRY_BYTES = BEAT
 COUNTERS = ["cycles_low", "cycles_high", "samples", "shaded", "cubes", "read_beats"]
 """Read-only: cycles from start to interrupt, composited samples, shaded samples, cubes loaded, beats read."""
 REGISTERS = {name: 4 * index for index, name in enumerate(HOST_REGISTERS + CAMERA_REGISTERS + COUNTERS)}
@@ -84,6 +89,8 @@ class ErrorCode(IntEnum):
     """A payload that disagrees with its header."""
     ABORTED = 9
     """The host wrote ``CONTROL_ABORT``."""
+    LIST = 10
+    """Wrong checksum of an entry of the cube list."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from rtl.accelerator import Accelerator
+from rtl.cube_list import CubeList
 from rtl.export import TOP, describe
 from rtl.frame_controller import FrameController
 from rtl.interpolator import Interpolator
-from rtl.projector import Projector
 from rtl.ray_setup import RaySetup
 from rtl.scene_loader import SceneLoader
 from rtl.tile_buffer import TileBuffer
@@ -26,7 +26,7 @@ from rtl.tile_scheduler import TileScheduler
 STROBES = {
     FrameController: ("load", "render", "finished"),
     TileScheduler: ("set_up", "walk", "done"),
-    Projector: ("done",),
+    CubeList: ("done",),
     SceneLoader: ("done",),
     RaySetup: ("done",),
     TileBuffer: ("done",),

@@ -77,7 +77,7 @@ def test_registers_hold_the_view_and_ignore_writes_while_busy():
         assert await host.read("identity") == IDENTITY
         assert await host.read("config_digest") == CFG.digest_word
         chance = random.Random(2)
-        values = {name: chance.getrandbits(32) for name in [*CAMERA_REGISTERS, "scene_low", "frame_low"]}
+        values = {name: chance.getrandbits(32) for name in [*CAMERA_REGISTERS, "scene_low", "frame_low", "list_low"]}
         for name, value in values.items():
             await host.write(name, value)
         for busy in (0, 1):
@@ -89,7 +89,8 @@ def test_registers_hold_the_view_and_ignore_writes_while_busy():
                     field = view_field(registers.view, name)
                     width = len(field if not hasattr(field, "as_value") else field.as_value())
                     assert ctx.get(field) & (1 << width) - 1 == value & (1 << width) - 1, name
-        assert ctx.get(registers.scene_base) == values["scene_low"]
+        for base in ("scene", "frame", "list"):
+            assert ctx.get(getattr(registers, f"{base}_base")) == values[f"{base}_low"]
         await host.write(0x3FC, 1)
         assert await host.read(0x3FC) == 0
 
@@ -187,12 +188,22 @@ def test_every_error_drains_the_bus_and_is_reported(name):
     simulate(controller, bench)
 
 
-def test_write_master_places_pixels_and_limits_what_is_outstanding():
+def test_write_master_places_pixels_and_beats_and_limits_what_is_outstanding():
     master = WriteMaster(CFG)
     axi = master.axi
     chance = random.Random(5)
     pixels = [(chance.randrange(40), chance.randrange(30), chance.getrandbits(64)) for _ in range(60)]
+    beats = [(0x8000 + 16 * chance.randrange(500), chance.getrandbits(128)) for _ in range(30)]
     written = {}
+
+    async def beat_source(ctx):
+        for address, word in beats:
+            while chance.random() < 0.7:
+                await ctx.tick()
+            ctx.set(master.beats.payload, {"address": address, "data": word})
+            ctx.set(master.beats.valid, 1)
+            await ctx.tick().until(master.beats.ready)
+            ctx.set(master.beats.valid, 0)
 
     async def source(ctx):
         ctx.set(master.frame_base, 0x1008)
@@ -233,10 +244,14 @@ def test_write_master_places_pixels_and_limits_what_is_outstanding():
     simulator = Simulator(master)
     simulator.add_clock(1e-6)
     simulator.add_testbench(source)
+    simulator.add_testbench(beat_source)
     simulator.add_testbench(memory, background=True)
     simulator.run()
     expected = {}
     for x, y, word in pixels:
         for lane in range(8):
             expected[0x1008 + 8 * (y * 40 + x) + lane] = word >> 8 * lane & 0xFF
+    for address, word in beats:
+        for lane in range(16):
+            expected[address + lane] = word >> 8 * lane & 0xFF
     assert written == expected

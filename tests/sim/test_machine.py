@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nerf.contract.config import AcceleratorConfig, load_config
-from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
+from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming, place
+from nerf.contract.registers import LIST_ENTRY_BYTES
 from nerf.encode import encode_model
 from nerf.golden.frame import decode_scene, render_frame
 from nerf.integer import camera_view
@@ -32,7 +33,7 @@ def small():
 
 def every_cycle(decoded, view, timing):
     """Step every block in every cycle."""
-    blocks = machine.new_blocks(SMALL, memory.new(timing), 1 << 20, view)
+    blocks = machine.new_blocks(SMALL, memory.new(timing), place(1 << 20, view), view)
     wires, frame, clock = machine.new_wires(SMALL.shading), machine.new_frame(decoded, view, SMALL), machine.new_clock()
     trace = np.zeros(1, machine.TRACE)[0]
     trace["recording"] = 1
@@ -65,13 +66,17 @@ def test_what_is_skipped_changes_nothing(small, timing):
 @pytest.mark.parametrize("timing", [MEMORY_TIMINGS["ideal"], Lpddr4()])
 def test_cycles_bytes_and_samples_add_up(small, timing, uniform):
     decoded, view = small
-    result = simulate(decoded, view, SMALL, timing, uniform=uniform)
+    result = simulate(decoded, view, SMALL, timing, uniform=uniform, record=True)
     for name, row in result.activity.items():
         assert sum(row.values()) == result.cycles, name
     assert np.array_equal(result.windows.sum(axis=0), [list(row.values()) for row in result.activity.values()])
     golden = render_frame(decoded, view)
     assert (result.samples, result.shaded) == (len(golden.samples), len(golden.shaded))
-    assert result.written_bytes == 8 * view.window_width * view.window_height
+    listed = 0 if uniform else len(result.transfers["footprints"]) - 1
+    assert listed > 0 or uniform
+    assert result.written_bytes == 8 * view.window_width * view.window_height + LIST_ENTRY_BYTES * listed
+    tiles = -(-view.window_width // SMALL.tile) * -(-view.window_height // SMALL.tile)
+    assert result.read_bytes["cube_list"] == tiles * LIST_ENTRY_BYTES * listed
     assert result.read_bytes["tables"] >= 16 * decoded.scene.tables_beats
     if isinstance(timing, Lpddr4):
         assert sum(result.rows.values()) > 0

@@ -12,7 +12,7 @@ from cosim.unit import STALLS, run
 from nerf.contract.config import PRESETS
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.scene_image import BEAT
-from rtl.payloads import ReadPort, TileLayouts
+from rtl.payloads import ReadPort, TileLayouts, beat_write
 from rtl.read_master import ReadMaster
 from rtl.write_master import WriteMaster
 from sim import memory, read_master, write_master
@@ -83,7 +83,7 @@ def test_read_bursts_and_beats(timing):
     stalls = [*STALLS, (1.0, 0.1), (0.1, 1.0)][TIMINGS.index(timing)]
     chance = random.Random(1)
     # One client without any; many short bursts, so that the memory's queue is full.
-    lengths = [(0, 1, 15), (0,), (0, 1), (), (0, 0, 0, 17)]
+    lengths = [(0, 1, 15), (0,), (0, 1), (), (0, 0, 0, 17), (15,)]
     bursts = [
         [(chance.randrange(0, 1 << 12), chance.choice(length)) for _ in range(15 if length else 0)]
         for length in lengths
@@ -114,6 +114,7 @@ class Writer(wiring.Component):
     """A write master with its memory; a cycle later, what was written where, and each change of ``idle``."""
 
     i: In(stream.Signature(TileLayouts(CFG).PixelWrite))
+    i_beats: In(stream.Signature(beat_write(CFG)))
     o_written: Out(stream.Signature(32))
     o_idle: Out(stream.Signature(1))
 
@@ -127,6 +128,7 @@ class Writer(wiring.Component):
         m.submodules.memory = store = AxiMemory(CFG, bytes(BEAT), self._timing)
         wiring.connect(m, master.axi, store.axi)
         wiring.connect(m, wiring.flipped(self.i), master.i)
+        wiring.connect(m, wiring.flipped(self.i_beats), master.beats)
         m.d.comb += [master.frame_base.eq(FRAME), master.width.eq(WIDTH)]
         m.d.sync += [
             self.o_written.valid.eq(store.axi.wvalid & store.axi.wready),
@@ -137,9 +139,10 @@ class Writer(wiring.Component):
         return m
 
 
-def write(pixels, timing, stalls, skip):
+def write(pixels, beats, timing, stalls, skip):
     store, master = memory.new(timing), write_master.new(FRAME, WIDTH)
     i, address, data, answer, burst, beat = (new(kind) for kind in (PIXEL, WRITE, WRITE_DATA, ANSWER, BURST, READ_BEAT))
+    whole = new(WRITE)
     written, idle = new(WRITE), new(np.dtype([("valid", np.int64), ("idle", np.int64)]))
     before = [True]
 
@@ -154,29 +157,33 @@ def write(pixels, timing, stalls, skip):
         wake = memory.step(now, store, burst, address, data, answer)
         if waiting and not data["valid"]:
             written["valid"], written["address"] = 1, address["address"]
-        return min(wake, write_master.step(now, master, i, address, data, answer))
+        return min(wake, write_master.step(now, master, i, whole, address, data, answer))
 
     result = replay(
         step,
-        {"i": (i, pixels)},
-        {"o_written": (written, len(pixels)), "o_idle": (idle, None)},
+        {"i": (i, pixels), "i_beats": (whole, beats)},
+        {"o_written": (written, len(pixels) + len(beats)), "o_idle": (idle, None)},
         stalls=stalls,
         seed=4,
         offer=offer,
         skip=skip,
     )
-    assert store["written_bytes"] == 8 * len(pixels)
+    assert store["written_bytes"] == 8 * len(pixels) + BEAT * len(beats)
     return result
 
 
 @pytest.mark.parametrize("timing", TIMINGS)
 @pytest.mark.parametrize("source", [1.0, 0.5, 0.05])
-def test_written_pixels(source, timing):
+def test_written_pixels_and_beats(source, timing):
     pixels = [(index % WIDTH, index // WIDTH) for index in range(60)]
-    results = [write(pixels, timing, (source, 1.0), skip) for skip in (False, True)]
+    beats = [BEAT * (7 * index % 32) for index in range(25)]
+    results = [write(pixels, beats, timing, (source, 1.0), skip) for skip in (False, True)]
     hardware = run(
         Writer(timing),
-        {"i": [{"x": x, "y": y, "channels": [1, 2, 3, 4]} for x, y in pixels]},
+        {
+            "i": [{"x": x, "y": y, "channels": [1, 2, 3, 4]} for x, y in pixels],
+            "i_beats": [{"address": address, "data": address} for address in beats],
+        },
         {name: len(results[0][1][name]) for name in ("o_written", "o_idle")},
         stalls=(source, 1.0),
         seed=4,
