@@ -27,6 +27,7 @@ from nerf.golden.frame import decode_scene
 from nerf.integer import camera_view
 from rtl.export import TOP, design, generate
 from tests.golden.models import EDGE_CASES, look_at, small_model
+from tests.sim.test_scene_loader import bursts_of
 
 TINY = load_config("tiny")
 WIDE = replace(load_config("edge"), name="wide", mlp_batch=4)
@@ -213,17 +214,35 @@ def test_the_host_can_abort_at_any_time_and_render_again(cycle):
     assert np.array_equal(again.pixels, golden_frame(scene, view, TINY).pixels)
 
 
-def test_an_abort_during_the_ray_set_up_leaves_no_ray():
-    _, _, camera = EDGE_CASES["outside"]
+LISTED = look_at((2.2, 1.0, 0.8), width=20, height=9, focal=25)
+"""Several tiles of `SMALL`, so that the list of cubes is read several times."""
+
+
+@pytest.mark.parametrize("stream", ["rays", "footprints", "rectangles"])
+def test_an_abort_in_the_midst_of_a_work_leaves_nothing_of_it(stream):
+    """While rays are set up, the list of cubes is written, or read."""
     scene = encode_model(small_model(), SMALL).scene
-    view = camera_view(scene, camera)
+    view = camera_view(scene, LISTED)
     settings = {"build_dir": FOLDER, "watchdog_cycles": 10**7}
-    first = run_rtl(scene.data, view, SMALL, abort_after=8200, **settings)
+    whole = run_rtl(scene.data, view, SMALL, **settings)
+    start = next(one.cycle for one in whole.trace if one.stream == "frame")
+    cycles = [one.cycle - start for one in whole.trace if one.stream == stream]
+    settings["abort_after"] = cycles[30]
+    first = run_rtl(scene.data, view, SMALL, **settings)
     assert first.error == ErrorCode.ABORTED
-    assert [one.stream for one in first.trace][-2:] == ["rays", "frame"]
-    again = run_rtl(scene.data, view, SMALL, abort_after=8200, render_again=True, **settings)
-    assert again.counters == run_rtl(scene.data, view, SMALL, **settings).counters
+    assert 0 < sum(one.stream == stream for one in first.trace) < len(cycles)
+    again = run_rtl(scene.data, view, SMALL, render_again=True, **settings)
+    assert again.counters == whole.counters
     assert np.array_equal(again.pixels, golden_frame(scene, view, SMALL).pixels)
+
+
+def test_a_list_that_cannot_be_read_is_reported():
+    scene = encode_model(small_model(), SMALL).scene
+    view = camera_view(scene, LISTED)
+    before = len(bursts_of(scene)) + scene.cubes[1] * scene.cubes[2]
+    rtl = run_rtl(scene.data, view, SMALL, build_dir=FOLDER, fail_read=before, watchdog_cycles=10**7)
+    assert rtl.error == ErrorCode.BUS
+    assert {one.stream for one in rtl.trace} <= {"frame", "rays", "visits", "footprints", "rectangles"}
 
 
 # ---- Verilog ----
