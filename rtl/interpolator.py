@@ -94,7 +94,8 @@ class Interpolator(wiring.Component):
         with m.If(self.finished):
             m.d.sync += has_current.eq(0)
 
-        group = Signal(range(self.groups))
+        # A single group has a bit, too: Verilog has no signal without.
+        group = Signal(range(max(self.groups, 2)))
         begin = group == 0
         final = group == self.groups - 1
         ready_to_pass = ~self.o_sample.valid | self.o_sample.ready

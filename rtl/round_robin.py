@@ -29,12 +29,13 @@ class RoundRobin(wiring.Component):
 
     def __init__(self, count: int) -> None:
         self.count = count
-        super().__init__({"requests": In(count), "grant": Out(range(count)), "valid": Out(1), "next": In(1)})
+        super().__init__({"requests": In(count), "grant": Out(range(max(count, 2))), "valid": Out(1), "next": In(1)})
 
     def elaborate(self, platform) -> Module:
         """Return the choice."""
         m = Module()
-        last = Signal(range(self.count), init=self.count - 1)
+        # Of a single requester too the number has a bit: Verilog has no signal without.
+        last = Signal.like(self.grant, init=self.count - 1)
         m.d.comb += self.valid.eq(self.requests.any())
         with m.Switch(last):
             for turn in range(self.count):

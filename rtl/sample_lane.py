@@ -134,8 +134,9 @@ class SampleLane(wiring.Component):
         """Look up pixel after pixel of cube after cube."""
         slot, walks, left, pending = Signal(range(SLOTS)), Signal(), Signal(), Signal(SLOTS)
         rectangle, lane, bits = self.cubes[slot].rectangle, self._lane, self._lane_bits
-        first = (rectangle.first_x >> bits) + (rectangle.first_x[:bits] > lane)
-        last = (rectangle.last_x >> bits) - (rectangle.last_x[:bits] < lane)
+        # The lane's first column from one on, and its last up to one.
+        first = (rectangle.first_x + ((1 << bits) - 1 - lane)) >> bits
+        last = (rectangle.last_x + (1 << bits) - lane >> bits) - 1
         column, row = Signal(len(rectangle.first_x) - bits), Signal.like(rectangle.first_y)
         ends_row = column == last
         pixel = Cat(Const(lane, bits), column, row, rectangle.tile)

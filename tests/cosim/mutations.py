@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +40,10 @@ from tests.cosim.late import late_design
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
-CONFIG = AcceleratorConfig("small", tile=4, mlp_batch=2, ray_units=2, sample_lanes=2, sample_queue=4)
-"""Queues that are often full, several tiles in a few pixels, batches that are not full."""
+CONFIG = AcceleratorConfig(
+    "small", tile=4, mlp_batch=2, ray_units=2, sample_lanes=2, sample_queue=4, shading="deferred"
+)
+"""Every block there is, queues that are often full, several tiles in a few pixels, batches that are not full."""
 WINDOW = (5, 14, 5, 4)
 """Of a picture of 32 pixels: two tiles, at the edge of the object."""
 TIMING = MemoryTiming()
@@ -112,6 +114,7 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
         "compositor",
         {"state.holds = i.valid\n    if i.valid:": "state.holds = i.valid and not state.holds\n    if state.holds:"},
     ),
+    "product_buffer": ("product_buffer", {"STAGES = 2": "STAGES = 4"}),
     "density": ("density", {"LAST_STAGE = 8": "LAST_STAGE = 4"}),
     "hybrid_decoder": ("hybrid_decoder", {"LOAD_ENTRIES = 8": "LOAD_ENTRIES = 7"}),
     "block_fetch": ("block_fetch", {"HEADER_DELAY = 2": "HEADER_DELAY = 3"}),
@@ -179,7 +182,7 @@ def outcome(mutant: str, comparison: CycleComparison) -> Outcome:
 @functools.cache
 def frame() -> tuple[DecodedScene, View]:
     """Return the scene and the view that all mutants render."""
-    scene = encode_model(load_model(), CONFIG).scene
+    scene = encode_model(replace(load_model(), shading=CONFIG.shading), CONFIG).scene
     return decode_scene(scene, CONFIG), camera_view(scene, load_cameras().camera(0, 32).cropped(*WINDOW))
 
 
