@@ -44,8 +44,8 @@ CONFIG = AcceleratorConfig(
     "small", tile=4, mlp_batch=2, ray_units=2, sample_lanes=2, sample_queue=4, shading="deferred"
 )
 """Every block there is, queues that are often full, several tiles in a few pixels, batches that are not full."""
-WINDOW = (5, 14, 5, 4)
-"""Of a picture of 32 pixels: two tiles, at the edge of the object."""
+WINDOW = (1, 14, 9, 4)
+"""Of a picture of 32 pixels: three tiles, at the edge of the object and in front of it."""
 TIMING = MemoryTiming()
 WATCHDOG_CYCLES = 10_000_000
 TIMEOUT_SECONDS = 1800
