@@ -144,8 +144,8 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Per block of the simulator (and per file that is part of one, or of two): the file to edit, and what becomes what."""
 
-MODELLED = ("uniform_sampler",)
-"""Blocks of the simulator without a mutant: the RTL does not have them, so no comparison can see them."""
+MODELLED = ("uniform_sampler", "product_buffer")
+"""Blocks of the simulator without a mutant: the RTL of `CONFIG` does not have them, so no comparison can see them."""
 
 
 @dataclass(frozen=True)
