@@ -1,9 +1,8 @@
 """RTL in Verilator against golden model and simulator: mismatches, cycles, seconds, with and without random pauses."""
 
 from cosim.run import cosimulate
-from nerf.contract.config import PRESETS
 from nerf.contract.memory import MemoryTiming
-from tests.benchmarks.options import load_scene, print_result, scene_parser
+from tests.benchmarks.options import load_scene, presets_for, print_result, scene_parser
 
 KEPT = [
     "pixels",
@@ -32,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     model, cameras = load_scene(options)
     runs = []
-    for config in PRESETS.values():
+    for config in presets_for(model):
         for index in options.views:
             full, crop = cameras.camera(index, 32), cameras.camera(index, 200).cropped(92, 92, 16, 16)
             for window, camera, pause in (("32x32", full, 0), ("16x16 of 200x200", crop, 51)):

@@ -8,6 +8,8 @@ import sys
 
 from nerf.cameras import load_cameras
 from nerf.checkpoint import load_model
+from nerf.contract.config import PRESETS, AcceleratorConfig
+from nerf.model import TensorfModel
 
 
 def scene_parser(module: str, text: str) -> argparse.ArgumentParser:
@@ -21,6 +23,11 @@ def scene_parser(module: str, text: str) -> argparse.ArgumentParser:
 def load_scene(options: argparse.Namespace) -> tuple:
     """Return (model, cameras) of the options."""
     return load_model(options.model), load_cameras(options.transforms)
+
+
+def presets_for(model: TensorfModel) -> list[AcceleratorConfig]:
+    """Return the presets that shade as the model does."""
+    return [config for config in PRESETS.values() if config.shading == model.shading]
 
 
 def print_result(options: argparse.Namespace, **values) -> None:

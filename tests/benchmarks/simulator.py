@@ -9,21 +9,21 @@ import time
 
 from cosim.cycles import compare_cycles
 from cosim.run import run_rtl
-from nerf.contract.config import PRESETS, load_config
+from nerf.contract.config import load_config
 from nerf.contract.memory import MEMORY_TIMINGS
 from nerf.encode import encode_model
 from nerf.golden.frame import decode_scene
 from nerf.integer import camera_view
 from sim.lpddr4 import Lpddr4
 from sim.simulate import simulate
-from tests.benchmarks.options import load_scene, print_result, scene_parser
+from tests.benchmarks.options import load_scene, presets_for, print_result, scene_parser
 
 PARTS = ("exact", "speed", "growth")
 
 
 def exact(model, cameras, views, engine):
     """Compare every transfer of small frames and of crops."""
-    for name, config in PRESETS.items():
+    for config in presets_for(model):
         scene = encode_model(model, config).scene
         decoded = decode_scene(scene, config)
         for number, index in enumerate(views):
@@ -34,7 +34,7 @@ def exact(model, cameras, views, engine):
                 rtl = run_rtl(scene.data, view, config, engine, timing=timing)
                 found = compare_cycles(rtl.trace, decoded, view, config, timing)
                 yield {
-                    "config": name,
+                    "config": config.name,
                     "view": index,
                     "memory": memory,
                     "cycles_rtl": found.cycles_rtl,
@@ -48,7 +48,7 @@ def exact(model, cameras, views, engine):
 
 def speed(model, cameras, views):
     """Measure both on the same crop; builds, encoding and golden values are not counted on either side."""
-    for name, config in PRESETS.items():
+    for config in presets_for(model):
         scene = encode_model(model, config).scene
         decoded = decode_scene(scene, config)
         view = camera_view(scene, cameras.camera(views[0], 200).cropped(92, 92, 16, 16))
@@ -59,7 +59,7 @@ def speed(model, cameras, views):
         seconds = time.perf_counter() - started
         assert cycles == rtl.counters["cycles"]
         yield {
-            "config": name,
+            "config": config.name,
             "cycles": cycles,
             "verilator_cycles_per_second": cycles / rtl.seconds_run,
             "simulator_cycles_per_second": cycles / seconds,
@@ -79,7 +79,7 @@ def growth(model, cameras, views, config_name="edge"):
         result = simulate(decoded, camera_view(scene, cameras.camera(views[0], size)), config, Lpddr4())
         seconds = time.process_time() - started
         yield {
-            "config": config_name,
+            "config": config.name,
             "size": size,
             "cycles": result.cycles,
             "samples": result.samples,
