@@ -45,6 +45,7 @@ UNHEARD = {
     "read_master.axi.aw": "the channel is the other master's",
     "read_master.axi.w": "likewise",
     "write_master.axi.ar": "likewise",
+    "tile_scheduler.done": "the frame ends when the last write has been answered, later than that",
     "cube_list.writes": "the end of the walk comes so much later that everything has long been written",
     "write_master.axi.w": "the memory takes data after their address: a cycle later they are still in time",
 }

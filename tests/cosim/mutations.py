@@ -84,7 +84,7 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Gives a cube back when its last vector has left the buffer.
     "appearance_interpolator": (
         "interpolator",
-        {"has_current and not here": "has_current and not here and not (stages & 1 and state.vectors == 3)"},
+        {"(state.vector or room)": "(state.vector or room) and not (stages & 1 and state.vectors == 3)"},
     ),
     "density_interpolator": (
         "interpolator",
