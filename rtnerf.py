@@ -24,6 +24,7 @@ from specdec.errors import InputError as SpecdecInputError
 if TYPE_CHECKING:
     from nerf.cameras import Camera, Cameras
     from nerf.uniform import Rendering
+    from sim.ablation import Switches
 
 EXIT_MISMATCH = 1
 EXIT_BAD_INPUT = 2
@@ -550,17 +551,25 @@ def simulation_options(command: Callable) -> Callable:
     return command
 
 
-def encoded_views(
-    scene: Any, cameras: list[Camera], accelerator: Any, encoding: str, ordering: str, termination: float
-) -> tuple[Any, list[Any]]:
+def timing_of(memory: str, latency: int, beat_interval: int) -> Any:
+    """The memory that the options of a simulation describe."""
+    from nerf.contract.memory import MemoryTiming
+    from sim.lpddr4 import Lpddr4
+
+    return Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
+
+
+def encoded_views(scene: Any, cameras: list[Camera], accelerator: Any, switches: Switches) -> tuple[Any, list[Any]]:
     """The scene as the hardware decodes it, and its views."""
     from nerf.encode import encode_model
     from nerf.golden.frame import decode_scene
     from nerf.integer import camera_view
     from sim.analysis import with_ordering
 
-    image = encode_model(scene, accelerator, form_of(encoding)).scene
-    views = [with_ordering(camera_view(image, camera, termination), image, ordering) for camera in cameras]
+    image = encode_model(scene, accelerator, form_of(switches.encoding)).scene
+    views = [
+        with_ordering(camera_view(image, camera, switches.termination), image, switches.ordering) for camera in cameras
+    ]
     return decode_scene(image, accelerator), views
 
 
@@ -611,19 +620,19 @@ def simulate(
     check_targets(timeline=timeline, json=json_file)
     from nerf.checkpoint import load_model
     from nerf.contract.config import load_config
-    from nerf.contract.memory import MemoryTiming
 
     accelerator = load_config(config)
     cameras = [load_view(transforms, index + frame, size, crop)[1] for frame in range(frames)]
     scene = load_model(model)
     from sim import analysis
-    from sim.lpddr4 import Lpddr4
+    from sim.ablation import Switches
     from sim.simulate import simulate_all
 
     started = time.perf_counter()
-    timing = Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
+    timing = timing_of(memory, latency, beat_interval)
     clock_hz = clock_mhz * 1e6
-    decoded, views = encoded_views(scene, cameras, accelerator, encoding, ordering, termination)
+    switches = Switches(termination, ordering, encoding, sampling)
+    decoded, views = encoded_views(scene, cameras, accelerator, switches)
     prepared = time.perf_counter()
     outcomes = simulate_all(
         decoded, views, accelerator, workers, timing=timing, clock_hz=clock_hz, uniform=sampling == "uniform"
@@ -640,11 +649,8 @@ def simulate(
         "config": accelerator.name,
         "config_digest": accelerator.digest,
         "memory": {"kind": memory, **asdict(timing)},
-        "encoding": encoding,
-        "ordering": ordering,
-        "sampling": sampling,
-        "termination": termination,
-        "modelled_only": ["sampling"] if sampling == "uniform" else [],
+        **asdict(switches),
+        "modelled_only": switches.modelled_only,
         "clock_hz": clock_hz,
         "cycles": outcome.cycles,
         "fps_at_clock": clock_hz / outcome.cycles,
@@ -699,24 +705,20 @@ def ablate(
     check_targets(json=json_file)
     from nerf.checkpoint import load_model
     from nerf.contract.config import load_config
-    from nerf.contract.memory import MemoryTiming
 
     accelerator = load_config(config)
     cameras = [load_view(transforms, index + frame, size, crop)[1] for frame in range(frames)]
     scene = load_model(model)
     from sim.ablation import IDEAS, outcome_row
-    from sim.lpddr4 import Lpddr4
     from sim.simulate import simulate_all
 
-    timing = Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
+    timing = timing_of(memory, latency, beat_interval)
     clock_hz = clock_mhz * 1e6
     rows = {}
     with progress_bar("runs") as advance:
         for number, (name, switches) in enumerate(IDEAS.items()):
             advance(number, len(IDEAS), name)
-            decoded, views = encoded_views(
-                scene, cameras, accelerator, switches.encoding, switches.ordering, switches.termination
-            )
+            decoded, views = encoded_views(scene, cameras, accelerator, switches)
             outcomes = simulate_all(
                 decoded,
                 views,

@@ -29,6 +29,11 @@ class Switches:
     encoding: str = "hybrid"
     sampling: str = "cubes"
 
+    @property
+    def modelled_only(self) -> list[str]:
+        """Names of the switches that are as the RTL cannot have them."""
+        return ["sampling"] if self.sampling == "uniform" else []
+
 
 IDEAS = {
     "all on": Switches(),
@@ -51,7 +56,7 @@ def outcome_row(switches: Switches, outcomes: Sequence[Simulation], clock_hz: fl
     unit = bottleneck(slowest)
     return {
         **asdict(switches),
-        "modelled_only": ["sampling"] if switches.sampling == "uniform" else [],
+        "modelled_only": switches.modelled_only,
         "frame_cycles": cycles,
         "fps_at_clock_lowest": clock_hz / max(cycles),
         "fps_at_clock_mean": clock_hz * len(cycles) / sum(cycles),
