@@ -98,20 +98,32 @@ def _place(coordinate, vertices):
     return split((coordinate + _ONE) * _HALF * np.float32(vertices - 1), vertices)
 
 
+@njit(cache=True, inline="always")
+def _cell(point, first, second, third, plane, line):
+    """Row, column and line vertex of a point's cell, the weights of its four corners, and the fraction on the line."""
+    column, across = _place(point[first], plane.shape[1])
+    row, down = _place(point[second], plane.shape[0])
+    index, along = _place(point[third], line.shape[0])
+    weights = (
+        (_ONE - down) * (_ONE - across),
+        (_ONE - down) * across,
+        down * (_ONE - across),
+        down * across,
+    )
+    return (row, column, index), weights, along
+
+
+@njit(cache=True, inline="always")
+def _corners(plane, row, column):
+    """The four corners of a cell: channels each."""
+    return plane[row, column], plane[row, column + 1], plane[row + 1, column], plane[row + 1, column + 1]
+
+
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _products(normalised, first, second, third, plane, line, out):
     for n in range(len(normalised)):
-        column, across = _place(normalised[n, first], plane.shape[1])
-        row, down = _place(normalised[n, second], plane.shape[0])
-        index, along = _place(normalised[n, third], line.shape[0])
-        w00, w01 = (_ONE - down) * (_ONE - across), (_ONE - down) * across
-        w10, w11 = down * (_ONE - across), down * across
-        p00, p01, p10, p11 = (
-            plane[row, column],
-            plane[row, column + 1],
-            plane[row + 1, column],
-            plane[row + 1, column + 1],
-        )
+        (row, column, index), (w00, w01, w10, w11), along = _cell(normalised[n], first, second, third, plane, line)
+        p00, p01, p10, p11 = _corners(plane, row, column)
         l0, l1 = line[index], line[index + 1]
         result = out[n]
         for c in range(plane.shape[2]):
@@ -122,17 +134,8 @@ def _products(normalised, first, second, third, plane, line, out):
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _sums(normalised, first, second, third, plane, line, out):
     for n in range(len(normalised)):
-        column, across = _place(normalised[n, first], plane.shape[1])
-        row, down = _place(normalised[n, second], plane.shape[0])
-        index, along = _place(normalised[n, third], line.shape[0])
-        w00, w01 = (_ONE - down) * (_ONE - across), (_ONE - down) * across
-        w10, w11 = down * (_ONE - across), down * across
-        p00, p01, p10, p11 = (
-            plane[row, column],
-            plane[row, column + 1],
-            plane[row + 1, column],
-            plane[row + 1, column + 1],
-        )
+        (row, column, index), (w00, w01, w10, w11), along = _cell(normalised[n], first, second, third, plane, line)
+        p00, p01, p10, p11 = _corners(plane, row, column)
         l0, l1 = line[index], line[index + 1]
         total = np.float32(0)
         for c in range(plane.shape[2]):
@@ -146,20 +149,10 @@ def _products_backward(normalised, first, second, third, plane, line, gradient, 
     """Add the gradients; ``gradient`` (n, C), or (n, 1) for the same on all channels."""
     stride = 1 if gradient.shape[1] > 1 else 0
     for n in range(len(normalised)):
-        column, across = _place(normalised[n, first], plane.shape[1])
-        row, down = _place(normalised[n, second], plane.shape[0])
-        index, along = _place(normalised[n, third], line.shape[0])
-        w00, w01 = (_ONE - down) * (_ONE - across), (_ONE - down) * across
-        w10, w11 = down * (_ONE - across), down * across
-        p00, p01, p10, p11 = (
-            plane[row, column],
-            plane[row, column + 1],
-            plane[row + 1, column],
-            plane[row + 1, column + 1],
-        )
+        (row, column, index), (w00, w01, w10, w11), along = _cell(normalised[n], first, second, third, plane, line)
+        p00, p01, p10, p11 = _corners(plane, row, column)
         l0, l1 = line[index], line[index + 1]
-        g00, g01 = plane_gradient[row, column], plane_gradient[row, column + 1]
-        g10, g11 = plane_gradient[row + 1, column], plane_gradient[row + 1, column + 1]
+        g00, g01, g10, g11 = _corners(plane_gradient, row, column)
         h0, h1 = line_gradient[index], line_gradient[index + 1]
         given = gradient[n]
         for c in range(plane.shape[2]):
