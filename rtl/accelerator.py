@@ -202,6 +202,7 @@ class Accelerator(wiring.Component):
             controller.error_block_header.eq(fetch.error_header),
             controller.error_block_payload.eq(decoder.error_payload),
             reader.abort.eq(controller.drop),
+            writer.abort.eq(controller.drop),
             ray_setup.tile.eq(scheduler.set_up_tile),
             cubes.tile.eq(scheduler.walk_tile),
             tile_buffer.tile.eq(scheduler.put_out_tile),

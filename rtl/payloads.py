@@ -194,8 +194,9 @@ class TileLayouts:
             {"pixel": self.pixel, "weight": UNIT_BITS, "colour": data.ArrayLayout(COLOUR_BITS, 3), "last": 1}
         )
         self.RayWrite = data.StructLayout({"pixel": self.pixel, "ray": Ray, "direction": Direction, "live": 1})
-        self.PixelWrite = data.StructLayout({"x": 14, "y": 14, "channels": data.ArrayLayout(16, 4)})
-        """A finished pixel, in window coordinates: red, green, blue, opacity."""
+        self.PixelWrite = data.StructLayout({"x": 14, "y": 14, "channels": data.ArrayLayout(16, 4), "ends_row": 1})
+        """A finished pixel, in window coordinates: red, green, blue, opacity; ``ends_row``: the last of a row of its
+        tile."""
 
 
 def read_request(cfg: AcceleratorConfig) -> data.StructLayout:

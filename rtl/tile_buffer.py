@@ -134,6 +134,7 @@ class TileBuffer(wiring.Component):
                 self.o.valid.eq(has_data),
                 self.o.payload.x.eq(tile.x + at_data.column),
                 self.o.payload.y.eq(tile.y + at_data.row),
+                self.o.payload.ends_row.eq(at_data.column == tile.last_x),
             ]
             behind = Mux(self.view.background, self.final.data, 0)
             values = [colour.data[n] + behind for n in range(CHANNELS)] + [(1 << UNIT) - self.final.data]

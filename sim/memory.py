@@ -20,9 +20,9 @@ QUEUE = 16
 BURST_LIMIT = 32
 """Beats of a burst."""
 POSTED_CYCLES = 256
-"""With banks: a write is answered at once, and may be done so much later; then the next one waits."""
+"""With banks: a write burst is answered at once, a beat may be done so much later; then the next one waits."""
 
-# What a write waits for: one is served at a time.
+# What a write burst waits for: one is served at a time.
 ADDRESS, DATA, ANSWER = range(3)
 
 STATE = np.dtype(
@@ -36,7 +36,7 @@ STATE = np.dtype(
 )
 """``due``: cycle from which each beat of a burst may be offered; ``beat``: of the first burst; ``offered``: it is on
 the bus; ``read_from``, ``write_from``: cycle from which the next beat may be offered, or taken; ``address``: of the
-write."""
+beat to be written."""
 
 
 def new(timing: MemoryTiming | lpddr4.Lpddr4, elapsed: int = 0, clock_hz: float = 1e9) -> np.void:
@@ -96,7 +96,7 @@ def offer(now: int, state, beat, answer) -> None:
 
 @compiled
 def step(now: int, state, burst, address, data, answer) -> int:
-    """Take a read burst, the address of a write or its data; an answer that is up is always taken."""
+    """Take a read burst, the address of a write burst or a beat of it; an answer that is up is always taken."""
     if not (state.waiting or state.write or burst.valid or address.valid or state.pause):
         state.activity = IDLE
         return NEVER
@@ -129,10 +129,11 @@ def step(now: int, state, burst, address, data, answer) -> int:
             data.valid = 0
             state.written_bytes += data.bytes
             state.write_from = now + state.beat_interval
-            if state.banked:
+            if state.banked and (data.last or (state.address + BEAT) % lpddr4.BURST_BYTES == 0):
                 done = lpddr4.access(state.banks, now, state.address, True)
                 state.write_from = max(state.write_from, done - POSTED_CYCLES)
-            state.write = ANSWER
+            state.address += BEAT
+            state.write = ANSWER if data.last else DATA
             wake = now + 1
     else:
         if answer.valid:

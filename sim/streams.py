@@ -31,8 +31,8 @@ READ_BEAT = stream("client", "address", "last")
 BURST = stream("client", "address", "last_beat")
 """A read burst on the bus."""
 WRITE = stream("address")
-WRITE_DATA = stream("bytes")
-"""``bytes``: those that are enabled."""
+WRITE_DATA = stream("bytes", "last")
+"""A beat of a burst; ``bytes``: those that are enabled."""
 ANSWER = stream()
 """The memory's answer to a write."""
 TREE_REQUEST = stream("mode", "total", "bits", "k")
@@ -41,7 +41,7 @@ TREE_RESPONSE = stream("total", "index")
 SHADE_JOB = stream("pixel", "weight", "last")
 PRODUCTS = stream("vector")
 COLOURED = stream("pixel", "weight", "last")
-PIXEL = stream("x", "y")
+PIXEL = stream("x", "y", "ends_row")
 
 
 def new(kind: np.dtype) -> np.void:

@@ -71,6 +71,7 @@ def _scan(state, tile, o, done) -> None:
     if state.has_data:
         o.x = tile.x + state.data_column
         o.y = tile.y + state.data_row
+        o.ends_row = state.data_column == tile.last_x
         o.valid = 1
     state.has_data = not state.all_read
     if state.has_data:

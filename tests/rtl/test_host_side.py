@@ -1,4 +1,4 @@
-"""Control registers, frame controller and write master."""
+"""Control registers and frame controller."""
 
 import random
 
@@ -19,7 +19,6 @@ from nerf.contract.registers import (
 )
 from rtl.control_registers import ControlRegisters, view_field
 from rtl.frame_controller import ERRORS, FrameController
-from rtl.write_master import OUTSTANDING_LIMIT, WriteMaster
 
 CFG = load_config("tiny")
 
@@ -186,72 +185,3 @@ def test_every_error_drains_the_bus_and_is_reported(name):
         assert code == ERRORS[name]
 
     simulate(controller, bench)
-
-
-def test_write_master_places_pixels_and_beats_and_limits_what_is_outstanding():
-    master = WriteMaster(CFG)
-    axi = master.axi
-    chance = random.Random(5)
-    pixels = [(chance.randrange(40), chance.randrange(30), chance.getrandbits(64)) for _ in range(60)]
-    beats = [(0x8000 + 16 * chance.randrange(500), chance.getrandbits(128)) for _ in range(30)]
-    written = {}
-
-    async def beat_source(ctx):
-        for address, word in beats:
-            while chance.random() < 0.7:
-                await ctx.tick()
-            ctx.set(master.beats.payload, {"address": address, "data": word})
-            ctx.set(master.beats.valid, 1)
-            await ctx.tick().until(master.beats.ready)
-            ctx.set(master.beats.valid, 0)
-
-    async def source(ctx):
-        ctx.set(master.frame_base, 0x1008)
-        ctx.set(master.width, 40)
-        for x, y, word in pixels:
-            ctx.set(master.i.payload, {"x": x, "y": y, "channels": [word >> 16 * n & 0xFFFF for n in range(4)]})
-            ctx.set(master.i.valid, 1)
-            await ctx.tick().until(master.i.ready)
-            ctx.set(master.i.valid, 0)
-        for _ in range(400):
-            await ctx.tick()
-        assert ctx.get(master.idle)
-
-    async def memory(ctx):
-        addresses, data, owed, waiting = [], [], 0, 0
-        while True:
-            ready = chance.random() < 0.6, chance.random() < 0.6, owed > 0 and chance.random() < 0.3
-            ctx.set(axi.awready, ready[0])
-            ctx.set(axi.wready, ready[1])
-            ctx.set(axi.bvalid, ready[2])
-            _, _, aw, address, w, word, strobe = await ctx.tick().sample(
-                axi.awvalid, axi.awaddr, axi.wvalid, axi.wdata, axi.wstrb
-            )
-            if aw and ready[0]:
-                addresses.append(address)
-            if w and ready[1]:
-                data.append((word, strobe))
-            owed -= ready[2]
-            while addresses and data:
-                address, (word, strobe) = addresses.pop(0), data.pop(0)
-                for lane in range(16):
-                    if strobe >> lane & 1:
-                        written[(address & ~15) + lane] = word >> 8 * lane & 0xFF
-                owed += 1
-            waiting = max(waiting, owed)
-            assert waiting <= OUTSTANDING_LIMIT
-
-    simulator = Simulator(master)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(source)
-    simulator.add_testbench(beat_source)
-    simulator.add_testbench(memory, background=True)
-    simulator.run()
-    expected = {}
-    for x, y, word in pixels:
-        for lane in range(8):
-            expected[0x1008 + 8 * (y * 40 + x) + lane] = word >> 8 * lane & 0xFF
-    for address, word in beats:
-        for lane in range(16):
-            expected[address + lane] = word >> 8 * lane & 0xFF
-    assert written == expected

@@ -85,7 +85,8 @@ def model(samples, tile, transmittance, background):
             for column in range(tile["last_x"] + 1):
                 pixel = parity * PIXELS + row * SIDE + column
                 channels = output_pixel(colours[pixel], np.array(transmittance[pixel]), background)
-                writes.append({"x": tile["x"] + column, "y": tile["y"] + row, "channels": channels.tolist()})
+                place = {"x": tile["x"] + column, "y": tile["y"] + row}
+                writes.append({**place, "channels": channels.tolist(), "ends_row": int(column == tile["last_x"])})
         colours[:] = 0
         parity = 1 - parity
     return writes

@@ -65,7 +65,7 @@ class AxiMemory(wiring.Component):
             with m.If(axi.rlast):
                 m.d.sync += [beat.eq(0), head.eq(head + 1)]
 
-        # ---- Writes, of one beat each ----
+        # ---- Writes ----
         write_from = Signal(32)
         with m.FSM():
             with m.State("ADDRESS"):
@@ -76,7 +76,8 @@ class AxiMemory(wiring.Component):
                 m.d.comb += axi.wready.eq(~hold_w & (now >= write_from))
                 with m.If(axi.wvalid & axi.wready):
                     m.d.sync += write_from.eq(now + timing.beat_interval)
-                    m.next = "ANSWER"
+                    with m.If(axi.wlast):
+                        m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += axi.bvalid.eq(~hold_w)
                 with m.If(axi.bvalid & axi.bready):

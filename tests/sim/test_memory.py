@@ -39,18 +39,19 @@ PROBES = [
 MASTER = """
   reg [2:0] chances [0:{last}];
   reg [63:0] bursts [0:{last}];
-  reg [31:0] cycle = 0, number = 0;
+  reg [31:0] cycle = 0, number = 0, written = 0;
+  reg [7:0] left = 0;
   reg ar = 0, aw = 0, w = 0;
   initial begin
     $readmemb("chances", chances);
     $readmemh("bursts", bursts);
   end
   wire [2:0] chance = cycle > {last} ? 3'd0 : chances[cycle];
-  wire [63:0] burst = bursts[number - 1];
+  wire [63:0] burst = bursts[number - 1], write = bursts[written - 1];
   assign axi__arvalid = ar, axi__awvalid = aw, axi__wvalid = w, axi__rready = chance[1], axi__bready = 1;
   assign axi__arid = burst[2:0], axi__arlen = burst[15:8], axi__araddr = burst[63:32], axi__arsize = 4;
-  assign axi__arburst = 1, axi__awid = 0, axi__awaddr = 64, axi__awlen = 0, axi__awsize = 4, axi__awburst = 1;
-  assign axi__wdata = 7, axi__wstrb = 255, axi__wlast = 1;
+  assign axi__arburst = 1, axi__awid = 0, axi__awaddr = 64, axi__awsize = 4, axi__awburst = 1;
+  assign axi__awlen = write[23:16], axi__wdata = 7, axi__wstrb = 255, axi__wlast = left == 0;
   always @(posedge clk) if (!rst) begin
     cycle <= cycle + 1;
     if (!ar || axi__arready) begin
@@ -58,8 +59,16 @@ MASTER = """
       if (chance[0]) number <= number + 1;
     end
     if (axi__awready) aw <= 0;
-    if (axi__wready) w <= 0;
-    if ((!aw || axi__awready) && (!w || axi__wready) && chance[2]) {{aw, w}} <= 3;
+    if (!w || axi__wready) begin
+      w <= chance[2] && (left != 0 || !aw || axi__awready);
+      if (chance[2] && left != 0)
+        left <= left - 1;
+      else if (chance[2] && (!aw || axi__awready)) begin
+        aw <= 1;
+        left <= bursts[written][23:16];
+        written <= written + 1;
+      end
+    end
   end
 """
 TIMINGS = [
@@ -72,14 +81,17 @@ TIMINGS = [
 
 
 def verilog(timing, bursts, chances, folder):
-    """Return the transactions of the Verilog memory, behind a master that does what ``bursts`` and ``chances`` say."""
+    """Return the transactions of the Verilog memory, behind a master that does what ``bursts`` and ``chances`` say.
+
+    A burst: client, address and last beat of a read; last beat of a write.
+    """
     ports = ", ".join(f"{port.direction} [{port.width - 1}:0] {port.name}" for port in PORTS)
     text = f"module master({ports});{MASTER.format(last=CYCLES - 1)}endmodule\n"
     text += bench_verilog("master", PORTS, memory="verilog", memory_bytes=1 << 16, probes=PROBES)
     text += f"\nmodule run; initial begin #200 {BENCH}.rst = 0; #{10 * CYCLES + 200} $finish; end endmodule\n"
     (folder / "bench.v").write_text(text)
     (folder / "chances").write_text("".join(f"{chance:03b}\n" for chance in chances))
-    (folder / "bursts").write_text("".join(f"{a:08x}{last:06x}{c:02x}\n" for c, a, last in bursts))
+    (folder / "bursts").write_text("".join(f"{a:08x}{w:04x}{last:02x}{c:02x}\n" for c, a, last, w in bursts))
     tool = find_icarus()
     for command in (
         [str(tool.path), "-g2005", "-s", BENCH, "-s", "run", "-o", "bench", "bench.v"],
@@ -99,7 +111,7 @@ def simulate(timing, bursts, chances, skip):
     records = {name: new(kind) for name, kind in (("burst", BURST), ("address", WRITE), ("data", WRITE_DATA))}
     beat, answer = new(READ_BEAT), new(ANSWER)
     done = {probe.name: [] for probe in PROBES}
-    number, wake = 0, 0
+    number, wake, writes, left = 0, 0, 0, 0
     for now, chance in enumerate(chances):
         memory.offer(now, state, beat, answer)
         if answer["valid"]:
@@ -108,17 +120,24 @@ def simulate(timing, bursts, chances, skip):
             done["beat"].append((now, int(beat["last"] | beat["client"] << 1)))
             beat["valid"] = 0
         before = {name: bool(record["valid"]) for name, record in records.items()}
+        payloads = records["burst"]["address"], bursts[writes - 1][-1], records["data"]["last"]
         if not skip or wake <= now or any(before.values()):
             wake = memory.step(now, state, *records.values(), answer)
         answer["valid"] = 0
-        for name, payload in (("burst", records["burst"]["address"]), ("address", 0), ("data", 1)):
+        for name, payload in zip(records, map(int, payloads), strict=True):
             if before[name] and not records[name]["valid"]:
-                done[name].append((now, int(payload)))
+                done[name].append((now, payload))
         if chance & 1 and not records["burst"]["valid"]:
-            put(records["burst"], bursts[number])
+            put(records["burst"], bursts[number][:3])
             number += 1
-        if chance & 4 and not (records["address"]["valid"] or records["data"]["valid"]):
-            records["address"]["valid"] = records["data"]["valid"] = 1
+        if chance & 4 and not records["data"]["valid"] and (left or not records["address"]["valid"]):
+            if left:
+                left -= 1
+            else:
+                records["address"]["valid"], left = 1, bursts[writes][-1]
+                writes += 1
+            put(records["data"], (8, left == 0))
+    assert state["written_bytes"] == 8 * len(done["data"])
     return done
 
 
@@ -128,7 +147,11 @@ def simulate(timing, bursts, chances, skip):
 def test_every_transfer_comes_in_the_cycle_of_the_verilog_memory(timing, rates, tmp_path):
     chance = random.Random(f"{timing} {rates}")
     chances = [sum((chance.random() < rate) << bit for bit, rate in enumerate(rates)) for _ in range(CYCLES)]
-    bursts = [(chance.randrange(5), 256 * chance.randrange(64), chance.choice([0, 0, 1, 15])) for _ in range(CYCLES)]
+    lasts = [0, 0, 1, 15], [0, 0, 0, 1, 2, 15]
+    bursts = [
+        (chance.randrange(5), 256 * chance.randrange(64), *(chance.choice(last) for last in lasts))
+        for _ in range(CYCLES)
+    ]
     theirs = verilog(timing, bursts, chances, tmp_path)
     theirs = {name: [entry for entry in entries if entry[0] < CYCLES] for name, entries in theirs.items()}
     assert min(map(len, theirs.values())) > 20

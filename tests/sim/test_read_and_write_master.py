@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run
@@ -15,10 +16,10 @@ from nerf.contract.scene_image import BEAT
 from rtl.payloads import ReadPort, TileLayouts, beat_write
 from rtl.read_master import ReadMaster
 from rtl.write_master import WriteMaster
-from sim import memory, read_master, write_master
+from sim import memory, read_master, streams, write_master
 from sim.streams import ANSWER, BURST, PIXEL, READ_BEAT, READ_REQUEST, WRITE, WRITE_DATA, new
 from tests.sim.helpers_memory import AxiMemory
-from tests.sim.replay import replay
+from tests.sim.replay import put, replay
 
 CFG = PRESETS["tiny"]
 TIMINGS = [
@@ -28,8 +29,10 @@ TIMINGS = [
     MemoryTiming(latency=5, beat_interval=4, pause=200, seed=77),
 ]
 IMAGE = np.random.default_rng(0).bytes(1 << 13)
-FRAME = 1 << 12
-WIDTH = 13
+FRAME = (1 << 12) + 8
+WIDTH = 67
+TILES = ((0, 64, 3), (64, 3, 4), (66, 1, 6))
+"""First column, columns and rows; the last one again, of the pixels at the right edge alone."""
 
 
 class Reader(wiring.Component):
@@ -110,12 +113,15 @@ def test_read_bursts_and_beats(timing):
                 assert int.from_bytes(IMAGE[address:][:BEAT], "little") == theirs.data
 
 
+Written = StructLayout({"address": 32, "bytes": 8, "last": 1})
+
+
 class Writer(wiring.Component):
-    """A write master with its memory; a cycle later, what was written where, and each change of ``idle``."""
+    """A write master with its memory; a cycle later, each beat of the bus (burst, bytes) and change of ``idle``."""
 
     i: In(stream.Signature(TileLayouts(CFG).PixelWrite))
     i_beats: In(stream.Signature(beat_write(CFG)))
-    o_written: Out(stream.Signature(32))
+    o_written: Out(stream.Signature(Written))
     o_idle: Out(stream.Signature(1))
 
     def __init__(self, timing):
@@ -132,18 +138,20 @@ class Writer(wiring.Component):
         m.d.comb += [master.frame_base.eq(FRAME), master.width.eq(WIDTH)]
         m.d.sync += [
             self.o_written.valid.eq(store.axi.wvalid & store.axi.wready),
-            self.o_written.payload.eq(store.axi.awaddr),
+            self.o_written.payload.address.eq(store.axi.awaddr),
+            self.o_written.payload.bytes.eq(sum(store.axi.wstrb)),
+            self.o_written.payload.last.eq(store.axi.wlast),
             self.o_idle.payload.eq(~master.idle),
         ]
         m.d.comb += self.o_idle.valid.eq(self.o_idle.payload == master.idle)
         return m
 
 
-def write(pixels, beats, timing, stalls, skip):
+def write(pixels, beats, count, timing, stalls, skip):
     store, master = memory.new(timing), write_master.new(FRAME, WIDTH)
     i, address, data, answer, burst, beat = (new(kind) for kind in (PIXEL, WRITE, WRITE_DATA, ANSWER, BURST, READ_BEAT))
     whole = new(WRITE)
-    written, idle = new(WRITE), new(np.dtype([("valid", np.int64), ("idle", np.int64)]))
+    written, idle = new(streams.stream("address", "bytes", "last")), new(streams.stream("idle"))
     before = [True]
 
     def offer(now):
@@ -156,13 +164,13 @@ def write(pixels, beats, timing, stalls, skip):
         waiting = data["valid"]
         wake = memory.step(now, store, burst, address, data, answer)
         if waiting and not data["valid"]:
-            written["valid"], written["address"] = 1, address["address"]
+            put(written, (address["address"], data["bytes"], data["last"]))
         return min(wake, write_master.step(now, master, i, whole, address, data, answer))
 
     result = replay(
         step,
         {"i": (i, pixels), "i_beats": (whole, beats)},
-        {"o_written": (written, len(pixels) + len(beats)), "o_idle": (idle, None)},
+        {"o_written": (written, count), "o_idle": (idle, None)},
         stalls=stalls,
         seed=4,
         offer=offer,
@@ -175,13 +183,18 @@ def write(pixels, beats, timing, stalls, skip):
 @pytest.mark.parametrize("timing", TIMINGS)
 @pytest.mark.parametrize("source", [1.0, 0.5, 0.05])
 def test_written_pixels_and_beats(source, timing):
-    pixels = [(index % WIDTH, index // WIDTH) for index in range(60)]
     beats = [BEAT * (7 * index % 32) for index in range(25)]
-    results = [write(pixels, beats, timing, (source, 1.0), skip) for skip in (False, True)]
+    pixels, count = [], len(beats)
+    for first, columns, rows in TILES:
+        for row in range(rows):
+            pixels += [(first + column, row, int(column == columns - 1)) for column in range(columns)]
+            half = FRAME // 8 + row * WIDTH + first
+            count += (half + columns + 1) // 2 - half // 2
+    results = [write(pixels, beats, count, timing, (source, 1.0), skip) for skip in (False, True)]
     hardware = run(
         Writer(timing),
         {
-            "i": [{"x": x, "y": y, "channels": [1, 2, 3, 4]} for x, y in pixels],
+            "i": [{"x": x, "y": y, "channels": [1, 2, 3, 4], "ends_row": ends_row} for x, y, ends_row in pixels],
             "i_beats": [{"address": address, "data": address} for address in beats],
         },
         {name: len(results[0][1][name]) for name in ("o_written", "o_idle")},
@@ -190,5 +203,5 @@ def test_written_pixels_and_beats(source, timing):
     )
     for cycles, payloads in results:
         assert cycles == hardware.cycles
-        for name in ("o_written", "o_idle"):
-            assert [payload for (payload,) in payloads[name]] == hardware.outputs[name]
+        assert payloads["o_written"] == [(one.address, one.bytes, one.last) for one in hardware.outputs["o_written"]]
+        assert [payload for (payload,) in payloads["o_idle"]] == hardware.outputs["o_idle"]

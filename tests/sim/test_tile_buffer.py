@@ -55,7 +55,7 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, last_x, last_y):
             seed=1,
             skip=skip,
         )
-        assert payloads["o"] == [(pixel.x, pixel.y) for pixel in hardware.outputs["o"]]
+        assert payloads["o"] == [(pixel.x, pixel.y, pixel.ends_row) for pixel in hardware.outputs["o"]]
         assert cycles == hardware.cycles
         assert twin.state["shaded"] == lasts.count(0)
     assert activities[False] == activities[True]
