@@ -81,8 +81,10 @@ class WriteMaster(wiring.Component):
         place = data.StructLayout({"below": range(PIXEL_BYTES), "half": halves, "above": self.cfg.address_width - 8})
         bursts = Signal(data.ArrayLayout(data.StructLayout({"first": place, "last": halves}), BURSTS_HELD))
         # Counted modulo 4; the low bit is the place of the burst that comes next.
-        collected, written = Signal(2), Signal(2)
-        collecting, begins = Signal(), Signal()
+        collected = Signal(2)
+        written = Signal(2)
+        collecting = Signal()
+        begins = Signal()
         outstanding = Signal(range(OUTSTANDING_LIMIT + 1))
         answered = Signal()
         shape = data.ArrayLayout(8 * PIXEL_BYTES, self.cfg.data_width // 8 // PIXEL_BYTES)
@@ -104,8 +106,12 @@ class WriteMaster(wiring.Component):
     def _collect(self, m: Module, port, burst, collected: Signal, written: Signal, collecting: Signal) -> None:
         """Put a pixel, or a beat, where it belongs in its block; a burst is whole with the row or with the block."""
         pixel = self.i.payload
-        room, takes_beat, takes_pixel, whole = Signal(), Signal(), Signal(), Signal()
-        address, at = Signal(burst.first.shape()), Signal(burst.last.shape())
+        room = Signal()
+        takes_beat = Signal()
+        takes_pixel = Signal()
+        whole = Signal()
+        address = Signal(burst.first.shape())
+        at = Signal(burst.last.shape())
         m.d.comb += [
             room.eq((collected - written)[:2] != BURSTS_HELD),
             self.beats.ready.eq(room & ~collecting),
@@ -138,7 +144,8 @@ class WriteMaster(wiring.Component):
         """Offer the address of a burst and its beats: the memory's output register is that of W."""
         axi, beat_bytes = self.axi, self.cfg.data_width // 8
         first, last = burst.first.half, burst.last
-        beat, moves = Signal(range(BURST)), Signal()
+        beat = Signal(range(BURST))
+        moves = Signal()
         m.d.comb += [
             axi.awsize.eq(beat_bytes.bit_length() - 1),
             axi.awburst.eq(BURST_INCREMENTING),
