@@ -218,9 +218,9 @@ LISTED = look_at((2.2, 1.0, 0.8), width=20, height=9, focal=25)
 """Several tiles of `SMALL`, so that the list of cubes is read several times."""
 
 
-@pytest.mark.parametrize("stream", ["rays", "footprints", "rectangles"])
+@pytest.mark.parametrize("stream", ["rays", "footprints", "rectangles", "pixels"])
 def test_an_abort_in_the_midst_of_a_work_leaves_nothing_of_it(stream):
-    """While rays are set up, the list of cubes is written, or read."""
+    """While rays are set up, the list of cubes is written, or read, or pixels are collected."""
     scene = encode_model(small_model(), SMALL).scene
     view = camera_view(scene, LISTED)
     settings = {"build_dir": FOLDER, "watchdog_cycles": 10**7}

@@ -9,7 +9,9 @@ from cosim.toolchain import find_icarus
 from cosim.wrapper import BENCH, Port, Probe, bench_verilog, read_trace
 from nerf.contract.errors import InputError
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
+from nerf.contract.scene_image import BEAT
 from sim import memory
+from sim.lpddr4 import Lpddr4
 from sim.streams import ANSWER, BURST, READ_BEAT, WRITE, WRITE_DATA, new
 from tests.sim.replay import put
 
@@ -180,3 +182,27 @@ def test_a_memory_that_has_run_before_goes_on_with_its_pauses():
 def test_a_timing_that_makes_no_sense_is_refused(field, value, rule):
     with pytest.raises(InputError, match=rf"^{field} must be an integer from {rule}$"):
         MemoryTiming(**{field: value})
+
+
+@pytest.mark.parametrize(("first", "beats", "accesses"), [(0, 16, 8), (16, 16, 9), (16, 1, 1), (0, 1, 1), (32, 3, 2)])
+def test_banks_serve_a_write_burst_by_their_own_bursts(first, beats, accesses):
+    state = memory.new(Lpddr4())
+    burst, address, data, answer = (new(kind) for kind in (BURST, WRITE, WRITE_DATA, ANSWER))
+    beat = new(READ_BEAT)
+    put(address, first)
+    put(data, (BEAT, int(beats == 1)))
+    taken, answered = 0, []
+    for now in range(40):
+        memory.offer(now, state, beat, answer)
+        if answer["valid"]:
+            answered.append(now)
+        memory.step(now, state, burst, address, data, answer)
+        answer["valid"] = 0
+        if not data["valid"] and taken < beats:
+            taken += 1
+            if taken < beats:
+                put(data, (BEAT, int(taken == beats - 1)))
+    banks = state["banks"]
+    assert banks["row_hits"] + banks["row_misses"] + banks["row_conflicts"] == accesses
+    assert state["written_bytes"] == BEAT * beats
+    assert answered == [beats + 1]

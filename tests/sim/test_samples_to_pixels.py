@@ -358,5 +358,5 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, tiles):
         seed=9,
     )
     assert payloads["visible_cubes"] == [tuple(cube[axis] for axis in AXES) for cube in appearance_cubes]
-    assert payloads["pixels"] == [(pixel.x, pixel.y) for pixel in hardware.outputs["pixels"]]
+    assert payloads["pixels"] == [(one.x, one.y, one.ends_row) for one in hardware.outputs["pixels"]]
     assert cycles == hardware.cycles
