@@ -1,6 +1,6 @@
 """The cube loader: which factor blocks a cube needs, and which of them are in the cube buffer already."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -22,18 +22,18 @@ TAG_BITS = 2 * (CUBE_BITS - SLOT_BITS)
 
 
 class CubeLoader(wiring.Component):
-    """Request the blocks that a cube needs and the cube buffer lacks, and tell when they are all there.
+    """Request the blocks that cubes need and the cube buffer lacks, and tell of each cube when they are all there.
 
     A cube needs, per pair, its plane tile and the neighbours one further along both axes, and the line block of its
     first and last vertex; what lies outside the grid is left out. Each block has one slot in the buffer's window, whose
     tag says which block it holds.
 
-    The next cube is loaded while one is read. A slot that the cube in use may read is not requested before
-    ``finished``. A token is offered when all blocks requested so far are done; the next cube is taken when its token
-    has been accepted.
+    The loader holds `CUBES` cubes: announced ones, loaded ones, and the one that is read. They are loaded ahead, in
+    order, one after the other. A slot that an earlier one of them may read is not requested before that one is
+    ``finished``. Blocks are done in the order of their requests; a token is offered when those of its cube are.
 
-    Latency: 19 cycles from an accepted cube to its token if all blocks are there; each request adds a cycle.
-    Throughput: the same; the next cube is taken with the token.
+    Latency: `LATENCY` cycles from an accepted cube to its token if all blocks are there; each request adds a cycle.
+    Throughput: a cube in `CYCLES`, and a cycle for each request.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ class CubeLoader(wiring.Component):
     o : Out(stream)
         `Cube`: the token of a cube whose blocks are all in the buffer.
     finished : In(1)
-        Strobe: the cube of the last accepted token will not be read any more. After the cycle in which its token was
-        accepted, and not after that in which the next token is.
+        Strobe: the first of the cubes that are read will not be read any more. A cube is read from the cycle after that
+        in which its token is accepted; no more than ``CUBES`` - 1 may be read at a time.
     o_request : Out(stream)
         `BlockRequest`.
     done : In(1)
@@ -56,7 +56,9 @@ class CubeLoader(wiring.Component):
     scene : In(SceneRegisters)
     """
 
-    LATENCY = 3 * CANDIDATES + 1
+    CUBES = 8
+    CYCLES = len(PAIRS) * CANDIDATES + 1
+    LATENCY = CYCLES + 1
 
     i: In(stream.Signature(Cube))
     o: Out(stream.Signature(Cube))
@@ -72,15 +74,27 @@ class CubeLoader(wiring.Component):
         super().__init__()
 
     def elaborate(self, platform) -> Module:
-        """Return the walk over candidates, the tags and the count of open requests."""
+        """Return the ring of cubes, the walk over candidates, the tags and the counts of blocks."""
         m = Module()
+        most = len(PAIRS) * CANDIDATES * self._groups
+        cubes = Signal(data.ArrayLayout(Cube, self.CUBES))
+        blocks = Signal(data.ArrayLayout(range(most + 1), self.CUBES))
+        """Requested, by cube."""
+        there = Signal(range(self.CUBES * most + 1))
+        """Blocks that are done, without those of accepted tokens."""
+        waits = Signal(self.CUBES)
+        """By cube: it has been taken, and not yet examined to its end."""
+        loads = Signal(self.CUBES)
+        """By cube: it has been examined, and may still be read."""
+        taken = Signal(range(self.CUBES))
+        examined = Signal.like(taken)
+        accepted = Signal.like(taken)
+        oldest = Signal.like(taken)
+        """Places of the next cube to come, to be examined, to be offered, and to be finished."""
         cube = Signal(Cube)
-        in_use = Signal(Cube)
-        reading = Signal()
         pair = Signal(range(len(PAIRS)))
         candidate = Signal(range(CANDIDATES))
         group = Signal(range(3))
-        left = Signal(range(len(PAIRS) * CANDIDATES * self._groups + 1))
         m.submodules.tags = tags = Memory(shape=TAG_BITS, depth=64, init=[])
         tag_read, tag_write = tags.read_port(domain="comb"), tags.write_port()
         valid = Signal(64)
@@ -89,10 +103,11 @@ class CubeLoader(wiring.Component):
         hit = Signal()
         busy = Signal()
         claim = Signal()
+        uses = [self._uses(m, cubes[number], pair, wanted.line, wanted.slot) for number in range(self.CUBES)]
         m.d.comb += [
             tag_read.addr.eq(wanted.place),
             hit.eq(valid.bit_select(wanted.place, 1) & (tag_read.data == wanted.tag)),
-            busy.eq(reading & self._uses(m, in_use, pair, wanted.line, wanted.slot)),
+            busy.eq((loads & Cat(uses)).any()),
             tag_write.addr.eq(wanted.place),
             tag_write.data.eq(wanted.tag),
             tag_write.en.eq(claim),
@@ -100,20 +115,28 @@ class CubeLoader(wiring.Component):
         with m.If(claim):
             m.d.sync += valid.bit_select(wanted.place, 1).eq(1)
 
-        request = self.o_request.payload
-        sent = self.o_request.valid & self.o_request.ready
-        m.d.sync += left.eq(left + sent - self.done)
-        m.d.comb += [request.to.group.eq(group), self.o.payload.eq(cube)]
+        m.d.comb += self.i.ready.eq(~(waits | loads).bit_select(taken, 1))
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                cubes[taken].eq(self.i.payload),
+                waits.bit_select(taken, 1).eq(1),
+                taken.eq(taken + 1),
+            ]
 
+        token = self.o.valid & self.o.ready
+        m.d.comb += [
+            self.o.payload.eq(cubes[accepted]),
+            self.o.valid.eq(loads.bit_select(accepted, 1) & (there >= blocks[accepted])),
+        ]
+        m.d.sync += [
+            accepted.eq(accepted + token),
+            there.eq(there + self.done - Mux(token, blocks[accepted], 0)),
+        ]
         with m.If(self.finished):
-            m.d.sync += reading.eq(0)
+            m.d.sync += [loads.bit_select(oldest, 1).eq(0), oldest.eq(oldest + 1)]
 
-        def take_cube() -> None:
-            m.d.comb += self.i.ready.eq(1)
-            m.next = "IDLE"
-            with m.If(self.i.valid):
-                m.d.sync += [cube.eq(self.i.payload), pair.eq(0), candidate.eq(0)]
-                m.next = "EXAMINE"
+        request = self.o_request.payload
+        m.d.comb += request.to.group.eq(group)
 
         def next_candidate() -> None:
             m.d.sync += candidate.eq(candidate + 1)
@@ -121,11 +144,17 @@ class CubeLoader(wiring.Component):
             with m.If(candidate == CANDIDATES - 1):
                 m.d.sync += [candidate.eq(0), pair.eq(pair + 1)]
                 with m.If(pair == len(PAIRS) - 1):
-                    m.next = "OFFER"
+                    m.d.sync += [
+                        waits.bit_select(examined, 1).eq(0),
+                        loads.bit_select(examined, 1).eq(1),
+                        examined.eq(examined + 1),
+                    ]
+                    m.next = "REST"
 
         with m.FSM():
-            with m.State("IDLE"):
-                take_cube()
+            with m.State("REST"), m.If(waits.bit_select(examined, 1)):
+                m.d.sync += [cube.eq(cubes[examined]), blocks[examined].eq(0), pair.eq(0), candidate.eq(0)]
+                m.next = "EXAMINE"
             with m.State("EXAMINE"):
                 with m.If(~wanted.exists | hit):
                     next_candidate()
@@ -142,14 +171,13 @@ class CubeLoader(wiring.Component):
             with m.State("REQUEST"):
                 m.d.comb += self.o_request.valid.eq(1)
                 with m.If(self.o_request.ready):
-                    m.d.sync += [group.eq(group + 1), request.index.eq(request.index + 1)]
+                    m.d.sync += [
+                        blocks[examined].eq(blocks[examined] + 1),
+                        group.eq(group + 1),
+                        request.index.eq(request.index + 1),
+                    ]
                     with m.If(group == self._groups - 1):
                         next_candidate()
-            with m.State("OFFER"):
-                m.d.comb += self.o.valid.eq(left == 0)
-                with m.If(self.o.valid & self.o.ready):
-                    m.d.sync += [in_use.eq(cube), reading.eq(1)]
-                    take_cube()
         return m
 
     def _candidate(self, m: Module, cube, pair, candidate):

@@ -12,21 +12,23 @@ TOTAL = len(PAIRS) * CANDIDATES
 PLACES = 64
 """Slots of all windows: 16 plane tiles a pair, then 4 line blocks a pair."""
 LINE_PLACES = 48
+CUBES = 8
+"""Cubes that a loader holds: announced, loaded ahead, and the one that is read."""
 
 AXES_OF_PAIR = np.array(PAIRS)
 
-EXAMINE, REQUEST, OFFER, REST = range(4)
+REST, EXAMINE, REQUEST = range(3)
 
 STATE = np.dtype(
-    [
-        (name, np.int64)
-        for name in ("activity", "appearance", "groups", "phase", "until", "candidate", "left", "missing")
-    ]
-    + [(name, np.int64) for name in ("reading", "offered", "asking", "group", "index", "place")]
-    + [("cube", np.int64, (3,)), ("in_use", np.int64, (3,)), ("held", np.int64, (PLACES,))]
+    [(name, np.int64) for name in ("activity", "appearance", "groups", "phase", "until", "candidate", "missing")]
+    + [(name, np.int64) for name in ("taken", "examined", "accepted", "finished", "there", "offering")]
+    + [(name, np.int64) for name in ("group", "index", "place")]
+    + [("cubes", np.int64, (CUBES, 3)), ("blocks", np.int64, (CUBES,)), ("held", np.int64, (PLACES,))]
 )
-"""``until``: cycle in which the next missing ``candidate`` is examined, or else the last; ``left``: requested blocks
-that are not there yet; ``index``, ``place``: of the candidate; ``held``: index of the block in each slot, or -1."""
+"""``until``: cycle in which the next missing ``candidate`` is examined, or else the last; ``taken``, ``examined``,
+``accepted``, ``finished``: cubes that were announced, that were examined, whose tokens were accepted, that are not read
+any more; ``blocks``: requested for each of the ``cubes``; ``there``: blocks that are there, without those of accepted
+tokens; ``index``, ``place``: of the candidate; ``held``: index of the block in each slot, or -1."""
 
 
 def new(appearance: bool) -> np.void:
@@ -43,13 +45,14 @@ def _examine(state, scene, candidate: int) -> bool:
     """Find slot and index of one of the 18 blocks; return whether it exists and is not in the buffer."""
     pair, which = candidate // CANDIDATES, candidate % CANDIDATES
     first_axis, second_axis, line_axis = AXES_OF_PAIR[pair, 0], AXES_OF_PAIR[pair, 1], AXES_OF_PAIR[pair, 2]
+    cube = state.cubes[state.examined % CUBES]
     if which < 4:
-        first, second = state.cube[first_axis] + (which & 1), state.cube[second_axis] + (which >> 1)
+        first, second = cube[first_axis] + (which & 1), cube[second_axis] + (which >> 1)
         exists = first < scene.cubes[first_axis] and second < scene.cubes[second_axis]
         state.place = 16 * pair + 4 * (second & 3) + (first & 3)
         state.index = second * scene.cubes[first_axis] + first
     else:
-        block = state.cube[line_axis] + (which & 1) >> 2
+        block = cube[line_axis] + (which & 1) >> 2
         exists = 16 * block < scene.grid[line_axis]
         state.place = LINE_PLACES + 4 * pair + (block & 3)
         state.index = block
@@ -57,21 +60,30 @@ def _examine(state, scene, candidate: int) -> bool:
 
 
 @compiled
-def _in_use(state) -> bool:
-    """Return whether the slot of the missing candidate may be read for the cube in use."""
-    place = state.place
+def _uses(cube, place: int) -> bool:
+    """Return whether a slot may be read for a cube."""
     if place >= LINE_PLACES:
-        along = state.in_use[AXES_OF_PAIR[(place - LINE_PLACES) // 4, 2]]
+        along = cube[AXES_OF_PAIR[(place - LINE_PLACES) // 4, 2]]
         return place & 3 == along >> 2 & 3 or place & 3 == along + 1 >> 2 & 3
-    first, second = state.in_use[AXES_OF_PAIR[place // 16, 0]], state.in_use[AXES_OF_PAIR[place // 16, 1]]
+    first, second = cube[AXES_OF_PAIR[place // 16, 0]], cube[AXES_OF_PAIR[place // 16, 1]]
     return (place & 3) - first & 2 == 0 and (place >> 2 & 3) - second & 2 == 0
+
+
+@compiled
+def _in_use(state, finished: int) -> bool:
+    """Return whether the slot of the missing candidate may be read for a cube that is waiting or being read."""
+    used = False
+    for number in range(finished, state.examined):
+        used |= _uses(state.cubes[number % CUBES], state.place)
+    return used
 
 
 @compiled
 def _go_on(now: int, state, scene, candidate: int) -> None:
     """Look ahead, from a candidate on: those that are not missing take a cycle each and depend on nothing else."""
     if candidate == TOTAL:
-        state.phase = OFFER
+        state.examined += 1
+        state.phase = REST
         return
     state.phase = EXAMINE
     state.until = now + 1
@@ -85,16 +97,6 @@ def _go_on(now: int, state, scene, candidate: int) -> None:
 
 
 @compiled
-def _take_cube(now: int, state, i, scene) -> None:
-    """Take the next cube, if there is one."""
-    state.phase = REST
-    if i.valid:
-        i.valid = 0
-        state.cube[0], state.cube[1], state.cube[2] = i.x, i.y, i.z
-        _go_on(now, state, scene, 0)
-
-
-@compiled
 def _put_request(state, o_request) -> None:
     """Ask for the present component group of the missing candidate."""
     line = state.place >= LINE_PLACES
@@ -104,37 +106,55 @@ def _put_request(state, o_request) -> None:
     o_request.group = state.group
     o_request.index = state.index * state.groups + state.group
     o_request.valid = 1
-    state.asking = 1
 
 
 @compiled
 def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
-    """Examine the candidates of a cube, request the missing blocks, and offer the token when all are there.
+    """Examine the candidates of the cubes, request the missing blocks, and offer a token when a cube's are all there.
 
     ``vector``: what the decoder writes in this cycle; the last vector of a block says that the block is there.
     """
     phase = state.phase
     done = vector.valid != 0 and vector.block_last != 0 and vector.appearance == state.appearance
+    were_taken, were_finished = state.taken, state.finished
     changed = done or finished.set != 0
-    if phase == REST and not (i.valid or changed):
-        state.activity = IDLE
-        return NEVER
-    reading = state.reading != 0
+    wake = NEVER
+
+    # ---- Cubes that come, are accepted and are read no more ----
+    state.there += done
     if finished.set:
         finished.set = 0
-        state.reading = 0
-    state.left -= done
+        state.finished += 1
+    if state.offering and not o.valid:
+        state.offering = 0
+        state.there -= state.blocks[state.accepted % CUBES]
+        state.accepted += 1
+        changed = True
+    if i.valid and were_taken - were_finished != CUBES:
+        i.valid = 0
+        cube = state.cubes[were_taken % CUBES]
+        cube[0], cube[1], cube[2] = i.x, i.y, i.z
+        state.taken += 1
+        changed = True
+
+    # ---- The examination ----
     state.activity = BUSY
     if phase == REST:
-        _take_cube(now, state, i, scene)
-        changed = True
+        if state.examined != were_taken:
+            state.blocks[state.examined % CUBES] = 0
+            _go_on(now, state, scene, 0)
+            changed = True
+        elif state.examined == state.accepted:
+            state.activity = IDLE
+        else:
+            state.activity = OUTPUT if state.offering else FACTORS
     elif phase == EXAMINE:
         if now < state.until:
-            return now + 1 if changed else state.until
-        if not state.missing:
+            wake = state.until
+        elif not state.missing:
             _go_on(now, state, scene, state.candidate + 1)
             changed = True
-        elif not (reading and _in_use(state)):
+        elif not _in_use(state, were_finished):
             state.held[state.place] = state.index
             state.group = 0
             state.phase = REQUEST
@@ -142,30 +162,22 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
             changed = True
         else:
             state.activity = OUTPUT
-    elif phase == REQUEST:
-        if o_request.valid:
-            state.activity = MEMORY
-        else:
-            state.left += 1
-            state.group += 1
-            changed = True
-            if state.group < state.groups:
-                _put_request(state, o_request)
-            else:
-                _go_on(now, state, scene, state.candidate + 1)
-    elif not state.offered:
-        state.activity = FACTORS
-    elif o.valid:
-        state.activity = OUTPUT
+    elif o_request.valid:
+        state.activity = MEMORY
     else:
-        state.offered = 0
-        state.in_use[0], state.in_use[1], state.in_use[2] = state.cube[0], state.cube[1], state.cube[2]
-        state.reading = 1
-        _take_cube(now, state, i, scene)
+        state.blocks[state.examined % CUBES] += 1
+        state.group += 1
         changed = True
-    if state.phase == OFFER and not state.offered and state.left == 0:
-        o.x, o.y, o.z = state.cube[0], state.cube[1], state.cube[2]
+        if state.group < state.groups:
+            _put_request(state, o_request)
+        else:
+            _go_on(now, state, scene, state.candidate + 1)
+
+    # ---- The token ----
+    number = state.accepted % CUBES
+    if not state.offering and state.accepted != state.examined and state.there >= state.blocks[number]:
+        o.x, o.y, o.z = state.cubes[number, 0], state.cubes[number, 1], state.cubes[number, 2]
         o.valid = 1
-        state.offered = 1
+        state.offering = 1
         changed = True
-    return now + 1 if changed else NEVER
+    return now + 1 if changed else wake

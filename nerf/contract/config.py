@@ -43,7 +43,7 @@ class AcceleratorConfig:
     sample_lanes : int
         Pixels whose samples are generated at a time; a power of two, 1 to 8.
     sample_queue : int
-        Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 1024.
+        Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 8192.
     payload_queue : int
         Depth of the encoded payload queue, in beats; a power of two, 32 to 512.
     shading : str
@@ -122,7 +122,7 @@ class AcceleratorConfig:
 
 
 _EDGE = AcceleratorConfig(
-    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=32, sample_lanes=4, sample_queue=256, payload_queue=256
+    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=32, sample_lanes=4, sample_queue=1024, payload_queue=256
 )
 PRESETS = {
     preset.name: preset

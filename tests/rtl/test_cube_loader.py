@@ -1,8 +1,8 @@
 # amaranth: UnusedElaboratable=no
-"""The cube loader against a model of the window: requests, their order around the cube in use, tokens and rates."""
+"""The cube loader against a model of the window: requests, their order around the cubes in use, tokens and rates."""
 
 import random
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 from amaranth.sim import Simulator
@@ -45,13 +45,18 @@ def vector(cube):
 
 
 class Bench:
-    """Drives a loader: requests are done after a random delay, each token is held a while, then finished."""
+    """Drives a loader: requests are done after a random delay, each token is held a while, then finished.
 
-    def __init__(self, grid, groups, cubes, chance, hold, seed=0):
+    ``alone``: a cube comes only when the one before is finished.
+    """
+
+    def __init__(self, grid, groups, cubes, chance, hold, seed=0, delay=12, alone=False):
         self.loader = CubeLoader(groups)
         self.grid, self.cubes, self.chance, self.hold = grid, cubes, chance, hold
+        self.delay, self.alone = delay, alone
+        self.per_cube = expected_requests(cubes, grid, groups)
         self.random = random.Random(seed)
-        self.requests, self.tokens, self.events, self.accepted = [], [], [], []
+        self.requests, self.tokens, self.accepted, self.finished, self.done = [], [], [], [], []
         self.cycle = 0
         simulator = Simulator(self.loader)
         simulator.add_clock(PERIOD)
@@ -63,9 +68,10 @@ class Bench:
         ctx.set(loader.scene.grid, vector(self.grid))
         ctx.set(loader.scene.cubes, vector(cubes_of(self.grid)))
         waiting, delays, release = list(self.cubes), [], None
-        while len(self.tokens) < len(self.cubes) or release is not None:
+        while len(self.finished) < len(self.cubes):
             assert self.cycle < 50_000, "watchdog"
-            ctx.set(loader.i.valid, bool(waiting) and self.random.random() < self.chance)
+            comes = waiting and not (self.alone and len(self.accepted) > len(self.finished))
+            ctx.set(loader.i.valid, bool(comes) and self.random.random() < self.chance)
             if waiting:
                 ctx.set(loader.i.payload, vector(waiting[0]))
             ctx.set(loader.o.ready, release is None and self.random.random() < self.chance)
@@ -76,22 +82,22 @@ class Bench:
             token = ctx.get(loader.o.valid & loader.o.ready)
             asked = ctx.get(loader.o_request.valid & loader.o_request.ready)
             if ctx.get(loader.o.valid):
-                assert not delays, "a token before all blocks are there"
+                number = len(self.tokens)
+                assert len(self.done) >= self.blocks(number + 1), "a token before all its blocks are there"
             if asked:
                 request = ctx.get(loader.o_request.payload)
                 to = request.to
-                self.requests.append((to.line, to.pair, to.group, to.slot, request.index))
-                self.events.append(("request", to.line, to.pair, to.slot))
-                delays.append(max(delays[-1] if delays else 0, self.cycle + self.random.randint(1, 12)))
+                self.requests.append((self.cycle, (to.line, to.pair, to.group, to.slot, request.index)))
+                delays.append(max(delays[-1] if delays else 0, self.cycle + self.random.randint(1, self.delay)))
             if ctx.get(loader.done):
                 delays.pop(0)
+                self.done.append(self.cycle)
             if release == self.cycle:
                 release = None
-                self.events.append(("finished",))
+                self.finished.append(self.cycle)
             if token:
                 cube = ctx.get(loader.o.payload)
                 self.tokens.append((self.cycle, (cube.x, cube.y, cube.z)))
-                self.events.append(("token", len(self.tokens) - 1))
                 release = self.cycle + 1 + (self.random.randint(0, self.hold) if self.hold else 0)
             if took:
                 waiting.pop(0)
@@ -99,22 +105,24 @@ class Bench:
             await ctx.tick()
             self.cycle += 1
 
-    def check(self, groups):
-        per_cube = expected_requests(self.cubes, self.grid, groups)
+    def blocks(self, cubes):
+        """Return how many blocks are requested for the first cubes."""
+        return sum(map(len, self.per_cube[:cubes]))
+
+    def check(self):
         assert [cube for _, cube in self.tokens] == self.cubes
-        assert self.requests == [request for requests in per_cube for request in requests]
-        # No request for a slot of the cube that is being read.
-        in_use = set()
-        for event in self.events:
-            if event[0] == "token":
-                in_use = {block[:3] for block in needed(self.cubes[event[1]], self.grid)}
-            elif event[0] == "finished":
-                in_use = set()
-            else:
-                assert event[1:] not in in_use
-        # A cube is taken only when the token before it has been accepted.
-        for number in range(1, len(self.cubes)):
-            assert self.accepted[number] >= self.tokens[number - 1][0]
+        assert [request for _, request in self.requests] == [*chain.from_iterable(self.per_cube)]
+        # No request for a slot of a cube that is not finished.
+        at = 0
+        for number, requests in enumerate(self.per_cube):
+            for cycle, (line, pair, _, slot, _) in self.requests[at : at + len(requests)]:
+                for earlier in range(number):
+                    if self.finished[earlier] >= cycle:
+                        used = {block[:3] for block in needed(self.cubes[earlier], self.grid)}
+                        assert (line, pair, slot) not in used
+            at += len(requests)
+        for number in range(CubeLoader.CUBES, len(self.cubes)):
+            assert self.accepted[number] > self.finished[number - CubeLoader.CUBES]
 
 
 def walk(grid):
@@ -139,23 +147,39 @@ def test_requests_and_tokens(groups, chance, hold):
         ((2, 2, 2), [(0, 0, 0)] * 3),
     ):
         bench = Bench(grid, groups, cubes, chance, hold, seed=f"{groups} {hold}")
-        bench.check(groups)
+        bench.check()
 
 
-def test_the_next_cube_is_loaded_while_one_is_read():
-    bench = Bench((40, 40, 40), 1, [(0, 0, 0), (2, 0, 0)], 1.0, 600, seed=3)
-    order = [event[0] for event in bench.events]
-    first = order.index("token")
-    assert "request" in order[first : order.index("finished")]
+def test_cubes_are_loaded_while_one_is_read():
+    """Those that have place in the window beside it; the fourth takes a slot of the first, when that is finished."""
+    bench = Bench((40, 40, 40), 1, [(0, 0, 0), (1, 0, 0), (2, 0, 0), (4, 0, 0)], 1.0, 600, seed=3)
+    bench.check()
+    assert bench.done[bench.blocks(3) - 1] < bench.finished[0] < bench.requests[bench.blocks(3)][0]
+    assert bench.requests[-1][0] < bench.finished[2]
+
+
+def test_a_token_does_not_wait_for_blocks_of_later_cubes():
+    bench = Bench((40, 40, 40), 3, [(0, 0, 0), (1, 0, 0), (2, 0, 0)], 1.0, 0, delay=400)
+    bench.check()
+    for number, (token, _) in enumerate(bench.tokens):
+        assert token == bench.done[bench.blocks(number + 1) - 1] + 1
+    assert bench.requests[-1][0] < bench.tokens[0][0]
+
+
+def test_as_many_cubes_as_stated_are_held():
+    bench = Bench((16, 16, 16), 1, [(1, 1, 1)] * 12, 1.0, 600, seed=5)
+    bench.check()
+    assert sum(cycle <= bench.finished[0] for cycle in bench.accepted) == CubeLoader.CUBES
 
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_cubes_without_requests_take_the_stated_cycles(groups):
-    bench = Bench((16, 16, 16), groups, [(1, 1, 1)] * 6, 1.0, 0)
+    bench = Bench((16, 16, 16), groups, [(1, 1, 1)] * 12, 1.0, 0)
     tokens = [cycle for cycle, _ in bench.tokens]
-    delays = [token - accepted for token, accepted in zip(tokens, bench.accepted, strict=True)]
-    assert delays[1:] == [CubeLoader.LATENCY] * 5
-    assert [b - a for a, b in pairwise(tokens[1:])] == [CubeLoader.LATENCY] * 4
+    assert [b - a for a, b in pairwise(tokens[1:])] == [CubeLoader.CYCLES] * 10
+    bench = Bench((16, 16, 16), groups, [(1, 1, 1)] * 4, 1.0, 0, alone=True)
+    delays = [token - accepted for (token, _), accepted in zip(bench.tokens, bench.accepted, strict=True)]
+    assert delays[1:] == [CubeLoader.LATENCY] * 3
 
 
 def test_groups_outside_the_range_are_refused():
