@@ -199,7 +199,7 @@ def run(
         Content of the memory at address 0; takes the frame.
     view : View
     regions : Regions
-        Where the frame and the list of cubes are written to.
+        Where the frame and the lists of cubes are written to.
     timing : MemoryTiming
     strap : int
         What the input ``strap`` holds, of a top that has one.

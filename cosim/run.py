@@ -10,7 +10,7 @@ import numpy as np
 
 from cosim import cxxrtl
 from cosim.cycles import compare_cycles
-from cosim.scoreboard import compare
+from cosim.scoreboard import compare, unpack
 from cosim.simulation import Simulation
 from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
 from nerf.cameras import Camera
@@ -126,7 +126,7 @@ def run_rtl(
     render_again : bool
         Render a second frame after the first has ended, and return that one.
     """
-    regions = place(len(image), view)
+    regions = place(len(image), view, config)
     memory_bytes = 1 << regions.end.bit_length()
     timing = timing or MemoryTiming()
     if engine == "cxxrtl":
@@ -216,6 +216,13 @@ def _result(status: dict[str, int], data: bytes, view: View, trace: list, *rest:
     return RtlFrame(pixels, ErrorCode(code), counters, trace, *rest)
 
 
+def _listed(rtl: RtlFrame, tile: int) -> int:
+    """Return the entries of all cube lists: each footprint has one for every row of tiles that it meets."""
+    fields = next(probe["fields"] for probe in rtl.sidecar["probes"] if probe["name"] == "footprints")
+    footprints = [unpack(one.payload, fields) for one in rtl.trace if one.stream == "footprints"]
+    return sum(one["last_y"] // tile - one["first_y"] // tile + 1 for one in footprints if not one["last"])
+
+
 def golden_frame(scene: Scene, view: View, config: AcceleratorConfig) -> Frame:
     """Render the same frame with the golden model."""
     return render_frame(decode_scene(scene, config), view)
@@ -255,7 +262,6 @@ def cosimulate(
     if memory == "verilog" and rtl.error == ErrorCode.NONE:
         cycles = compare_cycles(rtl.trace, decoded, view, config, timing)
     compared = time.perf_counter()
-    listed = max(sum(one.stream == "footprints" for one in rtl.trace) - 1, 0)
     differences = [None if values.first is None else str(values.first), cycles and cycles.first]
     picture = (rtl.pixels[..., :3] / np.float32(65535)).astype(np.float32)
     return Cosimulation(
@@ -273,7 +279,7 @@ def cosimulate(
         samples_shaded=rtl.counters["shaded"],
         cubes_loaded=rtl.counters["cubes"],
         dram_read_bytes=rtl.counters["read_beats"] * BEAT,
-        dram_write_bytes=golden.pixels.size * 2 + listed * LIST_ENTRY_BYTES,
+        dram_write_bytes=golden.pixels.size * 2 + _listed(rtl, config.tile) * LIST_ENTRY_BYTES,
         psnr_vs_float_db=psnr(picture, render_reference(model, camera).rgb),
         seconds_build=rtl.seconds_build,
         seconds_rtl=rtl.seconds_run,

@@ -227,6 +227,7 @@ class Accelerator(wiring.Component):
             writer.frame_base.eq(registers.frame_base),
             writer.width.eq(registers.view.window_width),
             cubes.list_base.eq(registers.list_base),
+            cubes.live_cubes.eq(loader.scene.live_cubes),
             cubes.written.eq(writer.idle),
         ]
         for user in (density, mlp_engine):

@@ -85,7 +85,11 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
                 "alignment": 8,
                 "content": "8 bytes a pixel, row by row: red, green, blue, opacity, 16 bits each, 65535 is 1.0",
             },
-            "list": {"alignment": PAGE, "content": "working memory: 16 bytes for each live cube of the scene"},
+            "list": {
+                "alignment": PAGE,
+                "content": "working memory: for each row of tiles of the window, 16 bytes for each live cube of the "
+                f"scene, rounded up to a multiple of {PAGE}",
+            },
         },
         "probes": [
             {

@@ -215,8 +215,8 @@ class Frame(NamedTuple):
     scene: Any
     camera: Any
     image: np.ndarray
-    entries: np.ndarray
-    """Of the cube list."""
+    lists: Any
+    """Of cubes, in memory."""
     uniform: bool
     """Rays are sampled uniformly, not cube by cube; modelled only."""
     deferred: bool
@@ -241,6 +241,8 @@ class Frame(NamedTuple):
 
 SCENE_BASE = 0
 """Address of the scene image in memory."""
+AFTER_RESET = 2
+"""Cycle of a frame in which the blocks begin: it starts in cycle 0, and they are reset in the next."""
 
 
 def new_blocks(config: AcceleratorConfig, memory_state: np.void, regions: Regions, view: View) -> Blocks:
@@ -266,7 +268,7 @@ def new_blocks(config: AcceleratorConfig, memory_state: np.void, regions: Region
         appearance_loader=cube_loader.new(True),
         density_loader=cube_loader.new(False),
         sample_generator=sample_generator.new(config),
-        cube_list=cube_list.new(regions.list_base),
+        cube_list=cube_list.new(regions.list_base, config.tile, AFTER_RESET),
         projector=projector.new(),
         ray_setup=ray_setup.new(config),
         scene_loader=scene_loader.new(),
@@ -340,7 +342,7 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, unif
         scene=registers.scene_registers(decoded.scene),
         camera=registers.view_registers(view),
         image=np.frombuffer(decoded.scene.data, np.uint8),
-        entries=cube_list.new_entries(decoded.scene.live_cubes),
+        lists=cube_list.new_lists(decoded.scene.live_cubes, -(-view.window_height // config.tile)),
         uniform=uniform,
         deferred=config.shading == "deferred",
         rank=decoded.rank,
@@ -631,7 +633,7 @@ def _step_cubes(now: int, b, w, frame, listed: bool, clock, trace) -> None:
         before = w.footprints.valid
         wake = cube_list.step(
             now, b.cube_list, w.footprints, w.list_writes, listed, w.walk, w.walk_tile, w.read_requests[5], w.beat,
-            w.rectangles, w.walked, frame.entries,
+            w.rectangles, w.walked, frame.lists,
         )  # fmt: skip
         _record(trace, now, 2, before, w.footprints)
         _settle_client(clock, now, CUBE_LIST, wake, b.cube_list.activity, w.read_requests[5], beat, w.beat)

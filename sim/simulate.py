@@ -99,9 +99,8 @@ def simulate(
     end : int
         Stop before this cycle of the frame.
     """
-    blocks = machine.new_blocks(
-        config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), place(len(decoded.scene.data), view), view
-    )  # fmt: skip
+    regions = place(len(decoded.scene.data), view, config)
+    blocks = machine.new_blocks(config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), regions, view)
     wires, clock = machine.new_wires(config.shading), machine.new_clock()
     frame = machine.new_frame(decoded, view, config, uniform)
     trace = np.zeros(1, machine.TRACE)[0]

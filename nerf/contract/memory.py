@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from nerf.contract.config import AcceleratorConfig
 from nerf.contract.errors import require
-from nerf.contract.registers import LIST_ENTRY_BYTES, View
+from nerf.contract.registers import View, list_stride
 from nerf.contract.scene_image import PAGE, RECORD_BYTES
 
 PIXEL_BYTES = 8
@@ -56,7 +57,7 @@ MEMORY_TIMINGS = {
 
 @dataclass(frozen=True)
 class Regions:
-    """Where the benches and the simulator put what a frame needs: the scene image at 0, then the frame, then the list.
+    """Where the benches and the simulator put what a frame needs: the scene image at 0, then the frame, then the lists.
 
     Parameters
     ----------
@@ -74,11 +75,12 @@ class Regions:
         return self.list_base + self.list_bytes
 
 
-def place(image_bytes: int, view: View) -> Regions:
-    """Return the regions of a frame. An image has a record for each live cube, so its size bounds the list's."""
+def place(image_bytes: int, view: View, config: AcceleratorConfig) -> Regions:
+    """Return the regions of a frame. An image has a record for each live cube, so its size bounds the lists'."""
+    rows = -(-view.window_height // config.tile)
     frame_base = _aligned(image_bytes)
     frame_bytes = PIXEL_BYTES * view.window_width * view.window_height
-    list_bytes = image_bytes // RECORD_BYTES * LIST_ENTRY_BYTES
+    list_bytes = rows * list_stride(image_bytes // RECORD_BYTES)
     return Regions(frame_base, frame_bytes, _aligned(frame_base + frame_bytes), list_bytes)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from nerf.contract.config import CUBE
 from nerf.contract.errors import require
 from nerf.contract.formats import DIRECTION, DISTANCE, ORIGIN, UNIT, Format
-from nerf.contract.scene_image import BEAT, Scene, cubes_of
+from nerf.contract.scene_image import BEAT, PAGE, Scene, cubes_of
 
 VIEW_SCALE = Format(6, 20, signed=False)
 """World length of a cell, in steps: turns a grid direction into the view direction."""
@@ -58,13 +58,19 @@ HOST_REGISTERS = [
     "list_high",
 ]
 """``scene``, ``frame`` and ``list`` are byte addresses: of the scene image, of the pixels, and of a region of
-`LIST_ENTRY_BYTES` for each live cube, aligned to a page, in which the accelerator lists the cubes of the frame."""
+`list_stride` for each row of tiles of the window, aligned to a page, in which the accelerator lists the cubes."""
 LIST_ENTRY_BYTES = BEAT
 COUNTERS = ["cycles_low", "cycles_high", "samples", "shaded", "cubes", "read_beats"]
 """Read-only: cycles from start to interrupt, composited samples, shaded samples, cubes loaded, beats read."""
 REGISTERS = {name: 4 * index for index, name in enumerate(HOST_REGISTERS + CAMERA_REGISTERS + COUNTERS)}
 """Byte address of each register."""
 READ_ONLY = {"status", "identity", "config_digest", *COUNTERS}
+
+
+def list_stride(live_cubes: int) -> int:
+    """Return the bytes from the cube list of a row of tiles to that of the next: an entry a live cube, whole pages."""
+    size = LIST_ENTRY_BYTES * live_cubes
+    return size + -size % PAGE
 
 
 class ErrorCode(IntEnum):

@@ -197,7 +197,7 @@ def render(strap: int) -> tuple[list[Transaction], np.ndarray]:
     memory = np.zeros(1 << 24, np.uint8)
     memory[: len(image)] = image
     result = cxxrtl.run(
-        cxxrtl.build(text, sidecar, FOLDER), sidecar, memory, view, place(len(image), view),
+        cxxrtl.build(text, sidecar, FOLDER), sidecar, memory, view, place(len(image), view, CONFIG),
         timing=TIMING, strap=strap, watchdog_cycles=WATCHDOG_CYCLES, timeout_seconds=TIMEOUT_SECONDS,
     )  # fmt: skip
     if code := result.registers["status"] >> STATUS_CODE_SHIFT:

@@ -5,11 +5,23 @@ import random
 import pytest
 
 from cosim.unit import STALLS
-from nerf.contract.registers import AXES, LIST_ENTRY_BYTES
+from nerf.contract.registers import AXES
 from sim import cube_list
 from sim.streams import FOOTPRINT, READ_BEAT, READ_REQUEST, RECTANGLE, STROBE, TILE, WRITE, new
 from sim.streams import stream as record_of
-from tests.rtl.test_cube_list import ANSWERED_AFTER, BASE, BOUNDS, END, hardware, random_footprints, tiles_of
+from tests.rtl.test_cube_list import (
+    ANSWERED_AFTER,
+    BASE,
+    BOUNDS,
+    CFG,
+    END,
+    HEIGHT,
+    MORE_CUBES,
+    hardware,
+    random_footprints,
+    tiles_of,
+    writes_of,
+)
 from tests.sim.helpers_front_end import ReadMemory, sleeper
 from tests.sim.helpers_shading import watched
 from tests.sim.replay import replay
@@ -18,7 +30,8 @@ FIELDS = ("rank", *BOUNDS)
 
 
 def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity):
-    state, entries = cube_list.new(BASE), cube_list.new_entries(len(footprints))
+    state = cube_list.new(BASE, CFG.tile)
+    lists = cube_list.new_lists(len(footprints) + MORE_CUBES, -(-HEIGHT // CFG.tile))
     i, write, o, tile = new(FOOTPRINT), new(WRITE), new(RECTANGLE), new(TILE)
     request, beat, start, done = new(READ_REQUEST), new(READ_BEAT), new(STROBE), new(STROBE)
     given = new(record_of(*TILE.names))
@@ -27,7 +40,7 @@ def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity):
 
     def step_list(now):
         return cube_list.step(
-            now, state, i, write, bench["written"], start, tile, request, beat, o, done, entries
+            now, state, i, write, bench["written"], start, tile, request, beat, o, done, lists
         )  # fmt: skip
 
     maybe = sleeper(step_list, [i, write, o, request, beat, start]) if skip else step_list
@@ -70,7 +83,7 @@ def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity):
 @pytest.mark.parametrize("stalls", [*STALLS, (0.9, 0.1), (0.1, 0.9)])
 @pytest.mark.parametrize(("count", "latency"), [(70, 0), (300, 40), (37, 30), (0, 0), (16, 4)])
 def test_every_transfer_comes_in_the_same_cycle(count, latency, stalls):
-    footprints, tiles = random_footprints(random.Random(count), count), tiles_of(6)
+    footprints, tiles = random_footprints(random.Random(count), count), tiles_of(7)
     result, wanted = hardware(footprints, tiles, stalls, count, latency)
     activities = {False: [], True: []}
     for skip, activity in activities.items():
@@ -80,9 +93,7 @@ def test_every_transfer_comes_in_the_same_cycle(count, latency, stalls):
         )  # fmt: skip
         for name in cycles:
             assert cycles[name] == result.cycles[name], name
-        assert [address for (address,) in payloads["o_writes"]] == [
-            BASE + LIST_ENTRY_BYTES * n for n in range(len(footprints))
-        ]
+        assert [address for (address,) in payloads["o_writes"]] == [place for place, _ in writes_of(footprints)]
         for found, want in zip(payloads["o"], wanted, strict=True):
             if want != END:
                 place = tuple(want["cube"][axis] for axis in AXES)

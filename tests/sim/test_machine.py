@@ -8,6 +8,8 @@ from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming, place
 from nerf.contract.registers import LIST_ENTRY_BYTES
 from nerf.encode import encode_model
 from nerf.golden.frame import decode_scene, render_frame
+from nerf.golden.occupancy_walker import walk
+from nerf.golden.projector import project
 from nerf.integer import camera_view
 from sim import analysis, machine, memory
 from sim.lpddr4 import Lpddr4
@@ -33,7 +35,7 @@ def small():
 
 def every_cycle(decoded, view, timing):
     """Step every block in every cycle."""
-    blocks = machine.new_blocks(SMALL, memory.new(timing), place(1 << 20, view), view)
+    blocks = machine.new_blocks(SMALL, memory.new(timing), place(1 << 20, view, SMALL), view)
     wires, frame, clock = machine.new_wires(SMALL.shading), machine.new_frame(decoded, view, SMALL), machine.new_clock()
     trace = np.zeros(1, machine.TRACE)[0]
     trace["recording"] = 1
@@ -72,11 +74,15 @@ def test_cycles_bytes_and_samples_add_up(small, timing, uniform):
     assert np.array_equal(result.windows.sum(axis=0), [list(row.values()) for row in result.activity.values()])
     golden = render_frame(decoded, view)
     assert (result.samples, result.shaded) == (len(golden.samples), len(golden.shaded))
-    listed = 0 if uniform else len(result.transfers["footprints"]) - 1
-    assert listed > 0 or uniform
-    assert result.written_bytes == 8 * view.window_width * view.window_height + LIST_ENTRY_BYTES * listed
-    tiles = -(-view.window_width // SMALL.tile) * -(-view.window_height // SMALL.tile)
-    assert result.read_bytes["cube_list"] == tiles * LIST_ENTRY_BYTES * listed
+    cubes = [] if uniform else [cube[:3] for cube in walk(decoded.scene, tuple(view.vector("start_cube").tolist()))]
+    rectangles = [rectangle for rectangle in (project(cube, view) for cube in cubes) if rectangle]
+    assert len(result.transfers["footprints"]) == (0 if uniform else len(rectangles) + 1)
+    entries = sum(last_y // SMALL.tile - first_y // SMALL.tile + 1 for _, first_y, _, last_y in rectangles)
+    assert entries > len(rectangles) or uniform
+    assert result.written_bytes == 8 * view.window_width * view.window_height + LIST_ENTRY_BYTES * entries
+    # Each tile of a row reads the list of the row.
+    columns = -(-view.window_width // SMALL.tile)
+    assert result.read_bytes["cube_list"] == columns * LIST_ENTRY_BYTES * entries
     assert result.read_bytes["tables"] >= 16 * decoded.scene.tables_beats
     if isinstance(timing, Lpddr4):
         assert sum(result.rows.values()) > 0
