@@ -1,4 +1,4 @@
-"""Deferred shading: a tile's visible samples in, then its rays. RTL: `rtl.product_buffer`.
+"""Deferred shading: visible samples of a tile in, rays of the tile before out. RTL: `rtl.product_buffer`.
 
 What the products are is not read: only the weights, which tell the rays that have had a sample.
 """
@@ -18,16 +18,17 @@ PIXELS_LIMIT = 128**2
 STAGES = 2
 """Between the read of a pixel's sums and the output: read, multiplied."""
 
-CLEAR, ADD, SCAN, LAST = range(4)
+CLEAR, WAIT, SCAN, LAST = range(4)
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "pixels", "phase", "clear_until", "tile", "transfer", "adding")]
     + [(name, np.int64) for name in ("next", "all_looked", "looked", "pixel", "issued", "stages")]
-    + [("samples", queue.STATE), ("head", SAMPLE), ("weights", np.int64, (PIXELS_LIMIT,))]
+    + [("samples", queue.STATE), ("head", SAMPLE), ("weights", np.int64, (2 * PIXELS_LIMIT,))]
 )
-"""``tile``: parity of the tile, the top bit of its pixels; ``transfer``: of the sample at the head; ``adding``: a bit
-for each of the two stages behind the read; ``next``: the pixel to be looked at; ``looked``: ``pixel`` has been;
-``issued``: its transfers that have been read; ``stages``: a bit for each stage before the output."""
+"""``phase``: of the scan; ``tile``: parity of the tile that is added to, the other one is put out; ``transfer``: of the
+sample at the head; ``adding``: a bit for each of the two stages behind the read; ``next``: the pixel to be looked at;
+``looked``: ``pixel`` has been; ``issued``: its transfers that have been read; ``stages``: a bit for each stage before
+the output; ``weights``: of the pixels of both tiles."""
 
 
 def new(cfg: AcceleratorConfig) -> np.void:
@@ -40,50 +41,55 @@ def new(cfg: AcceleratorConfig) -> np.void:
 
 @compiled
 def step(now: int, state, i_sample, i_vector, o_sample, o_vector) -> int:
-    """Take a transfer, or look at a pixel or put one of its transfers out."""
+    """Take a transfer of one tile; look at a pixel of the other or put one of its transfers out."""
     if state.phase == CLEAR:
         wake = _clear(now, state)
     else:
-        wake = NEVER
-        moved = _add(state, i_vector) if state.phase == ADD else _scan(state, o_sample, o_vector)
-        if moved:
-            wake = now + 1
-        state.activity = BUSY if moved else OUTPUT if state.phase != ADD else IDLE
+        moved = _begin(state) if state.phase == WAIT else _scan(state, o_sample, o_vector)
+        moved |= _add(state, i_vector)
+        wake = now + 1 if moved else NEVER
+        state.activity = BUSY if moved else OUTPUT if state.phase != WAIT else IDLE
     return min(wake, queue.step(now, state.samples, i_sample, state.head))
 
 
 @compiled
 def _clear(now: int, state) -> int:
-    """Empty a pixel a cycle, from the first one on."""
+    """Empty a pixel of each tile a cycle, from the first one on."""
     if state.clear_until == 0:
         state.clear_until = now + state.pixels
     if now + 1 == state.clear_until:
-        state.phase = ADD
+        state.phase = WAIT
     state.activity = BUSY
     return max(now + 1, state.clear_until - 1)
 
 
 @compiled
+def _begin(state) -> bool:
+    """Behind the last sample of a tile, begin its scan; the next one is added to."""
+    if not state.head.valid or not state.head.last or state.adding:
+        return False
+    state.head.valid = 0
+    state.tile ^= 1
+    state.phase = SCAN
+    return True
+
+
+@compiled
 def _add(state, i_vector) -> bool:
-    """Take a transfer of the sample at the head; behind a tile's last one, begin the scan."""
+    """Take a transfer of the sample at the head."""
     head = state.head
     rests = state.adding == 0
-    takes = 0
-    if head.valid and head.last and rests:
-        state.phase = SCAN
-        return True
-    if head.valid and not head.last and i_vector.valid:
-        takes = 1
+    takes = head.valid and not head.last and i_vector.valid
+    if takes:
         i_vector.valid = 0
         if state.transfer == 0:
-            state.weights[head.pixel % state.pixels] += head.value
-            state.tile = head.pixel // state.pixels
+            state.weights[head.pixel] += head.value
         state.transfer += 1
         if state.transfer == TRANSFERS:
             state.transfer = 0
             head.valid = 0
     state.adding = (state.adding << 1 | takes) & 3
-    return takes == 1 or not rests
+    return takes or not rests
 
 
 @compiled
@@ -93,26 +99,26 @@ def _scan(state, o_sample, o_vector) -> bool:
         if o_sample.valid:
             return False
         o_sample.pixel, o_sample.value, o_sample.last, o_sample.valid = 0, 0, 1, 1
-        state.head.valid = 0
-        state.phase = ADD
+        state.phase = WAIT
         return True
     if state.all_looked and not state.looked and not state.stages:
         state.all_looked = 0
         state.phase = LAST
         return True
     advance = not o_vector.valid
-    weight = state.weights[state.pixel] if state.looked else 0
+    pixel = (state.tile ^ 1) * state.pixels + state.pixel
+    weight = state.weights[pixel] if state.looked else 0
     issues = weight != 0 and advance and (state.issued != 0 or not o_sample.valid)
     leaves = issues and state.issued == TRANSFERS - 1
     moved = issues
     if issues:
         if state.issued == 0:
-            o_sample.pixel, o_sample.value = state.tile * state.pixels + state.pixel, weight
+            o_sample.pixel, o_sample.value = pixel, weight
             o_sample.last, o_sample.valid = 0, 1
             o_sample.x, o_sample.y, o_sample.z = 0, 0, 0
         state.issued = 0 if leaves else state.issued + 1
     if leaves:
-        state.weights[state.pixel] = 0
+        state.weights[pixel] = 0
     if weight == 0 or leaves:
         moved |= state.looked
         state.looked = 0

@@ -2,12 +2,15 @@
 
 import numpy as np
 
-from nerf.contract.formats import PRODUCT, RECIPROCAL_BITS, UNIT, reciprocal_table, round_shift, saturate
+from nerf.contract.formats import PRODUCT, PRODUCT_SUM, RECIPROCAL_BITS, UNIT, reciprocal_table, round_shift, saturate
+
+DROPPED_BITS = PRODUCT.fraction - PRODUCT_SUM.fraction
+"""Fraction bits that a product has and a sum has not."""
 
 
 def weighted_product(weight: np.ndarray, product: np.ndarray) -> np.ndarray:
-    """Return weight times product, in the format PRODUCT, rounded: what a sample adds to its pixel."""
-    return round_shift(weight * product, UNIT)
+    """Return weight times product, in the format PRODUCT_SUM, rounded: what a sample adds to its pixel."""
+    return round_shift(weight * product, UNIT + DROPPED_BITS)
 
 
 def mean_products(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -24,4 +27,4 @@ def mean_products(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
     mantissa = weight << UNIT + 1 - length >> UNIT - RECIPROCAL_BITS
     reciprocal = reciprocal_table()[mantissa - (1 << RECIPROCAL_BITS)]
     # The table's value, over 2**(length + 11), is one over the weight.
-    return saturate(round_shift((total * reciprocal[:, None]) << 8, length[:, None] - 1), PRODUCT)
+    return saturate(round_shift((total * reciprocal[:, None]) << 8 + DROPPED_BITS, length[:, None] - 1), PRODUCT)

@@ -1,5 +1,6 @@
 """Bytes of memory, counted in Verilog: a design that says how much it has."""
 
+import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -57,3 +58,11 @@ def test_the_accelerator_says_what_its_blocks_hold():
     assert held["density_buffer"] == 3 * (4 * 4 * 16 + 4 * 16) * 16
     assert held["appearance_buffer"] == 3 * held["density_buffer"]
     assert held["mlp_engine"] > 150 * 128 + 128 * 128 + 27 * 144
+
+
+@pytest.mark.slow
+def test_the_sums_of_two_tiles_fit_on_the_chip():
+    held = design(load_config("edge-deferred"))[1]["on_chip_memory_bytes"]
+    # By pixel 144 sums of 18 bits and one of 21 bits, for two tiles; queue and reciprocals are small.
+    assert 0 <= held["product_buffer"] - 2 * 64**2 * (144 * 18 + 21) // 8 < 2048
+    assert sum(held.values()) < 3_500_000
