@@ -47,7 +47,6 @@ UNHEARD = {
     "write_master.axi.ar": "likewise",
     "tile_scheduler.done": "the frame ends when the last write has been answered, later than that",
     "cube_list.writes": "the end of the walk comes so much later that everything has long been written",
-    "write_master.axi.w": "the memory takes data after their address: a cycle later they are still in time",
 }
 """Streams without a mutant, and why: no transfer comes later with them."""
 STRAP_BITS = 8

@@ -64,7 +64,7 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
             "state.activity = MEMORY\n        return NEVER": "state.activity = MEMORY\n        return now + 1",
         },
     ),
-    # Waits for the answer to the pixel before.
+    # Waits for the answer to the burst before.
     "write_master": ("write_master", {"UNANSWERED_LIMIT = 15": "UNANSWERED_LIMIT = 1"}),
     "tree_server": ("tree_server", {"LATENCY = 3": "LATENCY = 4"}),
     # Puts out a pixel in every other cycle only.

@@ -122,6 +122,7 @@ def check(pixels, beats, frame_base, width, **options):
 
 
 CASES = {
+    "blocks that begin in an upper half": (0x1008, 63, 0, 0, 63, 3),
     "one pixel": (0x1000, 16, 0, 0, 1, 1),
     "upper half": (0x1008, 16, 0, 0, 1, 2),
     "right edge of an odd width": (0x1000, 65, 64, 0, 1, 8),
@@ -129,7 +130,6 @@ CASES = {
     "even width": (0x1000, 20, 4, 1, 8, 4),
     "aligned blocks": (0x1000, 64, 0, 0, 64, 3),
     "a page's end in a row": (0x1000 - 8 * 21, 40, 3, 0, 33, 2),
-    "blocks that begin in an upper half": (0x1008, 63, 0, 0, 63, 3),
     "the row ends with the block": (0x1000, 40, 8, 0, 24, 2),
 }
 
