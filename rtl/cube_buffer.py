@@ -7,16 +7,16 @@ from amaranth.lib.wiring import In
 
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.payloads import CellFactors, FactorAddress, FactorVector, LookUp, VectorWrite, vector3
+from rtl.payloads import WINDOW_BITS, CellFactors, FactorAddress, FactorVector, LookUp, VectorWrite, vector3
 
-PLANE_BITS = 4
+PLANE_BITS = WINDOW_BITS + 2
 """Low bits of a vertex coordinate that address the window of a plane; those of a line are all of `FactorAddress`."""
 
 
 class CubeBuffer(wiring.Component):
-    """Hold, per pair and component group, a window of 4 x 4 plane tiles and 4 line blocks that wraps around.
+    """Hold, per pair and component group, a window of 8 x 8 plane tiles and 8 line blocks that wraps around.
 
-    A plane has 16 x 16 vertices, addressed by the low 4 bits of their coordinates, a line 64. Every pair has its own
+    A plane has 32 x 32 vertices, addressed by the low 5 bits of their coordinates, a line 128. Every pair has its own
     memories, and neighbouring vertices lie in different ones (by the parity of their coordinates), so that a read never
     conflicts.
 
@@ -82,7 +82,7 @@ class CubeBuffer(wiring.Component):
         """Add a pair's plane."""
         to, position = self.i.payload.to, self.i.payload.position
         cell = self.factors.address.cell
-        written = Cat(position[1], to.slot[:2], position[3], to.slot[2:])
+        written = Cat(position[1], to.slot[:WINDOW_BITS], position[3], to.slot[WINDOW_BITS:])
         banks = {}
         for bank_first in range(2):
             for bank_second in range(2):
@@ -111,7 +111,7 @@ class CubeBuffer(wiring.Component):
                 f"line_{pair}_{bank}",
                 1 << len(cell) - 1,
                 to.line & (to.pair == pair) & (position[0] == bank),
-                Cat(position[1:], to.slot[:2]),
+                Cat(position[1:], to.slot[:WINDOW_BITS]),
                 _half(cell, bank),
             )
             for bank in range(2)

@@ -8,17 +8,17 @@ from amaranth.lib.wiring import In, Out
 from nerf.contract.config import CUBE
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.payloads import BLOCK_BITS, CUBE_BITS, BlockRequest, Cube, SceneRegisters
+from rtl.payloads import BLOCK_BITS, CUBE_BITS, WINDOW_BITS, BlockRequest, Cube, SceneRegisters
 
 TILE_BITS = CUBE_BITS + 1
 """Bits of a tile coordinate: that of a cube, or one more."""
-SLOT_BITS = 2
-"""Low bits of a tile coordinate, or of a line block: its place in the buffer's window."""
 LINE_SHIFT = CUBE.bit_length() - 1
 """A line block of 16 positions covers 4 cubes."""
 CANDIDATES = 6
 """Blocks that a pair may need: 2 x 2 plane tiles and 2 line blocks."""
-TAG_BITS = 2 * (CUBE_BITS - SLOT_BITS)
+TAG_BITS = 2 * (CUBE_BITS - WINDOW_BITS)
+PLACE_BITS = 2 * WINDOW_BITS + 2
+"""Of a slot among those of all pairs: the planes' come first."""
 
 
 class CubeLoader(wiring.Component):
@@ -95,9 +95,9 @@ class CubeLoader(wiring.Component):
         pair = Signal(range(len(PAIRS)))
         candidate = Signal(range(CANDIDATES))
         group = Signal(range(3))
-        m.submodules.tags = tags = Memory(shape=TAG_BITS, depth=64, init=[])
+        m.submodules.tags = tags = Memory(shape=TAG_BITS, depth=1 << PLACE_BITS, init=[])
         tag_read, tag_write = tags.read_port(domain="comb"), tags.write_port()
-        valid = Signal(64)
+        valid = Signal(1 << PLACE_BITS)
 
         wanted = self._candidate(m, cube, pair, candidate)
         hit = Signal()
@@ -183,7 +183,16 @@ class CubeLoader(wiring.Component):
     def _candidate(self, m: Module, cube, pair, candidate):
         """Return the block to look at: where it goes, its tag and index, and whether the factor has it."""
         wanted = Signal(
-            data.StructLayout({"exists": 1, "line": 1, "slot": 4, "place": 6, "tag": TAG_BITS, "index": BLOCK_BITS})
+            data.StructLayout(
+                {
+                    "exists": 1,
+                    "line": 1,
+                    "slot": 2 * WINDOW_BITS,
+                    "place": PLACE_BITS,
+                    "tag": TAG_BITS,
+                    "index": BLOCK_BITS,
+                }
+            )
         )
         of_cube = [getattr(cube, axis) for axis in AXES]
         cubes = [getattr(self.scene.cubes, axis) for axis in AXES]
@@ -211,17 +220,17 @@ class CubeLoader(wiring.Component):
             # Where the last vertex is in the same block as the first, that block is a hit by now.
             m.d.comb += [
                 wanted.exists.eq(Cat(Const(0, 4), block) < vertices),
-                wanted.slot.eq(block[:SLOT_BITS]),
-                wanted.place.eq(Cat(block[:SLOT_BITS], pair, Const(0b11, 2))),
-                wanted.tag.eq(block[SLOT_BITS:]),
+                wanted.slot.eq(block[:WINDOW_BITS]),
+                wanted.place.eq(Cat(block[:WINDOW_BITS], pair, Const(0, WINDOW_BITS - 2), Const(0b11, 2))),
+                wanted.tag.eq(block[WINDOW_BITS:]),
                 wanted.index.eq(block * self._groups),
             ]
         with m.Else():
             m.d.comb += [
                 wanted.exists.eq((first < columns) & (second < rows)),
-                wanted.slot.eq(Cat(first[:SLOT_BITS], second[:SLOT_BITS])),
-                wanted.place.eq(Cat(first[:SLOT_BITS], second[:SLOT_BITS], pair)),
-                wanted.tag.eq(Cat(first[SLOT_BITS:CUBE_BITS], second[SLOT_BITS:CUBE_BITS])),
+                wanted.slot.eq(Cat(first[:WINDOW_BITS], second[:WINDOW_BITS])),
+                wanted.place.eq(Cat(first[:WINDOW_BITS], second[:WINDOW_BITS], pair)),
+                wanted.tag.eq(Cat(first[WINDOW_BITS:CUBE_BITS], second[WINDOW_BITS:CUBE_BITS])),
                 wanted.index.eq((second * columns + first) * self._groups),
             ]
         return wanted
@@ -235,11 +244,12 @@ class CubeLoader(wiring.Component):
                 with m.Case(number):
                     first, second, along = of_cube[first_axis], of_cube[second_axis], of_cube[line_axis]
                     plane_uses = [
-                        (slot[:SLOT_BITS] - first)[1:SLOT_BITS] == 0,
-                        (slot[SLOT_BITS:] - second)[1:SLOT_BITS] == 0,
+                        (slot[:WINDOW_BITS] - first)[1:WINDOW_BITS] == 0,
+                        (slot[WINDOW_BITS:] - second)[1:WINDOW_BITS] == 0,
                     ]
                     line_uses = [
-                        slot[:SLOT_BITS] == vertex[LINE_SHIFT : LINE_SHIFT + SLOT_BITS] for vertex in (along, along + 1)
+                        slot[:WINDOW_BITS] == vertex[LINE_SHIFT : LINE_SHIFT + WINDOW_BITS]
+                        for vertex in (along, along + 1)
                     ]
                     with m.If(line):
                         m.d.comb += uses.eq(Cat(line_uses).any())

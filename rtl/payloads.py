@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.blocks import COMPONENTS
-from nerf.contract.config import CUBE, AcceleratorConfig
+from nerf.contract.config import CUBE, WINDOW, AcceleratorConfig
 from nerf.contract.formats import (
     COLOUR_BITS,
     DIRECTION,
@@ -60,8 +60,9 @@ def vector3(shape) -> data.StructLayout:
 Cube = vector3(CUBE_BITS)
 Local = vector3(LOCAL_BITS)
 FactorVector = data.ArrayLayout(signed(FACTOR.width), COMPONENTS)
-FactorAddress = data.StructLayout({"group": 2, "cell": vector3(6)})
-"""Where a cube buffer is read: ``cell`` has the coordinates of its first vertex modulo 64, the window of a line."""
+WINDOW_BITS = WINDOW.bit_length() - 1
+FactorAddress = data.StructLayout({"group": 2, "cell": vector3(WINDOW_BITS + 4)})
+"""Where a cube buffer is read: ``cell`` has the coordinates of its first vertex modulo that window of a line."""
 CellFactors = data.ArrayLayout(
     data.StructLayout({"corners": data.ArrayLayout(FactorVector, 4), "ends": data.ArrayLayout(FactorVector, 2)}),
     len(PAIRS),
@@ -149,8 +150,8 @@ TreeResponse = data.StructLayout(
 )
 """``total``: sum, or count of the set bits; ``prefix``: set bits before each; ``index``: of the k-th set bit."""
 
-BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": 2, "slot": 4})
-"""Where a decoded block goes. Plane: slot = first tile % 4 + 4 * (second tile % 4); line: slot = block % 4."""
+BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": 2, "slot": 2 * WINDOW_BITS})
+"""Where a decoded block goes. Plane: slot = first tile % WINDOW + WINDOW * (second tile % WINDOW); line: block % WINDOW."""
 BlockRequest = data.StructLayout({"to": BlockAddress, "index": BLOCK_BITS})
 """``index``: of the block among its factor's, component group included."""
 DecodeJob = data.StructLayout({"appearance": 1, "to": BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1})

@@ -110,7 +110,8 @@ class ProductBuffer(wiring.Component):
 
     Latency: `LATENCY` cycles from the last transfer before ``last`` to a ray's first products, if pixel 0 has a sample
     and no tile is being put out.
-    Throughput: a transfer a cycle in, but for 3 cycles at ``last``; out, 3 cycles a ray and 1 a pixel without.
+    Throughput: a transfer a cycle in, but for 3 cycles at ``last``; out, 3 cycles a ray and 1 a pixel without; a tile
+    without a sample takes none.
 
     Parameters
     ----------
@@ -155,15 +156,21 @@ class ProductBuffer(wiring.Component):
         added = self._add(m, sums.add, adds, head.payload, rests)
         self._scan(m, sums.scan, ~sums.tile, scans, scanned)
         m.d.comb += head.ready.eq(added | begins)
+        any_sample = Signal()
+        """The tile that is added to has one."""
         with m.If(begins):
-            m.d.sync += sums.tile.eq(~sums.tile)
+            m.d.sync += [sums.tile.eq(~sums.tile), any_sample.eq(0)]
+        with m.If(added):
+            m.d.sync += any_sample.eq(1)
         with m.If(ends):
             m.d.sync += [self.o_sample.valid.eq(1), self.o_sample.payload.last.eq(1)]
         with m.FSM(name="scan"):
             with m.State("WAIT"):
                 m.d.comb += begins.eq(head.valid & head.payload.last & rests & ~sums.clears)
-                with m.If(begins):
+                with m.If(begins & any_sample):
                     m.next = "SCAN"
+                with m.If(begins & ~any_sample):
+                    m.next = "LAST"
             with m.State("SCAN"):
                 m.d.comb += scans.eq(1)
                 with m.If(scanned):

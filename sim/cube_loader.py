@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nerf.contract.config import WINDOW
 from nerf.contract.scene_image import PAIRS
 from sim.activity import BUSY, FACTORS, IDLE, MEMORY, NEVER, OUTPUT
 from sim.compiled import compiled
@@ -9,9 +10,10 @@ from sim.compiled import compiled
 CANDIDATES = 6
 """Blocks that a pair may need: 2 x 2 plane tiles and 2 line blocks; one is examined a cycle."""
 TOTAL = len(PAIRS) * CANDIDATES
-PLACES = 64
-"""Slots of all windows: 16 plane tiles a pair, then 4 line blocks a pair."""
-LINE_PLACES = 48
+SQUARE = WINDOW**2
+LINE_PLACES = len(PAIRS) * SQUARE
+PLACES = LINE_PLACES + len(PAIRS) * WINDOW
+"""Slots of all windows: those of the planes, pair by pair, then those of the lines."""
 CUBES = 8
 """Cubes that a loader holds: announced, loaded ahead, and the one that is read."""
 
@@ -49,12 +51,12 @@ def _examine(state, scene, candidate: int) -> bool:
     if which < 4:
         first, second = cube[first_axis] + (which & 1), cube[second_axis] + (which >> 1)
         exists = first < scene.cubes[first_axis] and second < scene.cubes[second_axis]
-        state.place = 16 * pair + 4 * (second & 3) + (first & 3)
+        state.place = SQUARE * pair + WINDOW * (second % WINDOW) + first % WINDOW
         state.index = second * scene.cubes[first_axis] + first
     else:
         block = cube[line_axis] + (which & 1) >> 2
         exists = 16 * block < scene.grid[line_axis]
-        state.place = LINE_PLACES + 4 * pair + (block & 3)
+        state.place = LINE_PLACES + WINDOW * pair + block % WINDOW
         state.index = block
     return exists and state.held[state.place] != state.index
 
@@ -63,10 +65,12 @@ def _examine(state, scene, candidate: int) -> bool:
 def _uses(cube, place: int) -> bool:
     """Return whether a slot may be read for a cube."""
     if place >= LINE_PLACES:
-        along = cube[AXES_OF_PAIR[(place - LINE_PLACES) // 4, 2]]
-        return place & 3 == along >> 2 & 3 or place & 3 == along + 1 >> 2 & 3
-    first, second = cube[AXES_OF_PAIR[place // 16, 0]], cube[AXES_OF_PAIR[place // 16, 1]]
-    return (place & 3) - first & 2 == 0 and (place >> 2 & 3) - second & 2 == 0
+        pair, slot = (place - LINE_PLACES) // WINDOW, place % WINDOW
+        along = cube[AXES_OF_PAIR[pair, 2]]
+        return slot == (along >> 2) % WINDOW or slot == (along + 1 >> 2) % WINDOW
+    pair, slot = place // SQUARE, place % SQUARE
+    first, second = cube[AXES_OF_PAIR[pair, 0]], cube[AXES_OF_PAIR[pair, 1]]
+    return (slot % WINDOW - first) % WINDOW < 2 and (slot // WINDOW - second) % WINDOW < 2
 
 
 @compiled
@@ -102,7 +106,7 @@ def _put_request(state, o_request) -> None:
     line = state.place >= LINE_PLACES
     o_request.line = line
     o_request.pair = state.candidate // CANDIDATES
-    o_request.slot = state.place & (3 if line else 15)
+    o_request.slot = state.place % (WINDOW if line else SQUARE)
     o_request.group = state.group
     o_request.index = state.index * state.groups + state.group
     o_request.valid = 1

@@ -25,7 +25,7 @@ BATCHES = 9
 """That can be under way."""
 RING = 16
 """Batches whose times are kept, in a circle."""
-PLACES = 32 * BATCHES
+PLACES = 64 * BATCHES
 """Jobs under way, of the largest configuration."""
 
 STATE = np.dtype(

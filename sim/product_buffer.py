@@ -21,14 +21,14 @@ STAGES = 2
 CLEAR, WAIT, SCAN, LAST = range(4)
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "pixels", "phase", "clear_until", "tile", "transfer", "adding")]
-    + [(name, np.int64) for name in ("next", "all_looked", "looked", "pixel", "issued", "stages")]
+    [(name, np.int64) for name in ("activity", "pixels", "phase", "clear_until", "tile", "any_sample", "transfer")]
+    + [(name, np.int64) for name in ("adding", "next", "all_looked", "looked", "pixel", "issued", "stages")]
     + [("samples", queue.STATE), ("head", SAMPLE), ("weights", np.int64, (2 * PIXELS_LIMIT,))]
 )
-"""``phase``: of the scan; ``tile``: parity of the tile that is added to, the other one is put out; ``transfer``: of the
-sample at the head; ``adding``: a bit for each of the two stages behind the read; ``next``: the pixel to be looked at;
-``looked``: ``pixel`` has been; ``issued``: its transfers that have been read; ``stages``: a bit for each stage before
-the output; ``weights``: of the pixels of both tiles."""
+"""``phase``: of the scan; ``tile``: parity of the tile that is added to, the other one is put out; ``any_sample``:
+it has one; ``transfer``: of the sample at the head; ``adding``: a bit for each of the two stages behind the read;
+``next``: the pixel to be looked at; ``looked``: ``pixel`` has been; ``issued``: its transfers that have been read;
+``stages``: a bit for each stage before the output; ``weights``: of the pixels of both tiles."""
 
 
 def new(cfg: AcceleratorConfig) -> np.void:
@@ -70,7 +70,8 @@ def _begin(state) -> bool:
         return False
     state.head.valid = 0
     state.tile ^= 1
-    state.phase = SCAN
+    state.phase = SCAN if state.any_sample else LAST
+    state.any_sample = 0
     return True
 
 
@@ -84,6 +85,7 @@ def _add(state, i_vector) -> bool:
         i_vector.valid = 0
         if state.transfer == 0:
             state.weights[head.pixel] += head.value
+            state.any_sample = 1
         state.transfer += 1
         if state.transfer == TRANSFERS:
             state.transfer = 0

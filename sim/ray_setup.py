@@ -11,7 +11,7 @@ from sim.compiled import compiled
 
 CYCLES = 106
 """From a pixel to its ray: a square root, four divisions and 25 products on one multiplier."""
-MOST_UNITS = 32
+MOST_UNITS = 128
 
 IDLES, WORKS, DONE = range(3)
 

@@ -15,6 +15,9 @@ COMPONENTS = 16
 CUBE = 4
 """Factor cells along the side of an occupancy cube, and factor positions along the side of a plane block."""
 
+WINDOW = 8
+"""Plane blocks along the sides of what a cube buffer holds of a plane, and line blocks that it holds of a line."""
+
 
 SHADINGS = ("sample", "deferred")
 
@@ -37,9 +40,9 @@ class AcceleratorConfig:
         Outputs of a sample's hidden layers that the MLP engine accumulates in parallel; a power of two, 16 to 128.
         `stages` tells the lanes of the other layers.
     mlp_batch : int
-        Samples that the MLP engine shades in lock step, 1 to 32.
+        Samples that the MLP engine shades in lock step, 1 to 64.
     ray_units : int
-        Pixels whose rays are set up at a time; a power of two, 1 to 32.
+        Pixels whose rays are set up at a time; a power of two, 1 to 128.
     sample_lanes : int
         Pixels whose samples are generated at a time; a power of two, 1 to 8.
     sample_queue : int
@@ -75,7 +78,7 @@ class AcceleratorConfig:
         for name, low, high in (
             ("tile", 4, 128),
             ("mlp_lanes", 16, 128),
-            ("ray_units", 1, 32),
+            ("ray_units", 1, 128),
             ("sample_lanes", 1, 8),
             ("sample_queue", 4, 8192),
             ("payload_queue", 32, 512),
@@ -88,7 +91,7 @@ class AcceleratorConfig:
                 value,
             )
         require(self.shading in SHADINGS, "shading", f"one of {', '.join(SHADINGS)}", self.shading)
-        require(1 <= self.mlp_batch <= 32, "mlp_batch", "from 1 to 32", self.mlp_batch)
+        require(1 <= self.mlp_batch <= 64, "mlp_batch", "from 1 to 64", self.mlp_batch)
         require(self.data_width == 128, "data_width", "128", self.data_width)
         require(self.sample_lanes <= self.tile, "sample_lanes", "at most tile", self.sample_lanes)
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
@@ -122,7 +125,7 @@ class AcceleratorConfig:
 
 
 _EDGE = AcceleratorConfig(
-    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=32, sample_lanes=4, sample_queue=1024, payload_queue=256
+    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=64, sample_lanes=4, sample_queue=1024, payload_queue=256
 )
 PRESETS = {
     preset.name: preset

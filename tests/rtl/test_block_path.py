@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from cosim.unit import PERIOD
-from nerf.contract.config import CUBE
+from nerf.contract.config import CUBE, WINDOW
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import GROUPS, PAIRS, Scene
 from nerf.golden.hybrid_decoder import decode_factors
@@ -73,7 +73,9 @@ async def read(ctx, buffer, factors, scene, cube, group, chance):
     cell = [CUBE * start + chance.randrange(CUBE) for start in cube]
     port = buffer.factors
     ctx.set(port.enable, 1)
-    ctx.set(port.address, {"group": group, "cell": {axis: at % 64 for axis, at in zip(AXES, cell, strict=True)}})
+    ctx.set(
+        port.address, {"group": group, "cell": {axis: at % (16 * WINDOW) for axis, at in zip(AXES, cell, strict=True)}}
+    )
     await ctx.tick()
     components = slice(16 * group, 16 * group + 16)
     for pair, axes in enumerate(PAIRS):

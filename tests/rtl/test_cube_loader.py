@@ -8,6 +8,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from cosim.unit import PERIOD
+from nerf.contract.config import WINDOW
 from nerf.contract.scene_image import PAIRS, cubes_of
 from rtl.cube_loader import CubeLoader
 
@@ -20,10 +21,10 @@ def needed(cube, grid):
             for a in range(2):
                 x, y = cube[first] + a, cube[second] + b
                 if x < cubes[first] and y < cubes[second]:
-                    blocks.append((0, pair, x % 4 + 4 * (y % 4), y * cubes[first] + x))
+                    blocks.append((0, pair, x % WINDOW + WINDOW * (y % WINDOW), y * cubes[first] + x))
         for block in dict.fromkeys((cube[line] >> 2, cube[line] + 1 >> 2)):
             if 16 * block < grid[line]:
-                blocks.append((1, pair, block % 4, block))
+                blocks.append((1, pair, block % WINDOW, block))
     return blocks
 
 
@@ -152,7 +153,8 @@ def test_requests_and_tokens(groups, chance, hold):
 
 def test_cubes_are_loaded_while_one_is_read():
     """Those that have place in the window beside it; the fourth takes a slot of the first, when that is finished."""
-    bench = Bench((40, 40, 40), 1, [(0, 0, 0), (1, 0, 0), (2, 0, 0), (4, 0, 0)], 1.0, 600, seed=3)
+    cubes = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (WINDOW, 0, 0)]
+    bench = Bench((40, 40, 40), 1, cubes, 1.0, 600, seed=3)
     bench.check()
     assert bench.done[bench.blocks(3) - 1] < bench.finished[0] < bench.requests[bench.blocks(3)][0]
     assert bench.requests[-1][0] < bench.finished[2]

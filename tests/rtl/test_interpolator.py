@@ -10,7 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run
-from nerf.contract.config import COMPONENTS, AcceleratorConfig
+from nerf.contract.config import COMPONENTS, WINDOW, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
 from nerf.golden.interpolator import product
 from rtl.interpolator import Interpolator
@@ -19,7 +19,7 @@ from tests.rtl.helpers_shading import fields, record
 
 CFG = AcceleratorConfig(tile=8)
 LAYOUTS = TileLayouts(CFG)
-PLANE, LINE = 16, 64
+PLANE, LINE = 4 * WINDOW, 16 * WINDOW
 
 
 def factors(groups, seed):
