@@ -56,6 +56,7 @@ class TileSums(wiring.Component):
     clears : Out(1)
         Pixels are getting their first weight: neither tile is to be used.
     add, scan : In(SumsPort)
+        The two users; the scan has no sums to write.
     """
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
