@@ -151,7 +151,8 @@ TreeResponse = data.StructLayout(
 """``total``: sum, or count of the set bits; ``prefix``: set bits before each; ``index``: of the k-th set bit."""
 
 BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": 2, "slot": 2 * WINDOW_BITS})
-"""Where a decoded block goes. Plane: slot = first tile % WINDOW + WINDOW * (second tile % WINDOW); line: block % WINDOW."""
+"""Where a decoded block goes: in a plane, ``slot`` = first tile % WINDOW + WINDOW * (second tile % WINDOW); in a line,
+block % WINDOW."""
 BlockRequest = data.StructLayout({"to": BlockAddress, "index": BLOCK_BITS})
 """``index``: of the block among its factor's, component group included."""
 DecodeJob = data.StructLayout({"appearance": 1, "to": BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1})

@@ -133,6 +133,7 @@ PRESETS = {
         AcceleratorConfig(),
         _EDGE,
         replace(_EDGE, name="edge-deferred", shading="deferred"),
+        replace(_EDGE, name="cloud", mlp_batch=64, ray_units=128, sample_lanes=8, sample_queue=2048, payload_queue=512),
     )
 }
 
