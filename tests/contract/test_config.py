@@ -48,7 +48,7 @@ def test_bad_files_are_refused(tmp_path, text, message):
 
 def test_unknown_preset_is_refused():
     with pytest.raises(
-        InputError, match="config must be one of tiny, edge, edge-deferred or an existing TOML file, not huge"
+        InputError, match="config must be one of tiny, edge, edge-deferred, cloud or an existing TOML file, not huge"
     ):
         load_config("huge")
     with pytest.raises(InputError, match="not 3"):

@@ -7,7 +7,7 @@ from cosim.unit import STALLS, run
 from nerf.contract.registers import AXES
 from nerf.golden.ray_setup import set_up
 from sim import ray_setup
-from sim.streams import PIXEL, RAY, STROBE, new, stream
+from sim.streams import RAY, STROBE, new, stream
 from tests.rtl.helpers_rays import view_constants
 from tests.rtl.test_ray_setup import CONFIG, Tiles, config, usual_view
 from tests.sim.helpers_front_end import sleeper, tile_record
@@ -15,7 +15,8 @@ from tests.sim.replay import replay
 
 
 def simulate(case, units, tiles, rays, stalls, seed, skip):
-    state, i, o, o_done = ray_setup.new(config(units)), new(PIXEL), new(RAY), new(stream("nothing"))
+    state, o = ray_setup.new(config(units)), new(RAY)
+    i, o_done = new(stream("nothing")), new(stream("nothing"))
     start, done = (np.zeros(1, STROBE)[0] for _ in range(2))
     tile = tile_record(case.tile)
     row, column = np.divmod(np.arange(CONFIG.tile**2), CONFIG.tile)
@@ -41,7 +42,7 @@ def simulate(case, units, tiles, rays, stalls, seed, skip):
 
     return replay(
         step,
-        {"i": (i, [(0, 0)] * tiles)},
+        {"i": (i, [0] * tiles)},
         {"o": (o, rays), "o_done": (o_done, tiles)},
         stalls=stalls,
         seed=seed,

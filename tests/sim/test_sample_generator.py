@@ -19,7 +19,7 @@ from rtl.sample_generator import SampleGenerator
 from sim import record_reader, sample_generator
 from sim.activity import NEVER
 from sim.streams import CUBE as CUBE_STREAM
-from sim.streams import PIXEL, READ_BEAT, READ_REQUEST, RECTANGLE, SAMPLE, new
+from sim.streams import READ_BEAT, READ_REQUEST, RECTANGLE, SAMPLE, new
 from sim.streams import stream as record_of
 from tests.rtl.helpers_memory import ReadMemory as HardwareMemory
 from tests.rtl.test_sample_generator import (
@@ -99,7 +99,7 @@ def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip)
     """Return the cycles and payloads of the simulator, run until the last sample and a while beyond."""
     state = sample_generator.new(replace(CONFIG, sample_lanes=lanes))
     i, o, o_cube, request, beat = (new(kind) for kind in (RECTANGLE, SAMPLE, CUBE_STREAM, READ_REQUEST, READ_BEAT))
-    terminate, all_out = new(record_of("pixel")), new(PIXEL)
+    terminate, all_out = new(record_of("pixel")), new(record_of("nothing"))
     scene = scene_record(
         grid=case.grid, records_offset=case.records_offset, mask_scale=case.scale, mask_offset=case.offset
     )
