@@ -13,7 +13,7 @@ from rtl.payloads import ReadBeat, read_request
 from rtl.scene_loader import SceneLoader
 from sim import scene_loader
 from sim.registers import scene_registers
-from sim.streams import READ_BEAT, READ_REQUEST, STROBE, new, stream
+from sim.streams import READ_BEAT, READ_REQUEST, STROBE, new
 from sim.streams import stream as record_of
 from tests.sim.helpers_front_end import sleeper
 from tests.sim.replay import replay
@@ -62,7 +62,7 @@ def bursts_of(scene) -> list[tuple[int, int]]:
 
 
 def simulate(scene, beats, bursts, stalls, seed, skip):
-    state, i, request, beat = scene_loader.new(), new(stream("nothing")), new(READ_REQUEST), new(READ_BEAT)
+    state, i, request, beat = scene_loader.new(), new(record_of("nothing")), new(READ_REQUEST), new(READ_BEAT)
     start, done = (np.zeros(1, STROBE)[0] for _ in range(2))
     o_done = new(record_of("nothing"))
     registers = scene_registers(scene)
