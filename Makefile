@@ -73,7 +73,7 @@ demo: tools setup ## render the embedded model at every rung, run the RTL and th
 	@echo "report: $(BUILD)/report/index.html"
 
 test: tools setup ## run the test suite
-	python -m pytest -n 2 --dist worksteal $(PYTEST_FLAGS)
+	python -m pytest -n 2 --dist worksteal -m "not full" $(PYTEST_FLAGS)
 
 bench: tools setup ## measure renderers, quality, co-simulation and simulator; results in build/bench
 	mkdir -p $(BUILD)/bench
@@ -83,8 +83,9 @@ bench: tools setup ## measure renderers, quality, co-simulation and simulator; r
 	python -m tests.benchmarks.simulator --part speed growth $(SCENE) > $(BUILD)/bench/simulator.json
 	cat $(BUILD)/bench/*.json
 
-verify-full: tools setup ## hold the simulator to the RTL on many runs, and every planted fault to the comparison
+verify-full: tools setup ## the longest tests; the simulator against the RTL on many runs; every planted fault
 	mkdir -p $(BUILD)/bench
+	python -m pytest -m full
 	python -m tests.benchmarks.simulator --part exact $(SCENE) > $(BUILD)/bench/exact.json
 	python -m tests.cosim.mutations --json $(BUILD)/bench/mutations.json
 

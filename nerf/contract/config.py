@@ -125,7 +125,7 @@ class AcceleratorConfig:
 
 
 _EDGE = AcceleratorConfig(
-    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=64, sample_lanes=4, sample_queue=1024, payload_queue=256
+    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=128, sample_lanes=4, sample_queue=1024, payload_queue=256
 )
 PRESETS = {
     preset.name: preset
@@ -133,7 +133,7 @@ PRESETS = {
         AcceleratorConfig(),
         _EDGE,
         replace(_EDGE, name="edge-deferred", shading="deferred"),
-        replace(_EDGE, name="cloud", mlp_batch=64, ray_units=128, sample_lanes=8, sample_queue=2048, payload_queue=512),
+        replace(_EDGE, name="cloud", mlp_batch=64, sample_lanes=8, sample_queue=2048, payload_queue=512),
     )
 }
 

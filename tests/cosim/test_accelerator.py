@@ -30,7 +30,7 @@ from tests.golden.models import EDGE_CASES, look_at, small_model
 from tests.sim.test_scene_loader import bursts_of
 
 TINY = load_config("tiny")
-WIDE = replace(load_config("edge"), name="wide", mlp_batch=4)
+WIDE = replace(load_config("edge"), name="wide", mlp_batch=4, ray_units=8)
 """As `edge`, which takes Verilator minutes to build: ``make verify-full`` does."""
 SMALL = AcceleratorConfig(
     tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32

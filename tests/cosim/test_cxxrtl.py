@@ -44,6 +44,7 @@ def run(frame, data=None, **settings):
     return run_rtl(scene.data if data is None else data, view, TINY, **settings)
 
 
+@pytest.mark.full
 def test_several_tiles_are_bit_exact():
     camera = look_at((2.2, 1.0, 0.8), width=33, height=5, focal=60)
     result = cosimulate(small_model(), camera, TINY, engine="cxxrtl", timing=PAUSES, build_dir=FOLDER)

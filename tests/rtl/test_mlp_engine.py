@@ -211,7 +211,7 @@ def test_full_batches_follow_each_other_without_a_gap(lanes, batch, kind):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_multipliers_of_edge_are_used():
     cfg = replace(load_config("edge"), tile=8)
     batch, period = cfg.mlp_batch, 289

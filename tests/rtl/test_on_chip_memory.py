@@ -54,13 +54,13 @@ def test_every_memory_counts_where_it_is_built_in():
 
 def test_the_accelerator_says_what_its_blocks_hold():
     held = design(load_config("tiny"))[1]["on_chip_memory_bytes"]
-    # 4 x 4 plane tiles and 4 line blocks, three pairs, 16 components, and three groups of them for appearance.
-    assert held["density_buffer"] == 3 * (4 * 4 * 16 + 4 * 16) * 16
+    # 8 x 8 plane blocks and 8 line blocks, three pairs, 16 components, and three groups of them for appearance.
+    assert held["density_buffer"] == 3 * (8 * 8 * 16 + 8 * 16) * 16
     assert held["appearance_buffer"] == 3 * held["density_buffer"]
     assert held["mlp_engine"] > 150 * 128 + 128 * 128 + 27 * 144
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_sums_of_two_tiles_fit_on_the_chip():
     held = design(load_config("edge-deferred"))[1]["on_chip_memory_bytes"]
     # By pixel 144 sums of 18 bits and one of 21 bits, for two tiles; queue and reciprocals are small.
