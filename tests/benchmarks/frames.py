@@ -1,17 +1,14 @@
 """Real-time frames: what models made from a reference take in hardware, and what they lose.
 
 Cycles are of whole frames in the simulator, with LPDDR4 memory, in `edge` or, for models with deferred shading, in
-`edge-deferred`. PSNR is of L2 against ground truth, its loss against L0 of the reference. The embedded scene's ground
-truth is drawn in the size that is asked for.
+`edge-deferred`. PSNR is of L2 against ground truth, its loss against L0 of the reference.
 """
 
 import argparse
 import os
 
-import numpy as np
-
 from nerf import uniform
-from nerf.cameras import Cameras, on_white
+from nerf.cameras import Cameras
 from nerf.checkpoint import load_model
 from nerf.contract.config import PRESETS
 from nerf.encode import encode_model
@@ -19,21 +16,12 @@ from nerf.golden.frame import decode_scene, render_frame
 from nerf.integer import camera_view
 from nerf.metrics import psnr
 from nerf.model import TensorfModel
-from nerf.scenes import get_scene
 from sim.analysis import bottleneck
 from sim.lpddr4 import Lpddr4
 from sim.simulate import simulate
-from tests.benchmarks.options import load_scene, print_result, scene_parser
+from tests.benchmarks.options import ground_truth, load_scene, print_result, scene_parser
 
 CLOCK_HZ = 1e9
-
-
-def ground_truth(cameras: Cameras, index: int, options: argparse.Namespace) -> np.ndarray:
-    """Return the picture of a view, in the size of the renders."""
-    if options.transforms:
-        return cameras.ground_truth(index, options.size, options.size)
-    pixels = get_scene("lattice").picture(cameras.camera(index, options.size)) / 255
-    return on_white(np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1).astype(np.float32))
 
 
 def measure(model: TensorfModel, cameras: Cameras, options: argparse.Namespace, truths, references) -> list[dict]:

@@ -21,12 +21,12 @@ from nerf.model import TensorfModel
 from nerf.tuning import RECOMMENDED, Knobs, describe, tune
 from sim.lpddr4 import Lpddr4
 from sim.simulate import simulate
-from tests.benchmarks.options import load_scene, print_result, scene_parser
+from tests.benchmarks.options import ground_truth, load_scene, print_result, scene_parser
 
 CLOCK_HZ = 1e9
 ROWS = {
     "none": Knobs(),
-    **{f"tight occupancy, alpha {value:g}": Knobs("tight", value) for value in (1e-4, 3e-4, 1e-3)},
+    **{f"tight occupancy, alpha {value:g}": Knobs("tight", value) for value in (1e-4, 3e-4, 5e-4, 1e-3)},
     **{f"step ratio {value:g}": Knobs(step_ratio=value) for value in (0.6, 0.75, 1.0)},
     **{f"shading threshold {value:g}": Knobs(shading_threshold=value) for value in (1e-3, 2e-3, 4e-3)},
     **{f"pruned density {value:g}": Knobs(prune_density=value) for value in (0.05, 0.1, 0.2)},
@@ -46,7 +46,7 @@ def models(model: TensorfModel, options: argparse.Namespace) -> Iterator[tuple[s
 
 def mean_psnr(pictures: list, cameras, options: argparse.Namespace) -> float:
     """Return the mean PSNR of pictures of the views against ground truth."""
-    truths = [cameras.ground_truth(index, options.size, options.size) for index in options.views]
+    truths = [ground_truth(cameras, index, options) for index in options.views]
     return float(np.mean([psnr(picture.rgb, truth) for picture, truth in zip(pictures, truths, strict=True)]))
 
 

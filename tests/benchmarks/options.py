@@ -6,10 +6,13 @@ import os
 import platform
 import sys
 
-from nerf.cameras import load_cameras
+import numpy as np
+
+from nerf.cameras import Cameras, load_cameras, on_white
 from nerf.checkpoint import load_model
 from nerf.contract.config import PRESETS, AcceleratorConfig
 from nerf.model import TensorfModel
+from nerf.scenes import get_scene
 
 
 def scene_parser(module: str, text: str) -> argparse.ArgumentParser:
@@ -23,6 +26,14 @@ def scene_parser(module: str, text: str) -> argparse.ArgumentParser:
 def load_scene(options: argparse.Namespace) -> tuple:
     """Return (model, cameras) of the options."""
     return load_model(options.model), load_cameras(options.transforms)
+
+
+def ground_truth(cameras: Cameras, index: int, options: argparse.Namespace) -> np.ndarray:
+    """Return the picture of a view in the size of the options; that of the embedded scene is drawn."""
+    if options.transforms:
+        return cameras.ground_truth(index, options.size, options.size)
+    pixels = get_scene("lattice").picture(cameras.camera(index, options.size)) / 255
+    return on_white(np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1))
 
 
 def presets_for(model: TensorfModel) -> list[AcceleratorConfig]:
