@@ -86,7 +86,7 @@ def test_back_pressure_changes_no_value(memory, pause):
     render(small_model(), camera, memory=memory, timing=MemoryTiming(pause=pause, seed=5))
 
 
-@pytest.mark.parametrize("config", [WIDE, SMALL])
+@pytest.mark.parametrize("config", [pytest.param(WIDE, marks=pytest.mark.full), SMALL])
 @pytest.mark.parametrize("timing", ["ideal", "slow"])
 def test_widths_and_depths_and_memories_change_no_value(config, timing):
     camera = look_at((2.2, 1.0, 0.8), width=12, height=9, focal=20)

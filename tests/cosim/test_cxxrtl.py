@@ -53,6 +53,7 @@ def test_several_tiles_are_bit_exact():
     assert result.samples > 0
 
 
+@pytest.mark.full
 @pytest.mark.skipif(toolchain.find_verilator() is None, reason="verilator is not installed")
 @pytest.mark.parametrize(
     "timing",
@@ -74,6 +75,7 @@ def test_every_transaction_comes_in_the_cycle_of_verilator(frame, timing):
     assert ours.trace == theirs.trace
 
 
+@pytest.mark.full
 def test_damage_and_bus_errors_are_reported(frame):
     damaged = bytearray(frame[0].data)
     damaged[1] ^= 4
@@ -82,6 +84,7 @@ def test_damage_and_bus_errors_are_reported(frame):
         assert run(frame, fail_read=burst).error == ErrorCode.BUS
 
 
+@pytest.mark.full
 def test_the_host_can_abort_and_render_again(frame):
     assert run(frame, abort_after=5000).error == ErrorCode.ABORTED
     again = run(frame, abort_after=40_000, render_again=True, timing=PAUSES)
@@ -89,10 +92,12 @@ def test_the_host_can_abort_and_render_again(frame):
     assert np.array_equal(again.pixels, golden_frame(*frame, TINY).pixels)
 
 
+@pytest.mark.full
 def test_the_record_can_be_left_out(frame):
     assert run(frame, record=False).trace == []
 
 
+@pytest.mark.full
 def test_the_watchdog_and_the_clock_end_a_run(frame):
     with pytest.raises(SimulationError, match=r"^rtnerf: no interrupt in 1000 cycles$"):
         run(frame, watchdog_cycles=1000)
@@ -100,6 +105,7 @@ def test_the_watchdog_and_the_clock_end_a_run(frame):
         run(frame, timeout_seconds=0)
 
 
+@pytest.mark.full
 def test_another_memory_is_refused(frame):
     with pytest.raises(InputError, match=r"^memory must be verilog for the engine cxxrtl, not cocotbext$"):
         run(frame, memory="cocotbext")
