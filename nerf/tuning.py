@@ -70,7 +70,7 @@ class Knobs:
             require(value is None or low <= value <= high, name, f"from {low} to {high}", value)
 
 
-RECOMMENDED = Knobs("tight", 5e-4, step_ratio=0.6, shading_threshold=2e-3, prune_density=0.05, prune_appearance=0.1)
+RECOMMENDED = Knobs("tight", 5e-4, step_ratio=0.6, shading_threshold=2e-3, prune_density=0.05)
 """Quality within 0.1 dB; ``docs/knobs.md`` gives the reasons."""
 
 
