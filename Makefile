@@ -72,7 +72,7 @@ demo: tools setup ## render the embedded model at every rung, run the RTL and th
 	rtnerf report --out $(BUILD)/report
 	@echo "report: $(BUILD)/report/index.html"
 
-test: tools setup ## run the test suite
+test: tools setup ## run the test suite, but for what verify-full runs
 	python -m pytest -n 2 --dist worksteal -m "not full" $(PYTEST_FLAGS)
 
 bench: tools setup ## measure renderers, quality, co-simulation and simulator; results in build/bench

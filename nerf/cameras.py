@@ -203,6 +203,12 @@ def check_pose(name: str, pose: np.ndarray) -> None:
 # ---- Pictures ----
 
 
+def premultiplied(pixels: np.ndarray) -> np.ndarray:
+    """Multiply the colour of uint8 RGBA (H, W, 4) by its alpha. Returns float64 (H, W, 4) in 0..1."""
+    scaled = pixels.astype(np.float64) / 255
+    return np.concatenate([scaled[..., :3] * scaled[..., 3:], scaled[..., 3:]], axis=-1)
+
+
 def read_premultiplied(path: Path) -> np.ndarray:
     """Read a picture. Returns float64 (H, W, 4) in 0..1, colour multiplied by alpha.
 
@@ -210,10 +216,10 @@ def read_premultiplied(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("RGBA"), dtype=np.float64) / 255
+            pixels = np.asarray(picture.convert("RGBA"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"picture must be readable, not {path} ({error})") from None
-    return np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1)
+    return premultiplied(pixels)
 
 
 def resize_area(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -225,9 +231,9 @@ def resize_area(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.tensordot(_overlaps(rows, height), across, axes=(1, 0)).transpose(0, 2, 1)
 
 
-def on_white(premultiplied: np.ndarray) -> np.ndarray:
+def on_white(pixels: np.ndarray) -> np.ndarray:
     """Composite premultiplied RGBA (H, W, 4) on white. Returns float32 (H, W, 3) in 0..1."""
-    return (premultiplied[..., :3] + 1 - premultiplied[..., 3:]).astype(np.float32)
+    return (pixels[..., :3] + 1 - pixels[..., 3:]).astype(np.float32)
 
 
 def _overlaps(before: int, after: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nerf.cameras import Camera, Cameras
+from nerf.cameras import Camera, Cameras, premultiplied
 from nerf.contract.errors import InputError
 from nerf.primitives import Bar, Block, Material, Primitive, Sphere, lit
 
@@ -140,8 +140,8 @@ def contact_sheet(size: int = 100) -> np.ndarray:
     tiles = []
     for name in SCENES:
         scene = get_scene(name)
-        pixels = scene.picture(scene.cameras("test", 8).camera(7, size)) / 255
-        tiles.append(pixels[..., :3] * pixels[..., 3:] + 1 - pixels[..., 3:])
+        pixels = premultiplied(scene.picture(scene.cameras("test", 8).camera(7, size)))
+        tiles.append(pixels[..., :3] + 1 - pixels[..., 3:])
     rows = [np.concatenate(tiles[first : first + 4], axis=1) for first in range(0, len(tiles), 4)]
     return np.floor(np.concatenate(rows) * 255 + 0.5).astype(np.uint8)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nerf.cameras import Cameras, load_cameras, on_white
+from nerf.cameras import Cameras, load_cameras, on_white, premultiplied
 from nerf.checkpoint import read_model_file, save_model
 from nerf.contract.errors import InputError
 from nerf.factors import channels_last
@@ -133,7 +133,7 @@ def train_scene(
     settings = _settings(steps, seed, out, finetune)
     scene = get_scene(name)
     cameras = scene.cameras("train", views, seed)
-    truths = [_composite(pixels) for pixels in pictures(scene, cameras, size)]
+    truths = [on_white(premultiplied(pixels)) for pixels in pictures(scene, cameras, size)]
     return _train_and_save(_dataset(cameras, truths, size), settings, out, progress, device, finetune)
 
 
@@ -413,11 +413,6 @@ def _train_and_save(
     save_model(model, out, "float16")
     checkpoint.unlink(missing_ok=True)
     return model
-
-
-def _composite(pixels: np.ndarray) -> np.ndarray:
-    scaled = pixels.astype(np.float64) / 255
-    return on_white(np.concatenate([scaled[..., :3] * scaled[..., 3:], scaled[..., 3:]], axis=-1))
 
 
 def _dataset(cameras: Cameras, truths: list[np.ndarray], size: int) -> Dataset:

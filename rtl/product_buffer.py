@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from nerf.contract.formats import PRODUCT, PRODUCT_SUM, RECIPROCAL_BITS, UNIT, reciprocal_table
+from nerf.contract.formats import DROPPED_BITS, PRODUCT, PRODUCT_SUM, RECIPROCAL_BITS, UNIT, reciprocal_table
 from nerf.contract.scene_image import GROUPS, PAIRS
 from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, shape_of
 from rtl.pixel_memory import PixelWrite
@@ -16,8 +16,6 @@ TRANSFERS = GROUPS["appearance"]
 """Transfers of a sample's products."""
 LANES = len(PAIRS) * COMPONENTS
 SUM = shape_of(PRODUCT_SUM)
-DROPPED_BITS = PRODUCT.fraction - PRODUCT_SUM.fraction
-"""Fraction bits that a product has and a sum has not."""
 RECIPROCAL_WIDTH = RECIPROCAL_BITS + 2
 SAMPLE_QUEUE = 4
 
@@ -168,10 +166,10 @@ class ProductBuffer(wiring.Component):
         with m.FSM(name="scan"):
             with m.State("WAIT"):
                 m.d.comb += begins.eq(head.valid & head.payload.last & rests & ~sums.clears)
-                with m.If(begins & any_sample):
-                    m.next = "SCAN"
-                with m.If(begins & ~any_sample):
+                with m.If(begins):
                     m.next = "LAST"
+                    with m.If(any_sample):
+                        m.next = "SCAN"
             with m.State("SCAN"):
                 m.d.comb += scans.eq(1)
                 with m.If(scanned):

@@ -51,7 +51,7 @@ IDEAS = {
 def outcome_row(switches: Switches, outcomes: Sequence[Simulation], clock_hz: float) -> dict[str, Any]:
     """Return what some frames took: cycles and traffic of each, frame rates and the busiest unit of all."""
     cycles = [outcome.cycles for outcome in outcomes]
-    moved = [sum(outcome.read_bytes.values()) + outcome.written_bytes for outcome in outcomes]
+    moved = [outcome.moved_bytes for outcome in outcomes]
     slowest = max(outcomes, key=lambda outcome: outcome.cycles)
     unit = bottleneck(slowest)
     return {

@@ -64,14 +64,13 @@ def roofline(
 ) -> dict[str, Any]:
     """Return multiply-accumulates a byte and a cycle, and the roofs: those of the network's lanes, and the memory's."""
     macs = simulation.samples * SAMPLE_MACS + simulation.shaded * SHADED_MACS
-    moved = sum(simulation.read_bytes.values()) + simulation.written_bytes
     bandwidth = float(BEAT)
     if isinstance(memory, Lpddr4):
         bandwidth = min(bandwidth, memory.peak_bytes_per_second / clock_hz)
     else:
         bandwidth /= memory.beat_interval
     compute = config.multipliers + 2 * len(PAIRS) * VECTOR_MACS
-    intensity = macs / moved
+    intensity = macs / simulation.moved_bytes
     return {
         "macs": macs,
         "macs_per_byte": intensity,

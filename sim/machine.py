@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.memory import Regions
+from nerf.contract.memory import Regions, rows_of_tiles
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
 from nerf.golden.ray_setup import set_up
@@ -342,7 +342,7 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, unif
         scene=registers.scene_registers(decoded.scene),
         camera=registers.view_registers(view),
         image=np.frombuffer(decoded.scene.data, np.uint8),
-        lists=cube_list.new_lists(decoded.scene.live_cubes, -(-view.window_height // config.tile)),
+        lists=cube_list.new_lists(decoded.scene.live_cubes, rows_of_tiles(view, config)),
         uniform=uniform,
         deferred=config.shading == "deferred",
         rank=decoded.rank,

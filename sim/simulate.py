@@ -67,6 +67,11 @@ class Simulation:
     window: int
     windows: np.ndarray
 
+    @property
+    def moved_bytes(self) -> int:
+        """Read and written."""
+        return sum(self.read_bytes.values()) + self.written_bytes
+
 
 def simulate(
     decoded: DecodedScene,

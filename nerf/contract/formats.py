@@ -71,6 +71,8 @@ PRODUCT_SUM = Format(15, 2)
 The weights add up to at most 1.0, so 14 integer bits would do but for rounding. A term that does not round to 0 is at
 least a half, so rounding at most doubles it: 15 do.
 """
+DROPPED_BITS = PRODUCT.fraction - PRODUCT_SUM.fraction
+"""Fraction bits that a product has and a sum of products has not."""
 FEATURE_SUM = Format(20, 8)
 """Density products summed over 16 components and 3 pairs."""
 

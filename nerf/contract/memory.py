@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.errors import require
 from nerf.contract.registers import View, list_stride
-from nerf.contract.scene_image import PAGE, RECORD_BYTES
+from nerf.contract.scene_image import RECORD_BYTES, whole_pages
 
 PIXEL_BYTES = 8
 
@@ -77,12 +77,12 @@ class Regions:
 
 def place(image_bytes: int, view: View, config: AcceleratorConfig) -> Regions:
     """Return the regions of a frame. An image has a record for each live cube, so its size bounds the lists'."""
-    rows = -(-view.window_height // config.tile)
-    frame_base = _aligned(image_bytes)
+    frame_base = whole_pages(image_bytes)
     frame_bytes = PIXEL_BYTES * view.window_width * view.window_height
-    list_bytes = rows * list_stride(image_bytes // RECORD_BYTES)
-    return Regions(frame_base, frame_bytes, _aligned(frame_base + frame_bytes), list_bytes)
+    list_bytes = rows_of_tiles(view, config) * list_stride(image_bytes // RECORD_BYTES)
+    return Regions(frame_base, frame_bytes, whole_pages(frame_base + frame_bytes), list_bytes)
 
 
-def _aligned(address: int) -> int:
-    return address + -address % PAGE
+def rows_of_tiles(view: View, config: AcceleratorConfig) -> int:
+    """Return the rows of tiles that the window has."""
+    return -(-view.window_height // config.tile)

@@ -12,7 +12,7 @@ import numpy as np
 from nerf.contract.config import CUBE
 from nerf.contract.errors import require
 from nerf.contract.formats import DIRECTION, DISTANCE, ORIGIN, UNIT, Format
-from nerf.contract.scene_image import BEAT, PAGE, Scene, cubes_of
+from nerf.contract.scene_image import BEAT, Scene, cubes_of, whole_pages
 
 VIEW_SCALE = Format(6, 20, signed=False)
 """World length of a cell, in steps: turns a grid direction into the view direction."""
@@ -69,8 +69,7 @@ READ_ONLY = {"status", "identity", "config_digest", *COUNTERS}
 
 def list_stride(live_cubes: int) -> int:
     """Return the bytes from the cube list of a row of tiles to that of the next: an entry a live cube, whole pages."""
-    size = LIST_ENTRY_BYTES * live_cubes
-    return size + -size % PAGE
+    return whole_pages(LIST_ENTRY_BYTES * live_cubes)
 
 
 class ErrorCode(IntEnum):

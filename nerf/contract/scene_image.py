@@ -115,6 +115,11 @@ MASK_SCALE_FRACTION = 24
 MASK_OFFSET_FRACTION = 16
 
 
+def whole_pages(size: int) -> int:
+    """Return a size or an address in bytes, rounded up to pages."""
+    return size + -size % PAGE
+
+
 def cubes_of(grid: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return the cubes along each axis of a factor grid, which is also the plane tiles along it."""
     return tuple((n + CUBE - 1) // CUBE for n in grid)

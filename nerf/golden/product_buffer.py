@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from nerf.contract.formats import PRODUCT, PRODUCT_SUM, RECIPROCAL_BITS, UNIT, reciprocal_table, round_shift, saturate
-
-DROPPED_BITS = PRODUCT.fraction - PRODUCT_SUM.fraction
-"""Fraction bits that a product has and a sum has not."""
+from nerf.contract.formats import DROPPED_BITS, PRODUCT, RECIPROCAL_BITS, UNIT, reciprocal_table, round_shift, saturate
 
 
 def weighted_product(weight: np.ndarray, product: np.ndarray) -> np.ndarray:

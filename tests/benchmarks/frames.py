@@ -19,9 +19,7 @@ from nerf.model import TensorfModel
 from sim.analysis import bottleneck
 from sim.lpddr4 import Lpddr4
 from sim.simulate import simulate
-from tests.benchmarks.options import ground_truth, load_scene, print_result, scene_parser
-
-CLOCK_HZ = 1e9
+from tests.benchmarks.options import CLOCK_HZ, ground_truth, load_scene, print_result, scene_parser
 
 
 def measure(model: TensorfModel, cameras: Cameras, options: argparse.Namespace, truths, references) -> list[dict]:
@@ -37,7 +35,6 @@ def measure(model: TensorfModel, cameras: Cameras, options: argparse.Namespace, 
         picture = render_frame(decoded, camera_view(encoded.scene, cameras.camera(index, options.size)))
         quality = psnr(picture.rgb, truth)
         unit = bottleneck(frame)
-        moved = sum(frame.read_bytes.values()) + frame.written_bytes
         rows.append(
             {
                 "view": index,
@@ -47,7 +44,7 @@ def measure(model: TensorfModel, cameras: Cameras, options: argparse.Namespace, 
                 "fps": round(CLOCK_HZ / frame.cycles, 1),
                 "busiest": unit,
                 "busy_share": round(frame.activity[unit]["busy"] / frame.cycles, 3),
-                "gigabytes_per_second": round(moved * CLOCK_HZ / frame.cycles / 1e9, 2),
+                "gigabytes_per_second": round(frame.moved_bytes * CLOCK_HZ / frame.cycles / 1e9, 2),
                 "samples": frame.samples,
                 "samples_shaded": frame.shaded,
                 "psnr_db": round(quality, 3),

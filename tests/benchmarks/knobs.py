@@ -21,9 +21,8 @@ from nerf.model import TensorfModel
 from nerf.tuning import RECOMMENDED, Knobs, describe, tune
 from sim.lpddr4 import Lpddr4
 from sim.simulate import simulate
-from tests.benchmarks.options import ground_truth, load_scene, print_result, scene_parser
+from tests.benchmarks.options import CLOCK_HZ, ground_truth, load_scene, print_result, scene_parser
 
-CLOCK_HZ = 1e9
 ROWS = {
     "none": Knobs(),
     **{f"tight occupancy, alpha {value:g}": Knobs("tight", value) for value in (1e-4, 3e-4, 5e-4, 1e-3)},

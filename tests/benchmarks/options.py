@@ -8,11 +8,14 @@ import sys
 
 import numpy as np
 
-from nerf.cameras import Cameras, load_cameras, on_white
+from nerf.cameras import Cameras, load_cameras, on_white, premultiplied
 from nerf.checkpoint import load_model
 from nerf.contract.config import PRESETS, AcceleratorConfig
 from nerf.model import TensorfModel
 from nerf.scenes import get_scene
+
+CLOCK_HZ = 1e9
+"""Assumed, of the accelerator."""
 
 
 def scene_parser(module: str, text: str) -> argparse.ArgumentParser:
@@ -32,8 +35,7 @@ def ground_truth(cameras: Cameras, index: int, options: argparse.Namespace) -> n
     """Return the picture of a view in the size of the options; that of the embedded scene is drawn."""
     if options.transforms:
         return cameras.ground_truth(index, options.size, options.size)
-    pixels = get_scene("lattice").picture(cameras.camera(index, options.size)) / 255
-    return on_white(np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1))
+    return on_white(premultiplied(get_scene("lattice").picture(cameras.camera(index, options.size))))
 
 
 def presets_for(model: TensorfModel) -> list[AcceleratorConfig]:
