@@ -5,8 +5,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-VENV := $(CURDIR)/.venv
-BUILD := $(CURDIR)/build
+# Relative, so that a space in the checkout's path splits no target and no argument.
+VENV := .venv
+BUILD := build
 READY := $(VENV)/.ready
 # Side of the demonstration's pictures in pixels; the RTL takes about a minute for 50.
 SIZE ?= 40
@@ -21,8 +22,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
 	>/dev/null 2>&1; then command -v $$python; break; fi; done)
 
-export PATH := $(VENV)/bin:$(PATH)
-export NUMBA_CACHE_DIR := $(BUILD)/numba
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export NUMBA_CACHE_DIR := $(CURDIR)/$(BUILD)/numba
 unexport VIRTUAL_ENV PYTHONHOME
 
 .PHONY: help setup tools demo test bench verify-full lint clean distclean
