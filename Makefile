@@ -78,16 +78,16 @@ test: tools setup ## run the test suite, but for what verify-full runs
 
 bench: tools setup ## measure renderers, quality, co-simulation and simulator; results in build/bench
 	mkdir -p $(BUILD)/bench
-	python -m tests.benchmarks.renderers $(SCENE) > $(BUILD)/bench/renderers.json
-	python -m tests.benchmarks.quality $(SCENE) > $(BUILD)/bench/quality.json
-	python -m tests.benchmarks.cosimulation $(SCENE) > $(BUILD)/bench/cosimulation.json
-	python -m tests.benchmarks.simulator --part speed growth $(SCENE) > $(BUILD)/bench/simulator.json
+	python -m benchmarks.renderers $(SCENE) > $(BUILD)/bench/renderers.json
+	python -m benchmarks.quality $(SCENE) > $(BUILD)/bench/quality.json
+	python -m benchmarks.cosimulation $(SCENE) > $(BUILD)/bench/cosimulation.json
+	python -m benchmarks.simulator --part speed growth $(SCENE) > $(BUILD)/bench/simulator.json
 	cat $(BUILD)/bench/*.json
 
 verify-full: tools setup ## the longest tests; the simulator against the RTL on many runs; every planted fault
 	mkdir -p $(BUILD)/bench
 	python -m pytest -m full
-	python -m tests.benchmarks.simulator --part exact $(SCENE) > $(BUILD)/bench/exact.json
+	python -m benchmarks.simulator --part exact $(SCENE) > $(BUILD)/bench/exact.json
 	python -m tests.cosim.mutations --json $(BUILD)/bench/mutations.json
 
 lint: setup ## check style and layering

@@ -37,8 +37,8 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, Regions
 from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_ABORT, CONTROL_START, COUNTERS, REGISTERS, View
 from rtl.accelerator import Accelerator
-from rtl.export import TOP, describe
-from rtl.shared_module import text_of
+from rtl.parts.shared_module import text_of
+from rtl.verilog.export import TOP, describe
 
 HARNESS = Path(__file__).with_name("cxxrtl_harness.cc")
 
@@ -128,7 +128,7 @@ def build(text: str, sidecar: Mapping[str, Any], folder: Path) -> Path:
     text : str
         RTLIL of the top.
     sidecar : mapping
-        See `rtl.export.describe`.
+        See `rtl.verilog.export.describe`.
     folder : Path
         Where builds are kept, each in a folder of its own.
 

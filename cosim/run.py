@@ -16,17 +16,17 @@ from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_word
 from nerf.cameras import Camera
 from nerf.contract.blocks import Form
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.errors import require
 from nerf.contract.memory import MemoryTiming, Regions, place
 from nerf.contract.registers import CAMERA_REGISTERS, LIST_ENTRY_BYTES, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
 from nerf.contract.scene_image import BEAT, Scene
 from nerf.encode import encode_model
 from nerf.golden.frame import Frame, decode_scene, render_frame
-from nerf.integer import camera_view
 from nerf.metrics import psnr
 from nerf.model import TensorfModel
-from nerf.uniform import render as render_reference
-from rtl.export import TOP, design
+from nerf.render.integer import camera_view
+from nerf.render.uniform import render as render_reference
+from rtl.verilog.export import TOP, design
+from rtnerf.base.errors import require
 
 WATCHDOG_CYCLES = 2_000_000_000
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nerf.contract.errors import InputError
+from rtnerf.base.errors import InputError
 
 DEFAULT_TRANSFORMS = Path(__file__).parent / "data" / "default_transforms.json"
 """Cameras of the embedded model."""
@@ -117,7 +117,7 @@ class Cameras:
     def camera(self, index: int, width: int, height: int | None = None) -> Camera:
         """The camera of view ``index`` for a picture of ``width`` by ``height`` pixels.
 
-        ``height`` None keeps the data set's aspect. Raises :class:`nerf.contract.errors.InputError` for an
+        ``height`` None keeps the data set's aspect. Raises :class:`rtnerf.base.errors.InputError` for an
         index out of range or a size below 1.
         """
         self._check_index(index)
@@ -130,7 +130,7 @@ class Cameras:
         """The picture of view ``index`` on white, float32 (height, width, 3) in 0..1.
 
         Reduced by area average of the premultiplied colour. None where the file does not exist.
-        Raises :class:`nerf.contract.errors.InputError` for an index out of range or an unreadable file.
+        Raises :class:`rtnerf.base.errors.InputError` for an index out of range or an unreadable file.
         """
         self._check_index(index)
         path = self._existing(index)
@@ -155,7 +155,7 @@ def load_cameras(path: str | Path | None = None) -> Cameras:
     """Read a ``transforms_*.json`` file: ``camera_angle_x`` and ``frames``; None = those of the embedded model.
 
     Each frame has ``file_path`` (relative to the JSON file, with or without ``.png``) and
-    ``transform_matrix``. Raises :class:`nerf.contract.errors.InputError` for a file that can not be read,
+    ``transform_matrix``. Raises :class:`rtnerf.base.errors.InputError` for a file that can not be read,
     a missing key or a matrix that is not a rotation and a translation.
     """
     path = DEFAULT_TRANSFORMS if path is None else Path(path)
@@ -185,7 +185,7 @@ def load_cameras(path: str | Path | None = None) -> Cameras:
 def check_pose(name: str, pose: np.ndarray) -> None:
     """Check that ``pose`` (4, 4) is a rotation and a translation, to 1e-3.
 
-    Raises :class:`nerf.contract.errors.InputError` with ``name`` at the start of its message.
+    Raises :class:`rtnerf.base.errors.InputError` with ``name`` at the start of its message.
     """
     if pose.shape != (4, 4):
         raise InputError(f"{name} must be of shape (4, 4), not {pose.shape}")
@@ -212,7 +212,7 @@ def premultiplied(pixels: np.ndarray) -> np.ndarray:
 def read_premultiplied(path: Path) -> np.ndarray:
     """Read a picture. Returns float64 (H, W, 4) in 0..1, colour multiplied by alpha.
 
-    Raises :class:`nerf.contract.errors.InputError` for a file that is no picture.
+    Raises :class:`rtnerf.base.errors.InputError` for a file that is no picture.
     """
     try:
         with Image.open(path) as picture:

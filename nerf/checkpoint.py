@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from nerf.contract.errors import InputError
 from nerf.model import TensorfModel
+from rtnerf.base.errors import InputError
 
 DEFAULT_MODEL = Path(__file__).parent / "data" / "default.safetensors"
 """The embedded model; ``nerf/data/README.md`` gives the command that trained it."""
@@ -53,7 +53,7 @@ def load_model(path: str | Path | None = None) -> TensorfModel:
 
     Parameters: ``path``, or None for the embedded default model.
     Returns the model, checked (shapes, finite values), float32.
-    Raises :class:`nerf.contract.errors.InputError` for a file that is missing, damaged, of another class or
+    Raises :class:`rtnerf.base.errors.InputError` for a file that is missing, damaged, of another class or
     shading mode, inconsistent, or that asks the unpickler for anything but tensors and arrays.
     """
     path = DEFAULT_MODEL if path is None else Path(path)
@@ -73,7 +73,7 @@ def load_model(path: str | Path | None = None) -> TensorfModel:
 def read_model_file(path: str | Path) -> tuple[TensorfModel, dict[str, torch.Tensor], dict[str, str]]:
     """Read a file of :func:`save_model` with everything in it: the model, all tensors, the header.
 
-    Raises :class:`nerf.contract.errors.InputError` as :func:`load_model` does.
+    Raises :class:`rtnerf.base.errors.InputError` as :func:`load_model` does.
     """
     tensors, header = _read_safetensors(Path(path))
     return _from_safetensors(tensors, header), tensors, header
@@ -90,7 +90,7 @@ def save_model(
 
     Parameters: ``precision`` of the factors, basis and network, "float32" (exact) or "float16";
     ``others``, ``notes``: further tensors and header entries, for :func:`read_model_file`.
-    Raises :class:`nerf.contract.errors.InputError` for another precision, a value beyond its range or a
+    Raises :class:`rtnerf.base.errors.InputError` for another precision, a value beyond its range or a
     path that can not be written.
     """
     if precision not in _PRECISIONS:

@@ -16,7 +16,6 @@ from nerf.contract import blocks
 from nerf.contract import scene_image as image
 from nerf.contract.blocks import Form
 from nerf.contract.config import COMPONENTS, CUBE, AcceleratorConfig
-from nerf.contract.errors import require
 from nerf.contract.formats import (
     ACTIVATION,
     ALPHA_BELOW,
@@ -35,6 +34,7 @@ from nerf.contract.formats import (
 from nerf.contract.network import LAYERS
 from nerf.contract.scene_image import GROUPS, MASK_WINDOW, PAIRS, Scene
 from nerf.model import TensorfModel, encode_frequencies
+from rtnerf.base.errors import require
 
 CALIBRATION_POINTS = 8192
 HEADROOM = 1.25

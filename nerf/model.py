@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from nerf.contract.errors import InputError
+from rtnerf.base.errors import InputError
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 """First and second axis (0 = x, 1 = y, 2 = z) of each factor plane."""
@@ -252,7 +252,7 @@ class TensorfModel:
     def check(self) -> None:
         """Check every shape and value against the rest.
 
-        Raises :class:`nerf.contract.errors.InputError`, whose message names the first tensor at fault.
+        Raises :class:`rtnerf.base.errors.InputError`, whose message names the first tensor at fault.
         """
         self._check_boxes()
         self._check_constants()

@@ -13,14 +13,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from specdec import validate
 from specdec.cost.pass_time import Constant
+from specdec.cost.predict import predict, tokens_per_step
 from specdec.cost.roofline import named_pass
 from specdec.cost.segments import saving
 from specdec.cost.step import Speculation
-from specdec.predict import predict, tokens_per_step
-from specdec.published import measured_pass, published, tree
-from specdec.shape import Shape, expected_tokens, greedy_shape
+from specdec.evidence import report as validate
+from specdec.evidence.published import measured_pass, published, tree
+from specdec.trees.shape import Shape, expected_tokens, greedy_shape
 
 results = Path(os.environ["RTNERF_BUILD"]) / "specdec"
 

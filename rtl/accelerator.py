@@ -10,21 +10,21 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from nerf.contract.config import AcceleratorConfig
-from rtl.appearance import Appearance
-from rtl.axi import Axi4, Axi4Lite
-from rtl.block_fetch import BlockFetch
-from rtl.compositor import Compositor
-from rtl.control_registers import ADDRESS_BITS, ControlRegisters
-from rtl.cube_buffer import CubeBuffer
-from rtl.cube_list import CubeList
-from rtl.cube_loader import CubeLoader
-from rtl.cube_sequencer import CubeSequencer
-from rtl.density import Density
-from rtl.frame_controller import FrameController
-from rtl.hybrid_decoder import HybridDecoder
-from rtl.interpolator import Interpolator
-from rtl.mlp_engine import MlpEngine
-from rtl.occupancy_walker import OccupancyWalker
+from rtl.control.control_registers import ADDRESS_BITS, ControlRegisters
+from rtl.control.frame_controller import FrameController
+from rtl.control.scene_loader import SceneLoader
+from rtl.control.tile_scheduler import TileScheduler
+from rtl.factors.block_fetch import BlockFetch
+from rtl.factors.cube_buffer import CubeBuffer
+from rtl.factors.cube_loader import CubeLoader
+from rtl.factors.cube_sequencer import CubeSequencer
+from rtl.factors.hybrid_decoder import HybridDecoder
+from rtl.factors.interpolator import Interpolator
+from rtl.factors.tree_server import TreeServer
+from rtl.memory.axi import Axi4, Axi4Lite
+from rtl.memory.read_master import ReadMaster
+from rtl.memory.write_master import WriteMaster
+from rtl.parts.queue import Queue
 from rtl.payloads import (
     BlockRequest,
     Cube,
@@ -33,18 +33,18 @@ from rtl.payloads import (
     Footprint,
     TileLayouts,
 )
-from rtl.product_buffer import ProductBuffer
-from rtl.projector import Projector
-from rtl.queue import Queue
-from rtl.ray_buffer import RayBuffer
-from rtl.ray_setup import RaySetup
-from rtl.read_master import ReadMaster
-from rtl.sample_generator import SampleGenerator
-from rtl.scene_loader import SceneLoader
-from rtl.tile_buffer import TileBuffer
-from rtl.tile_scheduler import TileScheduler
-from rtl.tree_server import TreeServer
-from rtl.write_master import WriteMaster
+from rtl.samples.cube_list import CubeList
+from rtl.samples.occupancy_walker import OccupancyWalker
+from rtl.samples.projector import Projector
+from rtl.samples.ray_buffer import RayBuffer
+from rtl.samples.ray_setup import RaySetup
+from rtl.samples.sample_generator import SampleGenerator
+from rtl.shading.appearance import Appearance
+from rtl.shading.compositor import Compositor
+from rtl.shading.density import Density
+from rtl.shading.mlp_engine import MlpEngine
+from rtl.shading.product_buffer import ProductBuffer
+from rtl.shading.tile_buffer import TileBuffer
 
 
 @dataclass(frozen=True)

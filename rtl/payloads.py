@@ -4,6 +4,8 @@
 through every block, and so tells the tile buffer when the tile is complete.
 """
 
+from enum import IntEnum
+
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -141,10 +143,23 @@ TableWrite = data.StructLayout({"beat": 16, "data": 128})
 TREE_LEAF = PRODUCT.width + 2
 """Bits of the products of three pairs, added."""
 TREE_SUM = TREE_LEAF + 4
+
+
+class Mode(IntEnum):
+    """What a request asks of the tree."""
+
+    SUM = 0
+    """``total``: sum of the 16 signed ``values``."""
+    PREFIX = 1
+    """``prefix``: set ``bits`` before each; ``total``: all set bits."""
+    SEARCH = 2
+    """``index``: place of the ``k``-th (from 0) set bit; ``found``: there is one; ``total``: all set bits."""
+
+
 TreeRequest = data.StructLayout(
     {"mode": 2, "values": data.ArrayLayout(signed(TREE_LEAF), COMPONENTS), "bits": COMPONENTS, "k": 4}
 )
-"""``mode`` is an `rtl.search_tree.Mode`; ``values`` for sums, ``bits`` for prefix and search, ``k`` for search."""
+"""``mode`` is a `Mode`; ``values`` for sums, ``bits`` for prefix and search, ``k`` for search."""
 TreeResponse = data.StructLayout(
     {"total": signed(TREE_SUM), "prefix": data.ArrayLayout(5, COMPONENTS), "index": 4, "found": 1}
 )

@@ -9,8 +9,8 @@ from nerf.contract.memory import MemoryTiming
 from nerf.contract.network import LAYERS
 from nerf.contract.registers import AXES, View
 from nerf.contract.scene_image import BEAT, GROUPS, PAIRS, Scene
-from sim.activity import BUSY, NAMES
-from sim.lpddr4 import Lpddr4
+from sim.memory.lpddr4 import Lpddr4
+from sim.parts.activity import BUSY, NAMES
 from sim.simulate import Simulation
 
 ORDERINGS = ("exact", "coarse", "none")

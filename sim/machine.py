@@ -14,37 +14,14 @@ from nerf.contract.memory import Regions, rows_of_tiles
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
 from nerf.golden.ray_setup import set_up
-from sim import (
-    appearance,
-    block_fetch,
-    compositor,
-    cube_list,
-    cube_loader,
-    cube_sequencer,
-    density,
-    frame_controller,
-    hybrid_decoder,
-    interpolator,
-    memory,
-    mlp_engine,
-    occupancy_walker,
-    product_buffer,
-    projector,
-    queue,
-    ray_setup,
-    read_master,
-    registers,
-    sample_generator,
-    scene_loader,
-    streams,
-    tile_buffer,
-    tile_scheduler,
-    tree_server,
-    uniform_sampler,
-    write_master,
-)
-from sim.activity import NAMES, NEVER
-from sim.compiled import compiled, inlined
+from rtnerf.base.compiled import compiled, inlined
+from sim.control import frame_controller, registers, scene_loader, tile_scheduler
+from sim.factors import block_fetch, cube_loader, cube_sequencer, hybrid_decoder, interpolator, tree_server
+from sim.memory import memory, read_master, write_master
+from sim.parts import queue, streams
+from sim.parts.activity import NAMES, NEVER
+from sim.samples import cube_list, occupancy_walker, projector, ray_setup, sample_generator, uniform_sampler
+from sim.shading import appearance, compositor, density, mlp_engine, product_buffer, tile_buffer
 
 PROBES = (
     "rays", "visits", "footprints", "rectangles", "density_cubes", "appearance_cubes", "jobs", "density_requests",

@@ -12,9 +12,10 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
-from sim import machine, memory
-from sim.activity import NAMES
-from sim.lpddr4 import Lpddr4
+from sim import machine
+from sim.memory import memory
+from sim.memory.lpddr4 import Lpddr4
+from sim.parts.activity import NAMES
 
 READERS = ("tables", "rows", "records", "block_headers", "block_payloads", "cube_list")
 """What the clients of the read master read, by their number; ``tables`` with the device header."""
@@ -34,7 +35,7 @@ class Simulation:
     cycles : int
         From the start of the frame to its end.
     activity : dict
-        Per block, the cycles spent on each of `sim.activity.NAMES`; they add up to ``cycles``.
+        Per block, the cycles spent on each of `sim.parts.activity.NAMES`; they add up to ``cycles``.
     samples, shaded : int
         Composited, and shaded.
     read_bytes : dict

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 import rtnerf
-from nerf import output
 from nerf.contract.blocks import Form
-from nerf.contract.errors import InputError
 from nerf.contract.memory import MemoryTiming
+from rtnerf import command_line
+from rtnerf.base import files as output
+from rtnerf.base.errors import InputError
 
 COMMANDS = (
     "doctor", "train", "tune", "render", "encode", "generate", "simulate", "ablate", "cosim", "report", "specdec",
@@ -24,7 +25,7 @@ COMMANDS = (
 def call(capsys, monkeypatch):
     """Run the command line in this process; returns (exit code, stdout, stderr)."""
     # `main` sets a default for its own process; undo it after the test.
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(rtnerf.ROOT / "build" / "numba"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(command_line.ROOT / "build" / "numba"))
 
     def call(*arguments):
         with pytest.raises(SystemExit) as end:
@@ -104,9 +105,9 @@ def test_bad_input_is_one_line_and_exit_2(call, arguments, message):
 
 
 def test_train_names_every_built_in_scene(call):
-    from nerf.scenes import SCENES
+    from nerf.scenes.builtin import SCENES
 
-    assert tuple(SCENES) == rtnerf.SCENE.words
+    assert tuple(SCENES) == command_line.SCENE.words
     _, out, _ = call("train", "--help")
     assert "{" + ",".join(SCENES) + "}" in "".join(out.split())
 
@@ -153,11 +154,11 @@ def test_a_missing_gpu_is_one_line_and_exit_2(call, tmp_path, monkeypatch):
 
 
 def test_a_missing_package_is_named(call, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "nerf.training", None)
+    monkeypatch.setitem(sys.modules, "nerf.train.training", None)
     real = __import__
 
     def without_torch(name, *arguments, **options):
-        if name == "nerf.training":
+        if name == "nerf.train.training":
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
         return real(name, *arguments, **options)
 

@@ -6,8 +6,8 @@ import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from nerf.contract.errors import InputError, require
 from nerf.contract.network import Stage, stages
+from rtnerf.base.errors import InputError, require
 
 COMPONENTS = 16
 """Components in one factor vector: the unit that is stored, decoded and interpolated."""

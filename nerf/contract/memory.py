@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.errors import require
 from nerf.contract.registers import View, list_stride
 from nerf.contract.scene_image import RECORD_BYTES, whole_pages
+from rtnerf.base.errors import require
 
 PIXEL_BYTES = 8
 

@@ -10,9 +10,9 @@ from enum import IntEnum
 import numpy as np
 
 from nerf.contract.config import CUBE
-from nerf.contract.errors import require
 from nerf.contract.formats import DIRECTION, DISTANCE, ORIGIN, UNIT, Format
 from nerf.contract.scene_image import BEAT, Scene, cubes_of, whole_pages
+from rtnerf.base.errors import require
 
 VIEW_SCALE = Format(6, 20, signed=False)
 """World length of a cell, in steps: turns a grid direction into the view direction."""

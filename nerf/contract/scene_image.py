@@ -26,8 +26,8 @@ import numpy as np
 
 from nerf.contract.blocks import HEADER_BYTES, crc8
 from nerf.contract.config import CUBE
-from nerf.contract.errors import InputError, require
 from nerf.contract.network import LAYERS, Stage
+from rtnerf.base.errors import InputError, require
 
 MAGIC = 0x464E5452
 VERSION = 2

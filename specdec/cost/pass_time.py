@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from specdec.errors import require
+from rtnerf.base.errors import require
 
 
 class PassTime(ABC):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from specdec.errors import require
+from rtnerf.base.errors import require
 
 SHARES = (0.63418, 0.29509, 0.22093, 0.11194, 0.10925, 0.09433)
 """Sequoia's shipped vector (arXiv 2402.12374, Infini-AI-Lab/Sequoia @0ff3ff7): the share that each rank accepts of what

@@ -5,13 +5,13 @@ A pass reads the weights once and each request's cache, and computes two operati
 ``sqrt(r**2 + c**2)``, between the larger and the sum. Matrix units compute whole tiles of tokens.
 
 What a machine reaches of its data sheet is fitted once, to one published series (Llama-2-7B on an A100, vidur), and
-checked on the other machines and models by `specdec.validate`.
+checked on the other machines and models by `specdec.evidence.report`.
 """
 
 from dataclasses import dataclass
 
+from rtnerf.base.errors import require
 from specdec.cost.pass_time import PassTime
-from specdec.errors import require
 
 BYTES = 2
 """Of a weight, a key or a value: half precision."""

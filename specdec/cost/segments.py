@@ -1,6 +1,6 @@
 """Segments that samples share when a prompt is continued as a tree instead of sample by sample."""
 
-from specdec.errors import require
+from rtnerf.base.errors import require
 
 
 def widths(samples: int, depth: int, children: int, roots: int = 1) -> list[int]:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from rtnerf.base.errors import require
 from specdec.cost.pass_time import Constant, PassTime
-from specdec.errors import require
-from specdec.shape import Shape
+from specdec.trees.shape import Shape
 
 NEARLY_ALL = 0.9
 """A step that keeps this share of the tokens gained as speedup is bound by what plain decoding pays as well."""

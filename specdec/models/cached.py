@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specdec.errors import require
-from specdec.language_model import LanguageModel, Tokens
+from rtnerf.base.errors import require
+from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.models.network import Network
 from specdec.models.packing import Packing
 

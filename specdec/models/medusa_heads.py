@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from specdec.language_model import Tokens
+from specdec.laws.language_model import Tokens
 from specdec.models.cached import CachedModel
 from specdec.proposers.medusa import Heads
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from specdec.errors import require
+from rtnerf.base.errors import require
 from specdec.models.network import Layer, Linear, Memory, Network, SwiGlu
 from specdec.models.packing import Packing
 

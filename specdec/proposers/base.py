@@ -8,10 +8,10 @@ from math import log
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.distribution import ranked
-from specdec.language_model import Tokens
-from specdec.tree import Source, TokenTree, TreeBuilder
+from specdec.laws.chance import Chance
+from specdec.laws.distribution import ranked
+from specdec.laws.language_model import Tokens
+from specdec.trees.tree import Source, TokenTree, TreeBuilder
 
 
 @dataclass(frozen=True, eq=False)

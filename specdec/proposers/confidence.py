@@ -6,10 +6,10 @@ q > 1/2" the ratio rule yields (11/20, 9/20). Decide before the draw instead, as
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.language_model import Tokens
+from specdec.laws.chance import Chance
+from specdec.laws.language_model import Tokens
 from specdec.proposers.base import Proposal, Proposer
-from specdec.tree import Source
+from specdec.trees.tree import Source
 
 
 class ConfidenceFilter(Proposer):

@@ -3,9 +3,9 @@
 Source: EAGLE-2 (arXiv 2406.16858). Children are the draft's likeliest tokens, not draws.
 """
 
-from specdec.chance import Chance
-from specdec.errors import require
-from specdec.language_model import LanguageModel, Tokens
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer
 from specdec.proposers.layered import Layers
 

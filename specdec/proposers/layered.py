@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from specdec.distribution import ranked
-from specdec.language_model import LanguageModel, Tokens
+from specdec.laws.distribution import ranked
+from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, log_probability
-from specdec.tree import Source, TreeBuilder
+from specdec.trees.tree import Source, TreeBuilder
 
 
 class Layers:

@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.distribution import ranked
-from specdec.language_model import Tokens
+from specdec.laws.chance import Chance
+from specdec.laws.distribution import ranked
+from specdec.laws.language_model import Tokens
 from specdec.proposers.base import Proposal, Proposer, log_probability
-from specdec.shape import Shape
-from specdec.tree import Source, TreeBuilder
+from specdec.trees.shape import Shape
+from specdec.trees.tree import Source, TreeBuilder
 
 
 class Heads(ABC):
@@ -31,7 +31,7 @@ class Medusa(Proposer):
     heads : Heads
         The heads.
     shape : Shape
-        The tree's shape, such as `specdec.shape.greedy_shape` gives for the heads' measured accuracies.
+        The tree's shape, such as `specdec.trees.shape.greedy_shape` gives for the heads' measured accuracies.
     """
 
     def __init__(self, heads: Heads, shape: Shape):

@@ -6,13 +6,13 @@ among the draft's likeliest at the root, a law that the draft has computed anywa
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.distribution import ranked
-from specdec.errors import require
-from specdec.language_model import LanguageModel, Tokens
-from specdec.layout import breadth_first
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.distribution import ranked
+from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer
-from specdec.tree import Source, TokenTree
+from specdec.trees.layout import breadth_first
+from specdec.trees.tree import Source, TokenTree
 
 
 class Rasd(Proposer):

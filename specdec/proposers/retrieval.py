@@ -11,11 +11,11 @@ from math import log
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.errors import require
-from specdec.language_model import Tokens
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.language_model import Tokens
 from specdec.proposers.base import Proposal, Proposer
-from specdec.tree import Source, TokenTree, TreeBuilder
+from specdec.trees.tree import Source, TokenTree, TreeBuilder
 
 
 class SuffixArray:

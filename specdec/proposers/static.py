@@ -1,11 +1,11 @@
 """Trees whose shape is fixed before the text is seen, filled by a draft model layer by layer."""
 
-from specdec.chance import Chance
-from specdec.errors import require
-from specdec.language_model import LanguageModel, Tokens
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer, add_drawn, add_ranked
-from specdec.shape import Shape
-from specdec.tree import Source, TreeBuilder
+from specdec.trees.shape import Shape
+from specdec.trees.tree import Source, TreeBuilder
 
 
 class StaticTree(Proposer):

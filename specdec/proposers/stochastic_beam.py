@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.errors import require
-from specdec.language_model import LanguageModel, Tokens
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer, log_probability
-from specdec.tree import Source, TreeBuilder
+from specdec.trees.tree import Source, TreeBuilder
 
 
 class StochasticBeam(Proposer):

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from specdec.distribution import normalise
-from specdec.errors import require
-from specdec.language_model import LanguageModel, Tokens
+from rtnerf.base.errors import require
+from specdec.laws.distribution import normalise
+from specdec.laws.language_model import LanguageModel, Tokens
 
 
 class VocabTrim(LanguageModel):

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from specdec import corpus, pretrained
-from specdec.chance import Sampler
-from specdec.errors import require
+from rtnerf.base.errors import require
+from specdec.laws.chance import Sampler
+from specdec.models import pretrained
 from specdec.models.cached import CachedModel
 from specdec.rollout import reex_sql, rest_rl, treepo
 from specdec.rollout.independent import Case, Fresh, compare
 from specdec.rollout.tree import Branch, Counters, Policy, RadixTree
-from specdec.tokenizer import Tokenizer
+from specdec.text import corpus
+from specdec.text.tokenizer import Tokenizer
 
 _PROMPT_CHARACTERS = 600
 

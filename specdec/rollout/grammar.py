@@ -4,9 +4,9 @@ from collections.abc import Generator, Sequence
 
 import numpy as np
 
-from specdec.distribution import normalise
-from specdec.errors import require
-from specdec.language_model import Tokens
+from rtnerf.base.errors import require
+from specdec.laws.distribution import normalise
+from specdec.laws.language_model import Tokens
 from specdec.rollout.tree import Branch
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from specdec.language_model import LanguageModel, Tokens
+from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.rollout.tree import Branch, Counters, Policy, RadixTree, grow
 
 Fresh = Callable[[], LanguageModel]

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 
 from numpy import ndarray
 
-from specdec.errors import require
-from specdec.language_model import Tokens
+from rtnerf.base.errors import require
+from specdec.laws.language_model import Tokens
 from specdec.rollout import sandbox
 from specdec.rollout.grammar import choose
 from specdec.rollout.sandbox import Result
 from specdec.rollout.tree import Branch, Policy, Segment
-from specdec.tokenizer import Tokenizer
+from specdec.text.tokenizer import Tokenizer
 
 SHOWN_ROWS = 3
 """Rows of a result that are fed back."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.errors import require
-from specdec.language_model import LanguageModel, Tokens
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.rollout import sandbox
 from specdec.rollout.grammar import choose
 from specdec.rollout.tree import Branch, Counters, Policy, RadixTree, Segment, grow
-from specdec.tokenizer import Tokenizer
+from specdec.text.tokenizer import Tokenizer
 
 EXPLORATION, SMOOTHING = 0.2, 0.1
 """c and epsilon of the selection rule."""

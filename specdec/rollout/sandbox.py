@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specdec.errors import require
+from rtnerf.base.errors import require
 
 _WORKER = Path(__file__).with_name("sandbox_worker.py")
 

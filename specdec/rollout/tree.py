@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from specdec.chance import Chance, Sampler
-from specdec.errors import require
-from specdec.language_model import LanguageModel, Tokens
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance, Sampler
+from specdec.laws.language_model import LanguageModel, Tokens
 
 
 @dataclass(frozen=True)

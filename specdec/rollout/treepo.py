@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.errors import require
-from specdec.language_model import Tokens
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.language_model import Tokens
 from specdec.rollout.tree import Branch, Policy, Segment, largest_remainders
 
 REPEATED_CHARACTERS = 32

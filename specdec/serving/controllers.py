@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specdec.errors import InputError, require
+from rtnerf.base.errors import InputError, require
 from specdec.serving.ladder import Ladder, chain, chains, trees
 from specdec.serving.server import Server
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from specdec.errors import require
+from rtnerf.base.errors import require
 from specdec.serving.controllers import Controller
 from specdec.serving.ladder import CLASSES
 from specdec.serving.outcome import Outcome

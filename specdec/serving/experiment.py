@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rtnerf.base.errors import require
 from specdec.cost.pass_time import Constant
+from specdec.cost.predict import read_step_times
 from specdec.cost.roofline import named_pass
-from specdec.errors import require
-from specdec.predict import read_step_times
 from specdec.serving.controllers import controller
 from specdec.serving.server import PassesAt, Server
 from specdec.serving.sweep import Load, sweep

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from rtnerf.base.errors import require
 from specdec.cost.ranks import ranks_of_one
-from specdec.errors import require
-from specdec.shape import Shape, greedy_shape
+from specdec.trees.shape import Shape, greedy_shape
 
 CLASSES = 1001
 """Acceptance is told apart in thousandths: class 700 is 0.700."""

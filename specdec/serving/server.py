@@ -6,11 +6,11 @@ from itertools import product
 
 import numpy as np
 
+from rtnerf.base.errors import require
 from specdec.cost.pass_time import Linear, PassTime
 from specdec.cost.step import Speculation
-from specdec.errors import require
 from specdec.serving.ladder import Ladder
-from specdec.shape import Shape
+from specdec.trees.shape import Shape
 
 CONTEXTS = 9
 """Lengths of context at which a step's time is worked out; between them it is interpolated."""

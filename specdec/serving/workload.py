@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specdec.errors import InputError, require
+from rtnerf.base.errors import InputError, require
 
 SECOND = 1_000_000_000
 """Nanoseconds in a second."""

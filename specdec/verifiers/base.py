@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.errors import require
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
 from specdec.proposers.base import Proposal
-from specdec.tree import Source, TokenTree
+from specdec.trees.tree import Source, TokenTree
 
 
 @dataclass(frozen=True)

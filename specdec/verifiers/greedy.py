@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from specdec.chance import Chance
+from specdec.laws.chance import Chance
 from specdec.proposers.base import Proposal
 from specdec.verifiers.base import Walk
 

@@ -14,11 +14,11 @@ in what q is:
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.distribution import one_hot, residual
-from specdec.errors import require
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.distribution import one_hot, residual
 from specdec.proposers.base import Proposal
-from specdec.tree import Source
+from specdec.trees.tree import Source
 from specdec.verifiers.base import Walk
 
 

@@ -5,9 +5,9 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-from specdec.chance import Chance
-from specdec.distribution import entropy
-from specdec.errors import require
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance
+from specdec.laws.distribution import entropy
 from specdec.proposers.base import Proposal
 from specdec.verifiers.base import Verdict, Verifier
 

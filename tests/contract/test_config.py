@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nerf.contract.config import AcceleratorConfig, load_config
-from nerf.contract.errors import InputError
 from nerf.contract.formats import Format, round_shift, saturate, sigmoid_table, sine_table
 from nerf.contract.network import Stage
+from rtnerf.base.errors import InputError
 
 
 def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):

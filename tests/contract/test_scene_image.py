@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerf.contract.errors import InputError
 from nerf.contract.network import LAYERS, stages
 from nerf.contract.scene_image import (
     BEAT,
@@ -22,6 +21,7 @@ from nerf.contract.scene_image import (
     unpack_record,
     unpack_row,
 )
+from rtnerf.base.errors import InputError
 
 
 def image():

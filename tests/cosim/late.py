@@ -14,14 +14,14 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from rtl.accelerator import Accelerator
-from rtl.cube_list import CubeList
-from rtl.export import TOP, describe
-from rtl.frame_controller import FrameController
-from rtl.interpolator import Interpolator
-from rtl.ray_setup import RaySetup
-from rtl.scene_loader import SceneLoader
-from rtl.tile_buffer import TileBuffer
-from rtl.tile_scheduler import TileScheduler
+from rtl.control.frame_controller import FrameController
+from rtl.control.scene_loader import SceneLoader
+from rtl.control.tile_scheduler import TileScheduler
+from rtl.factors.interpolator import Interpolator
+from rtl.samples.cube_list import CubeList
+from rtl.samples.ray_setup import RaySetup
+from rtl.shading.tile_buffer import TileBuffer
+from rtl.verilog.export import TOP, describe
 
 STROBES = {
     FrameController: ("load", "render", "finished"),

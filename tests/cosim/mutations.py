@@ -34,7 +34,7 @@ from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import STATUS_CODE_SHIFT, View
 from nerf.encode import encode_model
 from nerf.golden.frame import DecodedScene, decode_scene
-from nerf.integer import camera_view
+from nerf.render.integer import camera_view
 from sim.simulate import simulate
 from tests.cosim.late import late_design
 
@@ -226,14 +226,13 @@ with open("frame", "rb") as given, open("comparison", "wb") as result:
 def plant(folder: Path, name: str, edits: Mapping[str, str]) -> None:
     """Copy the package ``sim`` into a folder, one of its files edited; its functions are compiled anew."""
     shutil.copytree(ROOT / "sim", folder / "sim", ignore=shutil.ignore_patterns("__pycache__"))
-    for file, replacements in ((name, edits), ("compiled", {"cache=True": "cache=False"})):
-        path = folder / "sim" / f"{file}.py"
-        text = path.read_text()
-        for old, new in replacements.items():
-            if text.count(old) != 1:
-                raise ValueError(f"sim/{file}.py must have {old!r} once, not {text.count(old)} times")
-            text = text.replace(old, new)
-        path.write_text(text)
+    (path,) = (folder / "sim").glob(f"**/{name}.py")
+    text = path.read_text()
+    for old, new in edits.items():
+        if text.count(old) != 1:
+            raise ValueError(f"{name}.py must have {old!r} once, not {text.count(old)} times")
+        text = text.replace(old, new)
+    path.write_text(text)
 
 
 def simulator_mutant(name: str, trace: list[Transaction]) -> Outcome:
@@ -243,7 +242,7 @@ def simulator_mutant(name: str, trace: list[Transaction]) -> Outcome:
         plant(folder, *SIMULATOR[name])
         (folder / "frame").write_bytes(pickle.dumps((trace, *frame(), CONFIG, TIMING)))
         # The folder that it runs in comes first on the path: the edited package hides the other.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(folder / "numba")}
         subprocess.run(
             [sys.executable, "-c", _COMPARE], cwd=folder, env=environment, timeout=TIMEOUT_SECONDS, check=True
         )

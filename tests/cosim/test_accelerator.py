@@ -24,10 +24,10 @@ from nerf.contract.registers import ErrorCode
 from nerf.contract.scene_image import BEAT, RECORD_BYTES
 from nerf.encode import encode_model
 from nerf.golden.frame import decode_scene
-from nerf.integer import camera_view
-from rtl.export import TOP, design, generate
+from nerf.render.integer import camera_view
+from rtl.verilog.export import TOP, design, generate
 from tests.golden.models import EDGE_CASES, look_at, small_model
-from tests.sim.test_scene_loader import bursts_of
+from tests.sim.control.test_scene_loader import bursts_of
 
 TINY = load_config("tiny")
 WIDE = replace(load_config("edge"), name="wide", mlp_batch=4, ray_units=8)
@@ -269,7 +269,7 @@ def test_verilog_is_clean_and_names_no_machine(tmp_path, config):
 
 
 def test_generation_is_reproducible_in_any_process_and_folder(tmp_path):
-    program = "import sys; from nerf.contract.config import load_config; from rtl.export import generate; "
+    program = "import sys; from nerf.contract.config import load_config; from rtl.verilog.export import generate; "
     program += "generate(load_config('tiny'), sys.argv[1])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "77"}
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "b")], env=environment, cwd=tmp_path, check=True)

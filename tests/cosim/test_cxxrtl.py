@@ -11,11 +11,11 @@ from cosim.run import cosimulate, golden_frame, run_rtl
 from cosim.simulation import SimulationError
 from cosim.toolchain import ToolMissingError
 from nerf.contract.config import load_config
-from nerf.contract.errors import InputError
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.registers import ErrorCode
 from nerf.encode import encode_model
-from nerf.integer import camera_view
+from nerf.render.integer import camera_view
+from rtnerf.base.errors import InputError
 from tests.cosim.test_accelerator import FOLDER, TINY
 from tests.golden.models import EDGE_CASES, look_at, small_model
 

@@ -4,7 +4,7 @@ import pytest
 from amaranth.hdl import Const, Fragment
 
 from cosim.unit import STALLS, run
-from rtl.queue import Queue
+from rtl.parts.queue import Queue
 from sim.machine import Blocks
 from tests.cosim import mutations
 from tests.cosim.late import UNTIMED, Late, LateAccelerator

@@ -11,7 +11,7 @@ from amaranth.lib import data, wiring
 
 from cosim import toolchain, unit
 from cosim.simulation import Simulation
-from rtl.export import verilog_of
+from rtl.verilog.export import verilog_of
 
 FOLDER = Path(__file__).parents[2] / "build" / "simulation"
 STALLS = (0.5, 0.5)
@@ -59,8 +59,8 @@ def _arguments(function):
 def record():
     """Call every stalled unit bench; return its cases by name."""
     cases = {}
-    for path in sorted(TESTS.glob("test_*.py")):
-        module = importlib.import_module(f"tests.rtl.{path.stem}")
+    for path in sorted(TESTS.glob("**/test_*.py")):
+        module = importlib.import_module(".".join(["tests.rtl", *path.relative_to(TESTS).with_suffix("").parts]))
         for name, function in inspect.getmembers(module, inspect.isfunction):
             arguments = _arguments(function)
             if not name.startswith("test_") or "stalls" not in arguments:

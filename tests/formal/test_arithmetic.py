@@ -5,10 +5,10 @@ from amaranth.hdl import Cat, Const, Mux, Signal
 
 from nerf.contract.blocks import CRC_POLYNOMIAL
 from nerf.contract.formats import FACTOR
-from rtl import sparse_search
-from rtl.checksum import crc8_of
-from rtl.divider import Divider
-from rtl.sparse_search import SparseSearch
+from rtl.factors import sparse_search
+from rtl.factors.sparse_search import SparseSearch
+from rtl.parts.checksum import crc8_of
+from rtl.parts.divider import Divider
 from tests.formal.prove import Bench
 
 ROWS = sparse_search.COORDINATE_LIMIT // sparse_search.LOAD_ENTRIES

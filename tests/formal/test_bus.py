@@ -3,8 +3,8 @@
 from amaranth.hdl import Cat, Mux, Signal
 
 from nerf.contract.config import PRESETS
-from rtl.read_master import ReadMaster
-from rtl.write_master import BURST, WriteMaster
+from rtl.memory.read_master import ReadMaster
+from rtl.memory.write_master import BURST, WriteMaster
 from tests.formal.prove import Bench
 
 CLIENTS = 5

@@ -11,8 +11,8 @@ import pytest
 from amaranth.hdl import Cat, Mux, Signal
 
 from nerf.contract.config import COMPONENTS
-from rtl.payloads import TREE_SUM, TreeRequest
-from rtl.search_tree import BidirectionalTree, Mode
+from rtl.factors.search_tree import BidirectionalTree
+from rtl.payloads import TREE_SUM, Mode, TreeRequest
 from tests.formal.prove import Bench
 
 

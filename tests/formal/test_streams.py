@@ -4,10 +4,10 @@ import pytest
 from amaranth.hdl import Mux, Signal
 
 from nerf.contract.config import PRESETS
-from rtl.cube_sequencer import CubeSequencer
+from rtl.factors.cube_sequencer import CubeSequencer
+from rtl.parts.queue import Queue
+from rtl.parts.round_robin import RoundRobin
 from rtl.payloads import Cube, TileLayouts
-from rtl.queue import Queue
-from rtl.round_robin import RoundRobin
 from tests.formal.prove import Bench
 
 PAYLOAD = 2

@@ -5,10 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nerf import integer, uniform
 from nerf.contract.blocks import Form
 from nerf.contract.config import SHADINGS, load_config
-from nerf.contract.errors import InputError
 from nerf.contract.formats import UNIT
 from nerf.contract.registers import view_registers
 from nerf.encode import encode_model
@@ -16,6 +14,8 @@ from nerf.golden.frame import SAMPLE_FIELDS, decode_scene, render_frame
 from nerf.golden.occupancy_walker import axis_order, walk
 from nerf.golden.projector import project
 from nerf.metrics import psnr
+from nerf.render import integer, uniform
+from rtnerf.base.errors import InputError
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
 TINY = load_config("tiny")

@@ -2,11 +2,11 @@
 
 import pytest
 
-from nerf import integer, uniform
 from nerf.contract.config import load_config
 from nerf.encode import encode_model
 from nerf.golden.frame import decode_scene, render_frame
 from nerf.metrics import psnr
+from nerf.render import integer, uniform
 
 TINY = load_config("tiny")
 

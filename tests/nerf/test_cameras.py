@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nerf.cameras import Camera, load_cameras, resize_area
-from nerf.contract.errors import InputError
+from rtnerf.base.errors import InputError
 
 ANGLE = 0.9
 

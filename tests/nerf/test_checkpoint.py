@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from nerf.checkpoint import DEFAULT_MODEL, load_model, read_model_file, save_model
-from nerf.contract.errors import InputError
+from rtnerf.base.errors import InputError
 
 
 def official(model, **arguments):
@@ -385,9 +385,9 @@ def test_zip_with_other_members_is_refused(tmp_path):
 
 def test_embedded_model_has_its_stated_quality():
     """The README beside it says 32.4 dB; every view has a picture."""
-    from nerf import cubes
     from nerf.cameras import load_cameras
     from nerf.metrics import psnr
+    from nerf.render import cubes
 
     folder = DEFAULT_MODEL.parent
     assert sum(path.stat().st_size for path in folder.glob("*.png")) < 200_000

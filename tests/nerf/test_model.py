@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerf.contract.errors import InputError
 from nerf.model import encode_frequencies
+from rtnerf.base.errors import InputError
 
 
 def interpolate(grid, coordinates):

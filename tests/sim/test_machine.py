@@ -10,9 +10,10 @@ from nerf.encode import encode_model
 from nerf.golden.frame import decode_scene, render_frame
 from nerf.golden.occupancy_walker import walk
 from nerf.golden.projector import project
-from nerf.integer import camera_view
-from sim import analysis, machine, memory
-from sim.lpddr4 import Lpddr4
+from nerf.render.integer import camera_view
+from sim import analysis, machine
+from sim.memory import memory
+from sim.memory.lpddr4 import Lpddr4
 from sim.simulate import simulate, simulate_all
 from tests.golden.models import EDGE_CASES, look_at, small_model
 

@@ -1,0 +1,220 @@
+"""L1, the object-order renderer: the samples of L0, visited cube by cube, front to back.
+
+The order needs no sorting. On each axis the cubes are taken by distance from the camera's own cube;
+along a ray each coordinate moves one way only, so nested loops over the three orders meet a ray's
+cubes in the order of the ray. Source: Li et al., "RT-NeRF", ICCAD 2022 (view-dependent order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nerf.cameras import Camera
+from nerf.model import TensorfModel
+from nerf.render import walk
+from nerf.render.uniform import Rendering, camera_rays, first_distance
+from rtnerf.base.errors import InputError
+
+CUBE_EDGE = 4
+"""Edge of a cube in cells of the factor grid."""
+
+_BATCH = 2048  # Samples shaded at a time: their network inputs stay in the cache.
+_MARGIN = 1e-4  # In cells: cubes are widened so that rounding loses no sample of theirs.
+
+
+@dataclass(frozen=True, eq=False)
+class CubeGrid:
+    """The cubes of a model.
+
+    Parameters
+    ----------
+    edge : int
+        Cells of the factor grid along each edge; the last cube of an axis may have fewer.
+    live : bool array (nz, ny, nx)
+        Whether an occupied cell of the mask overlaps the cube.
+    bounds : three float64 arrays (n, 2)
+        Lower and upper face of the cubes along x, y, z, in scene units.
+    """
+
+    edge: int
+    live: np.ndarray
+    bounds: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def cube_grid(model: TensorfModel, edge: int = CUBE_EDGE) -> CubeGrid:
+    """Divide a model's box into cubes and find the live ones.
+
+    Raises :class:`rtnerf.base.errors.InputError` for an edge below 1 cell.
+    """
+    if edge < 1:
+        raise InputError(f"cube edge must be at least 1 cell, not {edge}")
+    faces, bounds = [], []
+    for axis, vertices in enumerate(model.grid_size):
+        first = np.arange(0, vertices - 1, edge)
+        faces.append(np.stack([first, np.minimum(first + edge, vertices - 1)], axis=1))
+        lower, upper = model.aabb[:, axis].double().tolist()
+        bounds.append(lower + faces[axis] * ((upper - lower) / (vertices - 1)))
+    if model.mask is None:
+        counts = tuple(len(axis_faces) for axis_faces in reversed(faces))
+        return CubeGrid(edge, np.ones(counts, dtype=bool), tuple(bounds))
+    # Set vertices in any block of the mask, from a summed volume.
+    summed = np.zeros(tuple(length + 1 for length in model.mask.shape), dtype=np.int64)
+    summed[1:, 1:, 1:] = model.mask.astype(np.int64).cumsum(0).cumsum(1).cumsum(2)
+    ranges = [_vertex_range(model, axis, faces[axis], bounds[axis]) for axis in (2, 1, 0)]
+    (z0, z1), (y0, y1), (x0, x1) = ranges
+
+    def corner(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return summed[np.ix_(z, y, x)]
+
+    total = (
+        corner(z1, y1, x1) - corner(z0, y1, x1) - corner(z1, y0, x1) - corner(z1, y1, x0)
+        + corner(z0, y0, x1) + corner(z0, y1, x0) + corner(z1, y0, x0) - corner(z0, y0, x0)
+    )  # fmt: skip
+    return CubeGrid(edge, total > 0, tuple(bounds))
+
+
+def mask_cells(mask: np.ndarray) -> np.ndarray:
+    """Whether each cell between the vertices of a mask (Z, Y, X) has one set; zero outside.
+
+    Returns bool (Z + 1, Y + 1, X + 1): the cells around the mask count, the first is number -1.
+    """
+    padded = np.pad(mask, 1)
+    for axis in range(3):
+        length = padded.shape[axis] - 1
+        padded = padded.take(range(length), axis) | padded.take(range(1, length + 1), axis)
+    return padded
+
+
+@torch.no_grad()
+def render(
+    model: TensorfModel,
+    camera: Camera,
+    least_transmittance: float = 1e-3,
+    edge: int = CUBE_EDGE,
+) -> Rendering:
+    """Render the camera's window cube by cube, on one core (plus PyTorch's for the network).
+
+    Parameters: ``least_transmittance`` ends a ray below it, 0 = never; ``edge`` of the cubes in
+    cells. Statistics: besides the common ones ``cubes``, ``cubes_live``, ``cubes_visited`` (live and
+    in view), ``meetings`` (of a ray with a cube), ``rays_stopped``; ``samples`` counts those in live
+    cubes only. Raises :class:`rtnerf.base.errors.InputError` for a transmittance outside 0..1.
+    """
+    if not 0 <= least_transmittance < 1:
+        raise InputError(f"least_transmittance must be in 0..1, not {least_transmittance}")
+    grid = cube_grid(model, edge)
+    rays = camera_rays(camera)
+    first = first_distance(model, rays).numpy()
+    origins, directions = (np.ascontiguousarray(part) for part in np.split(rays.numpy(), 2, axis=1))
+    pose = (camera.c2w @ np.diag([1.0, -1.0, -1.0, 1.0]))[:3]
+    lower, upper = model.aabb.numpy()
+    scale = (2.0 / model.extent).numpy()
+    mask = np.ones((1, 1, 1), dtype=bool) if model.mask is None else model.mask
+    mask_lower, mask_upper = (model.aabb if model.mask is None else model.mask_aabb).numpy()
+    mask_scale = np.float32(1) / (mask_upper - mask_lower) * np.float32(2)
+    margins = [(_MARGIN * float(unit)) * np.array([-1.0, 1.0]) for unit in model.unit]
+    records, (acc, depth), counts = walk.walk(
+        grid.live,
+        *(bounds + margin for bounds, margin in zip(grid.bounds, margins, strict=True)),
+        edge,
+        origins, directions, first, np.float32(model.step), model.sample_count,
+        pose, camera.focal, np.array([camera.width / 2, camera.height / 2]), camera.window,
+        lower, upper, scale,
+        mask_cells(mask), mask, mask_lower, mask_scale,
+        *_channels_last(model.density_planes, model.density_lines),
+        np.float32(model.density_shift), model.density_activation == "softplus",
+        np.float32(model.distance_scale), np.float32(model.weight_threshold),
+        float(least_transmittance),
+    )  # fmt: skip
+
+    geometry = (origins, directions, lower, scale)
+    rgb = (_shade_rays if model.shading == "deferred" else _shade_samples)(model, records, geometry)
+    rgb = np.clip(rgb + (1 - acc[:, None]), 0, 1).astype(np.float32)
+    depth = (depth + (1 - acc) * directions[:, 2]).astype(np.float32)
+    statistics = {
+        "rays": len(rays),
+        "samples": int(counts[2]),
+        "samples_occupied": int(counts[3]),
+        "samples_shaded": len(records[0]),
+        "colours": len(np.unique(records[0]) if model.shading == "deferred" else records[0]),
+        "cubes": grid.live.size,
+        "cubes_live": int(grid.live.sum()),
+        "cubes_visited": int(counts[0]),
+        "meetings": int(counts[1]),
+        "rays_stopped": int(counts[4]),
+    }
+    _, _, width, height = camera.window
+    return Rendering(rgb.reshape(height, width, 3), depth.reshape(height, width), statistics)
+
+
+def _shade_samples(model: TensorfModel, records: tuple, geometry: tuple) -> np.ndarray:
+    """Colour of the recorded samples, added up by ray: (R, 3)."""
+    directions = geometry[1]
+    rgb = np.zeros(directions.shape)
+    for ray, weight, products in _products(model, records, geometry):
+        feature = torch.nn.functional.linear(torch.from_numpy(products), model.basis)
+        colour = model.shade(feature, torch.from_numpy(directions[ray]))
+        walk.accumulate(rgb, ray, weight, colour.numpy())
+    return rgb
+
+
+def _shade_rays(model: TensorfModel, records: tuple, geometry: tuple) -> np.ndarray:
+    """Colour of rays from the mean appearance products of their recorded samples: (R, 3).
+
+    As :func:`nerf.render.uniform.shade_rays`, with memory only for rays that have samples.
+    """
+    directions = geometry[1]
+    shaded, slot = np.unique(records[0], return_inverse=True)
+    composited = np.zeros((len(shaded), model.basis.shape[1]))
+    total = np.zeros((len(shaded), 1))
+    start = 0
+    for ray, weight, products in _products(model, records, geometry):
+        owner = slot[start : start + len(ray)]
+        walk.accumulate(composited, owner, weight, products)
+        walk.accumulate(total, owner, weight, np.ones((len(ray), 1), np.float32))
+        start += len(ray)
+    rgb = np.zeros(directions.shape)
+    for start in range(0, len(shaded), _BATCH):
+        part = slice(start, start + _BATCH)
+        mean = torch.from_numpy((composited[part] / total[part]).astype(np.float32))
+        feature = torch.nn.functional.linear(mean, model.basis)
+        colour = model.shade(feature, torch.from_numpy(directions[shaded[part]])).numpy()
+        rgb[shaded[part]] = total[part] * colour
+    return rgb
+
+
+def _products(model: TensorfModel, records: tuple, geometry: tuple) -> Iterator[tuple[np.ndarray, ...]]:
+    """Rays, weights and appearance products of the recorded samples, in batches."""
+    factors = _channels_last(model.app_planes, model.app_lines)
+    for start in range(0, len(records[0]), _BATCH):
+        ray, z, weight = (values[start : start + _BATCH] for values in records)
+        yield ray, weight, walk.appearance_products(ray, z, *geometry, *factors)
+
+
+def _channels_last(
+    planes: list[torch.Tensor], lines: list[torch.Tensor]
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    return (
+        tuple(np.ascontiguousarray(plane.permute(1, 2, 0).numpy()) for plane in planes),
+        tuple(np.ascontiguousarray(line.T.numpy()) for line in lines),
+    )
+
+
+def _vertex_range(
+    model: TensorfModel, axis: int, faces: np.ndarray, bounds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """First vertex, and the one after the last, of the mask cells that cubes overlap on an axis."""
+    vertices = model.mask.shape[2 - axis]
+    same_box = torch.equal(model.mask_aabb[:, axis], model.aabb[:, axis])
+    if same_box and vertices == model.grid_size[axis]:
+        # The two grids are one, and a sample's positions in them are the same bits: no margin.
+        first, last = faces.T
+    else:
+        lower, upper = model.mask_aabb[:, axis].double().tolist()
+        position = (bounds - lower) * ((vertices - 1) / (upper - lower))
+        first = np.floor(position[:, 0] - _MARGIN).astype(np.int64)
+        last = np.ceil(position[:, 1] + _MARGIN).astype(np.int64)
+    return np.clip(first, 0, vertices), np.clip(last + 1, 0, vertices)

@@ -1,0 +1,1 @@
+"""Training: a scene's pictures become a TensoRF."""

@@ -1,0 +1,1 @@
+"""Host side: registers, the course of a frame, loading of the scene."""

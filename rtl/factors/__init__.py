@@ -1,0 +1,1 @@
+"""From factor blocks in memory to the interpolated vectors of a sample."""

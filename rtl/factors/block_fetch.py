@@ -1,0 +1,219 @@
+"""Block fetch: for each wanted block its header, checked, then its payload."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from nerf.contract.blocks import COORDINATE_LIMIT, HEADER_BYTES, PAYLOAD_LIMIT, POINTER_UNIT, POSITIONS, Form
+from nerf.contract.config import COMPONENTS, AcceleratorConfig
+from nerf.contract.scene_image import BEAT, PAGE
+from rtl.parts.checksum import crc8_of
+from rtl.parts.queue import Queue
+from rtl.parts.round_robin import RoundRobin
+from rtl.payloads import BlockAddress, BlockRequest, DecodeJob, ReadBeat, ReadPort, SceneRegisters
+
+Header = data.StructLayout({"pointer": 28, "mask": POSITIONS, "count": 9, "form": 2, "zero": 1, "checksum": 8})
+"""A block header in memory, see `nerf.contract.blocks`."""
+
+Wanted = data.StructLayout({"appearance": 1, "to": BlockAddress, "upper": 1})
+"""What a header on its way is for; ``upper``: it is in the upper half of its beat."""
+
+
+class BlockFetch(wiring.Component):
+    """Read block headers and payloads for two requesters, and tell the decoder what comes.
+
+    Requests are taken in turn (round robin). Up to `HEADERS` headers are on their way at a time. A payload is asked for
+    only when the payload queue has room for all its beats, so both memory ports accept every beat at once.
+
+    A header that no encoder writes, and one whose payload is not inside the payload section and a page, give a strobe;
+    nothing is read for it, and its job says that the block is empty.
+
+    Latency: 1 cycle from an accepted request to its header read; from the accepted header beat 4 cycles to the payload
+    read and 5 to the job; 2 cycles from an accepted payload beat to ``o_payload``.
+    Throughput: 1 block a cycle, as far as the memory allows.
+
+    Parameters
+    ----------
+    cfg : AcceleratorConfig
+
+    Members
+    -------
+    i_density, i_appearance : In(stream)
+        `BlockRequest`.
+    scene : In(SceneRegisters)
+    scene_base : In(address)
+        Byte address of the scene image, a multiple of the page size.
+    headers, payload : Out(ReadPort)
+        Header reads are single beats; a payload is one burst.
+    o_job : Out(stream)
+        `DecodeJob`, in the order of the requests taken.
+    o_payload : Out(stream)
+        `ReadBeat`: the payloads of all jobs that are not empty, in order, the last beat of each marked.
+    error_header : Out(1)
+        Strobe: a wrong header.
+    """
+
+    LATENCY_HEADER = 1
+    LATENCY_PAYLOAD = 4
+    LATENCY_JOB = 5
+    LATENCY_BEAT = 2
+    HEADERS = 16
+    """Headers on their way at a time."""
+    JOBS = 16
+    """Jobs that wait for the decoder at a time."""
+
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        self._cfg = cfg
+        super().__init__(
+            {
+                "i_density": In(stream.Signature(BlockRequest)),
+                "i_appearance": In(stream.Signature(BlockRequest)),
+                "scene": In(SceneRegisters),
+                "scene_base": In(cfg.address_width),
+                "headers": Out(ReadPort(cfg)),
+                "payload": Out(ReadPort(cfg)),
+                "o_job": Out(stream.Signature(DecodeJob)),
+                "o_payload": Out(stream.Signature(ReadBeat)),
+                "error_header": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Return the header reader, the check, the payload reader and their queues."""
+        m = Module()
+        m.submodules.wanted = wanted = Queue(Wanted, self.HEADERS)
+        m.submodules.words = words = Queue(128, self.HEADERS)
+        m.submodules.jobs = jobs = Queue(DecodeJob, self.JOBS)
+        m.submodules.beats = beats = Queue(ReadBeat, self._cfg.payload_queue)
+        wiring.connect(m, jobs.o, wiring.flipped(self.o_job))
+        self._request_headers(m, wanted)
+
+        # Every header on its way has its place among the wanted, and so in this queue of the same depth.
+        m.d.comb += [
+            words.i.payload.eq(self.headers.beats.payload.data),
+            words.i.valid.eq(self.headers.beats.valid),
+            self.headers.beats.ready.eq(1),
+        ]
+        checking = Signal(data.StructLayout({"job": DecodeJob, "present": 5, "start": 31, "whole": 1}))
+        address = Signal(self._cfg.address_width)
+        valid = Signal()
+        issue = Signal()
+        header = Signal(Header)
+        take = wanted.o.valid & words.o.valid & (~valid | issue)
+        start = Cat(Const(0, POINTER_UNIT.bit_length() - 1), header.pointer)
+        m.d.comb += [
+            header.eq(words.o.payload.word_select(wanted.o.payload.upper, 8 * HEADER_BYTES)),
+            wanted.o.ready.eq(take),
+            words.o.ready.eq(take),
+        ]
+        with m.If(~valid | issue):
+            m.d.sync += valid.eq(take)
+        with m.If(take):
+            m.d.sync += [
+                address.eq(self.scene_base + self.scene.payload_offset + start),
+                checking.start.eq(start),
+                checking.present.eq(sum(header.mask[index] for index in range(POSITIONS))),
+                checking.whole.eq((crc8_of(header.as_value()[:56]) == header.checksum) & ~header.zero),
+                checking.job.appearance.eq(wanted.o.payload.appearance),
+                checking.job.to.eq(wanted.o.payload.to),
+                checking.job.form.eq(header.form),
+                checking.job.mask.eq(header.mask),
+                checking.job.count.eq(header.count),
+            ]
+        self._issue(m, valid, checking, address, issue, jobs, beats)
+        return m
+
+    def _request_headers(self, m: Module, wanted: Queue) -> None:
+        """Turn the requests into header reads."""
+        m.submodules.turn = turn = RoundRobin(2)
+        request = self.headers.request
+        chosen = Signal(BlockRequest)
+        section = Signal(32)
+        free = wanted.i.ready & (request.ready | ~request.valid)
+        m.d.comb += turn.requests.eq(Cat(self.i_density.valid, self.i_appearance.valid))
+        kinds = ((self.i_density, self.scene.density_headers), (self.i_appearance, self.scene.appearance_headers))
+        for kind, (source, offsets) in enumerate(kinds):
+            with m.If(turn.grant == kind):
+                to = source.payload.to
+                m.d.comb += [
+                    source.ready.eq(free & source.valid),
+                    chosen.eq(source.payload),
+                    section.eq(offsets[to.pair + Mux(to.line, 3, 0)]),
+                ]
+        address = Signal(self._cfg.address_width)
+        m.d.comb += [
+            address.eq(self.scene_base + section + chosen.index * HEADER_BYTES),
+            turn.next.eq(free),
+            wanted.i.valid.eq(free & turn.valid),
+            wanted.i.payload.appearance.eq(turn.grant),
+            wanted.i.payload.to.eq(chosen.to),
+            wanted.i.payload.upper.eq(address[HEADER_BYTES.bit_length() - 1]),
+            request.payload.last_beat.eq(0),
+        ]
+        with m.If(request.ready):
+            m.d.sync += request.valid.eq(0)
+        with m.If(free & turn.valid):
+            m.d.sync += [request.valid.eq(1), request.payload.address.eq(address)]
+
+    def _issue(self, m: Module, valid, checking, address, issue, jobs: Queue, beats: Queue) -> None:
+        """Check a header, and issue its job and its payload read when the queues have room."""
+        job, present = checking.job, checking.present
+        size = Signal(range(2 * (1 << len(job.count))))
+        fits_form = Signal()
+        fits_memory = Signal()
+        empty = Signal()
+        right = Signal()
+        most = Cat(Const(0, COMPONENTS.bit_length() - 1), present)
+        m.d.comb += empty.eq(~job.mask.any())
+        with m.Switch(job.form):
+            with m.Case(Form.DENSE):
+                m.d.comb += [size.eq(job.count), fits_form.eq(job.count == most)]
+            with m.Case(Form.BITMAP):
+                m.d.comb += [size.eq(job.count + Cat(Const(0, 1), present)), fits_form.eq(1)]
+            with m.Case(Form.COORDINATE):
+                m.d.comb += [size.eq(Cat(Const(0, 1), job.count)), fits_form.eq(job.count <= COORDINATE_LIMIT)]
+        m.d.comb += [
+            fits_memory.eq(
+                (checking.start + size <= self.scene.payload_bytes) & (address[: PAGE.bit_length() - 1] + size <= PAGE)
+                | empty
+            ),
+            right.eq(checking.whole & fits_form & fits_memory & (present <= job.count) & (job.count <= most)),
+        ]
+
+        reserved = Signal(range(self._cfg.payload_queue + 1))
+        skip = address[BEAT.bit_length() - 2]
+        last_beat = Signal(range(PAYLOAD_LIMIT // BEAT + 1))
+        reading = Signal()
+        room = Signal()
+        free = Signal()
+        request = self.payload.request
+        m.d.comb += [
+            reading.eq(right & ~empty),
+            last_beat.eq((size + Mux(skip, BEAT // 2, 0) - 1) >> (BEAT.bit_length() - 1)),
+            room.eq(reserved + last_beat < self._cfg.payload_queue),
+            free.eq(request.ready | ~request.valid),
+            issue.eq(valid & jobs.i.ready & (~reading | (room & free))),
+            jobs.i.valid.eq(issue),
+            jobs.i.payload.eq(job),
+            jobs.i.payload.skip.eq(skip),
+        ]
+        with m.If(~right):
+            m.d.comb += jobs.i.payload.mask.eq(0)
+        with m.If(request.ready):
+            m.d.sync += request.valid.eq(0)
+        with m.If(issue & reading):
+            m.d.sync += [
+                request.valid.eq(1),
+                request.payload.address.eq(address),
+                request.payload.last_beat.eq(last_beat),
+            ]
+        m.d.sync += self.error_header.eq(issue & ~right)
+
+        wiring.connect(m, beats.o, wiring.flipped(self.o_payload))
+        leaving = self.o_payload.valid & self.o_payload.ready
+        m.d.sync += reserved.eq(reserved + Mux(issue & reading, last_beat + 1, 0) - leaving)
+        m.d.comb += [
+            beats.i.payload.eq(self.payload.beats.payload),
+            beats.i.valid.eq(self.payload.beats.valid),
+            self.payload.beats.ready.eq(1),
+        ]

@@ -1,0 +1,1 @@
+"""The bus: what the blocks read and write."""

@@ -1,0 +1,319 @@
+"""Deferred shading: composite the appearance products of a tile's visible samples, then put out one mean a ray."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from nerf.contract.config import COMPONENTS, AcceleratorConfig
+from nerf.contract.formats import DROPPED_BITS, PRODUCT, PRODUCT_SUM, RECIPROCAL_BITS, UNIT, reciprocal_table
+from nerf.contract.scene_image import GROUPS, PAIRS
+from rtl.parts.pixel_memory import PixelWrite
+from rtl.parts.queue import Queue
+from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, shape_of
+
+TRANSFERS = GROUPS["appearance"]
+"""Transfers of a sample's products."""
+LANES = len(PAIRS) * COMPONENTS
+SUM = shape_of(PRODUCT_SUM)
+RECIPROCAL_WIDTH = RECIPROCAL_BITS + 2
+SAMPLE_QUEUE = 4
+
+
+class SumsPort(wiring.Signature):
+    """A user's side of the sums of a tile: of products, by pixel and transfer, and of weights, by pixel."""
+
+    def __init__(self, address_bits: int) -> None:
+        place, sums = address_bits + (TRANSFERS - 1).bit_length(), data.ArrayLayout(SUM, LANES)
+        super().__init__(
+            {
+                "read": Out(LookUp(place, sums)),
+                "write": Out(PixelWrite(place, sums)),
+                "read_weight": Out(LookUp(address_bits, UNIT_BITS)),
+                "write_weight": Out(PixelWrite(address_bits, UNIT_BITS)),
+            }
+        )
+
+
+class TileSums(wiring.Component):
+    """The sums of two tiles: samples are added to those of one, those of the other are put out.
+
+    A pixel without a sample has the weight 0; after a reset all pixels get it, one of each tile a cycle.
+
+    Latency: 1 cycle from an address to its data, which then stay until the next cycle with ``enable``.
+    Throughput: a cycle, a read and a write of sums and of a weight in each tile.
+
+    Parameters
+    ----------
+    cfg : AcceleratorConfig
+
+    Members
+    -------
+    tile : In(1)
+        Parity of the tile that is added to; it changes when nothing is read or written.
+    clears : Out(1)
+        Pixels are getting their first weight: neither tile is to be used.
+    add, scan : In(SumsPort)
+        The two users; the scan has no sums to write.
+    """
+
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        self._address_bits = 2 * cfg.tile_bits
+        port = SumsPort(self._address_bits)
+        super().__init__({"tile": In(1), "clears": Out(1, init=1), "add": In(port), "scan": In(port)})
+
+    def elaborate(self, platform) -> Module:
+        """Return the memories of each tile, and what lends them to the two users."""
+        m = Module()
+        clear = Signal(self._address_bits)
+        with m.If(self.clears):
+            m.d.sync += [clear.eq(clear + 1), self.clears.eq(~clear.all())]
+        for parity in range(2):
+            m.submodules[f"sums_{parity}"] = sums = Memory(
+                shape=data.ArrayLayout(SUM, LANES), depth=TRANSFERS << self._address_bits, init=[]
+            )
+            m.submodules[f"weights_{parity}"] = weights = Memory(
+                shape=UNIT_BITS, depth=1 << self._address_bits, init=[]
+            )
+            read, read_weight = sums.read_port(), weights.read_port()
+            write, write_weight = sums.write_port(), weights.write_port()
+            for user, uses in ((self.add, self.tile == parity), (self.scan, self.tile != parity)):
+                with m.If(uses):
+                    for port, access in ((read, user.read), (read_weight, user.read_weight)):
+                        m.d.comb += [
+                            port.en.eq(access.enable), port.addr.eq(access.address), access.data.eq(port.data)
+                        ]  # fmt: skip
+                    for port, access in ((write, user.write), (write_weight, user.write_weight)):
+                        m.d.comb += [
+                            port.en.eq(access.enable), port.addr.eq(access.address), port.data.eq(access.data)
+                        ]  # fmt: skip
+            with m.If(self.clears):
+                m.d.comb += [write_weight.en.eq(1), write_weight.addr.eq(clear), write_weight.data.eq(0)]
+        return m
+
+
+class ProductBuffer(wiring.Component):
+    """Between the appearance interpolator and the network: samples in, rays out.
+
+    Rules
+    -----
+    - Each sample that is not ``last`` comes with three transfers of 48 products, in its order. Weight times product,
+      rounded, is added to what its pixel has.
+    - At ``last`` every pixel that has had a sample is put out like a sample, in the order of the pixels: its weight is
+      the sum of its samples' weights, its products are their sums over that weight, by table, as in
+      `nerf.golden.product_buffer`. ``last`` follows. The pixels are empty again.
+    - Meanwhile the samples of the next tile are added up. Its ``last`` waits until that of the tile before is put out.
+    - All samples before a ``last`` are of one tile; the rays are, too. The first tile after a reset has parity 0, the
+      others have that of the tile before inverted.
+    - After a reset nothing is accepted until all pixels are empty: a cycle for each of a tile.
+
+    Latency: `LATENCY` cycles from the last transfer before ``last`` to a ray's first products, if pixel 0 has a sample
+    and no tile is being put out.
+    Throughput: a transfer a cycle in, but for 3 cycles at ``last``; out, 3 cycles a ray and 1 a pixel without; a tile
+    without a sample takes none.
+
+    Parameters
+    ----------
+    cfg : AcceleratorConfig
+
+    Members
+    -------
+    i_sample, o_sample : stream
+        `VisibleSample`; ``cube`` and ``local`` are 0 behind.
+    i_vector, o_vector : stream
+        `ProductVector`.
+    """
+
+    LATENCY = 8
+
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        layouts = TileLayouts(cfg)
+        self._cfg = cfg
+        self._sample = layouts.VisibleSample
+        self._address_bits = 2 * cfg.tile_bits
+        super().__init__(
+            {
+                "i_sample": In(stream.Signature(layouts.VisibleSample)),
+                "i_vector": In(stream.Signature(ProductVector)),
+                "o_sample": Out(stream.Signature(layouts.VisibleSample)),
+                "o_vector": Out(stream.Signature(ProductVector)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Return the sums, what adds to those of a tile and the scan that puts out those of the other."""
+        m = Module()
+        m.submodules.samples = samples = Queue(self._sample, SAMPLE_QUEUE)
+        m.submodules.sums = sums = TileSums(self._cfg)
+        wiring.connect(m, wiring.flipped(self.i_sample), samples.i)
+        head = samples.o
+        adds, rests, begins, scans, scanned, ends = (
+            Signal(name=name) for name in ("adds", "rests", "begins", "scans", "scanned", "ends")
+        )
+
+        m.d.comb += adds.eq(head.valid & ~head.payload.last & ~sums.clears)
+        added = self._add(m, sums.add, adds, head.payload, rests)
+        self._scan(m, sums.scan, ~sums.tile, scans, scanned)
+        m.d.comb += head.ready.eq(added | begins)
+        any_sample = Signal()
+        """The tile that is added to has one."""
+        with m.If(begins):
+            m.d.sync += [sums.tile.eq(~sums.tile), any_sample.eq(0)]
+        with m.If(added):
+            m.d.sync += any_sample.eq(1)
+        with m.If(ends):
+            m.d.sync += [self.o_sample.valid.eq(1), self.o_sample.payload.last.eq(1)]
+        with m.FSM(name="scan"):
+            with m.State("WAIT"):
+                m.d.comb += begins.eq(head.valid & head.payload.last & rests & ~sums.clears)
+                with m.If(begins):
+                    m.next = "LAST"
+                    with m.If(any_sample):
+                        m.next = "SCAN"
+            with m.State("SCAN"):
+                m.d.comb += scans.eq(1)
+                with m.If(scanned):
+                    m.next = "LAST"
+            with m.State("LAST"):
+                m.d.comb += ends.eq(~self.o_sample.valid | self.o_sample.ready)
+                with m.If(ends):
+                    m.next = "WAIT"
+        return m
+
+    def _add(self, m: Module, sums: wiring.PureInterface, adds: Signal, sample: data.View, rests: Signal) -> Signal:
+        """Read and multiply, add, write; return whether a sample has its last transfer.
+
+        A sample takes three cycles, so what it writes is there when the next one reads.
+        """
+        transfer = Signal(range(TRANSFERS))
+        takes = Signal()
+        pixel = sample.pixel[: self._address_bits]
+        m.d.comb += [
+            self.i_vector.ready.eq(adds),
+            takes.eq(adds & self.i_vector.valid),
+        ]
+        multiplied, summed = (Signal(name=name) for name in ("multiplied", "summed"))
+        place, summed_place = (Signal(len(sums.read.address), name=name) for name in ("place", "summed_place"))
+        weight = Signal(UNIT_BITS)
+        first, fresh, was_fresh, writes_weight = (
+            Signal(name=name) for name in ("first", "fresh", "was_fresh", "writes_weight")
+        )
+        with m.If(takes):
+            m.d.comb += [
+                sums.read.enable.eq(1),
+                sums.read.address.eq(Cat(pixel, transfer)),
+                sums.read_weight.enable.eq(transfer == 0),
+                sums.read_weight.address.eq(pixel),
+            ]
+            m.d.sync += [
+                transfer.eq(Mux(transfer == TRANSFERS - 1, 0, transfer + 1)),
+                place.eq(sums.read.address),
+                weight.eq(sample.weight),
+                first.eq(transfer == 0),
+            ]
+        m.d.comb += [
+            fresh.eq(Mux(first, sums.read_weight.data == 0, was_fresh)),
+            sums.write.address.eq(summed_place),
+            sums.write.enable.eq(summed),
+            rests.eq(~multiplied & ~summed),
+        ]
+        m.d.sync += [
+            multiplied.eq(takes),
+            summed.eq(multiplied),
+            summed_place.eq(place),
+            was_fresh.eq(fresh),
+            writes_weight.eq(multiplied & first),
+        ]
+        new_weight = Signal(UNIT_BITS)
+        m.d.sync += new_weight.eq(sums.read_weight.data + weight)
+        with m.If(writes_weight):
+            m.d.comb += [
+                sums.write_weight.enable.eq(1),
+                sums.write_weight.address.eq(summed_place),
+                sums.write_weight.data.eq(new_weight),
+            ]
+        for lane in range(LANES):
+            product = Signal(signed(UNIT_BITS + PRODUCT.width), name=f"product_{lane}", reset_less=True)
+            value = self.i_vector.payload[lane // COMPONENTS][lane % COMPONENTS]
+            rounded = (product + (1 << UNIT + DROPPED_BITS >> 1)) >> UNIT + DROPPED_BITS
+            total = Signal(SUM, name=f"sum_{lane}", reset_less=True)
+            m.d.sync += [
+                product.eq(value * sample.weight),
+                total.eq(Mux(fresh, 0, sums.read.data[lane]) + rounded),
+            ]
+            m.d.comb += sums.write.data[lane].eq(total)
+        return takes & (transfer == TRANSFERS - 1)
+
+    def _scan(self, m: Module, sums: wiring.PureInterface, tile: Value, scans: Signal, scanned: Signal) -> None:
+        """Look at pixel after pixel; read, multiply and shift what a pixel has."""
+        advance = Signal()
+        pixel, looked_at = (Signal(self._address_bits, name=name) for name in ("pixel", "looked_at"))
+        all_looked, looked = Signal(), Signal()
+        transfer = Signal(range(TRANSFERS))
+        weight = sums.read_weight.data
+        looks, issues, leaves = (Signal(name=name) for name in ("looks", "issues", "leaves"))
+        read, multiplied = Signal(), Signal()
+        m.d.comb += [
+            advance.eq(~self.o_vector.valid | self.o_vector.ready),
+            issues.eq(
+                scans & looked & (weight != 0) & advance
+                & ((transfer != 0) | ~self.o_sample.valid | self.o_sample.ready)
+            ),
+            leaves.eq(issues & (transfer == TRANSFERS - 1)),
+            looks.eq(scans & ~all_looked & (~looked | (weight == 0) | leaves)),
+            scanned.eq(all_looked & ~looked & ~read & ~multiplied),
+        ]  # fmt: skip
+        with m.If(scans & ((weight == 0) | leaves)):
+            m.d.sync += looked.eq(0)
+        with m.If(looks):
+            m.d.comb += [sums.read_weight.enable.eq(1), sums.read_weight.address.eq(pixel)]
+            m.d.sync += [looked.eq(1), looked_at.eq(pixel), pixel.eq(pixel + 1), all_looked.eq(pixel.all())]
+        with m.If(scanned):
+            m.d.sync += all_looked.eq(0)
+        with m.If(self.o_sample.ready):
+            m.d.sync += self.o_sample.valid.eq(0)
+        with m.If(issues):
+            m.d.comb += [sums.read.enable.eq(1), sums.read.address.eq(Cat(looked_at, transfer))]
+            m.d.sync += transfer.eq(Mux(leaves, 0, transfer + 1))
+            with m.If(transfer == 0):
+                m.d.sync += [
+                    self.o_sample.valid.eq(1),
+                    self.o_sample.payload.eq(0),
+                    self.o_sample.payload.pixel.eq(Cat(looked_at, tile)),
+                    self.o_sample.payload.weight.eq(weight),
+                ]
+        with m.If(leaves):
+            m.d.comb += [sums.write_weight.enable.eq(1), sums.write_weight.address.eq(looked_at)]
+
+        m.submodules.reciprocals = reciprocals = Memory(
+            shape=RECIPROCAL_WIDTH, depth=1 << RECIPROCAL_BITS, init=[int(value) for value in reciprocal_table()]
+        )
+        reciprocal = reciprocals.read_port()
+        behind, read_behind, multiplied_behind, above = (
+            Signal(range(UNIT_BITS), name=name) for name in ("behind", "read_behind", "multiplied_behind", "above")
+        )
+        for place in range(UNIT_BITS):
+            with m.If(weight[place]):
+                m.d.comb += [behind.eq(place), above.eq(UNIT - place)]
+        normalised = (weight << above)[UNIT - RECIPROCAL_BITS : UNIT]
+        m.d.comb += [reciprocal.addr.eq(normalised), reciprocal.en.eq(issues)]
+        with m.If(advance):
+            m.d.sync += [
+                read.eq(issues),
+                multiplied.eq(read),
+                multiplied_behind.eq(read_behind),
+                self.o_vector.valid.eq(multiplied),
+            ]
+        with m.If(issues):
+            m.d.sync += read_behind.eq(behind)
+        for lane in range(LANES):
+            product = Signal(signed(SUM.width + RECIPROCAL_WIDTH + 1), name=f"scaled_{lane}", reset_less=True)
+            # Rounding half up: a bit below the result is kept, then one is added.
+            shifted = (((product << 9 + DROPPED_BITS) >> multiplied_behind) + 1) >> 1
+            with m.If(advance):
+                m.d.sync += [
+                    product.eq(sums.read.data[lane] * reciprocal.data),
+                    self.o_vector.payload[lane // COMPONENTS][lane % COMPONENTS].eq(
+                        Mux(shifted < PRODUCT.low, PRODUCT.low, Mux(shifted > PRODUCT.high, PRODUCT.high, shifted))
+                    ),
+                ]

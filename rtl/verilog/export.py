@@ -1,0 +1,127 @@
+"""Generate the accelerator's Verilog and the JSON that describes it; the same bytes on every run."""
+
+import functools
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.hdl import Shape, ShapeCastable
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import Out
+
+from nerf.contract.blocks import COMPONENTS
+from nerf.contract.config import AcceleratorConfig
+from nerf.contract.registers import READ_ONLY, REGISTERS, ErrorCode
+from nerf.contract.scene_image import PAGE
+from rtl.accelerator import Accelerator, probes
+from rtl.parts.shared_module import text_of
+from rtl.verilog.on_chip_memory import memory_bytes
+
+TOP = "rtnerf"
+"""Name of the top module and of the files."""
+
+
+def fields_of(shape: Any, name: str = "", offset: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the leaves of a payload layout: dotted name, offset and width in bits, signedness."""
+    if isinstance(shape, data.Layout):
+        for key, field in shape:
+            yield from fields_of(field.shape, f"{name}.{key}" if name else str(key), offset + field.offset)
+    else:
+        plain = Shape.cast(shape.as_shape() if isinstance(shape, ShapeCastable) else shape)
+        yield {"name": name, "offset": offset, "width": plain.width, "signed": plain.signed}
+
+
+_CONSTANT_PART = re.compile(r"always @\*(\n\s+[^\n=]+ = \d+'h[0-9a-f]+;)")
+
+
+def verilog_of(component: wiring.Component, name: str) -> str:
+    """Return the Verilog of a component, without source paths.
+
+    Where a part of a signal is constant, the back end writes ``always @*`` with nothing to wait for, which Verilog
+    never runs; ``initial`` is what it means.
+    """
+    return _CONSTANT_PART.sub(r"initial\1", text_of(component, name, verilog))
+
+
+def ports_of(component: wiring.Component) -> list[dict[str, Any]]:
+    """Return name, direction and width of every port, clock and reset first."""
+    ports = [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
+    for path, member, _ in component.signature.flatten(component):
+        ports.append(
+            {
+                "name": "__".join(str(part) for part in path),
+                "direction": "output" if member.flow == Out else "input",
+                "width": Shape.cast(member.shape).width,
+            }
+        )
+    return ports
+
+
+def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any]:
+    """Return the sidecar: everything that a user of the Verilog needs to know."""
+    return {
+        "top": TOP,
+        "config": config.name,
+        "config_digest": config.digest,
+        "clock": "clk, rising edge",
+        "reset": "rst, synchronous, active high",
+        "ports": ports_of(component),
+        "registers": {
+            name: {
+                "address": address,
+                "width": 32,
+                "access": "read" if name in READ_ONLY - {"status"} else "read-write",
+            }
+            for name, address in REGISTERS.items()
+        },
+        "error_codes": {code.name: int(code) for code in ErrorCode},
+        "memory": {
+            "scene": {"alignment": PAGE, "content": "scene image, see nerf/contract/scene_image.py"},
+            "frame": {
+                "alignment": 8,
+                "content": "8 bytes a pixel, row by row: red, green, blue, opacity, 16 bits each, 65535 is 1.0",
+            },
+            "list": {
+                "alignment": PAGE,
+                "content": "working memory: for each row of tiles of the window, 16 bytes for each live cube of the "
+                f"scene, rounded up to a multiple of {PAGE}",
+            },
+        },
+        "probes": [
+            {
+                "name": probe.name,
+                "fire": f"probe_{probe.name}__fire",
+                "payload": f"probe_{probe.name}__payload",
+                "fields": list(fields_of(probe.shape)),
+            }
+            for probe in probes(config)
+        ],
+        "components_per_vector": COMPONENTS,
+    }
+
+
+@functools.cache
+def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
+    """Return (Verilog, sidecar) of a configuration, made once a process."""
+    component = Accelerator(config)
+    text = verilog_of(component, TOP)
+    return text, {**describe(config, component), "on_chip_memory_bytes": memory_bytes(text, TOP)}
+
+
+def generate(config: AcceleratorConfig, out: str | Path) -> dict[str, Any]:
+    """Write ``rtnerf.v`` and ``rtnerf.json`` to a folder; return the sidecar.
+
+    Each file appears complete or not at all.
+    """
+    text, sidecar = design(config)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in ((f"{TOP}.v", text), (f"{TOP}.json", json.dumps(sidecar, indent=2) + "\n")):
+        partial = folder / f".{name}.{os.getpid()}.part"
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(folder / name)
+    return sidecar

@@ -1,0 +1,5 @@
+"""``python -m rtnerf``: the command line."""
+
+from rtnerf import main
+
+main()

@@ -1,0 +1,1 @@
+"""What everybody may use: errors, files, compiled functions. Imports nothing of the project."""

@@ -1,0 +1,188 @@
+"""Block fetch: for each wanted block its header, then its payload. RTL: `rtl.factors.block_fetch`.
+
+A right scene image is taken for granted: its headers are read, not checked.
+"""
+
+import numpy as np
+
+from nerf.contract.blocks import HEADER_BYTES, Form
+from nerf.contract.config import AcceleratorConfig
+from nerf.contract.scene_image import BEAT
+from rtnerf.base.compiled import compiled
+from sim.factors.tree_server import count_of
+from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT
+from sim.parts.streams import DECODE_JOB
+
+HEADERS_CLIENT, PAYLOAD_CLIENT = 3, 4
+"""Numbers of the two read ports at the read master."""
+HEADERS = 16
+"""Headers on their way at a time."""
+JOBS = 16
+"""Jobs that wait for the decoder at a time, the one at the output included."""
+HEADER_DELAY = 2
+"""Cycles from a header's beat until it can be taken for checking."""
+PAYLOAD_LIMIT = 512
+"""Most beats of a payload queue in any configuration."""
+
+WANTED = np.dtype([("job", DECODE_JOB), ("address", np.int64), ("due", np.int64)])
+"""A header on its way: what it is for, where it is, and from which cycle on it is here."""
+
+STATE = np.dtype(
+    [(name, np.int64) for name in ("activity", "payload_queue", "last", "first_wanted", "wanted", "arrived")]
+    + [(name, np.int64) for name in ("checking", "address", "last_beat", "first_job", "jobs")]
+    + [(name, np.int64) for name in ("first_beat", "beats", "reserved", "payload_offered")]
+    + [("waiting", WANTED, (HEADERS,)), ("job", DECODE_JOB), ("queue", DECODE_JOB, (JOBS,))]
+    + [("beat_address", np.int64, (PAYLOAD_LIMIT,)), ("beat_last", np.int64, (PAYLOAD_LIMIT,))]
+)
+"""``last``: the requester served last; ``arrived``: headers that are here, of those ``wanted``; ``checking``: whether
+there is a ``job`` whose payload, ``last_beat`` + 1 beats or none (-1) at an ``address``, is to be asked for; ``jobs``,
+``beats``: in the queues, without what their outputs offer; ``reserved``: places of the payload queue that are spoken
+for."""
+
+
+def new(config: AcceleratorConfig) -> np.void:
+    """Return a block fetch that has nothing to do."""
+    state = np.zeros(1, STATE)[0]
+    state["payload_queue"] = config.payload_queue
+    state["last"] = 1
+    return state
+
+
+@compiled
+def _copy_job(source, target) -> None:
+    target.appearance, target.line, target.pair = source.appearance, source.line, source.pair
+    target.group, target.slot = source.group, source.slot
+    target.form, target.mask, target.count, target.skip = source.form, source.mask, source.count, source.skip
+
+
+@compiled
+def _take_header(state, scene, image) -> None:
+    """Read the header that has arrived first (see `nerf.contract.blocks`), and find its payload."""
+    wanted = state.waiting[state.first_wanted]
+    word = 0
+    for byte in range(HEADER_BYTES - 1):
+        word |= np.int64(image[wanted.address + byte]) << 8 * byte
+    job = state.job
+    _copy_job(wanted.job, job)
+    job.mask, job.count, job.form = word >> 28 & 0xFFFF, word >> 44 & 0x1FF, word >> 53 & 3
+    address = scene.payload_offset + 8 * (word & 0xFFFFFFF)
+    job.skip = address >> 3 & 1
+    size = job.count
+    if job.form == Form.BITMAP:
+        size += 2 * count_of(job.mask)
+    elif job.form == Form.COORDINATE:
+        size *= 2
+    state.address = address
+    state.last_beat = (size + 8 * job.skip - 1) // BEAT if job.mask else -1
+    state.checking = 1
+    state.first_wanted = (state.first_wanted + 1) % HEADERS
+    state.wanted -= 1
+    state.arrived -= 1
+
+
+@compiled
+def _request_header(state, i, appearance: int, scene, headers) -> None:
+    """Take the request of a density or an appearance block, and ask for its header."""
+    section = i.pair + 3 * i.line
+    offset = scene.appearance_headers[section] if appearance else scene.density_headers[section]
+    wanted = state.waiting[(state.first_wanted + state.wanted) % HEADERS]
+    wanted.address = offset + HEADER_BYTES * i.index
+    job = wanted.job
+    job.appearance, job.line, job.pair, job.group, job.slot = appearance, i.line, i.pair, i.group, i.slot
+    i.valid = 0
+    state.wanted += 1
+    state.last = appearance
+    headers.address = wanted.address
+    headers.last_beat = 0
+    headers.valid = 1
+
+
+@compiled
+def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat, o_job, o_payload, image) -> int:
+    """Work on a request, a header and a payload a cycle; ``beat``: what the memory offers in this cycle."""
+    requested = i_density.valid or i_appearance.valid
+    arriving = beat.valid != 0 and (beat.client == HEADERS_CLIENT or beat.client == PAYLOAD_CLIENT)
+    if not (requested or arriving or state.wanted or state.checking or state.jobs or state.reserved):
+        state.activity = OUTPUT if o_job.valid else IDLE
+        return NEVER
+    changed = False
+    jobs_room = state.jobs != JOBS - 1
+    wanted_room = state.wanted != HEADERS
+    reserved = state.reserved
+
+    # ---- The outputs ----
+    if state.payload_offered and not o_payload.valid:
+        state.payload_offered = 0
+        state.reserved -= 1
+        changed = True
+    if state.beats and not o_payload.valid:
+        o_payload.client = PAYLOAD_CLIENT
+        o_payload.address = state.beat_address[state.first_beat]
+        o_payload.last = state.beat_last[state.first_beat]
+        o_payload.valid = 1
+        state.payload_offered = 1
+        state.first_beat = (state.first_beat + 1) % PAYLOAD_LIMIT
+        state.beats -= 1
+        changed = True
+    if state.jobs and not o_job.valid:
+        _copy_job(state.queue[state.first_job], o_job)
+        o_job.valid = 1
+        state.first_job = (state.first_job + 1) % JOBS
+        state.jobs -= 1
+        changed = True
+
+    # ---- A checked header: its job, and the request of its payload ----
+    blocked = False
+    if state.checking:
+        reading = state.last_beat >= 0
+        if jobs_room and (not reading or (reserved + state.last_beat < state.payload_queue and not payload.valid)):
+            _copy_job(state.job, state.queue[(state.first_job + state.jobs) % JOBS])
+            state.jobs += 1
+            state.checking = 0
+            changed = True
+            if reading:
+                payload.address = state.address
+                payload.last_beat = state.last_beat
+                payload.valid = 1
+                state.reserved += state.last_beat + 1
+        else:
+            blocked = True
+
+    # ---- A header to check, and the next to ask for ----
+    wake = NEVER
+    if state.arrived and not state.checking:
+        due = state.waiting[state.first_wanted].due
+        if now >= due:
+            _take_header(state, scene, image)
+            changed = True
+        else:
+            wake = due
+    if requested and wanted_room and not headers.valid:
+        if i_appearance.valid and (state.last == 0 or not i_density.valid):
+            _request_header(state, i_appearance, 1, scene, headers)
+        else:
+            _request_header(state, i_density, 0, scene, headers)
+        changed = True
+
+    # ---- Beats from memory ----
+    if arriving:
+        beat.valid = 0
+        changed = True
+        if beat.client == HEADERS_CLIENT:
+            state.waiting[(state.first_wanted + state.arrived) % HEADERS].due = now + HEADER_DELAY
+            state.arrived += 1
+        else:
+            place = (state.first_beat + state.beats) % PAYLOAD_LIMIT
+            state.beat_address[place] = beat.address
+            state.beat_last[place] = beat.last
+            state.beats += 1
+
+    if changed:
+        state.activity = BUSY
+        return now + 1
+    if wake != NEVER:
+        state.activity = BUSY
+    else:
+        missing = state.wanted != state.arrived or state.reserved != state.beats + state.payload_offered
+        state.activity = OUTPUT if blocked and not payload.valid else MEMORY if missing or payload.valid else OUTPUT
+    return wake

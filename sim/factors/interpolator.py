@@ -1,0 +1,88 @@
+"""The cube gate and the pipeline of an interpolator, without its arithmetic. RTL: `rtl.factors.interpolator`.
+
+What the vectors hold is in the golden values of who needs them. Their record may be any: the density interpolator's is
+the tree's `TREE_REQUEST` (each vector is one request, all zeros but ``valid``: a sum), the appearance interpolator's is
+the network's `PRODUCTS`; the blocks between pass them in the same cycle.
+"""
+
+import numpy as np
+
+from nerf.golden.sample_generator import CUBE_SHIFT
+from rtnerf.base.compiled import compiled
+from sim.parts.activity import BUSY, FACTORS, IDLE, NEVER, OUTPUT
+from sim.parts.streams import copy_sample
+
+LAST_STAGE = 4
+"""Stage bit: the register before the output. A vector is offered 4 cycles after its read: 3 stages, and the output."""
+
+STATE = np.dtype(
+    [(name, np.int64) for name in ("activity", "vectors", "vector", "has_current", "x", "y", "z", "stages")]
+)
+"""``vectors``: of a sample, one per component group; ``vector``: the next to be read; ``x``, ``y``, ``z``: the current
+cube; ``stages``: a bit for each stage that holds a vector."""
+
+
+def new(groups: int) -> np.void:
+    """Return an interpolator without a cube; ``groups``: 1 for density, 3 for appearance."""
+    state = np.zeros(1, STATE)[0]
+    state["vectors"] = groups
+    return state
+
+
+@compiled
+def step(now: int, state, i, loaded, finished, o_sample, o_vector) -> int:
+    """Read a vector a cycle for the sample at the head, if its cube is the current one; else change the cube."""
+    stages = state.stages
+    has_current = state.has_current
+    if not (i.valid or stages or (loaded.valid and not has_current)):
+        state.activity = IDLE
+        return NEVER
+    advance = not o_vector.valid
+    room = not o_sample.valid
+    asks = i.valid and not i.last
+    moved = False
+
+    if not has_current and loaded.valid:
+        state.x, state.y, state.z = loaded.x, loaded.y, loaded.z
+        state.has_current = 1
+        loaded.valid = 0
+        moved = True
+    here = (
+        asks
+        and state.has_current
+        and i.x >> CUBE_SHIFT == state.x
+        and i.y >> CUBE_SHIFT == state.y
+        and i.z >> CUBE_SHIFT == state.z
+    )
+    if asks and has_current and not here:
+        state.has_current = 0
+        finished.set = 1
+        moved = True
+
+    read = 0
+    if here and advance and (state.vector or room):
+        read = 1
+        if state.vector == 0:
+            copy_sample(i, o_sample)
+            o_sample.valid = 1
+        state.vector += 1
+        if state.vector == state.vectors:
+            state.vector = 0
+            i.valid = 0
+    elif i.valid and i.last and room:
+        copy_sample(i, o_sample)
+        o_sample.valid = 1
+        i.valid = 0
+        moved = True
+
+    if advance and (stages or read):
+        if stages & LAST_STAGE:
+            o_vector.valid = 1
+        state.stages = (stages << 1 | read) & (2 * LAST_STAGE - 1)
+        moved = True
+
+    if moved:
+        state.activity = BUSY
+        return now + 1
+    state.activity = FACTORS if asks and not has_current and not stages else OUTPUT
+    return NEVER

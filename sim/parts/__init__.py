@@ -1,0 +1,1 @@
+"""Queues, streams and activities that every stage uses."""

@@ -1,0 +1,163 @@
+"""Cube list: the cubes that meet a row of tiles, in memory, read for each of its tiles. RTL: `rtl.samples.cube_list`.
+
+What is written is kept beside, so that it can be looked up when its address is read.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nerf.contract.registers import LIST_ENTRY_BYTES, list_stride
+from rtnerf.base.compiled import compiled
+from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT
+from sim.parts.streams import FOOTPRINT, RECTANGLE
+from sim.samples.record_reader import copy
+
+CLIENT = 5
+"""Number at the read master."""
+BURST = 16
+ENTRIES_AHEAD = 128
+"""Entries that have been requested and are neither dropped nor handed on."""
+NOTHING = -1
+WINDOW_LIMIT = 1 << 14
+"""Pixels of the highest window: a counter for each row of its tiles is cleared at first, one a cycle."""
+
+_PLACE = ("list_base", "tile_size", "cleared_from", "row", "passed")
+_COUNTS = ("whole", "listed", "running", "requested", "asking", "ahead", "arrived", "offers")
+_QUEUE = ("held", "first")
+STATE = np.dtype(
+    [(name, np.int64) for name in ("activity", *_PLACE, *_COUNTS, *_QUEUE)] + [("queue", RECTANGLE, (ENTRIES_AHEAD,))]
+)
+"""``cleared_from``: cycle from which footprints are accepted; ``row``: of the tile; ``passed``: rows to whose lists the
+footprint has been written; ``whole``: the lists are, and ``listed``: the tile's count is there; ``asking``: entries of
+the burst that is being asked for; ``arrived``: number of the entry that came in the cycle before, or `NOTHING`;
+``offers``: something is up; ``held``, ``first``: of the ``queue`` behind it."""
+
+
+class Lists(NamedTuple):
+    """The lists of a frame, one for each row of tiles."""
+
+    stride: int
+    """Bytes from one to the next."""
+    counts: np.ndarray
+    """Their entries so far."""
+    entries: np.ndarray
+    """`FOOTPRINT` by row and number."""
+
+
+def new(list_base: int, tile_size: int, now: int = 0) -> np.void:
+    """Return a block that is reset before a cycle, for tiles of some pixels a side."""
+    state = np.zeros(1, STATE)[0]
+    state["list_base"], state["tile_size"], state["arrived"] = list_base, tile_size, NOTHING
+    state["cleared_from"] = now + WINDOW_LIMIT // tile_size
+    return state
+
+
+def new_lists(live_cubes: int, rows: int) -> Lists:
+    """Return empty lists for the rows of a window's tiles, with room for all cubes of a scene."""
+    return Lists(list_stride(live_cubes), np.zeros(rows, np.int64), np.zeros((rows, live_cubes), FOOTPRINT))
+
+
+@compiled
+def step(now: int, state, i, write, written: bool, start, tile, request, beat, o, done, lists) -> int:
+    """Write a footprint to a list, or read the list of a tile's row.
+
+    ``written``: nothing was to be written or to be answered when the cycle began; ``done``: the end of a tile has been
+    accepted; ``lists``: `Lists`.
+    """
+    clears = now < state.cleared_from
+    moved = state.listed != state.whole
+    state.listed = state.whole
+    if not clears and _write(state, i, write, written, lists):
+        moved = True
+    if state.offers and not o.valid:
+        moved = True
+        state.offers = 0
+        if o.last:
+            done.set = 1
+            state.running, state.requested = 0, 0
+        else:
+            state.ahead -= 1
+    if state.held and not state.offers:
+        copy(state.queue[state.first], o)
+        o.valid, state.offers = 1, 1
+        state.first = (state.first + 1) % ENTRIES_AHEAD
+        state.held -= 1
+        moved = True
+    if state.arrived != NOTHING:
+        if _cut(lists.entries[state.row, state.arrived], tile, state.queue[(state.first + state.held) % ENTRIES_AHEAD]):
+            state.held += 1
+        else:
+            state.ahead -= 1
+        state.arrived = NOTHING
+        moved = True
+    if beat.valid and beat.client == CLIENT:
+        beat.valid = 0
+        state.arrived = (beat.address - _base(state, lists, state.row)) // LIST_ENTRY_BYTES
+        moved = True
+    if state.asking and not request.valid:
+        state.requested += state.asking
+        state.ahead += state.asking
+        state.asking = 0
+        moved = True
+    if start.set:
+        start.set = 0
+        state.running = 1
+        state.row = tile.y // state.tile_size
+        moved = True
+
+    if state.running and state.listed:
+        left = lists.counts[state.row] - state.requested
+        if not left and not state.ahead and not state.offers:
+            o.valid, o.last, state.offers = 1, 1, 1
+        if left and not state.asking and state.ahead <= ENTRIES_AHEAD - BURST:
+            state.asking = min(left, BURST)
+            request.address = _base(state, lists, state.row) + LIST_ENTRY_BYTES * state.requested
+            request.last_beat = state.asking - 1
+            request.valid = 1
+    if moved or clears:
+        state.activity = BUSY
+    elif state.offers:
+        state.activity = OUTPUT
+    else:
+        state.activity = MEMORY if write.valid or i.valid or (state.running and state.listed) else IDLE
+    return now + 1 if moved else state.cleared_from if clears else NEVER
+
+
+@compiled
+def _write(state, i, write, written: bool, lists) -> bool:
+    """Write a footprint to the next row that it meets, or take the end of them; return whether it could be done."""
+    if not i.valid or (not written if i.last else write.valid):
+        return False
+    if i.last:
+        i.valid = 0
+        state.whole = 1
+        return True
+    row = i.first_y // state.tile_size + state.passed
+    count = lists.counts[row]
+    entry = lists.entries[row, count]
+    entry.x, entry.y, entry.z, entry.rank = i.x, i.y, i.z, i.rank
+    entry.first_x, entry.first_y, entry.last_x, entry.last_y = i.first_x, i.first_y, i.last_x, i.last_y
+    write.address = _base(state, lists, row) + LIST_ENTRY_BYTES * count
+    write.valid = 1
+    lists.counts[row] = count + 1
+    state.passed += 1
+    if row == i.last_y // state.tile_size:
+        i.valid, state.passed = 0, 0
+    return True
+
+
+@compiled
+def _base(state, lists, row: int) -> int:
+    """Return the address of a row's list."""
+    return state.list_base + lists.stride * row
+
+
+@compiled
+def _cut(entry, tile, rectangle) -> bool:
+    """Write the pixels of an entry that lie in the tile; return whether there are any."""
+    rectangle.first_x, rectangle.last_x = max(entry.first_x - tile.x, 0), min(entry.last_x - tile.x, tile.last_x)
+    rectangle.first_y, rectangle.last_y = max(entry.first_y - tile.y, 0), min(entry.last_y - tile.y, tile.last_y)
+    rectangle.x, rectangle.y, rectangle.z, rectangle.rank = entry.x, entry.y, entry.z, entry.rank
+    rectangle.tile, rectangle.last = tile.parity, 0
+    return rectangle.first_x <= rectangle.last_x and rectangle.first_y <= rectangle.last_y

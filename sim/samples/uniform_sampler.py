@@ -1,0 +1,119 @@
+"""Uniform sampling with an occupancy test, in place of cubes: modelled only, the RTL has no such block.
+
+Every ray of a tile is marched along from its first lattice point to where it leaves the box, a point a cycle, pixel by
+pixel. The occupancy is taken to be on chip. What comes behind is the same: a sample of another cube than the one before
+it announces that cube first.
+"""
+
+import numpy as np
+
+from nerf.contract.formats import POSITION, STEP
+from nerf.contract.scene_image import MASK_WINDOW
+from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell
+from rtnerf.base.compiled import compiled
+from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
+
+FINE = STEP.fraction - POSITION.fraction
+POSITION_FRACTION = POSITION.fraction
+
+IDLES, LOOKS, MARCHES, LAST = range(4)
+
+STATE = np.dtype(
+    [(name, np.int64) for name in ("activity", "tile_size", "phase", "column", "row", "index", "entered")]
+    + [("point", np.int64, (3,)), ("cube", np.int64, (3,))]
+)
+"""``point``: of the lattice, in the format STEP; ``cube``: announced last."""
+
+
+def new(tile_size: int) -> np.void:
+    """Return an idle sampler for tiles of some pixels a side."""
+    state = np.zeros(1, STATE)[0]
+    state["tile_size"] = tile_size
+    state["cube"] = -1
+    return state
+
+
+@compiled
+def step(now: int, state, start, tile, o_cube, o, done, frame) -> int:
+    """Look at a pixel, or at one point of its ray; ``frame``: `sim.machine.Frame`; ``done``: with the tile."""
+    if state.phase == IDLES:
+        if not start.set:
+            state.activity = IDLE
+            return NEVER
+        start.set = 0
+        state.column, state.row = 0, 0
+        state.phase = LOOKS
+    state.activity = BUSY
+    pixel = (tile.parity * state.tile_size + state.row) * state.tile_size + state.column
+    if state.phase == LOOKS:
+        if frame.terminated_from[pixel] <= now:
+            _next_pixel(state, tile)
+        else:
+            state.index, state.entered = 0, 0
+            for axis in range(3):
+                state.point[axis] = frame.tile_position[pixel, axis] << FINE
+            state.phase = MARCHES
+        return now + 1
+    if o.valid or o_cube.valid:
+        state.activity = OUTPUT
+        return NEVER
+    if state.phase == LAST:
+        o.valid, o.last = 1, 1
+        done.set = 1
+        state.phase = IDLES
+        return now + 1
+    x, y, z = state.point[0] >> FINE, state.point[1] >> FINE, state.point[2] >> FINE
+    inside = _in_box(frame.scene, x, 0) and _in_box(frame.scene, y, 1) and _in_box(frame.scene, z, 2)
+    if inside:
+        state.entered = 1
+        if _occupied(frame.scene, x, y, z, frame.rank, frame.windows, frame.bases):
+            o.pixel, o.x, o.y, o.z, o.value, o.last = pixel, x, y, z, 0, 0
+            o.valid = 1
+            _announce(state, o, o_cube)
+    state.index += 1
+    for axis in range(3):
+        state.point[axis] += frame.tile_step[pixel, axis]
+    left = state.entered and not inside
+    if left or state.index == frame.camera.sample_limit or frame.terminated_from[pixel] <= now:
+        state.phase = LOOKS
+        _next_pixel(state, tile)
+    return now + 1
+
+
+@compiled
+def _in_box(scene, place: int, axis: int) -> bool:
+    return 0 <= place <= (scene.grid[axis] - 1) << POSITION_FRACTION
+
+
+@compiled
+def _occupied(scene, x: int, y: int, z: int, rank, windows, bases) -> bool:
+    """Return whether a position lies in a live cube and in an occupied mask cell."""
+    cube = rank[z >> CUBE_SHIFT, y >> CUBE_SHIFT, x >> CUBE_SHIFT]
+    if cube < 0:
+        return False
+    i = mask_cell(x, scene.mask_scale[0], scene.mask_offset[0]) - bases[cube, 0]
+    j = mask_cell(y, scene.mask_scale[1], scene.mask_offset[1]) - bases[cube, 1]
+    k = mask_cell(z, scene.mask_scale[2], scene.mask_offset[2]) - bases[cube, 2]
+    return min(i, j, k) >= 0 and max(i, j, k) < MASK_WINDOW and windows[cube, k, j, i]
+
+
+@compiled
+def _announce(state, o, o_cube) -> None:
+    """Announce the cube of a sample if it is another one than before."""
+    x, y, z = o.x >> CUBE_SHIFT, o.y >> CUBE_SHIFT, o.z >> CUBE_SHIFT
+    if x != state.cube[0] or y != state.cube[1] or z != state.cube[2]:
+        state.cube[0], state.cube[1], state.cube[2] = x, y, z
+        o_cube.x, o_cube.y, o_cube.z = x, y, z
+        o_cube.valid = 1
+
+
+@compiled
+def _next_pixel(state, tile) -> None:
+    """Go on to the next pixel, row by row, or to the end of the tile."""
+    if state.column != tile.last_x:
+        state.column += 1
+    elif state.row != tile.last_y:
+        state.column = 0
+        state.row += 1
+    else:
+        state.phase = LAST

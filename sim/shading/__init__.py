@@ -1,0 +1,1 @@
+"""From density and appearance to the pixels of a tile."""

@@ -1,0 +1,92 @@
+"""From a total of the tree to the alpha of a sample. RTL: `rtl.shading.density`.
+
+The requests do not pass through here: the density interpolator's vectors are the tree's requests in the same cycle. The
+responses count, but what they say is not read: the golden model gives the sum.
+"""
+
+import numpy as np
+
+from nerf.contract.formats import FRACTION_BITS
+from nerf.golden.density import alpha, table_position
+from nerf.golden.frame import density_sum
+from rtnerf.base.compiled import compiled
+from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT, TREE
+from sim.parts.streams import SAMPLE, copy_sample
+
+PLACES = 8
+"""Samples that wait for their totals."""
+LAST_STAGE = 8
+"""Stage bit: the register before the output. Sum, scaled sum, position, table entry, output: 5 cycles."""
+RING = 16
+"""Room for the samples that wait and those in the stages."""
+
+STATE = np.dtype(
+    [(name, np.int64) for name in ("activity", "waiting", "taken", "begun", "ended", "stages")]
+    + [("samples", SAMPLE, (RING,))]
+)
+"""``waiting``: samples in the queue; ``taken``, ``begun``, ``ended``: samples so far into the queue, into the stages,
+out of them; ``stages``: a bit for each stage that holds a sample."""
+
+
+def new() -> np.void:
+    """Return an empty density block."""
+    return np.zeros(1, STATE)[0]
+
+
+@compiled
+def step(now: int, state, i_sample, response, scene, o, planes, lines, table) -> int:
+    """Take a sample and a total, begin and end a sample, all in one cycle.
+
+    Parameters
+    ----------
+    response : TREE_RESPONSE
+    scene : SCENE
+    planes, lines : tuple
+        Dense density factors, as `nerf.golden.hybrid_decoder.Factors`.
+    table : int64 array (entries, 2)
+        Alpha: base and difference.
+    """
+    waiting = state.waiting
+    stages = state.stages
+    if not (i_sample.valid or waiting or stages):
+        state.activity = IDLE
+        return NEVER
+    advance = not o.valid
+    moved = False
+
+    if i_sample.valid and waiting != PLACES:
+        copy_sample(i_sample, state.samples[state.taken % RING])
+        i_sample.valid = 0
+        state.taken += 1
+        state.waiting += 1
+        moved = True
+
+    complete = False
+    begins = 0
+    if waiting:
+        sample = state.samples[state.begun % RING]
+        complete = sample.last or response.valid
+        if complete and advance:
+            begins = 1
+            state.begun += 1
+            state.waiting -= 1
+            if not sample.last:
+                response.valid = 0
+                total = density_sum(planes, lines, sample.x, sample.y, sample.z)
+                at = table_position(total, scene.density_multiplier, scene.density_offset)
+                entry = at >> FRACTION_BITS
+                sample.value = alpha(at, table[entry, 0], table[entry, 1])
+
+    if advance and (stages or begins):
+        if stages & LAST_STAGE:
+            copy_sample(state.samples[state.ended % RING], o)
+            o.valid = 1
+            state.ended += 1
+        state.stages = (stages << 1 | begins) & (2 * LAST_STAGE - 1)
+        moved = True
+
+    if moved:
+        state.activity = BUSY
+        return now + 1
+    state.activity = OUTPUT if not advance and (stages or complete) else TREE
+    return NEVER

@@ -1,0 +1,24 @@
+"""Expected tokens and speedup of a chain whose every draft is accepted with the same probability.
+
+Source: Leviathan et al. 2023 (arXiv 2211.17192). Rational arguments give rational results.
+"""
+
+from rtnerf.base.errors import require
+
+
+def expected_tokens(acceptance, length: int):
+    """Return the tokens per step, the bonus included: ``(1 - a**(length + 1)) / (1 - a)``, ``acceptance`` in [0, 1]."""
+    require(0 <= acceptance <= 1, "acceptance", "in [0, 1]", acceptance)
+    require(length >= 0, "length", "at least 0", length)
+    return sum(acceptance**accepted for accepted in range(length + 1))
+
+
+def speedup(acceptance, length: int, cost):
+    """Return the speedup over plain decoding, ``tokens / (length * cost + 1)``; ``cost`` is draft over target time."""
+    require(cost >= 0, "cost", "at least 0", cost)
+    return expected_tokens(acceptance, length) / (length * cost + 1)
+
+
+def best_length(acceptance, cost, longest: int = 100) -> int:
+    """Return the length, 0 to ``longest``, with the greatest speedup; the shortest of equals."""
+    return max(range(longest + 1), key=lambda length: speedup(acceptance, length, cost))

@@ -1,0 +1,239 @@
+"""What a tree is worth on given hardware and load: tokens per step, speedup by batch, where it stops paying and why."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtnerf.base.errors import InputError, require
+from specdec.cost.pass_time import Constant, Linear, Measured, PassTime
+from specdec.cost.ranks import table
+from specdec.cost.roofline import named_pass
+from specdec.cost.step import Speculation, Step
+from specdec.trees.shape import RankPath, Shape, expected_tokens
+
+LARGEST_BATCH = 1024
+"""The break-even batch is searched for up to here, to the last of the step times, or to the largest batch asked for."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What speculation gains.
+
+    Members
+    -------
+    tau : float
+        Tokens per step, the bonus included.
+    steps : dict of int to Step
+        The parts of a step by batch.
+    break_even_batch : int or None
+        The smallest batch from which on speculation is slower than plain decoding, at every larger batch as well; None
+        if it pays at the largest batch looked at.
+    searched : int
+        That batch.
+    """
+
+    tau: float
+    steps: dict[int, Step]
+    break_even_batch: int | None
+    searched: int
+
+    def speedup(self, batch: int) -> float:
+        """Return tokens per second over those of plain decoding at one of the batches."""
+        return self.tau / self.steps[batch].slowdown
+
+    @property
+    def bound_by(self) -> str:
+        """The binding part of the step at the largest batch; `Step.bound_by` of the others may differ."""
+        return self.steps[max(self.steps)].bound_by
+
+    @property
+    def summary(self) -> str:
+        """The prediction as text."""
+        lines = [
+            f"tau {self.tau:.3f} tokens a step",
+            " batch  speedup   step ms    plain   verify    draft     head     host  bound by",
+        ]
+        for batch, step in self.steps.items():
+            parts = (step.plain, step.verification, step.draft, step.draft_head, step.host)
+            bound = step.bound_by if step.resource is None else f"{step.bound_by} (pass: {step.resource})"
+            lines.append(
+                f"{batch:6d} {self.speedup(batch):8.3f} {step.ms:9.3f} {' '.join(f'{part:8.3f}' for part in parts)}"
+                f"  {bound}{'' if step.known else ', beyond the step times'}"
+            )
+        if self.break_even_batch is None:
+            lines.append(f"it pays up to batch {self.searched}, the largest looked at")
+        else:
+            lines.append(f"slower than plain decoding from batch {self.break_even_batch} on")
+        return "\n".join(lines)
+
+    def record(self) -> dict[str, Any]:
+        """Return the prediction for a JSON file, times in ms."""
+        return {
+            "tau": self.tau,
+            "speedup": {str(batch): self.speedup(batch) for batch in self.steps},
+            "break_even_batch": self.break_even_batch,
+            "bound_by": self.bound_by,
+            "steps": [
+                {
+                    "batch": batch,
+                    "speedup": self.speedup(batch),
+                    "bound_by": step.bound_by,
+                    "pass_bound_by": step.resource,
+                    "step_ms": step.ms,
+                    "plain_ms": step.plain,
+                    "verification_ms": step.verification,
+                    "draft_ms": step.draft,
+                    "draft_head_ms": step.draft_head,
+                    "host_ms": step.host,
+                    "measured": step.known,
+                }
+                for batch, step in self.steps.items()
+            ],
+        }
+
+
+def predict(tau: float, speculation: Speculation, batches: Sequence[int], search: int = LARGEST_BATCH) -> Prediction:
+    """Predict for the batches, at least one; look for the break-even batch up to the largest of them and ``search``."""
+    require(len(batches) > 0, "batch", "at least one number", "none")
+    steps = {batch: speculation.step(batch) for batch in batches}
+    # Downwards: the first batch that pays ends the search.
+    break_even, searched = None, max(*batches, search)
+    for batch in range(searched, 0, -1):
+        if tau / speculation.step(batch).slowdown >= 1:
+            break
+        break_even = batch
+    return Prediction(tau, steps, break_even, searched)
+
+
+def tokens_per_step(shape: Shape, rows: list[list[float]]) -> float:
+    """Return tau of a tree from acceptance by rank, one row a depth; see `specdec.cost.ranks.table`."""
+    most: dict[int, int] = {}
+    for path in shape.paths:
+        most[len(path)] = max(most.get(len(path), 0), path[-1] + 1)
+    return float(expected_tokens(shape, table(rows, [most[depth] for depth in sorted(most)])))
+
+
+def speculation_of(
+    shape: Shape,
+    step_times: Path | None = None,
+    target: str | None = None,
+    hardware: str | None = None,
+    draft_ms: float | None = None,
+    draft: str | None = None,
+    draft_vocabulary: int | None = None,
+    draft_passes: int | None = None,
+    host_ms: float = 0.0,
+    context: int = 0,
+) -> tuple[Speculation, int]:
+    """Return the cost of a tree as the command line describes it, and the largest batch that its data reach.
+
+    The target is a file of `read_step_times`, or a named model on named hardware; the draft is the time of a pass, or
+    a named model on the hardware.
+
+    Raises
+    ------
+    InputError
+        If the target or the draft is described twice, or the target not at all; and as what reads them.
+    """
+    require((step_times is None) != (target is None), "target", "given by step times or by name", "both or neither")
+    require(draft is None or draft_ms is None, "draft", "given by its time or by name", "both")
+    require(draft_vocabulary is None or draft is not None, "draft-vocabulary", "used with a named draft", "without")
+    require(hardware is not None or (target is draft is None), "hardware", "given for named models", "missing")
+    if step_times is not None:
+        times: PassTime = read_step_times(step_times, context)
+        search = min(times.last // len(shape), LARGEST_BATCH) if isinstance(times, Measured) else LARGEST_BATCH
+    else:
+        times, search = named_pass(target, hardware, context), LARGEST_BATCH
+    passes = Constant(draft_ms or 0.0) if draft is None else named_pass(draft, hardware, context, draft_vocabulary)
+    return Speculation(shape, times, passes, draft_passes, host_ms), search
+
+
+# ---- Files ----
+
+
+def read_tree(path: Path) -> Shape:
+    """Read a tree: a JSON list of rank paths, in any order; the root, ``[]``, may be among them.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is no such list, or a node lacks its parent or an elder sibling.
+    """
+    paths = _read_json(path, "tree")
+    fits = isinstance(paths, list) and all(isinstance(one, list) and all(map(_is_rank, one)) for one in paths)
+    require(fits, "tree", "a JSON list of lists of ranks, each 0 or more", path)
+    return Shape(_nodes(paths))
+
+
+def read_acceptance(path: Path, depths: int) -> list[list[float]]:
+    """Read acceptance: a JSON list with, per depth, a list of probabilities by rank; or one such list for all depths.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is no such list.
+    """
+    rows = _read_json(path, "acceptance")
+    if isinstance(rows, list) and rows and all(map(_is_number, rows)):
+        rows = [rows] * depths
+    fits = isinstance(rows, list) and all(isinstance(row, list) and all(map(_is_number, row)) for row in rows)
+    require(fits, "acceptance", "a JSON list with a list of probabilities per depth", path)
+    return rows
+
+
+def read_step_times(path: Path, context: int = 0) -> Measured | Linear:
+    """Read a CSV file with the columns ``tokens`` and ``ms``: a table of passes by the tokens of all requests.
+
+    If it has ``batch`` and ``context`` as well, passes on ``tokens`` tokens of each of ``batch`` requests with
+    ``context`` cached tokens each, a regression is fitted to them, for requests with the ``context`` given.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, or holds other than numbers; and as `Measured` and `Linear.fit`.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, skipinitialspace=True)
+            points = list(rows)
+            columns = rows.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"step times must be a readable CSV file, not {path} ({error})") from None
+    require({"tokens", "ms"} <= set(columns), "columns of the step times", "tokens,ms", ",".join(columns) or "none")
+    names = ["batch", "tokens", "context"] if {"batch", "context"} <= set(columns) else ["tokens"]
+    passes, ms = [], []
+    for point in points:
+        try:
+            passes.append(tuple(int(point[name]) for name in names))
+            ms.append(float(point["ms"]))
+        except (TypeError, ValueError):
+            found = ",".join(str(point[name]) for name in [*names, "ms"])
+            raise InputError(f"step times must be whole numbers and a time a line, not {found}") from None
+    if len(names) > 1:
+        return Linear.fit(passes, ms, context)
+    order = sorted(range(len(ms)), key=passes.__getitem__)
+    return Measured([passes[index][0] for index in order], [ms[index] for index in order])
+
+
+def _read_json(path: Path, name: str) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{name} must be a readable file, not {path} ({error.strerror})") from None
+    except ValueError:
+        raise InputError(f"{name} must be a JSON file, not {path}") from None
+
+
+def _nodes(paths: Iterable[list[int]]) -> list[RankPath]:
+    return [tuple(path) for path in paths if path]
+
+
+def _is_rank(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)

@@ -1,0 +1,84 @@
+"""The decoding loop: propose, run the target once on the tree, verify, commit."""
+
+from dataclasses import dataclass
+
+from rtnerf.base.errors import require
+from specdec.laws.chance import Chance, Likeliest
+from specdec.laws.language_model import LanguageModel, Tokens
+from specdec.proposers.base import Proposal, Proposer
+from specdec.verifiers.base import Verdict, Verifier
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one step.
+
+    Members
+    -------
+    proposal : Proposal
+        The candidates.
+    verdict : Verdict
+        What was kept of them.
+    """
+
+    proposal: Proposal
+    verdict: Verdict
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens that the step adds."""
+        return self.verdict.tokens(self.proposal.tree)
+
+
+def speculate(
+    target: LanguageModel,
+    proposer: Proposer,
+    verifier: Verifier,
+    context: Tokens,
+    chance: Chance,
+    lossless: bool = True,
+) -> Step:
+    """Decode one step after a context of at least one token.
+
+    Raises
+    ------
+    InputError
+        If ``lossless`` and the verifier does not keep the target's law on these candidates.
+    """
+    require(len(context) > 0, "context", "at least one token", "empty")
+    proposal = proposer.propose(context, chance)
+    if lossless:
+        verifier.check_lossless(proposal)
+    laws = target.laws(context, proposal.tree.paths)
+    return Step(proposal, verifier.verify(proposal, laws, chance))
+
+
+def decode(
+    target: LanguageModel,
+    proposer: Proposer,
+    verifier: Verifier,
+    context: Tokens,
+    tokens: int,
+    chance: Chance,
+    lossless: bool = True,
+) -> tuple[Tokens, list[Step]]:
+    """Return (the next ``tokens`` tokens, the steps taken), the last step's surplus cut off. Raises as `speculate`."""
+    require(tokens >= 0, "tokens", "at least 0", tokens)
+    output: Tokens = ()
+    steps = []
+    while len(output) < tokens:
+        steps.append(speculate(target, proposer, verifier, context + output, chance, lossless))
+        output += steps[-1].tokens
+    return output[:tokens], steps
+
+
+def decode_plain(target: LanguageModel, context: Tokens, tokens: int, chance: Chance | None = None) -> Tokens:
+    """Return the next ``tokens`` tokens, one pass of the target each: what speculation is measured against.
+
+    They are drawn by ``chance``; without it they are the likeliest. Raises `InputError` if the context is empty.
+    """
+    require(len(context) > 0, "context", "at least one token", "empty")
+    chance, output = chance or Likeliest(), ()
+    while len(output) < tokens:
+        output += (chance.draw(target.law(context + output)),)
+    return output

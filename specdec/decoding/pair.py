@@ -1,0 +1,188 @@
+"""A trained target and its draft at one temperature, with what proposers are tuned by: measured on training text."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from pathlib import Path
+
+import numpy as np
+
+from rtnerf.base.errors import require
+from specdec.decoding.decode import decode, decode_plain
+from specdec.decoding.statistics import acceptance_by_rank
+from specdec.laws.chance import Chance, Likeliest, Sampler
+from specdec.laws.distribution import ranked
+from specdec.laws.language_model import AtTemperature, LanguageModel, Tokens
+from specdec.models import pretrained
+from specdec.models.cached import CachedModel
+from specdec.models.medusa_heads import MedusaHeads
+from specdec.proposers.medusa import Heads
+from specdec.proposers.retrieval import SuffixArray
+from specdec.proposers.static import StaticTree
+from specdec.text import corpus
+from specdec.trees.shape import Shape
+from specdec.trees.tree import Source
+from specdec.verifiers.base import Verifier
+from specdec.verifiers.greedy import Greedy
+from specdec.verifiers.multi_step import DeterministicCandidates, WithoutReplacement, WithReplacement
+
+RANKS = 24
+"""Children of the root in the trees that measure acceptance by rank."""
+
+LONGEST_MATCH = 16
+"""Tokens by which the datastore is ordered: the longest suffix that retrieval looks for."""
+
+_GREEDY_DRAFT_TEMPERATURE = 0.4
+"""Of the draft where the target has temperature 0: sharp enough that its laws tell how likely the target's choice is.
+
+Of 1, 0.6, 0.4 and 0.25 this gave EAGLE-2's trees the most tokens per step.
+"""
+
+_LEAST_TEMPERATURE = 0.01
+"""Below, single precision fails."""
+
+_DATASTORE_CHARACTERS = 1_500_000
+_LEAST_ACCEPTANCE = 1e-4
+_CALIBRATION_PROMPTS, _CALIBRATION_TOKENS = 12, 40
+_PROMPT_CHARACTERS = 1000
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of one decoding loop, with memories of their own.
+
+    Members
+    -------
+    target : LanguageModel
+        The target; for temperature 0 its law at temperature 1, whose likeliest token counts.
+    draft : LanguageModel
+        The draft.
+    heads : Heads or None
+        Medusa's heads on this very target, where the target has any.
+    """
+
+    target: LanguageModel
+    draft: LanguageModel
+    heads: Heads | None
+
+    def target_for(self, verifier: Verifier, temperature: float) -> LanguageModel:
+        """Return the target as a verifier has to see it: at temperature 0 certain of its likeliest token.
+
+        For greedy verification, which looks for that token only, making it certain would be wasted work.
+        """
+        return self.target if temperature or isinstance(verifier, Greedy) else AtTemperature(self.target, 0)
+
+
+class Pair:
+    """Two trained models with one vocabulary.
+
+    Parameters
+    ----------
+    target, draft : str
+        Names of `specdec.models.pretrained.MODELS`.
+    temperature : float
+        Of both, 0 or at least 0.01. At 0 the target takes its likeliest token; the draft keeps a temperature above 0,
+        as its laws say where to spend the nodes.
+    directory : Path
+        The folder of the weights.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, the vocabularies differ or the temperature is out of range.
+    """
+
+    def __init__(
+        self, target: str = "target", draft: str = "draft", temperature: float = 0, directory: Path = pretrained.DATA
+    ):
+        usable = temperature == 0 or _LEAST_TEMPERATURE <= temperature < inf
+        require(usable, "temperature", f"0 or at least {_LEAST_TEMPERATURE}", temperature)
+        tokenizer = pretrained.described(target).tokenizer
+        require(pretrained.described(draft).tokenizer == tokenizer, "draft", f"one on {tokenizer} tokens", draft)
+        self.temperature = temperature
+        self._acceptance: dict[Source, np.ndarray] = {}
+        self.tokenizer = pretrained.tokenizer(target, directory)
+        self._target = pretrained.load(target, directory)
+        self._draft = pretrained.load(draft, directory)
+        self._heads = pretrained.medusa_heads(directory) if target == "target" else None
+
+    def models(self) -> Models:
+        """Return the models with empty memories."""
+        target = CachedModel(self._target, self.temperature or 1)
+        heads = None if self._heads is None else MedusaHeads(target, self._heads)
+        draft = CachedModel(self._draft, self.temperature or _GREEDY_DRAFT_TEMPERATURE)
+        return Models(target, draft, heads)
+
+    def chance(self, seed: int) -> Chance:
+        """Return what decides at this temperature: at 0 nothing is left to chance, drafts draw their likeliest too."""
+        return Sampler(seed) if self.temperature else Likeliest()
+
+    def prompts(self, count: int) -> list[Tokens]:
+        """Return stretches of held-out source, as tokens: ``count``, or as many as there are, spread evenly."""
+        return self._stretches(corpus.held_out(), count)
+
+    @cached_property
+    def datastore(self) -> SuffixArray:
+        """Training text, spread evenly over the files, in the order of suffixes."""
+        texts = corpus.training()
+        step = max(sum(map(len, texts)) // _DATASTORE_CHARACTERS, 1)
+        tokens = [token for text in texts[::step] for token in self.tokenizer.encode(text)]
+        return SuffixArray(tokens, LONGEST_MATCH)
+
+    def acceptance(self, source: Source) -> np.ndarray:
+        """Return the measured probability that a node's child of each rank is accepted, shape (RANKS,), falling.
+
+        The children are obtained by ``source`` and verified by its lossless rule. Measured once.
+        """
+        if source not in self._acceptance:
+            self._acceptance[source] = self._measured_acceptance(source)
+        return self._acceptance[source]
+
+    def _measured_acceptance(self, source: Source) -> np.ndarray:
+        models = self.models()
+        proposer = StaticTree(models.draft, Shape.constant([RANKS]), source)
+        verifier = {
+            Source.WITHOUT_REPLACEMENT: WithoutReplacement(),
+            Source.WITH_REPLACEMENT: WithReplacement(),
+            Source.RANKED: DeterministicCandidates() if self.temperature else Greedy(),
+        }[source]
+        target, chance, steps = models.target_for(verifier, self.temperature), self.chance(0), []
+        for prompt in self._calibration_prompts:
+            steps += decode(target, proposer, verifier, prompt, _CALIBRATION_TOKENS, chance)[1]
+        # Where it rises with rank, or is nothing, that is noise.
+        rates = np.zeros(RANKS)
+        for rank, rate in enumerate(acceptance_by_rank(steps)):
+            rates[rank] = rate or 0
+        return np.maximum(np.sort(rates)[::-1], _LEAST_ACCEPTANCE)
+
+    @cached_property
+    def head_acceptance(self) -> np.ndarray:
+        """Measured probability that a Medusa head's token of each rank is the target's, shape (heads, RANKS)."""
+        models, chance = self.models(), self.chance(0)
+        require(models.heads is not None, "target", "one with Medusa heads", "one without")
+        hits = np.zeros((pretrained.HEADS, RANKS))
+        tried = np.zeros((pretrained.HEADS, 1))
+        for prompt in self._calibration_prompts:
+            context, guesses = prompt, []
+            for _ in range(_CALIBRATION_TOKENS):
+                guesses.append([ranked(law, RANKS) for law in models.heads.laws(context)])
+                context += decode_plain(models.target, context, 1, chance)
+            for place, guess in enumerate(guesses, len(prompt)):
+                for head, (tokens, token) in enumerate(zip(guess, context[place:], strict=False)):
+                    hits[head, : len(tokens)] += tokens == token
+                    tried[head] += 1
+        return np.maximum(-np.sort(-hits / tried, axis=1), _LEAST_ACCEPTANCE)
+
+    @cached_property
+    def _calibration_prompts(self) -> list[Tokens]:
+        return self._stretches(corpus.training(), _CALIBRATION_PROMPTS)
+
+    def _stretches(self, texts: list[str], count: int) -> list[Tokens]:
+        """Cut texts into stretches, each from the beginning of a line on, and encode an even choice of them."""
+        stretches = []
+        for text in texts:
+            for start in range(0, len(text) - 2 * _PROMPT_CHARACTERS, 2 * _PROMPT_CHARACTERS):
+                line = text.rfind("\n", 0, start) + 1
+                stretches.append(text[line : line + _PROMPT_CHARACTERS])
+        count = min(count, len(stretches))
+        return [self.tokenizer.encode(stretches[place * len(stretches) // count]) for place in range(count)]

@@ -1,0 +1,67 @@
+"""What decoded steps tell: tokens per step, acceptance by sibling rank and by depth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rtnerf.base.errors import require
+from specdec.decoding.decode import Step
+
+
+def tokens_per_step(steps: Sequence[Step]) -> float:
+    """Return tau, the mean tokens of a step, the bonus included."""
+    require(len(steps) > 0, "steps", "at least one", "none")
+    return float(np.mean([len(step.verdict.nodes) + 1 for step in steps]))
+
+
+def acceptance_by_rank(steps: Sequence[Step]) -> list[float | None]:
+    """Return how often a child of each rank was accepted where the walk came to its parent; None where it never did."""
+    tried, accepted = np.zeros(0), np.zeros(0)
+    for step in steps:
+        tree = step.proposal.tree
+        for node, child in zip((0, *step.verdict.nodes), (*step.verdict.nodes, None), strict=True):
+            children = len(tree.children[node])
+            tried, accepted = _at_least(tried, children), _at_least(accepted, children)
+            tried[:children] += 1
+            if child is not None:
+                accepted[tree.sibling_rank[child]] += 1
+    return _ratio(accepted, tried)
+
+
+def acceptance_by_depth(steps: Sequence[Step]) -> list[float | None]:
+    """Return how often some candidate of each depth, from 1 on, was accepted where the walk could reach that depth."""
+    tried, accepted = np.zeros(0), np.zeros(0)
+    for step in steps:
+        path = (0, *step.verdict.nodes)
+        reached = len(path) if step.proposal.tree.children[path[-1]] else len(path) - 1
+        tried, accepted = _at_least(tried, reached), _at_least(accepted, reached)
+        tried[:reached] += 1
+        accepted[: len(path) - 1] += 1
+    return _ratio(accepted, tried)
+
+
+def paired_interval(
+    first: Sequence[float], second: Sequence[float], seed: int = 0, resamples: int = 4000
+) -> tuple[float, float, float]:
+    """Return the mean of ``second - first`` and its 95 % interval (mean, low, high), by bootstrap over the pairs.
+
+    Parameters
+    ----------
+    first, second : sequence of float
+        The same quantity of two methods on the same prompts, in the same order.
+    seed, resamples : int
+        Of the bootstrap: how it draws, and how often.
+    """
+    require(len(first) == len(second) > 0, "second", f"of length {len(first)}, at least 1", len(second))
+    difference = np.subtract(second, first)
+    draws = np.random.default_rng(seed).integers(len(difference), size=(resamples, len(difference)))
+    low, high = np.percentile(difference[draws].mean(axis=1), [2.5, 97.5])
+    return float(difference.mean()), float(low), float(high)
+
+
+def _at_least(counts: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(counts, (0, max(length - len(counts), 0)))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> list[float | None]:
+    return [float(a / b) if b else None for a, b in zip(part, whole, strict=True)]

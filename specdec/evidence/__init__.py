@@ -1,0 +1,1 @@
+"""Published rows, and how the model meets them."""

@@ -1,0 +1,1 @@
+"""Draft trees: their shape, layout and best choice."""

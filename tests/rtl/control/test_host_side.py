@@ -1,0 +1,187 @@
+"""Control registers and frame controller."""
+
+import random
+
+import pytest
+from amaranth.sim import Simulator
+
+from nerf.contract.config import load_config
+from nerf.contract.registers import (
+    CAMERA_REGISTERS,
+    CONTROL_ABORT,
+    CONTROL_START,
+    IDENTITY,
+    REGISTERS,
+    STATUS_BUSY,
+    STATUS_DONE,
+    STATUS_ERROR,
+    ErrorCode,
+)
+from rtl.control.control_registers import ControlRegisters, view_field
+from rtl.control.frame_controller import ERRORS, FrameController
+
+CFG = load_config("tiny")
+
+
+def simulate(component, bench):
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+class Host:
+    """An AXI4-Lite master with random stalls."""
+
+    def __init__(self, ctx, bus, seed=0):
+        self.ctx, self.bus, self.chance = ctx, bus, random.Random(seed)
+
+    async def _stall(self):
+        while self.chance.random() < 0.4:
+            await self.ctx.tick()
+
+    async def write(self, name, value):
+        ctx, bus = self.ctx, self.bus
+        ctx.set(bus.awaddr, REGISTERS[name] if isinstance(name, str) else name)
+        ctx.set(bus.awvalid, 1)
+        await self._stall()
+        ctx.set(bus.wdata, value & 0xFFFFFFFF)
+        ctx.set(bus.wvalid, 1)
+        await ctx.tick().until(bus.awready & bus.wready)
+        ctx.set(bus.awvalid, 0)
+        ctx.set(bus.wvalid, 0)
+        await self._stall()
+        ctx.set(bus.bready, 1)
+        await ctx.tick().until(bus.bvalid)
+        ctx.set(bus.bready, 0)
+
+    async def read(self, name):
+        ctx, bus = self.ctx, self.bus
+        ctx.set(bus.araddr, REGISTERS[name] if isinstance(name, str) else name)
+        ctx.set(bus.arvalid, 1)
+        await ctx.tick().until(bus.arready)
+        ctx.set(bus.arvalid, 0)
+        await self._stall()
+        ctx.set(bus.rready, 1)
+        (data,) = await ctx.tick().sample(bus.rdata).until(bus.rvalid)
+        ctx.set(bus.rready, 0)
+        return data
+
+
+def test_registers_hold_the_view_and_ignore_writes_while_busy():
+    registers = ControlRegisters(CFG)
+
+    async def bench(ctx):
+        host = Host(ctx, registers.control)
+        assert await host.read("identity") == IDENTITY
+        assert await host.read("config_digest") == CFG.digest_word
+        chance = random.Random(2)
+        values = {name: chance.getrandbits(32) for name in [*CAMERA_REGISTERS, "scene_low", "frame_low", "list_low"]}
+        for name, value in values.items():
+            await host.write(name, value)
+        for busy in (0, 1):
+            ctx.set(registers.busy, busy)
+            for name, value in values.items():
+                if busy:
+                    await host.write(name, ~value)
+                if name in CAMERA_REGISTERS:
+                    field = view_field(registers.view, name)
+                    width = len(field if not hasattr(field, "as_value") else field.as_value())
+                    assert ctx.get(field) & (1 << width) - 1 == value & (1 << width) - 1, name
+        for base in ("scene", "frame", "list"):
+            assert ctx.get(getattr(registers, f"{base}_base")) == values[f"{base}_low"]
+        await host.write(0x3FC, 1)
+        assert await host.read(0x3FC) == 0
+
+    simulate(registers, bench)
+
+
+def test_start_interrupt_and_status():
+    registers = ControlRegisters(CFG)
+
+    async def bench(ctx):
+        host = Host(ctx, registers.control)
+        await host.write("interrupt_enable", 1)
+
+        async def strobe(value):
+            bus = registers.control
+            ctx.set(bus.awaddr, REGISTERS["control"])
+            ctx.set(bus.wdata, value)
+            ctx.set(bus.awvalid, 1)
+            ctx.set(bus.wvalid, 1)
+            ctx.set(bus.bready, 1)
+            seen = ctx.get(registers.start), ctx.get(registers.abort)
+            await ctx.tick()
+            ctx.set(bus.awvalid, 0)
+            ctx.set(bus.wvalid, 0)
+            await ctx.tick()
+            ctx.set(bus.bready, 0)
+            return seen
+
+        assert await strobe(CONTROL_ABORT) == (0, 0), "nothing to abort while idle"
+        assert await strobe(CONTROL_START) == (1, 0)
+        ctx.set(registers.busy, 1)
+        assert await strobe(CONTROL_START | CONTROL_ABORT) == (0, 1)
+        assert await host.read("status") == STATUS_BUSY
+        ctx.set(registers.code, ErrorCode.RECORD)
+        ctx.set(registers.finished, 1)
+        await ctx.tick()
+        ctx.set(registers.finished, 0)
+        ctx.set(registers.busy, 0)
+        assert ctx.get(registers.interrupt)
+        assert await host.read("status") == STATUS_DONE | STATUS_ERROR | ErrorCode.RECORD << 8
+        await host.write("status", 0)
+        assert not ctx.get(registers.interrupt)
+        assert await host.read("status") == 0
+
+    simulate(registers, bench)
+
+
+def test_controller_loads_then_renders():
+    controller = FrameController()
+
+    async def bench(ctx):
+        ctx.set(controller.bus_idle, 1)
+        ctx.set(controller.start, 1)
+        await ctx.tick()
+        ctx.set(controller.start, 0)
+        await ctx.tick().until(controller.load)
+        await ctx.tick().repeat(3)
+        assert not ctx.get(controller.render)
+        ctx.set(controller.loaded, 1)
+        assert ctx.get(controller.render)
+        await ctx.tick()
+        ctx.set(controller.loaded, 0)
+        await ctx.tick().repeat(3)
+        assert not ctx.get(controller.finished)
+        ctx.set(controller.rendered, 1)
+        await ctx.tick()
+        ctx.set(controller.rendered, 0)
+        (code,) = await ctx.tick().sample(controller.code).until(controller.finished)
+        assert code == ErrorCode.NONE
+        assert not ctx.get(controller.busy)
+
+    simulate(controller, bench)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_error_drains_the_bus_and_is_reported(name):
+    controller = FrameController()
+
+    async def bench(ctx):
+        ctx.set(controller.start, 1)
+        await ctx.tick()
+        ctx.set(controller.start, 0)
+        await ctx.tick().repeat(5)
+        strobe = getattr(controller, f"error_{name}")
+        ctx.set(strobe, 1)
+        await ctx.tick()
+        ctx.set(strobe, 0)
+        await ctx.tick().repeat(20)
+        assert ctx.get(controller.drop), "waits for the bus"
+        assert ctx.get(controller.busy)
+        ctx.set(controller.bus_idle, 1)
+        (code,) = await ctx.tick().sample(controller.code).until(controller.finished)
+        assert code == ERRORS[name]
+
+    simulate(controller, bench)

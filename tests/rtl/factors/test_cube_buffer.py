@@ -1,0 +1,80 @@
+# amaranth: UnusedElaboratable=no
+"""The cube buffer against plain arrays: every write mapping, every read with its wrap, and holding the answer."""
+
+import random
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from cosim.unit import PERIOD
+from nerf.contract.config import WINDOW
+from nerf.contract.registers import AXES
+from nerf.contract.scene_image import PAIRS
+from rtl.factors.cube_buffer import CubeBuffer
+
+PLANE, LINE = 4 * WINDOW, 16 * WINDOW
+"""Positions of what is held."""
+
+
+def vector(values):
+    return [int(value) for value in values]
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_reads_return_the_corners_of_what_was_written(groups):
+    buffer = CubeBuffer(groups)
+    simulator = Simulator(buffer)
+    simulator.add_clock(PERIOD)
+    generator = random.Random(groups)
+    noise = np.random.default_rng(groups)
+    planes = noise.integers(-128, 128, (3, groups, PLANE, PLANE, 16))
+    lines = noise.integers(-128, 128, (3, groups, LINE, 16))
+
+    async def write(ctx, line, pair, group, slot, position, values):
+        to = {"line": line, "pair": pair, "group": group, "slot": slot}
+        ctx.set(buffer.i.payload, {"to": to, "position": position, "values": vector(values)})
+        ctx.set(buffer.i.valid, 1)
+        await ctx.tick()
+        ctx.set(buffer.i.valid, 0)
+
+    async def testbench(ctx):
+        for pair in range(3):
+            for group in range(groups):
+                for slot in range(WINDOW**2):
+                    for p in range(16):
+                        first, second = 4 * (slot % WINDOW) + p % 4, 4 * (slot // WINDOW) + p // 4
+                        await write(ctx, 0, pair, group, slot, p, planes[pair, group, second, first])
+                for slot in range(WINDOW):
+                    for p in range(16):
+                        await write(ctx, 1, pair, group, slot, p, lines[pair, group, 16 * slot + p])
+        edges = [(0, 0, 0), (127, 127, 127), (31, 32, 63), (64, 31, 95), (126, 1, 31), (63, 126, 0), (31, 31, 32)]
+        cases = [(group, *edge) for group in range(groups) for edge in edges]
+        cases += [tuple(generator.randrange(size) for size in (groups, LINE, LINE, LINE)) for _ in range(200)]
+        port = buffer.factors
+        for group, *cell in cases:
+            ctx.set(port.enable, 1)
+            ctx.set(port.address, {"group": group, "cell": dict(zip(AXES, cell, strict=True))})
+            await ctx.tick()
+            assert buffer.LATENCY == 1
+            for hold in range(2):
+                for pair, axes in enumerate(PAIRS):
+                    first, second, along = (cell[axis] for axis in axes)
+                    corners, ends = ctx.get(port.data[pair].corners), ctx.get(port.data[pair].ends)
+                    for corner in range(4):
+                        at = planes[pair, group, (second + corner // 2) % PLANE, (first + corner % 2) % PLANE]
+                        assert vector(corners[corner]) == vector(at)
+                    for end in range(2):
+                        assert vector(ends[end]) == vector(lines[pair, group, (along + end) % LINE])
+                if hold == 0 and generator.random() < 0.3:
+                    ctx.set(port.enable, 0)
+                    ctx.set(port.address.cell, {axis: generator.randrange(LINE) for axis in AXES})
+                    await ctx.tick()
+
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+def test_groups_outside_the_range_are_refused():
+    with pytest.raises(ValueError, match="groups must be from 1 to 3, not 4"):
+        CubeBuffer(4)

@@ -1,0 +1,215 @@
+"""The interpolator against its integer model, with a stub cube buffer that forgets a cube once it is finished."""
+
+import random
+
+import numpy as np
+import pytest
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from cosim.unit import STALLS, run
+from nerf.contract.config import COMPONENTS, WINDOW, AcceleratorConfig
+from nerf.contract.scene_image import PAIRS
+from nerf.golden.interpolator import product
+from rtl.factors.interpolator import Interpolator
+from rtl.payloads import AXES, Cube, FactorVector, ProductVector, TileLayouts
+from tests.rtl.shading.helpers_shading import fields, record
+
+CFG = AcceleratorConfig(tile=8)
+LAYOUTS = TileLayouts(CFG)
+PLANE, LINE = 4 * WINDOW, 16 * WINDOW
+
+
+def factors(groups, seed):
+    """Planes (pair, group, second, first, component) and lines (pair, group, position, component)."""
+    generator = np.random.default_rng(seed)
+    planes = generator.integers(-127, 128, (3, groups, PLANE, PLANE, COMPONENTS))
+    lines = generator.integers(-127, 128, (3, groups, LINE, COMPONENTS))
+    planes[:, :, :5, :5] = np.where(planes[:, :, :5, :5] < 0, -127, 127)
+    lines[:, :, :5] = np.where(lines[:, :, :5] < 0, -127, 127)
+    return planes, lines
+
+
+class Bench(wiring.Component):
+    """The interpolator with a buffer whose answer is wrong if no cube is current when it is read."""
+
+    def __init__(self, groups, layout, planes, lines):
+        self.groups, self.planes, self.lines = groups, planes, lines
+        self.dut = Interpolator(CFG, groups, layout)
+        super().__init__(
+            {
+                "i": In(stream.Signature(layout)),
+                "loaded": In(stream.Signature(Cube)),
+                "o_sample": Out(stream.Signature(layout)),
+                "o_vector": Out(stream.Signature(ProductVector)),
+                "finished": Out(stream.Signature(Cube)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        for name in ("i", "loaded", "o_sample", "o_vector"):
+            outer, inner = getattr(self, name), getattr(dut, name)
+            if name.startswith("o"):
+                wiring.connect(m, inner, wiring.flipped(outer))
+            else:
+                wiring.connect(m, wiring.flipped(outer), inner)
+        live, cube = Signal(), Signal(Cube)
+        becomes_current = dut.loaded.valid & dut.loaded.ready
+        with m.If(becomes_current):
+            m.d.sync += [live.eq(1), cube.eq(dut.loaded.payload)]
+        with m.If(dut.finished):
+            m.d.sync += live.eq(0)
+        right = Signal()
+        with m.If(dut.factors.enable):
+            m.d.sync += right.eq((live | becomes_current) & ~dut.finished)
+        for pair in range(len(PAIRS)):
+            self.factors(m, pair, right)
+        record(m, "finished_queue", dut.finished, cube.as_value(), self.finished)
+        return m
+
+    def factors(self, m, pair, right):
+        """The vectors of a pair round the cell that is asked for."""
+        address, factors = self.dut.factors.address, self.dut.factors.data[pair]
+        first, second, along = (address.cell[AXES[axis]] for axis in PAIRS[pair])
+        for corner in range(4):
+            at = ((first + corner % 2)[: PLANE.bit_length() - 1], (second + corner // 2)[: PLANE.bit_length() - 1])
+            vector = self.memory(m, f"plane_{pair}_{corner}", self.planes[pair], *at)
+            m.d.comb += factors.corners[corner].eq(Mux(right, vector, -1))
+        for end in range(2):
+            vector = self.memory(m, f"line_{pair}_{end}", self.lines[pair], (along + end)[: LINE.bit_length() - 1])
+            m.d.comb += factors.ends[end].eq(Mux(right, vector, -1))
+
+    def memory(self, m, name, values, *at):
+        """What a memory of vectors (group, ..., component) answers to the read."""
+        init = [list(map(int, row)) for row in values.reshape(-1, COMPONENTS)]
+        m.submodules[name] = memory = Memory(shape=FactorVector, depth=len(init), init=init)
+        port = memory.read_port()
+        m.d.comb += [port.addr.eq(Cat(*at, self.dut.factors.address.group)), port.en.eq(self.dut.factors.enable)]
+        return port.data.as_value()
+
+
+def make_samples(layout, extra, count, seed, per_cube=5):
+    """Random samples in runs of one cube, edges first, ``last`` in between and at the end."""
+    generator = random.Random(seed)
+    samples, tokens = [], []
+    cube = None
+    for index in range(count):
+        if index % per_cube == 0:
+            previous = cube
+            while cube == previous:
+                cube = {axis: generator.randrange(96) for axis in AXES}
+            tokens.append(cube)
+        local = {axis: generator.choice((0, 1023, 255, 256, generator.randrange(1024))) for axis in AXES}
+        samples.append(
+            {"pixel": generator.randrange(64), "cube": cube, "local": local, extra[0]: extra[1](generator), "last": 0}
+        )
+        if index % 7 == 6 or index == count - 1:
+            samples.append({"pixel": 0, "cube": {a: generator.randrange(96) for a in AXES}, "last": 1})
+    return samples, tokens
+
+
+def expected_vectors(sample, planes, lines):
+    """Golden vectors of a sample, in order."""
+    if sample["last"]:
+        return []
+    vectors = [[] for _ in range(planes.shape[1])]
+    for pair, axes in enumerate(PAIRS):
+        where = []
+        for axis, modulus in zip(axes, (PLANE, PLANE, LINE), strict=True):
+            name = AXES[axis]
+            where.append((((sample["cube"][name] * 4) % modulus) << 16) + (sample["local"][name] << 8) + 77)
+        for group, vector in enumerate(vectors):
+            plane = np.pad(planes[pair, group], ((0, 1), (0, 1), (0, 0)), mode="wrap")
+            line = np.pad(lines[pair, group], ((0, 1), (0, 0)), mode="wrap")
+            vector.append([int(product(plane, line, *where, n)) for n in range(COMPONENTS)])
+    return vectors
+
+
+KINDS = {
+    "density": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64))),
+    "appearance": (3, LAYOUTS.VisibleSample, ("weight", lambda generator: generator.randrange((1 << 20) + 1))),
+}
+
+
+@pytest.mark.parametrize("stalls", STALLS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_equal_the_model(kind, stalls):
+    groups, layout, extra = KINDS[kind]
+    planes, lines = factors(groups, 1)
+    samples, tokens = make_samples(layout, extra, 24 if groups == 1 else 12, 2)
+    expected = [vector for sample in samples for vector in expected_vectors(sample, planes, lines)]
+    bench = Bench(groups, layout, planes, lines)
+    result = run(
+        bench,
+        {"i": samples, "loaded": tokens},
+        {"o_sample": len(samples), "o_vector": len(expected), "finished": len(tokens) - 1},
+        stalls=stalls,
+        seed=3,
+    )
+    assert [[list(pair) for pair in vector] for vector in result.outputs["o_vector"]] == expected
+    assert [fields(sample) for sample in result.outputs["o_sample"]] == [
+        fields(layout.const(sample)) for sample in samples
+    ]
+    assert [fields(cube) for cube in result.outputs["finished"]] == tokens[:-1]
+    # A sample is never behind its vectors.
+    behind, vectors = 0, result.cycles["o_vector"]
+    if stalls == (1.0, 1.0):
+        for sample, cycle in zip(samples, result.cycles["o_sample"], strict=True):
+            count = len(expected_vectors(sample, planes, lines))
+            assert count == 0 or cycle < vectors[behind]
+            behind += count
+
+
+def test_largest_products_fit():
+    planes, lines = factors(1, 0)
+    planes[:], lines[:] = -127, 127
+    sample = {"pixel": 1, "cube": dict.fromkeys(AXES, 3), "local": dict.fromkeys(AXES, 1023), "last": 0}
+    result = run(
+        Bench(1, LAYOUTS.Sample, planes, lines),
+        {"i": [sample], "loaded": [sample["cube"]]},
+        {"o_vector": 1, "o_sample": 1},
+    )
+    assert [list(pair) for pair in result.outputs["o_vector"][0]] == [[-127 * 127 * 256] * COMPONENTS] * len(PAIRS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_latency_and_one_vector_a_cycle(kind):
+    groups, layout, extra = KINDS[kind]
+    planes, lines = factors(groups, 4)
+    samples, tokens = make_samples(layout, extra, 6, 5, per_cube=6)
+    del samples[-1]
+    count = 6 * groups
+    result = run(
+        Bench(groups, layout, planes, lines), {"i": samples, "loaded": tokens}, {"o_sample": 6, "o_vector": count}
+    )
+    vectors = result.cycles["o_vector"]
+    assert vectors == list(range(vectors[0], vectors[0] + count))
+    first_read = result.cycles["loaded"][0]
+    assert result.cycles["o_sample"][0] == first_read + 1
+    assert vectors[0] == first_read + Interpolator.LATENCY
+
+
+def test_change_of_cube_costs_a_cycle():
+    planes, lines = factors(1, 6)
+    samples, tokens = make_samples(LAYOUTS.Sample, KINDS["density"][2], 6, 7, per_cube=2)
+    del samples[-1]
+    result = run(
+        Bench(1, LAYOUTS.Sample, planes, lines), {"i": samples, "loaded": tokens}, {"o_sample": 6, "o_vector": 6}
+    )
+    assert np.diff(result.cycles["o_vector"]).tolist() == [1, 2, 1, 2, 1]
+
+
+def test_unwanted_token_is_finished():
+    planes, lines = factors(1, 8)
+    samples, tokens = make_samples(LAYOUTS.Sample, KINDS["density"][2], 2, 9, per_cube=1)
+    tokens.insert(1, {"x": 95, "y": 95, "z": 95})
+    result = run(
+        Bench(1, LAYOUTS.Sample, planes, lines),
+        {"i": samples, "loaded": tokens},
+        {"o_vector": 2, "o_sample": 3, "finished": 2},
+    )
+    assert [fields(cube) for cube in result.outputs["finished"]] == tokens[:2]

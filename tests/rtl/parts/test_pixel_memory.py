@@ -1,0 +1,54 @@
+"""The pixel memory: two tiles, of which one is initialised while the other is in use."""
+
+import random
+
+import pytest
+from amaranth.lib import data
+from amaranth.sim import Simulator
+
+from rtl.parts.pixel_memory import PixelMemory
+
+PIXEL_BITS = 4
+PIXELS = 1 << PIXEL_BITS
+TILE = PIXELS // 2
+
+
+@pytest.mark.parametrize("shape", [5, data.ArrayLayout(5, 1)])
+@pytest.mark.parametrize("look_ups", [1, 3])
+def test_reads_see_an_update_of_their_cycle_and_look_ups_do_not(look_ups, shape):
+    memory = PixelMemory(PIXEL_BITS, shape, look_ups)
+    chance = random.Random(f"pixels {look_ups}")
+    plain = isinstance(shape, int)
+
+    async def bench(ctx):
+        held = [0] * PIXELS
+        expected = [None] * (1 + look_ups)
+        for _ in range(600):
+            of_update = chance.randrange(2)
+            written = []
+            for port, tile in ((memory.update, of_update), (memory.initialise, 1 - of_update)):
+                pixel, value, enable = tile * TILE + chance.randrange(3), chance.randrange(32), chance.randrange(2)
+                ctx.set(port.address, pixel)
+                ctx.set(port.data, value if plain else [value])
+                ctx.set(port.enable, enable)
+                if enable:
+                    written.append((pixel, value))
+            after = held.copy()
+            for pixel, value in written:
+                after[pixel] = value
+            for number, port in enumerate((memory.read, *memory.look_ups)):
+                # What is being initialised is in nobody's use.
+                pixel, enable = of_update * TILE + chance.randrange(3), chance.randrange(4) > 0
+                ctx.set(port.address, pixel)
+                ctx.set(port.enable, enable)
+                if enable:
+                    expected[number] = (after if number == 0 else held)[pixel]
+            held = after
+            await ctx.tick()
+            for port, value in zip((memory.read, *memory.look_ups), expected, strict=True):
+                assert value is None or (ctx.get(port.data) if plain else ctx.get(port.data)[0]) == value
+
+    simulator = Simulator(memory)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()

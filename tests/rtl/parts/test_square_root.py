@@ -1,0 +1,39 @@
+"""`rtl.parts.square_root` against `math.isqrt`."""
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+
+from cosim.unit import STALLS, run
+from rtl.parts.square_root import SquareRoot
+
+WIDTHS = ((25, 2), (25, 1), (7, 3), (4, 1))
+
+
+def cases(root_bits: int, count: int, seed: int) -> list[int]:
+    chance = random.Random(seed)
+    top = (1 << 2 * root_bits) - 1
+    roots = [chance.getrandbits(root_bits) for _ in range(count)]
+    around = [min(max(root * root + by, 0), top) for root in roots for by in (-1, 0, 1)]
+    return [0, 1, 2, 3, 4, top, top - 1, top >> 1, *around, *(chance.getrandbits(2 * root_bits) for _ in range(count))]
+
+
+@pytest.mark.parametrize("stalls", STALLS)
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_root_is_floor(widths, stalls):
+    inputs = cases(widths[0], 15, sum(widths))
+    result = run(SquareRoot(*widths), {"i": inputs}, {"o": len(inputs)}, stalls=stalls)
+    assert result.outputs["o"] == [math.isqrt(value) for value in inputs]
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_latency_and_throughput(widths):
+    root = SquareRoot(*widths)
+    assert -(-widths[0] // widths[1]) + 1 == root.LATENCY
+    inputs = cases(widths[0], 2, 1)
+    result = run(root, {"i": inputs}, {"o": len(inputs)})
+    accepted, produced = result.cycles["i"], result.cycles["o"]
+    assert {b - a for a, b in zip(accepted, produced, strict=True)} == {root.LATENCY}
+    assert {b - a for a, b in pairwise(accepted)} == {root.LATENCY}

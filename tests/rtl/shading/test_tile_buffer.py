@@ -1,0 +1,182 @@
+"""The tile buffer against its integer model."""
+
+import random
+
+import numpy as np
+import pytest
+from amaranth.hdl import Const, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from cosim.unit import STALLS, run
+from nerf.contract.config import AcceleratorConfig
+from nerf.contract.formats import COLOUR_BITS, UNIT
+from nerf.golden.tile_buffer import output_pixel, weighted_colour
+from rtl.payloads import TileLayouts, ViewRegisters
+from rtl.shading.tile_buffer import TileBuffer
+from tests.rtl.shading.helpers_shading import fields, record
+
+SIDE = 4
+CFG = AcceleratorConfig(tile=SIDE)
+LAYOUTS = TileLayouts(CFG)
+PIXELS = SIDE * SIDE
+ONE = 1 << UNIT
+
+
+class Bench(wiring.Component):
+    """Initialise tile after tile, two at a time, each before its samples are let in; transmittances from a memory."""
+
+    def __init__(self, transmittance):
+        self.transmittance = transmittance
+        self.dut = TileBuffer(CFG)
+        super().__init__(
+            {
+                "i": In(stream.Signature(LAYOUTS.ColouredSample)),
+                "o": Out(stream.Signature(LAYOUTS.PixelWrite)),
+                "tile": In(LAYOUTS.Tile),
+                "view": In(ViewRegisters),
+                "shaded": Out(stream.Signature(1)),
+                "done": Out(stream.Signature(1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        m.submodules.transmittance = memory = Memory(shape=UNIT + 1, depth=2 * PIXELS, init=self.transmittance)
+        read = memory.read_port()
+        pixel = Signal(LAYOUTS.pixel)
+        initialised, added, put_out = (Signal(8, name=name) for name in ("initialised", "added", "put_out"))
+        opens = Signal()
+        m.d.comb += [
+            read.addr.eq(dut.final.address),
+            read.en.eq(dut.final.enable),
+            dut.final.data.eq(read.data),
+            dut.tile.eq(self.tile),
+            dut.tile.parity.eq(put_out[0]),
+            dut.view.eq(self.view),
+            dut.initialise.eq(initialised != put_out + 2),
+            dut.initialise_pixel.eq(pixel),
+            opens.eq(added != initialised),
+            dut.i.payload.eq(self.i.payload),
+            dut.i.valid.eq(self.i.valid & opens),
+            self.i.ready.eq(dut.i.ready & opens),
+        ]
+        m.d.sync += [pixel.eq(pixel + dut.initialise), put_out.eq(put_out + dut.done)]
+        with m.If(dut.initialise & (pixel[:-1] == PIXELS - 1)):
+            m.d.sync += initialised.eq(initialised + 1)
+        with m.If(self.i.valid & self.i.ready & self.i.payload.last):
+            m.d.sync += added.eq(added + 1)
+        wiring.connect(m, dut.o, wiring.flipped(self.o))
+        for name in ("shaded", "done"):
+            record(m, f"{name}_queue", getattr(dut, name), Const(1, 1), getattr(self, name))
+        return m
+
+
+def model(samples, tile, transmittance, background):
+    """Pixel writes of all tiles, in order."""
+    writes, colours, parity = [], np.zeros((2 * PIXELS, 3), np.int64), 0
+    for sample in samples:
+        if not sample["last"]:
+            colours[sample["pixel"]] += weighted_colour(sample["weight"], np.array(sample["colour"], np.int64))
+            continue
+        for row in range(tile["last_y"] + 1):
+            for column in range(tile["last_x"] + 1):
+                pixel = parity * PIXELS + row * SIDE + column
+                channels = output_pixel(colours[pixel], np.array(transmittance[pixel]), background)
+                place = {"x": tile["x"] + column, "y": tile["y"] + row}
+                writes.append({**place, "channels": channels.tolist(), "ends_row": int(column == tile["last_x"])})
+        colours[:] = 0
+        parity = 1 - parity
+    return writes
+
+
+def make_samples(generator, tiles, count, pixels, transmittance):
+    """Samples whose weights and the pixel's transmittance add up to at most 1.0."""
+    samples = []
+    for tile in range(tiles):
+        left = [ONE - value for value in transmittance]
+        for _ in range(count):
+            pixel = tile % 2 * PIXELS + generator.randrange(pixels)
+            weight = generator.choice((0, 1, left[pixel], generator.randint(0, left[pixel]), left[pixel] // 7))
+            weight = min(weight, left[pixel])
+            left[pixel] -= weight
+            colour = [generator.choice((0, 4095, generator.randrange(1 << COLOUR_BITS))) for _ in range(3)]
+            samples.append({"pixel": pixel, "weight": weight, "colour": colour, "last": 0})
+        samples.append({"last": 1})
+    return samples
+
+
+def check(samples, tile, transmittance, background, **options):
+    writes = model(samples, tile, transmittance, background)
+    tiles = sum(sample["last"] for sample in samples)
+    result = run(
+        Bench(transmittance),
+        {"i": samples},
+        {"o": len(writes), "shaded": len(samples) - tiles, "done": tiles},
+        {"tile": tile, "view": {"background": background}},
+        **options,
+    )
+    assert [fields(write) for write in result.outputs["o"]] == writes
+    return result
+
+
+def make_transmittance(generator):
+    edges = [0, ONE, 1, ONE - 1]
+    return edges + [generator.randrange(ONE + 1) for _ in range(2 * PIXELS - len(edges))]
+
+
+@pytest.mark.parametrize(("pixels", "background"), [(1, 1), (3, 0), (PIXELS, 1)])
+@pytest.mark.parametrize("stalls", STALLS)
+def test_pixels_equal_the_model(stalls, pixels, background):
+    generator = random.Random(f"{stalls} {pixels}")
+    transmittance = make_transmittance(generator)
+    samples = make_samples(generator, 3, 40, pixels, transmittance)
+    check(samples, {"x": 8188, "y": 40, "last_x": 3, "last_y": 3}, transmittance, background, stalls=stalls, seed=1)
+
+
+@pytest.mark.parametrize(("last_x", "last_y"), [(0, 0), (0, 3), (3, 0), (2, 1)])
+def test_part_of_a_tile(last_x, last_y):
+    generator = random.Random(last_x)
+    transmittance = make_transmittance(generator)
+    samples = make_samples(generator, 2, 20, PIXELS, transmittance)
+    check(samples, {"x": 0, "y": 5, "last_x": last_x, "last_y": last_y}, transmittance, 1)
+
+
+def test_white_on_white_is_white():
+    """Roundings up must not wrap."""
+    transmittance = [ONE // 2 + n for n in range(PIXELS)] * 2
+    samples = [{"pixel": n, "weight": 1, "colour": [4095] * 3, "last": 0} for n in range(PIXELS) for _ in range(8)]
+    samples += [{"pixel": n, "weight": ONE // 2 - n - 8, "colour": [4095] * 3, "last": 0} for n in range(PIXELS)]
+    result = check([*samples, {"last": 1}], {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, transmittance, 1)
+    assert all(write.channels[0] > 65500 for write in result.outputs["o"])
+
+
+def test_more_than_white_is_limited():
+    """The compositor never makes it, but the limit is part of the model."""
+    samples = [{"pixel": 5, "weight": ONE, "colour": [4095, 2048, 16], "last": 0}]
+    samples += [{"pixel": 6, "weight": 16, "colour": [4095] * 3, "last": 0}, {"last": 1}]
+    result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, [ONE] * 2 * PIXELS, 1)
+    assert [list(result.outputs["o"][n].channels) for n in (5, 6)] == [[65535, 65535, 65535, 0]] * 2
+
+
+def test_latency_and_throughput():
+    generator = random.Random(4)
+    transmittance = make_transmittance(generator)
+    samples = make_samples(generator, 1, 6, PIXELS, transmittance)
+    result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, transmittance, 0)
+    # The bench lets the first sample in when all pixels of the tile have been initialised.
+    taken, given = result.cycles["i"], result.cycles["o"]
+    assert taken == list(range(PIXELS, PIXELS + len(samples)))
+    assert given == list(range(taken[-1] + TileBuffer.LATENCY, taken[-1] + TileBuffer.LATENCY + PIXELS))
+    assert result.cycles["done"] == [given[-1] + 1]
+
+
+def test_a_tile_is_put_out_while_the_next_one_is_added_up():
+    generator = random.Random(5)
+    transmittance = make_transmittance(generator)
+    samples = make_samples(generator, 3, 20, PIXELS, transmittance)
+    tile = {"x": 0, "y": 0, "last_x": 3, "last_y": 3}
+    taken, given = (check(samples, tile, transmittance, 1, stalls=(1.0, 0.2)).cycles[name] for name in "io")
+    assert taken[21 + 19] < given[PIXELS - 1] < taken[21 + 20] < given[PIXELS]

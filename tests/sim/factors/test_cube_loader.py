@@ -1,0 +1,114 @@
+"""The simulator's cube loader against the RTL's, cycle for cycle."""
+
+from itertools import chain
+
+import pytest
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from cosim.unit import STALLS, run
+from nerf.contract.registers import AXES
+from nerf.contract.scene_image import cubes_of
+from rtl.factors.cube_loader import CubeLoader
+from rtl.payloads import BlockRequest, Cube, SceneRegisters
+from sim.control.registers import SCENE
+from sim.factors import cube_loader
+from sim.parts.streams import BLOCK_REQUEST, CUBE, STROBE, VECTOR, new
+from tests.rtl.factors.test_cube_loader import expected_requests, jumps, walk
+from tests.sim.replay import replay
+
+LARGEST = (384, 512, 512)
+HARSH = [*STALLS[1:], (0.05, 0.2)]
+CASES = {
+    "walk": ((13, 9, 20), walk((13, 9, 20))[:20]),
+    "corners": (LARGEST, [(95, 127, 127), (0, 0, 0), (94, 126, 3), (31, 63, 95), *jumps(LARGEST, 6, 1)]),
+    "jumps": ((70, 65, 64), jumps((70, 65, 64), 10, 2)),
+    "same": ((2, 2, 2), [(0, 0, 0)] * 12),
+}
+
+
+class Harness(wiring.Component):
+    """A loader; blocks are there ``fetch`` cycles after their request, cubes are done ``hold`` after their token."""
+
+    i: In(stream.Signature(Cube))
+    o: Out(stream.Signature(Cube))
+    o_request: Out(stream.Signature(BlockRequest))
+    scene: In(SceneRegisters)
+
+    def __init__(self, groups, fetch, hold):
+        self._groups, self._fetch, self._hold = groups, fetch, hold
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.loader = loader = CubeLoader(self._groups)
+        m.d.comb += loader.scene.eq(self.scene)
+        for name in ("i", "o", "o_request"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(loader, name))
+        for source, strobe, delay in (
+            (self.o_request, loader.done, self._fetch),
+            (self.o, loader.finished, self._hold),
+        ):
+            late = Signal(delay)
+            m.d.sync += late.eq(Cat(source.valid & source.ready, late))
+            m.d.comb += strobe.eq(late[-1])
+        return m
+
+
+def simulate(groups, fetch, hold, grid, cubes, counts, stalls, seed, skip):
+    state = cube_loader.new(appearance=groups == 3)
+    i, o, request, vector, finished = new(CUBE), new(CUBE), new(BLOCK_REQUEST), new(VECTOR), new(STROBE)
+    vector["appearance"], vector["block_last"] = groups == 3, 1
+    scene = new(SCENE)
+    scene["grid"], scene["cubes"] = grid, cubes_of(grid)
+    offered, done, ended = {}, set(), set()
+
+    def offer(now):
+        offered["request"], offered["token"] = request["valid"], o["valid"]
+
+    def step(now):
+        if offered["request"] and not request["valid"]:
+            done.add(now + fetch)
+        if offered["token"] and not o["valid"]:
+            ended.add(now + hold)
+        vector["valid"], finished["set"] = now in done, now in ended
+        wake = cube_loader.step(now, state, i, o, finished, request, vector, scene)
+        assert not finished["set"]
+        return min([wake, *(cycle for cycle in done | ended if cycle > now)])
+
+    return replay(
+        step,
+        {"i": (i, cubes)},
+        {"o": (o, len(cubes)), "o_request": (request, counts)},
+        stalls=stalls,
+        seed=seed,
+        offer=offer,
+        skip=skip,
+    )
+
+
+@pytest.mark.parametrize(("fetch", "hold"), [(1, 1), (5, 60), (50, 2)])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("case", CASES)
+def test_every_transfer_comes_in_the_same_cycle(case, groups, fetch, hold):
+    grid, cubes = CASES[case]
+    requests = [*chain.from_iterable(expected_requests(cubes, grid, groups))]
+    scene = {
+        "grid": dict(zip(AXES, grid, strict=True)),
+        "cubes": dict(zip(AXES, cubes_of(grid), strict=True)),
+    }
+    for stalls in ((1.0, 1.0), HARSH[(fetch + groups) % len(HARSH)]):
+        hardware = run(
+            Harness(groups, fetch, hold),
+            {"i": [dict(zip(AXES, cube, strict=True)) for cube in cubes]},
+            {"o": len(cubes), "o_request": len(requests)},
+            {"scene": scene},
+            stalls=stalls,
+            seed=hold,
+        )
+        for skip in (False, True):
+            cycles, payloads = simulate(groups, fetch, hold, grid, cubes, len(requests), stalls, hold, skip)
+            assert payloads["o"] == cubes
+            assert payloads["o_request"] == requests
+            assert cycles == hardware.cycles

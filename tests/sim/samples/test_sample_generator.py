@@ -1,0 +1,268 @@
+"""The simulator's sample generator and record reader against the RTL's, cycle for cycle."""
+
+import random
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Value
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from cosim.unit import STALLS, run
+from nerf.contract.registers import AXES, View
+from nerf.golden.occupancy_walker import axis_order
+from nerf.golden.projector import project
+from rtl.payloads import Cube, Ray, SceneRegisters, ViewRegisters
+from rtl.samples.sample_generator import SampleGenerator
+from sim.parts.activity import NEVER
+from sim.parts.streams import CUBE as CUBE_STREAM
+from sim.parts.streams import READ_BEAT, READ_REQUEST, RECTANGLE, SAMPLE, new
+from sim.parts.streams import stream as record_of
+from sim.samples import record_reader, sample_generator
+from tests.rtl.memory.helpers_memory import ReadMemory as HardwareMemory
+from tests.rtl.samples.test_sample_generator import (
+    BASE,
+    CONFIG,
+    INSIDE,
+    LAYOUTS,
+    PIXELS,
+    enumerate_samples,
+    extreme_rays,
+    make_case,
+    straight_case,
+    usual_case,
+)
+from tests.sim.replay import replay
+from tests.sim.samples.helpers_front_end import ReadMemory, scene_record, sleeper, view_record
+
+NO_PIXEL = PIXELS
+"""As a pixel to terminate: none in this cycle."""
+BOUNDS = ("first_x", "first_y", "last_x", "last_y")
+
+
+class Bench(wiring.Component):
+    """The generator with memories of records, rays and flags; ``i_terminate`` sets a pixel's flag."""
+
+    def __init__(self, case: SimpleNamespace, seed: int, latency: int, lanes: int):
+        self.case, self.seed, self.latency = case, seed, latency
+        self.config = replace(CONFIG, sample_lanes=lanes)
+        super().__init__(
+            {
+                "i": In(stream.Signature(LAYOUTS.Rectangle)),
+                "i_terminate": In(stream.Signature(range(PIXELS + 1))),
+                "scene": In(SceneRegisters),
+                "view": In(ViewRegisters),
+                "o": Out(stream.Signature(LAYOUTS.Sample)),
+                "o_cube": Out(stream.Signature(Cube)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.generator = generator = SampleGenerator(self.config)
+        m.submodules.records = records = HardwareMemory(CONFIG, self.case.image, BASE, self.seed, self.latency)
+        wiring.connect(m, generator.records, records.port)
+        for name in ("i", "o", "o_cube"):
+            wiring.connect(m, getattr(generator, name), wiring.flipped(getattr(self, name)))
+        contents = [
+            {
+                name: {axis: int(getattr(self.case.rays, name)[n, k]) for k, axis in enumerate(AXES)}
+                for name in ("position", "step", "inverse")
+            }
+            for n in range(PIXELS)
+        ]
+        flags = [1] * PIXELS + [int(flag) for flag in self.case.terminated]
+        m.submodules.rays = rays = memory.Memory(shape=Ray, depth=2 * PIXELS, init=[{}] * PIXELS + contents)
+        m.submodules.flags = flags = memory.Memory(shape=1, depth=2 * PIXELS, init=flags)
+        write = flags.write_port()
+        for store, ports in ((rays, generator.ray), (flags, generator.terminated)):
+            for port in ports:
+                read = store.read_port()
+                m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
+                m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
+        pixel = self.i_terminate.payload
+        m.d.comb += [
+            self.i_terminate.ready.eq(1),
+            write.addr.eq(PIXELS + pixel),
+            write.data.eq(1),
+            write.en.eq(self.i_terminate.valid & (pixel != NO_PIXEL)),
+            generator.scene.eq(self.scene),
+            generator.view.eq(self.view),
+            generator.scene_base.eq(BASE),
+        ]
+        return m
+
+
+def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip):
+    """Return the cycles and payloads of the simulator, run until the last sample and a while beyond."""
+    state = sample_generator.new(replace(CONFIG, sample_lanes=lanes))
+    i, o, o_cube, request, beat = (new(kind) for kind in (RECTANGLE, SAMPLE, CUBE_STREAM, READ_REQUEST, READ_BEAT))
+    terminate, all_out = new(record_of("pixel")), new(record_of("nothing"))
+    scene = scene_record(
+        grid=case.grid, records_offset=case.records_offset, mask_scale=case.scale, mask_offset=case.offset
+    )
+    view = view_record(View({"sample_limit": case.limit}))
+    store = ReadMemory(request, beat, record_reader.CLIENT, seed, latency)
+    terminated_from = np.array([0] * PIXELS + [0 if flag else NEVER for flag in case.terminated])
+    ranks = max(case.rank.values()) + 1
+    windows, bases = np.zeros((ranks, 6, 6, 6), bool), np.zeros((ranks, 3), np.int64)
+    for cube, rank in case.rank.items():
+        windows[rank], bases[rank] = case.windows[cube], case.bases[cube]
+    of_tile = case.rays.position, case.rays.step, case.rays.inverse
+    rays = (np.concatenate([0 * of_pixels, of_pixels]) for of_pixels in of_tile)
+    shared = (*rays, terminated_from, windows, bases)
+
+    def step_generator(now):
+        return sample_generator.step(now, state, scene, view, BASE, i, request, beat, o_cube, o, *shared)
+
+    maybe = sleeper(step_generator, [i, o, o_cube, request, beat]) if skip else step_generator
+    seen_last = False
+
+    def step(now):
+        nonlocal seen_last
+        if terminate["valid"]:
+            terminate["valid"] = 0
+            pixel = PIXELS + terminate["pixel"]
+            if terminate["pixel"] != NO_PIXEL and terminated_from[pixel] == NEVER:
+                terminated_from[pixel] = now + 1
+        if seen_last and not o["valid"]:
+            all_out["valid"], seen_last = 1, False
+        store.take()
+        maybe(now)
+        store.finish()
+        seen_last |= bool(o["valid"] and o["last"])
+        return now + 1
+
+    return replay(
+        step,
+        {"i": (i, rectangles), "i_terminate": (terminate, terminations)},
+        {"o": (o, None), "o_cube": (o_cube, None), "all_out": (all_out, 1)},
+        stalls=stalls,
+        seed=seed,
+        offer=store.offer,
+        settle=400,
+    )
+
+
+def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=(), lanes=1):
+    """Run both over (cube, bounds) and compare; return the payloads."""
+    named = [
+        {"cube": dict(zip(AXES, cube, strict=True)), "rank": case.rank[cube], "tile": 1, "last": 0} | bounds
+        for cube, bounds in rectangles
+    ]
+    plain = [(*cube, case.rank[cube], *(bounds[name] for name in BOUNDS), 1, 0) for cube, bounds in rectangles]
+    simulated = [
+        simulate(case, [*plain, (0,) * 9 + (1,)], terminations, stalls, seed, latency, lanes, skip)
+        for skip in (False, True)
+    ]
+    assert simulated[0] == simulated[1]
+    cycles, payloads = simulated[0]
+    constants = {
+        "scene": {
+            "grid": dict(zip(AXES, case.grid, strict=True)),
+            "records_offset": case.records_offset,
+            "mask_scale": dict(zip(AXES, case.scale, strict=True)),
+            "mask_offset": dict(zip(AXES, case.offset, strict=True)),
+        },
+        "view": {"sample_limit": case.limit},
+    }
+    hardware = run(
+        Bench(case, seed, latency, lanes),
+        {"i": [*named, {"last": 1}], "i_terminate": terminations},
+        {name: len(payloads[name]) for name in ("o", "o_cube")},
+        constants=constants,
+        stalls=stalls,
+        seed=seed,
+    )
+    for name in ("i", "o", "o_cube"):
+        assert cycles[name] == hardware.cycles[name]
+    for found, sample in zip(payloads["o"], hardware.outputs["o"], strict=True):
+        pixel, *position, _, last = found
+        assert last == sample.last
+        if not last:
+            cube, local = ([getattr(sample, part)[axis] for axis in AXES] for part in ("cube", "local"))
+            assert pixel == sample.pixel
+            assert [at >> 18 for at in position] == cube
+            assert [at >> 8 & 0x3FF for at in position] == local
+    assert payloads["o_cube"] == [tuple(cube[axis] for axis in AXES) for cube in hardware.outputs["o_cube"]]
+    return payloads
+
+
+def rectangles_of(case, view) -> list[tuple[tuple[int, int, int], dict[str, int]]]:
+    """Return all cubes in the walker's order with the projector's rectangles in the tile at (4, 4)."""
+    found = []
+    orders = [axis_order(view.values[f"start_cube_{axis}"], case.cubes[k]) for k, axis in enumerate(AXES)]
+    for cube in ((x, y, z) for z in orders[2] for y in orders[1] for x in orders[0]):
+        bounds = project(cube, view)
+        if bounds is None:
+            continue
+        first = [max(bounds[k] - 4, 0) for k in range(2)]
+        last = [min(bounds[k + 2] - 4, 3) for k in range(2)]
+        if first[0] <= last[0] and first[1] <= last[1]:
+            found.append((cube, dict(zip(BOUNDS, (*first, *last), strict=True))))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["outside", "inside", "parallel"])
+@pytest.mark.parametrize("stalls", [*STALLS, (0.9, 0.1)])
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_all_cubes_of_a_scene_while_pixels_terminate(kind, stalls, lanes):
+    seed = [*STALLS, (0.9, 0.1)].index(stalls)
+    # Some cameras see next to nothing in the tile.
+    cases = (usual_case(n, kind, filled=(0.6, 0.2)[seed % 2]) for n in range(seed, 100, len(STALLS)))
+    case, view = next((case, view) for case, view in cases if sum(map(len, enumerate_samples(case).values())) > 40)
+    chance = random.Random(f"terminate {seed} {kind}")
+    terminations = [chance.randrange(PIXELS) if chance.random() < 0.01 else NO_PIXEL for _ in range(1000)]
+    payloads = compare(case, rectangles_of(case, view), stalls, seed, chance.choice((0, 6, 30)), terminations, lanes)
+    assert len(payloads["o"]) > 20
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_extreme_rays(seed, lanes):
+    chance = random.Random(seed)
+    grid = tuple(chance.choice((8, 16, 35, 512)) for _ in AXES)
+    rays, cube = extreme_rays(seed, grid)
+    case = make_case(seed, rays, (1, 1, 1), 1000, 1.0)
+    case.windows[cube], case.bases[cube] = case.windows[0, 0, 0], case.bases[0, 0, 0]
+    # The scale is 0, so every point of the cube is in one occupied cell.
+    case.scale, case.offset = [0, 0, 0], [base << 16 for base in case.bases[cube]]
+    case.grid, case.rank = grid, {cube: 0}
+    assert len(compare(case, [(cube, INSIDE)], STALLS[seed], seed, lanes=lanes)["o"]) > 1
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_marches_of_all_lengths_and_empty_cubes(limit):
+    """Straight rays through a row of cubes: one long march after the other, cubes that end at the sample limit."""
+    case = straight_case(0.3)
+    case.limit = limit
+    cubes = [(x, 0, 0) for x in range(4)]
+    for stalls in (STALLS[0], (0.9, 0.2)):
+        compare(case, [(cube, INSIDE) for cube in cubes], stalls, limit)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_sample_of_a_cube_waits_for_the_announcement_before(seed):
+    """One or two samples a cube, so that a cube's announcement is often still there when the next one's is due."""
+    payloads = compare(
+        straight_case(2.5), [((x, 0, 0), dict.fromkeys(BOUNDS, 0)) for x in range(8)], (1.0, 0.08), seed, latency=0
+    )
+    assert len(payloads["o_cube"]) == 8
+
+
+def test_a_look_up_does_not_see_the_write_of_its_cycle():
+    """A pixel's flag is set in every cycle around that of its look-up."""
+    case = straight_case(0.3)
+    case.terminated = [pixel not in (5, 6) for pixel in range(PIXELS)]
+    samples = [
+        len(compare(case, [((0, 0, 0), INSIDE)], latency=0, terminations=[NO_PIXEL] * cycle + [5])["o"])
+        for cycle in range(10, 22)
+    ]
+    assert len(set(samples)) == 2
+
+
+def test_only_last():
+    case, _ = usual_case(0, "outside")
+    assert compare(case, [])["o"][0][-1] == 1

@@ -1,0 +1,395 @@
+"""The trained pairs really decode: outputs are those of plain decoding, or have its law, and the numbers add up."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+import rtnerf
+from rtnerf.base.errors import InputError
+from specdec.command_line import group as command_line
+from specdec.decoding import methods
+from specdec.decoding.decode import Step, decode_plain, speculate
+from specdec.decoding.goodness_of_fit import Remembered, chi_square, law_p_value
+from specdec.decoding.measure import FALSE_ALARM, TIE, measure
+from specdec.decoding.pair import RANKS, Models, Pair
+from specdec.decoding.statistics import acceptance_by_depth, acceptance_by_rank, paired_interval, tokens_per_step
+from specdec.laws.chance import Likeliest, Sampler
+from specdec.laws.language_model import LanguageModel, MarkovModel
+from specdec.models import pretrained
+from specdec.models.packing import Packing
+from specdec.proposers.base import Proposal
+from specdec.proposers.confidence import ConfidenceFilter
+from specdec.proposers.static import StaticTree, chain, rsd_constant, specinfer
+from specdec.trees.shape import Shape
+from specdec.trees.tree import Source, TreeBuilder
+from specdec.verifiers.base import Verdict
+from specdec.verifiers.multi_step import WithoutReplacement, WithReplacement
+from specdec.verifiers.naive import NaiveSampling
+from specdec.view import plots
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return Pair()
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    return Pair("byte-target", "byte-draft", temperature=1)
+
+
+def run(capsys, *arguments):
+    """Exit code, standard output and the error line of the command."""
+    with pytest.raises(SystemExit) as caught:
+        rtnerf.main(["specdec", "measure", *arguments])
+    captured = capsys.readouterr()
+    return caught.value.code, captured.out, captured.err
+
+
+# ---- Numbers of steps ----
+
+
+def step(accepted):
+    """A step on the tree with children 1, 2, 3 of the root, and 4 of 1."""
+    tree = TreeBuilder.of_paths(0, [(1, 4), (2,), (3,)], Source.RANKED).build()
+    nodes = tuple(tree.paths.index(path) for path in accepted)
+    return Step(Proposal(tree, {}, draft_passes=0), Verdict(nodes, bonus=9))
+
+
+def test_statistics_by_hand():
+    steps = [step([]), step([(1,)]), step([(1,), (1, 4)]), step([(3,)])]
+    assert tokens_per_step(steps) == (1 + 2 + 3 + 2) / 4
+    # The root was tried four times; its first child accepted twice and has a child of its own, accepted once.
+    assert acceptance_by_rank(steps) == [3 / 6, 0, 1 / 4]
+    assert acceptance_by_depth(steps) == [3 / 4, 1 / 2]
+
+
+def test_no_steps_have_no_mean():
+    with pytest.raises(InputError, match="steps must be at least one, not none"):
+        tokens_per_step([])
+    assert acceptance_by_rank([]) == acceptance_by_depth([]) == []
+
+
+def test_paired_intervals():
+    generator = np.random.default_rng(2)
+    first = generator.normal(size=200)
+    mean, low, high = paired_interval(first, first + generator.normal(0.5, 1, size=200))
+    assert low < mean < high
+    # Two standard errors of 1 / sqrt(200) on each side.
+    assert high - low == pytest.approx(4 / np.sqrt(200), rel=0.15)
+    assert low < 0.5 < high
+    assert paired_interval([1, 2], [2, 3]) == (1, 1, 1)
+    with pytest.raises(InputError, match="second must be of length 1, at least 1, not 2"):
+        paired_interval([1], [1, 2])
+
+
+def test_chi_square_by_hand():
+    # One degree of freedom at 3.841, four at 9.488: five per cent.
+    expected = np.array([50.0, 50.0])
+    counts = expected + 50 * np.sqrt(3.841 / 100) * np.array([1, -1])
+    assert chi_square(counts, expected) == pytest.approx(0.05, abs=1e-4)
+    assert chi_square(np.array([4.0, 2, 3, 1, 0]), np.full(5, 2.0)) == pytest.approx(0.2873, abs=1e-4)
+    assert chi_square(np.array([7.0]), np.array([7.0])) == 1
+    with pytest.raises(InputError, match="expected must be of length 2"):
+        chi_square(np.array([1, 1]), np.array([2]))
+
+
+def test_the_p_value_is_uniform_for_the_true_law():
+    generator = np.random.default_rng(1)
+    target = MarkovModel(generator.dirichlet(np.ones(6), 6))
+    draft = MarkovModel(generator.dirichlet(np.ones(6), 6))
+    values = [
+        law_p_value(target, chain(draft, 2), WithoutReplacement(), (0,), 200, Sampler(seed)) for seed in range(30)
+    ]
+    assert 0.35 < np.mean(values) < 0.65
+    assert min(values) > 1e-3
+    assert max(values) > 0.9
+
+
+# ---- Greedy decoding ----
+
+
+@pytest.mark.parametrize("name", ["target", "byte-target", "ssm", "hybrid"])
+@torch.no_grad()
+def test_tree_logits_of_trained_models_are_those_of_every_path(name):
+    """In single precision to 1e-5 of the largest logit, in double to 1e-9."""
+    prompt = pretrained.tokenizer(name).encode("def main(arguments=None):\n    parser = argparse.Argument")
+    tree = TreeBuilder.of_paths(prompt[-1], [(1, 2, 3), (1, 4), (5, 2, 3, 9), (6,)], Source.RANKED).build()
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-9)):
+        network = pretrained.load(name).to(dtype)
+        memories, parent = network.start(), [*range(-1, len(prompt) - 2), *(tree.parent + len(prompt) - 1)]
+        tokens = torch.tensor([*prompt[:-1], *tree.token])
+        packed = network.logits(network(tokens, Packing(parent, len(parent), 0), memories))
+        for node, path in enumerate(tree.paths):
+            alone = network.logits(network(torch.tensor(prompt + path)))[-1]
+            error = (packed[len(prompt) - 1 + node] - alone).abs().max() / alone.abs().max()
+            assert error < tolerance
+
+
+@pytest.mark.parametrize("proposer", ["chain", "static", "medusa-lookup", "eagle2", "dyspec-threshold", "rasd"])
+def test_greedy_output_is_that_of_plain_decoding(pair, proposer):
+    found = measure(pair, proposer, "greedy", nodes=8, prompts=pair.prompts(3), tokens=40)
+    assert all(difference.gap < TIE for difference in found.differences)
+    assert found.matches_plain == (not found.differences)
+    assert found.faithful
+    assert found.tau >= 1
+
+
+@pytest.mark.parametrize(
+    ("target", "draft"), [("byte-target", "byte-draft"), ("ssm", "ssm-draft"), ("hybrid", "ssm-draft")]
+)
+def test_other_pairs_decode_faithfully(target, draft):
+    other = Pair(target, draft)
+    found = measure(other, "eagle2", "greedy", nodes=12, prompts=other.prompts(2), tokens=48)
+    assert found.faithful
+    assert found.tau > 1
+
+
+def test_numbers_add_up(pair):
+    prompts = pair.prompts(2)
+    found = measure(pair, "static", "greedy", nodes=8, prompts=prompts, tokens=30)
+    assert len(found.taus) == len(found.speedups) == 2
+    assert found.tau == pytest.approx(tokens_per_step(found.steps))
+    assert found.tree_nodes <= 8
+    assert sum(len(step.tokens) for step in found.steps) >= 2 * 30
+    spent = sum(seconds for part, seconds in found.seconds.items() if part != "plain")
+    passes = found.seconds["target"] + found.seconds["draft"]
+    assert found.overhead == pytest.approx(1 - passes / spent)
+    assert all(seconds >= 0 for seconds in found.seconds.values())
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+class Wobbling(LanguageModel):
+    """A model whose passes of several rows round otherwise than those of one."""
+
+    def __init__(self, law, wobble):
+        self._law, self._wobble = law, wobble
+
+    def law(self, prefix):
+        return self._law
+
+    def laws(self, context, paths):
+        return [self._law if len(paths) == 1 else self._law + self._wobble for _ in paths]
+
+
+class WobblingPair:
+    """A stand-in for a pair, at temperature zero."""
+
+    temperature = 0
+    chance = staticmethod(lambda seed: Likeliest())
+
+    def __init__(self, gap):
+        self._gap = np.array([gap, -gap, 0])
+
+    def models(self):
+        model = Wobbling(np.array([0.4, 0.4, 0.2]) + self._gap, -2 * self._gap)
+        return Models(model, model, None)
+
+
+@pytest.mark.parametrize(("gap", "faithful"), [(1e-9, True), (1e-3, False)])
+def test_differences_are_ties_or_mistakes(gap, faithful):
+    # Plain decoding goes on with 0; the lookup finds 2 0, and a pass of several rows takes 1 for the likeliest.
+    prompts = [(2, 1, 2), (2, 0, 2)]
+    found = measure(WobblingPair(gap), "lookup", "greedy", nodes=4, prompts=prompts, tokens=5)
+    assert found.matches_plain is False
+    assert [difference.prompt for difference in found.differences] == [0, 1]
+    assert {difference.token for difference in found.differences} == {0}
+    assert found.faithful == faithful
+
+
+# ---- Sampling ----
+
+CONTEXTS = 3
+TRIALS = 700
+
+LOSSLESS = {
+    "without replacement": (lambda draft: rsd_constant(draft, [3, 2]), WithoutReplacement()),
+    "with replacement": (lambda draft: specinfer(draft, [3, 2]), WithReplacement()),
+    "naive": (lambda draft: StaticTree(draft, Shape.constant([3, 2]), Source.RANKED), NaiveSampling()),
+}
+
+
+def p_values(pair, make, verifier, lossless=True):
+    """One p-value for each of a few held-out contexts, of two sampled tokens."""
+    values = []
+    for index, prompt in enumerate(pair.prompts(CONTEXTS)):
+        models, context = pair.models(), prompt[:200]
+        target, draft = Remembered(models.target, context), Remembered(models.draft, context)
+        chance = Sampler(100 + index)
+        values.append(law_p_value(target, make(draft), verifier, context, TRIALS, chance, lossless=lossless))
+    return values
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_sampled_tokens_have_the_law_of_the_target(sampled, name):
+    # False alarm: one in a thousand over all of them.
+    assert min(p_values(sampled, *LOSSLESS[name])) > 1e-3 / (CONTEXTS * len(LOSSLESS))
+
+
+def test_biased_retention_is_found_out(sampled):
+    values = p_values(
+        sampled, lambda draft: ConfidenceFilter(chain(draft, 2), 0.3), WithoutReplacement(), lossless=False
+    )
+    assert min(values) < 1e-6
+
+
+def test_sampling_is_measured_with_its_p_value(sampled):
+    found = measure(sampled, "rsd-constant", "multi-step", 8, sampled.prompts(2), tokens=16, law_trials=150)
+    assert found.matches_plain >= FALSE_ALARM
+    again = measure(sampled, "rsd-constant", "multi-step", 8, sampled.prompts(2), tokens=16, law_trials=150)
+    assert (again.tau, again.taus, again.matches_plain) == (found.tau, found.taus, found.matches_plain)
+    untested = measure(sampled, "static", "naive", 4, sampled.prompts(1), tokens=8, law_trials=0)
+    assert untested.matches_plain is None
+    assert untested.faithful
+    assert "matches plain: not tested" in untested.summary
+
+
+# ---- Methods ----
+
+
+def test_every_method_decodes_or_is_refused(sampled):
+    prompt, chance = sampled.prompts(1)[0], Sampler(0)
+    refused = set()
+    for name, rule in product(methods.PROPOSERS, methods.VERIFIERS):
+        if name.startswith("medusa"):
+            continue
+        models = sampled.models()
+        try:
+            verifier = methods.verifier(rule, sampled.temperature)
+            proposer = methods.proposer(name, rule, sampled, models, nodes=6, depth=3)
+            taken = speculate(models.target, proposer, verifier, prompt[:40], chance)
+        except InputError:
+            refused.add((name, rule))
+        else:
+            assert 1 <= len(taken.proposal.tree) <= 6
+    rules = set(methods.VERIFIERS) - {"greedy", "typical"}
+    assert {name for name, rule in refused if rule == "naive"} == set()
+    assert {rule for name, rule in refused if name == "specinfer"} == {
+        "greedy", "typical", "without-replacement", "deterministic",
+    }  # fmt: skip
+    assert all(
+        {(name, "greedy"), (name, "typical")} <= refused
+        for name in set(methods.PROPOSERS) - {"medusa", "medusa-lookup"}
+    )
+    assert {("confidence", rule) for rule in rules} & refused == {
+        ("confidence", "without-replacement"), ("confidence", "with-replacement"), ("confidence", "multi-step"),
+    }  # fmt: skip
+
+
+def test_static_methods_are_tuned_by_what_was_measured(pair):
+    acceptance = pair.acceptance(Source.RANKED)
+    assert acceptance.shape == (RANKS,)
+    assert (np.diff(acceptance) <= 0).all()
+    assert (acceptance > 0).all()
+    assert pair.head_acceptance.shape == (pretrained.HEADS, RANKS)
+    with pytest.raises(InputError, match="target must be one with Medusa heads, not one without"):
+        Pair("byte-target", "byte-draft").head_acceptance  # noqa: B018
+
+
+def test_pairs_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="draft must be one on bpe tokens, not byte-draft"):
+        Pair("target", "byte-draft")
+    with pytest.raises(InputError, match=r"temperature must be 0 or at least 0\.01, not -1"):
+        Pair(temperature=-1)
+
+
+def test_prompts_are_held_out_and_spread(pair):
+    prompts = pair.prompts(30)
+    assert len(set(prompts)) == 30
+    assert pair.prompts(30) == prompts
+    assert all(len(prompt) > 50 for prompt in prompts)
+
+
+def test_plain_decoding_follows_the_law():
+    cycle = MarkovModel(np.eye(3)[[1, 2, 0]])
+    assert decode_plain(cycle, (0,), 4, Sampler(0)) == (1, 2, 0, 1)
+    likeliest = MarkovModel(np.array([[0.3, 0.3, 0.4], [0.2, 0.5, 0.3], [0.6, 0.4, 0]]))
+    assert decode_plain(likeliest, (0,), 4, Likeliest()) == (2, 0, 2, 0)
+    with pytest.raises(InputError, match="context must be at least one token, not empty"):
+        decode_plain(cycle, (), 1, Likeliest())
+
+
+# ---- The command ----
+
+
+def test_the_command_knows_every_method():
+    assert set(command_line.PROPOSERS) == set(methods.PROPOSERS)
+    assert set(command_line.VERIFIERS) == set(methods.VERIFIERS)
+
+
+def test_the_command_measures(capsys, tmp_path):
+    json_file, plot = tmp_path / "measured.json", tmp_path / "measured.png"
+    code, out, _ = run(
+        capsys, "--proposer", "eagle2", "--nodes", "6", "--prompts", "1", "--tokens", "16",
+        "--json", str(json_file), "--plot", str(plot),
+    )  # fmt: skip
+    assert code == 0
+    assert "tokens per step" in out
+    result = json.loads(json_file.read_text())
+    assert result["proposer"] == "eagle2"
+    assert result["verifier"] == "greedy"
+    assert {"tau", "acceptance_by_rank", "acceptance_by_depth", "tokens_per_s", "plain_tokens_per_s"} <= set(result)
+    assert result["matches_plain"] in (True, False)
+    assert {"target", "draft", "building", "verification", "loop", "plain"} == set(result["seconds"])
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["measured.json", "measured.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--proposer", "guess"], f"proposer must be one of {', '.join(command_line.PROPOSERS)}, not guess"),
+        (["--verifier", "typical"], "verifier must be lossless, not typical"),
+        (["--verifier", "greedy", "--temperature", "1"], "temperature must be 0 with the verifier greedy, not 1.0"),
+        (["--temperature", "nan"], "temperature must be a number of at least 0, not nan"),
+        (["--nodes", "1"], "nodes must be a whole number of at least 2, not 1"),
+        (["--plot", "tree.txt"], "plot must be a file name that ends with .png, .svg, .pdf, not tree.txt"),
+        (["--target", "gpt"], f"model must be one of {', '.join(pretrained.MODELS)}, not gpt"),
+        (["--draft", "ssm-draft"], "draft must be one on bpe tokens, not ssm-draft"),
+        (
+            ["--proposer", "specinfer", "--verifier", "without-replacement", "--temperature", "1"],
+            "candidates of WithoutReplacement must be WITHOUT_REPLACEMENT, not WITH_REPLACEMENT",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(capsys, arguments, message):
+    code, out, err = run(capsys, "--prompts", "1", "--tokens", "4", *arguments)
+    assert (code, out, err) == (2, "", f"error: {message}\n")
+
+
+def test_lossy_methods_run_when_asked(capsys):
+    arguments = [
+        "--verifier",
+        "typical",
+        "--temperature",
+        "1",
+        "--proposer",
+        "static",
+        "--nodes",
+        "4",
+        "--prompts",
+        "1",
+        "--tokens",
+        "8",
+        "--lossy",
+    ]
+    code, out, err = run(capsys, *arguments, "--target", "byte-target", "--draft", "byte-draft")
+    assert (code, err) == (0, "")
+    assert "tokens per step" in out
+
+
+def test_pictures_of_curves(tmp_path):
+    figure = plots.tau_by_budget({"chain": {2: 1.5, 4: 1.9}, "eagle2": {2: 1.5, 4: 2.2, 8: 2.6}})
+    plots.save(figure, tmp_path / "tau.svg")
+    assert "</svg>" in (tmp_path / "tau.svg").read_text()

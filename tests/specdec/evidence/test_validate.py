@@ -1,0 +1,119 @@
+"""The published figures: every series keeps its bound, and a worse model would not."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from specdec.command_line.group import specdec
+from specdec.cost.pass_time import Constant
+from specdec.evidence import published
+from specdec.evidence import report as validate
+from specdec.evidence.report import Bound, Report, Row, Series
+
+
+@pytest.fixture(scope="module")
+def report():
+    return validate.report()
+
+
+def series_of(report, name):
+    return next(one for one in report.series if one.name == name)
+
+
+BOUNDS = {
+    "vLLM's Medusa by concurrency": ("RMS log error", 0.06),
+    "Medusa's tau": ("largest error", 0.06),
+    "TreePO's counts": ("largest difference, points", 1.5),
+    "SpecExec's rates": ("largest error", 0.02),
+    "STree's tau": ("largest error", 0.08),
+    "STree's rates": ("largest error", 0.08),
+    "Spec-Bench's step costs": ("Spearman", 0.8),
+    "Leviathan's optima": ("optima that differ", 0),
+    "DySpec's orders": ("rows of 20 in the published order", 18),
+}
+"""What the project claims."""
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_stated_bounds_hold(report, name):
+    bound = series_of(report, name).bound
+    assert (bound.measure, bound.limit) == BOUNDS[name]
+    assert bound.holds
+
+
+def test_every_bound_holds(report):
+    assert report.holds
+    assert len({one.name for one in report.series}) == len(report.series)
+
+
+def test_every_row_says_where_it_is_from_or_why_it_has_no_model(report):
+    for series in report.series:
+        assert series.source
+        assert series.fitted
+        for row in series.rows:
+            assert row.published is not None or row.model is not None
+            assert row.model is not None or row.note, row
+
+
+def test_batch_sweep_is_nothing_without_its_times(monkeypatch):
+    monkeypatch.setattr(published, "measured_pass", lambda machine: Constant(7.0))
+    assert not published.batch_sweep().bound.holds
+
+
+def test_medusa_needs_the_ranks_that_were_not_published(monkeypatch):
+    import specdec.cost.ranks
+
+    monkeypatch.setattr(specdec.cost.ranks, "continued", lambda row, ranks: np.pad(row, (0, max(ranks - len(row), 0))))
+    assert published.medusa_tau().rows[0].model < 2.44
+    assert not published.medusa_tau().bound.holds
+
+
+def test_dyspec_orders_need_the_draft_passes(monkeypatch):
+    monkeypatch.setattr(published, "DRAFT_PASSES", dict.fromkeys(published.DRAFT_PASSES, 10))
+    assert not published.dyspec_orders().bound.holds
+
+
+def test_medusa_tree():
+    shape = published.tree(published.published()["medusa"]["children"])
+    assert shape.levels() == [1, 10, 28, 23, 2]
+
+
+def test_fitted_numbers_are_named(report):
+    fitted = {one.name: one.fitted for one in report.series}
+    assert fitted["Medusa's tau"] == fitted["SpecExec's rates"] == fitted["TreePO's counts"] == "nothing"
+    assert fitted["vLLM's Medusa by concurrency"].startswith("effective tau 1.220")
+    assert fitted["STree's tau"] == "acceptance 0.534, on the chains"
+
+
+def test_errors_and_bounds():
+    assert Row("a", 2.0, 2.5).error == pytest.approx(0.25)
+    assert Row("a", None, 2.5).error is None
+    assert Row("a", 2.0, None).log_error is None
+    assert Bound("m", 1.0, 1.0).holds
+    assert not Bound("m", 1.1, 1.0).holds
+    assert Bound("m", 1.1, 1.0, at_least=True).holds
+    assert not Bound("m", 0.9, 1.0, at_least=True).holds
+
+
+def test_the_command_writes_everything(tmp_path):
+    result = CliRunner().invoke(specdec, ["validate", f"--json={tmp_path / 'v.json'}"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "every bound holds" in result.output
+    record = json.loads((tmp_path / "v.json").read_text())
+    assert record["holds"]
+    names = {one["name"]: one for one in record["series"]}
+    assert set(BOUNDS) <= set(names)
+    assert names["Leviathan's optima"]["rows"][0] == {
+        "name": "acceptance 0.5, cost 0.01: length", "published": 5.0, "model": 5.0, "error": 0.0, "note": "",
+    }  # fmt: skip
+
+
+def test_a_broken_bound_is_exit_code_1(monkeypatch):
+    broken = Series("s", "here", "nothing", [Row("r", 1.0, 2.0)], Bound("error", 1.0, 0.5))
+    monkeypatch.setattr(validate, "report", lambda: Report([broken]))
+    result = CliRunner().invoke(specdec, ["validate"])
+    assert result.exit_code == 1
+    assert "bound: error 1, at most 0.5: BROKEN" in result.output
+    assert "A BOUND IS BROKEN" in result.output
