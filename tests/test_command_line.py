@@ -1,3 +1,4 @@
+import importlib
 import json
 import math
 import sys
@@ -10,10 +11,11 @@ import pytest
 from PIL import Image
 
 import rtnerf
+from nerf import pictures
 from nerf.contract.blocks import Form
 from nerf.contract.memory import MemoryTiming
 from rtnerf import command_line
-from rtnerf.base import files as output
+from rtnerf.base import files
 from rtnerf.base.errors import InputError
 
 COMMANDS = (
@@ -250,13 +252,13 @@ def fakes(monkeypatch):
         made = types.ModuleType(name)
         made.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, made)
-        package, _, leaf = name.partition(".")
-        monkeypatch.setattr(__import__(package), leaf, made, raising=False)
+        package, _, leaf = name.rpartition(".")
+        monkeypatch.setattr(importlib.import_module(package), leaf, made, raising=False)
 
     module("nerf.checkpoint", load_model=lambda path: "model")
     module("nerf.cameras", load_cameras=lambda path: Cameras())
     for name in ("uniform", "cubes", "integer"):
-        module(f"nerf.{name}", render=render, Rendering=Rendering)
+        module(f"nerf.render.{name}", render=render, Rendering=Rendering)
     module("cosim.run", cosimulate=cosimulate)
     return seen
 
@@ -372,32 +374,32 @@ def test_ablate_runs_the_frames_of_simulate_with_each_idea_switched_off(call, tm
 
 def test_json_is_standard_and_plain(tmp_path):
     value = {"psnr_db": float("inf"), "count": np.int64(3), "shape": (1, np.float32(0.5)), "path": Path("a")}
-    output.write_json(tmp_path / "x.json", value)
+    files.write_json(tmp_path / "x.json", value)
     assert json.loads((tmp_path / "x.json").read_text()) == {
         "psnr_db": None, "count": 3, "shape": [1, 0.5], "path": "a",
     }  # fmt: skip
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    output.write_bytes(tmp_path / "x", b"old")
+    files.write_bytes(tmp_path / "x", b"old")
 
     def refuse(*arguments):
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(output.os, "replace", refuse)
+    monkeypatch.setattr(files.os, "replace", refuse)
     with pytest.raises(InputError, match=r"output must be a file that can be written, not .*x \(no\)"):
-        output.write_bytes(tmp_path / "x", b"new")
+        files.write_bytes(tmp_path / "x", b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"old")]
 
 
 def test_png_round_trips(tmp_path):
     picture = np.random.default_rng(1).random((5, 7, 3))
-    output.write_png(tmp_path / "x.png", picture)
+    pictures.write_png(tmp_path / "x.png", picture)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), np.rint(picture * 255).astype(np.uint8))
     with pytest.raises(ValueError, match=r"rgb must be of shape \(H, W, 3\), not \(5, 7\)"):
-        output.png(picture[..., 0])
+        pictures.png(picture[..., 0])
 
 
 def test_npy_keeps_its_name(tmp_path):
-    output.write_npy(tmp_path / "picture", np.arange(3))
+    pictures.write_npy(tmp_path / "picture", np.arange(3))
     assert np.load(tmp_path / "picture").tolist() == [0, 1, 2]
