@@ -40,7 +40,7 @@ from rtl.accelerator import Accelerator
 from rtl.parts.shared_module import text_of
 from rtl.verilog.export import TOP, describe
 
-HARNESS = Path(__file__).with_name("cxxrtl_harness.cc")
+HARNESS = Path(__file__).parent / "bench" / "cxxrtl_harness.cc"
 
 # opt_dff: a register that keeps its value is not computed, twice the speed. splitnets: fields of a structure that
 # depend on each other would look like combinational feedback, and each cycle would take several evaluations.
