@@ -18,6 +18,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from rtnerf.base.errors import InputError
+from rtnerf.base.options import (
+    FRACTION,
+    PATH,
+    Number,
+    OneOf,
+    Whole,
+    check_targets,
+    example,
+    json_option,
+    refuse,
+    seed_option,
+)
 from specdec.command_line.group import specdec
 
 if TYPE_CHECKING:
@@ -41,81 +53,6 @@ _VERSIONED = ("rtnerf", "numpy", "torch", "numba", "amaranth", "cocotb", "cocotb
 
 
 # ---- Parameters: every refusal reads NAME must be RULE, not VALUE ----
-
-
-class Whole(click.ParamType):
-    """A whole number from ``low`` on."""
-
-    name = "integer"
-
-    def __init__(self, low: int = 0) -> None:
-        self.low = low
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number, or refuse it."""
-        try:
-            number = int(value)
-        except ValueError:
-            number = None
-        if number is None or number < self.low:
-            refuse(param, f"a whole number of at least {self.low}", value)
-        return number
-
-
-class Fraction(click.ParamType):
-    """A number in 0..1, 1 excluded."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number, or refuse it."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = -1.0
-        if not 0 <= number < 1:
-            refuse(param, "a number of at least 0 and below 1", value)
-        return number
-
-
-class Number(click.ParamType):
-    """A number from ``low`` to ``high``, both included; without ``high`` any finite one from ``low`` on."""
-
-    name = "number"
-
-    def __init__(self, low: float, high: float | None = None) -> None:
-        self.low = low
-        self.high = high
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number, or refuse it."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not (math.isfinite(number) and self.low <= number <= (math.inf if self.high is None else self.high)):
-            rule = f"of at least {self.low:g}" if self.high is None else f"from {self.low:g} to {self.high:g}"
-            refuse(param, f"a number {rule}", value)
-        return number
-
-
-class OneOf(click.ParamType):
-    """One of some words."""
-
-    name = "word"
-
-    def __init__(self, *words: str) -> None:
-        self.words = words
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Show the words in the help."""
-        return "{" + ",".join(self.words) + "}"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the word, or refuse it."""
-        if value not in self.words:
-            refuse(param, f"one of {', '.join(self.words)}", value)
-        return value
 
 
 class Size(click.ParamType):
@@ -148,13 +85,6 @@ class Window(click.ParamType):
         return tuple(int(part) for part in parts)
 
 
-def refuse(param: click.Parameter | None, rule: str, value: Any) -> NoReturn:
-    """Raise `InputError` for a parameter."""
-    name = param.opts[-1].lstrip("-") if param is not None else "value"
-    raise InputError(f"{name} must be {rule}, not {value}")
-
-
-PATH = click.Path(path_type=Path)
 # The names in nerf.scenes.builtin.SCENES, written out because that module would load NumPy and Pillow for the help.
 SCENE = OneOf("lattice", "helix", "pearls", "clutter", "mosaic", "hills", "planets", "sponge")
 
@@ -164,8 +94,6 @@ model_option = click.option(
 config_option = click.option(
     "--config", default="tiny", show_default=True, help="A preset, or a TOML file with the accelerator's parameters."
 )
-json_option = click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON.")
-seed_option = click.option("--seed", type=Whole(), default=0, show_default=True, help="Of everything that is random.")
 
 
 def view_options(command: Callable) -> Callable:
@@ -182,12 +110,6 @@ def view_options(command: Callable) -> Callable:
     ):
         command = option(command)
     return command
-
-
-def example(text: str) -> dict[str, Any]:
-    """Settings of a command whose help ends with an example."""
-    # \b keeps the line whole, to be copied.
-    return {"epilog": f"\b\nExample:\n  {text}"}
 
 
 class Commands(click.Group):
@@ -258,7 +180,7 @@ def doctor(json_file: Path | None) -> None:
 )
 @click.option("--model", type=PATH, help="The model for --finetune; default: the embedded model.")
 @click.option(
-    "--shading-threshold", type=Fraction(), help="Weight above which --finetune shades a sample; default: 0.001."
+    "--shading-threshold", type=FRACTION, help="Weight above which --finetune shades a sample; default: 0.001."
 )
 @seed_option
 @json_option
@@ -329,15 +251,13 @@ def train(
 )
 @click.option(
     "--occupancy-alpha",
-    type=Fraction(),
+    type=FRACTION,
     default=1e-4,
     show_default=True,
     help="Least opacity of a step in tight occupancy, without the distance scale.",
 )
 @click.option("--step-ratio", type=Number(0.1, 4), help="Distance of samples, in cells; default: the model's.")
-@click.option(
-    "--shading-threshold", type=Fraction(), help="Weight above which samples are shaded; default: the model's."
-)
+@click.option("--shading-threshold", type=FRACTION, help="Weight above which samples are shaded; default: the model's.")
 @click.option(
     "--prune-density", type=Number(0), default=0, show_default=True, help="Density factors up to this become 0."
 )
@@ -589,7 +509,7 @@ def encoded_views(scene: Any, cameras: list[Camera], accelerator: Any, switches:
     show_default=True,
     help="Occupied cubes, or every lattice point with an occupancy test (modelled only, not in the RTL).",
 )
-@click.option("--termination", type=Fraction(), default=1e-3, show_default=True, help="0 switches it off.")
+@click.option("--termination", type=FRACTION, default=1e-3, show_default=True, help="0 switches it off.")
 @click.option("--timeline", type=PATH, help="What every unit does when, as a trace for Perfetto or Chrome.")
 @json_option
 def simulate(
@@ -754,7 +674,7 @@ def ablate(
 @click.option("--engine", type=OneOf("verilator", "icarus", "cxxrtl"), default="verilator", show_default=True)
 @click.option(
     "--pause",
-    type=Fraction(),
+    type=FRACTION,
     default=0.0,
     show_default=True,
     help="Chance, a cycle and channel, that the memory holds back.",
@@ -861,15 +781,6 @@ cli.add_command(specdec)
 
 
 # ---- What the commands share ----
-
-
-def check_targets(**targets: Path | None) -> None:
-    """Refuse files that cannot be written before anything else is done."""
-    from rtnerf.base.files import check_target
-
-    for name, path in targets.items():
-        if path is not None:
-            check_target(name, path)
 
 
 def load_view(

@@ -109,7 +109,7 @@ def test_bad_input_is_one_line_and_exit_2(call, arguments, message):
 def test_train_names_every_built_in_scene(call):
     from nerf.scenes.builtin import SCENES
 
-    assert tuple(SCENES) == command_line.SCENE.words
+    assert tuple(SCENES) == tuple(command_line.SCENE.choices)
     _, out, _ = call("train", "--help")
     assert "{" + ",".join(SCENES) + "}" in "".join(out.split())
 

@@ -1,0 +1,153 @@
+"""Types and options that commands share. Every refusal is an `InputError`: NAME must be RULE, not VALUE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from rtnerf.base.errors import InputError
+
+
+def refuse(param: click.Parameter | None, rule: str, value: Any) -> NoReturn:
+    """Raise `InputError` for a parameter."""
+    name = param.opts[-1].lstrip("-") if param is not None else "value"
+    raise InputError(f"{name} must be {rule}, not {value}")
+
+
+class Whole(click.IntRange):
+    """A whole number from ``low`` on."""
+
+    name = "integer"
+
+    def __init__(self, low: int = 0) -> None:
+        super().__init__(min=low)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number, or refuse it."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            refuse(param, f"a whole number of at least {self.min}", value)
+
+
+class Wholes(click.ParamType):
+    """Whole numbers of at least 1, separated by commas; they come out rising, each once."""
+
+    name = "integers"
+
+    def __init__(self, high: int | None = None) -> None:
+        self._high = high
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the numbers, or refuse them."""
+        words = value.split(",") if isinstance(value, str) else [str(number) for number in value]
+        if not all(word.strip().isdecimal() and 0 < int(word) <= (self._high or math.inf) for word in words):
+            span = "of at least 1" if self._high is None else f"from 1 to {self._high}"
+            refuse(param, f"whole numbers {span}, separated by commas", value)
+        return tuple(sorted({int(word) for word in words}))
+
+
+class Number(click.FloatRange):
+    """A finite number in a range, such as ``Number(0, 1, max_open=True)``; it always has a ``min``."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or refuse it."""
+        try:
+            number = super().convert(value, param, ctx)
+        except click.BadParameter:
+            number = math.nan
+        # No comparison refuses NaN, and no range without `max` refuses infinity.
+        if not math.isfinite(number):
+            refuse(param, f"a number {self._rule()}", value)
+        return number
+
+    def _rule(self) -> str:
+        low = f"above {self.min:g}" if self.min_open else f"of at least {self.min:g}"
+        if self.max is None:
+            return low
+        if self.min_open or self.max_open:
+            return f"{low} and {'below' if self.max_open else 'at most'} {self.max:g}"
+        return f"from {self.min:g} to {self.max:g}"
+
+
+FRACTION = Number(0, 1, max_open=True)
+"""A number in 0..1, 1 excluded."""
+
+
+class OneOf(click.Choice):
+    """One of some words."""
+
+    name = "word"
+
+    def __init__(self, *words: str) -> None:
+        super().__init__(words)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show the words in the help."""
+        return "{" + ",".join(self.choices) + "}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or refuse it."""
+        if value not in self.choices:
+            refuse(param, f"one of {', '.join(self.choices)}", value)
+        return value
+
+
+class Picture(click.Path):
+    """A file to draw into; its name's ending says the format."""
+
+    endings = (".png", ".svg", ".pdf")
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path, or refuse it."""
+        path = Path(value)
+        if path.suffix not in self.endings:
+            refuse(param, f"a file name that ends with {', '.join(self.endings)}", value)
+        return path
+
+
+PATH = click.Path(path_type=Path)
+
+json_option = click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON.")
+seed_option = click.option("--seed", type=Whole(), default=0, show_default=True, help="Of everything that is random.")
+
+
+def plot_option(shown: str) -> Callable:
+    """``--plot``: draw what is ``shown``."""
+    return click.option("--plot", type=Picture(), help=f"Draw {shown}, as .png, .svg or .pdf.")
+
+
+def together(*options: Callable) -> Callable:
+    """One decorator for several options, shown in this order."""
+
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def example(*commands: str) -> dict[str, Any]:
+    """Settings of a command whose help ends with examples."""
+    # \b keeps the lines whole, to be copied.
+    title = "Example" if len(commands) == 1 else "Examples"
+    return {"epilog": "\n".join([f"\b\n{title}:", *(f"  {command}" for command in commands)])}
+
+
+def check_targets(**targets: Path | None) -> None:
+    """Refuse files that cannot be written before anything else is done; None is no file."""
+    from rtnerf.base.files import check_target
+
+    for name, path in targets.items():
+        if path is not None:
+            check_target(name, path)
