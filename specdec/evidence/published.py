@@ -20,8 +20,8 @@ from specdec.cost.ranks import ranks_of_one
 from specdec.cost.roofline import MODELS, named_pass
 from specdec.cost.segments import saving
 from specdec.cost.step import Speculation
-from specdec.evidence.report import Bound, Row, Series
 from specdec.evidence.reversal import duel, unlikely_draws
+from specdec.evidence.series import Bound, Row, Series
 from specdec.trees.sequoia import SequoiaProgramme, fastest_tree
 from specdec.trees.shape import RankPath, Shape, expected_tokens
 

@@ -9,7 +9,7 @@ import torch
 
 import rtnerf
 from rtnerf.base.errors import InputError
-from specdec.command_line import group as command_line
+from specdec.command_line import decoding as command_line
 from specdec.decoding import methods
 from specdec.decoding.decode import Step, decode_plain, speculate
 from specdec.decoding.goodness_of_fit import Remembered, chi_square, law_p_value

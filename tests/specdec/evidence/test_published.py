@@ -10,7 +10,6 @@ from specdec.command_line.group import specdec
 from specdec.cost.pass_time import Constant
 from specdec.evidence import published
 from specdec.evidence import report as validate
-from specdec.evidence.report import Bound, Report, Row, Series
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +86,6 @@ def test_fitted_numbers_are_named(report):
     assert fitted["STree's tau"] == "acceptance 0.534, on the chains"
 
 
-def test_errors_and_bounds():
-    assert Row("a", 2.0, 2.5).error == pytest.approx(0.25)
-    assert Row("a", None, 2.5).error is None
-    assert Row("a", 2.0, None).log_error is None
-    assert Bound("m", 1.0, 1.0).holds
-    assert not Bound("m", 1.1, 1.0).holds
-    assert Bound("m", 1.1, 1.0, at_least=True).holds
-    assert not Bound("m", 0.9, 1.0, at_least=True).holds
-
-
 def test_the_command_writes_everything(tmp_path):
     result = CliRunner().invoke(specdec, ["validate", f"--json={tmp_path / 'v.json'}"], catch_exceptions=False)
     assert result.exit_code == 0
@@ -108,12 +97,3 @@ def test_the_command_writes_everything(tmp_path):
     assert names["Leviathan's optima"]["rows"][0] == {
         "name": "acceptance 0.5, cost 0.01: length", "published": 5.0, "model": 5.0, "error": 0.0, "note": "",
     }  # fmt: skip
-
-
-def test_a_broken_bound_is_exit_code_1(monkeypatch):
-    broken = Series("s", "here", "nothing", [Row("r", 1.0, 2.0)], Bound("error", 1.0, 0.5))
-    monkeypatch.setattr(validate, "report", lambda: Report([broken]))
-    result = CliRunner().invoke(specdec, ["validate"])
-    assert result.exit_code == 1
-    assert "bound: error 1, at most 0.5: BROKEN" in result.output
-    assert "A BOUND IS BROKEN" in result.output

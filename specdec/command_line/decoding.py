@@ -1,0 +1,144 @@
+"""Commands that decode with the trained models: train, measure, calibrate."""
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rtnerf.base.errors import require
+from specdec.command_line.options import PATH, OneOf, above, at_least, check_outputs, whole
+
+PROPOSERS = (
+    "chain", "static", "sequoia", "medusa", "specinfer", "rsd-constant", "rsd-beam", "dyspec", "dyspec-threshold",
+    "eagle2", "vocabtrim-eagle2", "opt-tree", "retrieval", "lookup", "rasd", "medusa-lookup", "confidence",
+)  # fmt: skip
+"""The names in `specdec.decoding.methods.PROPOSERS`, which would be slow to import."""
+
+VERIFIERS = (
+    "greedy", "naive", "with-replacement", "without-replacement", "multi-step", "deterministic", "typical",
+)  # fmt: skip
+"""The names in `specdec.decoding.methods.VERIFIERS`, likewise."""
+
+PROGRESS_SECONDS = 5
+"""Between two lines about a training under way."""
+
+
+@click.command(epilog="\b\nExample:\n  rtnerf specdec train --out build/specdec")
+@click.option("--out", type=PATH, required=True, help="The folder for the models; an unfinished run there goes on.")
+@click.option("--effort", type=above(0), default=0.7, show_default=True, help="Factor of the steps of every model.")
+@click.option("--threads", type=whole(1), default=2, show_default=True, help="The last bits depend on it.")
+@click.option("--seed", type=whole(0), default=0, show_default=True, help="Of everything that is random.")
+def train(out: Path, effort: float, threads: int, seed: int) -> None:
+    """Train all models on the Python standard library's sources: under half an hour on two cores."""
+    require(not out.is_file(), "out", "a folder", f"{out} (a file)")
+    import torch
+
+    from specdec.models import training
+
+    torch.set_num_threads(threads)
+    started = shown = time.monotonic()
+
+    def show(name: str, done: int, steps: int, loss: float) -> None:
+        nonlocal shown
+        if done == steps or time.monotonic() - shown >= PROGRESS_SECONDS:
+            shown = time.monotonic()
+            click.echo(f"  {shown - started:5.0f} s  {name} {done}/{steps}: {loss:.3f} nats", err=True)
+
+    losses = training.train(out, seed, effort, progress=show)
+    for name, loss in losses.items():
+        click.echo(f"{out}: {name} {loss:.4f} nats a token, held out")
+
+
+@click.command(epilog="\b\nExample:\n  rtnerf specdec measure --proposer eagle2 --nodes 16 --json measured.json")
+@click.option("--proposer", type=OneOf(*PROPOSERS), default="lookup", show_default=True, help="Who guesses.")
+@click.option("--verifier", type=OneOf(*VERIFIERS), help="Who decides; default: greedy at temperature 0, else naive.")
+@click.option("--temperature", type=at_least(0), default=0.0, show_default=True, help="Of the target and the draft.")
+@click.option("--nodes", type=whole(2), default=8, show_default=True, help="Of the tree at most, the root included.")
+@click.option(
+    "--depth", type=whole(1), default=8, show_default=True, help="Layers below the root that a draft makes, at most."
+)
+@click.option("--target", default="target", show_default=True, help="A trained model.")
+@click.option("--draft", default="draft", show_default=True, help="A trained model on the same tokens.")
+@click.option("--model-dir", type=PATH, help="The folder of the weights; default: those that come with the package.")
+@click.option("--tokens", type=whole(1), default=128, show_default=True, help="To decode after each prompt.")
+@click.option("--prompts", type=whole(1), default=8, show_default=True, help="Stretches of held-out source.")
+@click.option("--seed", type=whole(0), default=0, show_default=True, help="Of everything that is random.")
+@click.option("--threads", type=whole(1), default=1, show_default=True, help="Of the models.")
+@click.option("--lossy", is_flag=True, help="Allow what does not keep the target's law.")
+@click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON.")
+@click.option("--plot", type=PATH, help="Draw acceptance and the best tree, as .png, .svg or .pdf.")
+def measure(
+    model_dir: Path | None, lossy: bool, threads: int, json_file: Path | None, plot: Path | None, **options: Any
+) -> None:
+    """Decode held-out source by speculation and plainly, side by side, and compare.
+
+    Exit code 1 where outputs are not what plain decoding gives, beyond what rounding or chance explains.
+    """
+    from rtnerf.base.files import write_json
+
+    check_outputs(json=json_file, plot=plot)
+    import torch
+
+    from specdec.decoding.measure import measure as measure_pair
+    from specdec.decoding.pair import Pair
+    from specdec.models import pretrained
+
+    torch.set_num_threads(threads)
+    options["verifier"] = options["verifier"] or ("naive" if options["temperature"] else "greedy")
+    pair = Pair(options["target"], options["draft"], options["temperature"], model_dir or pretrained.DATA)
+    prompts = pair.prompts(options["prompts"])
+    method = {name: options[name] for name in ("proposer", "verifier", "nodes", "tokens", "depth", "seed")}
+    found = measure_pair(pair, prompts=prompts, lossless=not lossy, **method)
+    if json_file is not None:
+        versions = {"python": platform.python_version(), "torch": torch.__version__}
+        made_by = {"command": "specdec measure", **options, "lossy": lossy, "threads": threads}
+        write_json(json_file, {**made_by, **found.as_dict(), "versions": versions})
+    if plot is not None:
+        from specdec.view import plots
+
+        best = max(found.steps, key=lambda step: len(step.tokens))
+        figure = plots.acceptance(found, best, lambda token: pair.tokenizer.decode([token]))
+        plots.save(figure, plot)
+    click.echo(found.summary)
+    if not (lossy or found.faithful):
+        raise click.exceptions.Exit(1)
+
+
+@click.command(epilog="\b\nExample:\n  rtnerf specdec calibrate --out build/calibration")
+@click.option("--target", default="target", show_default=True, help="A trained model.")
+@click.option("--draft", default="draft", show_default=True, help="A trained model on the same tokens.")
+@click.option("--model-dir", type=PATH, help="The folder of the weights; default: those that come with the package.")
+@click.option("--prompts", type=whole(1), default=8, show_default=True, help="Stretches of held-out source.")
+@click.option("--tokens", type=whole(2), default=64, show_default=True, help="To decode after each prompt.")
+@click.option(
+    "--out", type=PATH, help="A folder for calibration.json, and step-times.csv and acceptance.json to predict."
+)
+def calibrate(target: str, draft: str, model_dir: Path | None, prompts: int, tokens: int, out: Path | None) -> None:
+    """Fit the cost model to this processor and hold its predictions to real decoding: a minute or two.
+
+    Exit code 1 if step times or speedups are predicted worse than claimed.
+    """
+    import torch
+
+    from rtnerf.base.files import write_bytes, write_json
+    from specdec.decoding.calibrate import calibrate as calibrate_pair
+    from specdec.decoding.pair import Pair
+    from specdec.models import pretrained
+
+    check_outputs(out=out and out / "calibration.json")
+    torch.set_num_threads(1)
+    directory = model_dir or pretrained.DATA
+    pair = Pair(target, draft, 0, directory)
+    networks = (pretrained.load(name, directory) for name in (target, draft))
+    found = calibrate_pair(*networks, pair.prompts(prompts), tokens, lambda part: click.echo(part, err=True))
+    if out is not None:
+        import json
+
+        write_bytes(out / "step-times.csv", found.step_times().encode())
+        write_bytes(out / "acceptance.json", f"{json.dumps(found.acceptance)}\n".encode())
+        write_json(out / "calibration.json", {"target": target, "draft": draft, **found.record()})
+    click.echo(found.summary)
+    if not found.holds:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,135 @@
+"""Commands that sample many rollouts of a prompt on one tree: rollout treepo, reex-sql, rest-rl."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from specdec.command_line.options import PATH, OneOf, Wholes, above, check_outputs, whole
+
+
+@click.group(epilog="\b\nExample:\n  rtnerf specdec rollout treepo --rollouts 16 --width 2,4,8 --plot savings.svg")
+def rollout() -> None:
+    """Sample many rollouts of a prompt on one tree, against independent ones with the same seeds."""
+
+
+def _sampled(temperature: float, rollouts: int | None = None, first: int | None = None) -> Callable[..., Any]:
+    """Return the decorator that adds the options that all kinds of rollouts have."""
+    options = [
+        click.option("--model", default="target", show_default=True, help="A trained model."),
+        click.option("--model-dir", type=PATH, help="The folder of the weights; default: those of the package."),
+        click.option("--temperature", type=above(0), default=temperature, show_default=True, help="Of the model."),
+        click.option("--seed", type=whole(0), default=0, show_default=True, help="Of everything that is random."),
+        click.option("--threads", type=whole(1), default=1, show_default=True, help="Of the model."),
+        click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON."),
+    ]
+    if rollouts:
+        options = [
+            click.option("--rollouts", type=whole(1), default=rollouts, show_default=True, help="Of each prompt."),
+            click.option("--width", "widths", type=Wholes(), default="2", show_default=True,
+                         help="Segments that may follow a segment, such as 2 or 2,4,8: one tree for each."),
+            click.option("--first", type=whole(1), default=first, show_default=True, help="Segments at the root."),
+            *options,
+            click.option("--plot", type=PATH, help="Draw what trees save, as .png, .svg or .pdf."),
+        ]  # fmt: skip
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _roll(
+    name: str, run: Callable[..., dict[str, Any]], options: dict[str, Any], json_file: Path | None,
+    plot: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Check where results go, run with a model, and write the results."""
+    from rtnerf.base.files import write_json
+
+    check_outputs(json=json_file, plot=plot)
+    import torch
+
+    from specdec.rollout import experiment
+
+    torch.set_num_threads(options["threads"])
+    told = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+    model = [options.pop(key) for key in ("model", "temperature", "model_dir")]
+    del options["threads"]
+    found = run(*experiment.models(*model), **options)
+    if json_file is not None:
+        write_json(json_file, {"command": f"specdec rollout {name}", **told, **found})
+    if plot is not None:
+        from specdec.view import plots
+
+        plots.save(experiment.picture(found), plot)
+    return found
+
+
+@rollout.command(epilog="\b\nExample:\n  rtnerf specdec rollout treepo --rollouts 16 --depth 6 --json treepo.json")
+@click.option("--prompts", type=whole(1), default=4, show_default=True, help="Beginnings of held-out source.")
+@click.option("--segment", type=whole(1), default=16, show_default=True, help="Tokens of a segment, at most.")
+@click.option("--depth", type=whole(1), default=6, show_default=True, help="Segments of a path, at most.")
+@click.option(
+    "--allocation", type=OneOf("equal", "likely", "unlikely"), default="equal", show_default=True, help="Of the forks."
+)
+@click.option(
+    "--cut", type=OneOf("segment", "token"), default="segment", show_default=True,
+    help="Where a complete path is cut when more are wanted: after a random segment or before its unlikeliest token.",
+)  # fmt: skip
+@_sampled(temperature=0.8, rollouts=16, first=2)
+def treepo(json_file: Path | None, plot: Path | None, **options: Any) -> None:
+    """Continue source text segment by segment (TreePO)."""
+
+    def run(fresh: Any, tokenizer: Any, prompts: int, segment: int, **rest: Any) -> dict[str, Any]:
+        from specdec.rollout import experiment
+
+        policy = {name: rest.pop(name) for name in ("depth", "allocation", "cut")} | {"tokens": segment}
+        return experiment.run_treepo(fresh, tokenizer, experiment.prompts(prompts), policy, **rest)
+
+    _tell(_roll("treepo", run, options, json_file, plot))
+
+
+@rollout.command(epilog="\b\nExample:\n  rtnerf specdec rollout reex-sql --rollouts 8 --json reex.json")
+@click.option("--questions", type=whole(1), default=3, show_default=True, help="About a small database.")
+@click.option("--executions", type=whole(1), default=4, show_default=True, help="Intermediate queries, at most; 10.")
+@_sampled(temperature=1.0, rollouts=8, first=1)
+def reex_sql(json_file: Path | None, plot: Path | None, **options: Any) -> None:
+    """Answer questions by SQL whose intermediate queries are executed and fed back (ReEx-SQL)."""
+
+    def run(fresh: Any, tokenizer: Any, **rest: Any) -> dict[str, Any]:
+        from specdec.rollout import experiment
+
+        return experiment.run_reex_sql(fresh, tokenizer, **rest)
+
+    _tell(_roll("reex-sql", run, options, json_file, plot))
+
+
+@rollout.command(epilog="\b\nExample:\n  rtnerf specdec rollout rest-rl --tasks 24 --json rest.json")
+@click.option("--tasks", type=whole(1), default=24, show_default=True, help="Functions to be written.")
+@click.option("--steps", type=whole(2), default=3, show_default=True, help="Operations of each.")
+@click.option("--budget", type=whole(1), default=4, show_default=True, help="Programs verified for a task.")
+@click.option("--iterations", type=whole(1), default=40, show_default=True, help="Of the search.")
+@click.option("--exercises", type=whole(0), default=24, show_default=True, help="Of two steps, to learn from.")
+@click.option("--experience", type=whole(1), default=32, show_default=True, help="Programs executed to learn from.")
+@_sampled(temperature=3.0)
+def rest_rl(json_file: Path | None, **options: Any) -> None:
+    """Write functions line by line: a search led by a value model against random sampling (ReST-RL)."""
+
+    def run(fresh: Any, tokenizer: Any, **rest: Any) -> dict[str, Any]:
+        from specdec.rollout import experiment
+
+        return experiment.run_rest_rl(fresh, tokenizer, **rest)
+
+    found = _roll("rest-rl", run, options, json_file)
+    for name, way in found["ways"].items():
+        click.echo(f"{name}: {way['solved']} of {options['tasks']} solved, {way['tokens']} tokens")
+    click.echo(f"search alone {found['wins']}, random alone {found['losses']}: p = {found['p_value']:.2g}")
+
+
+def _tell(found: dict[str, Any]) -> None:
+    from specdec.rollout import experiment
+
+    click.echo(experiment.summary(found))
