@@ -14,7 +14,7 @@ import rtnerf
 from nerf import pictures
 from nerf.contract.blocks import Form
 from nerf.contract.memory import MemoryTiming
-from rtnerf import command_line
+from rtnerf import command_line, options
 from rtnerf.base import files
 from rtnerf.base.errors import InputError
 
@@ -109,7 +109,7 @@ def test_bad_input_is_one_line_and_exit_2(call, arguments, message):
 def test_train_names_every_built_in_scene(call):
     from nerf.scenes.builtin import SCENES
 
-    assert tuple(SCENES) == tuple(command_line.SCENE.choices)
+    assert tuple(SCENES) == tuple(options.SCENE.choices)
     _, out, _ = call("train", "--help")
     assert "{" + ",".join(SCENES) + "}" in "".join(out.split())
 

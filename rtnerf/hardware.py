@@ -1,0 +1,152 @@
+"""``rtnerf generate`` and ``rtnerf cosim``: the accelerator as Verilog, written and run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from rtnerf.base.errors import InputError
+from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option, seed_option
+from rtnerf.options import (
+    ROOT,
+    config_option,
+    describe_view,
+    form_of,
+    form_option,
+    load_view,
+    model_option,
+    save,
+    timing_options,
+    view_options,
+)
+
+EXIT_MISMATCH = 1
+
+_COSIM_SUMMARY = (
+    "pixels", "pixel_mismatches", "transactions", "transaction_mismatches", "first_difference", "error",
+    "cycles_rtl", "cycles_sim", "psnr_vs_float_db",
+)  # fmt: skip
+
+
+@click.command(**example("rtnerf generate --config tiny --out build/rtl"))
+@config_option
+@click.option("--out", type=PATH, required=True, help="The folder for the Verilog and its description.")
+@json_option
+def generate(config: str, out: Path, json_file: Path | None) -> None:
+    """Write the accelerator's Verilog, with a description of its ports and registers."""
+    check_targets(json=json_file)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out must be a folder, not {out} (a file)")
+    from nerf.contract.config import load_config
+
+    accelerator = load_config(config)
+    from rtl.verilog.export import generate as write_verilog
+
+    started = time.perf_counter()
+    sidecar = write_verilog(accelerator, out)
+    result = {
+        "config": accelerator.name,
+        "config_digest": accelerator.digest,
+        "out": str(out),
+        "sidecar": sidecar,
+        "seconds": time.perf_counter() - started,
+    }
+    save(json_file, "generate", result)
+    held = sum(sidecar["on_chip_memory_bytes"].values())
+    click.echo(f"{out}: Verilog of {accelerator.name}, {held / 2**20:.2f} MiB on chip, {result['seconds']:.1f} s")
+
+
+@click.command(**example("rtnerf cosim --size 100 --crop 40,40,16,16 --engine verilator --pause 0.3 --json cosim.json"))
+@model_option
+@view_options
+@config_option
+@click.option("--engine", type=OneOf("verilator", "icarus", "cxxrtl"), default="verilator", show_default=True)
+@click.option(
+    "--pause",
+    type=FRACTION,
+    default=0.0,
+    show_default=True,
+    help="Chance, a cycle and channel, that the memory holds back.",
+)
+@click.option(
+    "--memory",
+    type=OneOf("verilog", "cocotbext"),
+    default="verilog",
+    show_default=True,
+    help="A fast one whose cycles the simulator knows, or an independent model of the AXI protocol (values only).",
+)
+@timing_options
+@form_option
+@click.option("--out", type=PATH, help="The RTL's picture, float32 (H, W, 3) in 0..1, as .npy.")
+@click.option("--build-dir", type=PATH, help="Where simulator builds are kept; default: build/simulation.")
+@seed_option
+@json_option
+def cosim(
+    model: Path | None,
+    transforms: Path | None,
+    index: int,
+    size: tuple[int, int | None],
+    crop: tuple[int, ...] | None,
+    config: str,
+    engine: str,
+    pause: float,
+    memory: str,
+    latency: int,
+    beat_interval: int,
+    encoding: str,
+    out: Path | None,
+    build_dir: Path | None,
+    seed: int,
+    json_file: Path | None,
+) -> None:
+    """Render with the RTL in a simulator; compare values with the integer model, cycles with the simulator.
+
+    Exit code 1 where they differ, 3 where the simulator is missing or fails.
+    """
+    check_targets(out=out, json=json_file)
+    from nerf.checkpoint import load_model
+    from nerf.contract.config import load_config
+
+    accelerator = load_config(config)
+    _, camera = load_view(transforms, index, size, crop)
+    scene = load_model(model)
+    from cosim.run import cosimulate
+    from nerf.contract.memory import MemoryTiming
+
+    timing = MemoryTiming(latency, beat_interval, min(round(256 * pause), 255), seed or 1)
+    started = time.perf_counter()
+    outcome = cosimulate(
+        scene,
+        camera,
+        accelerator,
+        engine=engine,
+        memory=memory,
+        timing=timing,
+        build_dir=build_dir or ROOT / "build" / "simulation",
+        form=form_of(encoding),
+    )
+    picture, outcome = outcome.picture, outcome.as_dict()
+    result = {
+        **describe_view(model, transforms, index, camera),
+        "config": accelerator.name,
+        "config_digest": accelerator.digest,
+        "engine": engine,
+        "seed": seed,
+        "memory": {"kind": memory, **asdict(timing)},
+        "encoding": encoding,
+        **outcome,
+        "seconds": time.perf_counter() - started,
+    }
+    if out is not None:
+        from nerf.pictures import write_npy
+
+        write_npy(out, picture)
+    save(json_file, "cosim", result)
+    for key in _COSIM_SUMMARY:
+        if outcome.get(key) is not None:
+            click.echo(f"  {key}: {outcome[key]}")
+    if outcome["error"] != "NONE" or outcome["pixel_mismatches"] or outcome["transaction_mismatches"]:
+        raise click.exceptions.Exit(EXIT_MISMATCH)

@@ -1,0 +1,146 @@
+"""``rtnerf train`` and ``rtnerf tune``: make a model, or trade its quality for work."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rtnerf.base.errors import InputError
+from rtnerf.base.options import FRACTION, PATH, Number, OneOf, Whole, check_targets, example, json_option, seed_option
+from rtnerf.options import SCENE, model_option, name_of, progress_bar, save
+
+
+@click.command(**example("rtnerf train --scene lattice --steps 2000 --out model.safetensors"))
+@click.option("--scene", type=SCENE, help="A built-in scene; default without --transforms: lattice.")
+@click.option("--transforms", type=PATH, help="A transforms_*.json file with its pictures, instead of --scene.")
+@click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
+@click.option("--steps", type=Whole(1), help="Training steps; default: that of the trainer.")
+@click.option("--size", type=Whole(1), default=100, show_default=True, help="Width of the training pictures, pixels.")
+@click.option(
+    "--device",
+    type=OneOf("auto", "cpu", "cuda"),
+    default="auto",
+    show_default=True,
+    help="What computes; auto: a GPU where there is one.",
+)
+@click.option(
+    "--finetune",
+    type=OneOf("sample", "deferred"),
+    help="Train appearance of --model further, for this shading; the density stays.",
+)
+@click.option("--model", type=PATH, help="The model for --finetune; default: the embedded model.")
+@click.option(
+    "--shading-threshold", type=FRACTION, help="Weight above which --finetune shades a sample; default: 0.001."
+)
+@seed_option
+@json_option
+def train(
+    scene: str | None,
+    transforms: Path | None,
+    out: Path,
+    steps: int | None,
+    size: int,
+    device: str,
+    finetune: str | None,
+    model: Path | None,
+    shading_threshold: float | None,
+    seed: int,
+    json_file: Path | None,
+) -> None:
+    """Train a TensoRF on a built-in scene or on a data set.
+
+    A run that was stopped goes on when the same command is given again: its state is in OUT.part.
+    """
+    if scene is not None and transforms is not None:
+        raise InputError(f"scene must be absent beside transforms, not {scene}")
+    if model is not None and finetune is None:
+        raise InputError(f"model must be absent without finetune, not {model}")
+    if shading_threshold is not None and finetune is None:
+        raise InputError(f"shading-threshold must be absent without finetune, not {shading_threshold}")
+    check_targets(out=out, json=json_file)
+    from nerf.checkpoint import load_model
+    from nerf.train.training import FineTuning, train_dataset, train_scene
+
+    threshold = {} if shading_threshold is None else {"threshold": shading_threshold}
+    start = None if finetune is None else FineTuning(load_model(model), finetune, **threshold)
+    state = {"steps": 0, "psnr_db": None}
+    with progress_bar("training") as advance:
+
+        def report_progress(done: int, total: int, psnr_db: float) -> None:
+            state.update(steps=done, psnr_db=psnr_db)
+            advance(done, total, f"{psnr_db:.2f} dB")
+
+        started = time.perf_counter()
+        source = transforms or scene or "lattice"
+        task = train_scene if transforms is None else train_dataset
+        options = {"device": device, "finetune": start}
+        task(source, out, steps=steps, seed=seed, size=size, progress=report_progress, **options)
+        seconds = time.perf_counter() - started
+    origin = {} if start is None else {"finetune": finetune, "model": name_of(model), **threshold}
+    result = {
+        "source": str(source),
+        **origin,
+        "seed": seed,
+        "steps": state["steps"],
+        "training_psnr_db": state["psnr_db"],
+    }
+    save(json_file, "train", {**result, "model_bytes": out.stat().st_size, "seconds": seconds})
+    click.echo(f"{out}: {state['steps']} steps in {seconds:.0f} s")
+
+
+@click.command(
+    **example("rtnerf tune --occupancy tight --occupancy-alpha 3e-4 --shading-threshold 2e-3 --out tuned.safetensors")
+)
+@model_option
+@click.option(
+    "--occupancy",
+    type=OneOf("keep", "tight"),
+    default="keep",
+    show_default=True,
+    help="The model's mask, or one of what its factors still occupy.",
+)
+@click.option(
+    "--occupancy-alpha",
+    type=FRACTION,
+    default=1e-4,
+    show_default=True,
+    help="Least opacity of a step in tight occupancy, without the distance scale.",
+)
+@click.option("--step-ratio", type=Number(0.1, 4), help="Distance of samples, in cells; default: the model's.")
+@click.option("--shading-threshold", type=FRACTION, help="Weight above which samples are shaded; default: the model's.")
+@click.option(
+    "--prune-density", type=Number(0), default=0, show_default=True, help="Density factors up to this become 0."
+)
+@click.option(
+    "--prune-appearance", type=Number(0), default=0, show_default=True, help="Appearance factors up to this become 0."
+)
+@click.option(
+    "--factor-bits",
+    type=OneOf("8", "7", "6", "5", "4"),
+    default="8",
+    show_default=True,
+    help="Width that factors are rounded to; they are stored in 8 bits.",
+)
+@click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
+@json_option
+def tune(model: Path | None, factor_bits: str, out: Path, json_file: Path | None, **others: Any) -> None:
+    """Trade quality for work: make a model with fewer samples, fewer shaded ones, or smaller factors."""
+    check_targets(out=out, json=json_file)
+    from nerf.checkpoint import load_model, save_model
+    from nerf.train.tuning import Knobs, describe
+    from nerf.train.tuning import tune as tuned_by
+
+    knobs = Knobs(factor_bits=int(factor_bits), **others)
+    before = load_model(model)
+    after = tuned_by(before, knobs)
+    done = {"model": "embedded" if model is None else model.name, "knobs": asdict(knobs)}
+    result = {**done, "before": describe(before), "after": describe(after)}
+    save_model(after, out, notes={"tuning": json.dumps(done)})
+    save(json_file, "tune", result)
+    for name, value in result["before"].items():
+        click.echo(f"  {name:<18} {value:10.6g} -> {result['after'][name]:.6g}")
