@@ -44,11 +44,14 @@ class Wholes(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Return the numbers, or refuse them."""
-        words = value.split(",") if isinstance(value, str) else [str(number) for number in value]
-        if not all(word.strip().isdecimal() and 0 < int(word) <= (self._high or math.inf) for word in words):
+        try:
+            numbers = {int(word) for word in (value.split(",") if isinstance(value, str) else value)}
+        except ValueError:
+            numbers = {0}
+        if not 1 <= min(numbers) <= max(numbers) <= (self._high or math.inf):
             span = "of at least 1" if self._high is None else f"from 1 to {self._high}"
             refuse(param, f"whole numbers {span}, separated by commas", value)
-        return tuple(sorted({int(word) for word in words}))
+        return tuple(sorted(numbers))
 
 
 class Number(click.FloatRange):

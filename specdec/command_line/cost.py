@@ -1,39 +1,53 @@
 """Commands of the cost model and the server: predict, validate, serve."""
 
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rtnerf.base.errors import require
-from specdec.command_line.options import PATH, Wholes, at_least, check_outputs, whole
+from rtnerf.base.options import (
+    PATH,
+    Number,
+    Whole,
+    Wholes,
+    check_targets,
+    example,
+    json_option,
+    plot_option,
+    refuse,
+    seed_option,
+)
 
 MOST_REQUESTS = 65536
 """In a step."""
 
+MOST_LOADS = 1000
+"""In a sweep."""
+
 
 @click.command(
-    epilog="\b\nExamples:\n"
-    "  rtnerf specdec predict --tree tree.json --acceptance rates.json --step-times h100.csv --batch 1,8,64\n"
-    "  rtnerf specdec predict --tree tree.json --acceptance rates.json --target llama-2-7b --draft llama-68m"
-    " --hardware a100-80g"
+    **example(
+        "rtnerf specdec predict --tree tree.json --acceptance rates.json --step-times h100.csv --batch 1,8,64",
+        "rtnerf specdec predict --tree tree.json --acceptance rates.json --target llama-2-7b --draft llama-68m"
+        " --hardware a100-80g",
+    )
 )
 @click.option("--tree", type=PATH, required=True, help="JSON list of rank paths: [[0], [1], [0, 0]] has 3 candidates.")
 @click.option("--acceptance", type=PATH, required=True, help="JSON list per depth: acceptance by rank.")
 @click.option("--step-times", type=PATH, help="CSV of the target's passes: tokens,ms or batch,tokens,context,ms.")
 @click.option("--target", help="Instead of step times: a named model, on the hardware.")
 @click.option("--hardware", help="A named machine.")
-@click.option("--draft-ms", type=at_least(0), help="One pass of the draft, ms.  [default: 0]")
+@click.option("--draft-ms", type=Number(0), help="One pass of the draft, ms.  [default: 0]")
 @click.option("--draft", help="Instead of its time: a named model, on the hardware.")
-@click.option("--draft-vocabulary", type=whole(1), help="Rows that the draft's output layer keeps (VocabTrim).")
-@click.option("--draft-passes", type=whole(0), help="Of a step; default: one a level. Medusa's heads take 1.")
-@click.option("--host-ms", type=at_least(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
-@click.option("--context", type=whole(0), default=0, show_default=True, help="Cached tokens of a request.")
+@click.option("--draft-vocabulary", type=Whole(1), help="Rows that the draft's output layer keeps (VocabTrim).")
+@click.option("--draft-passes", type=Whole(), help="Of a step; default: one a level. Medusa's heads take 1.")
+@click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
+@click.option("--context", type=Whole(), default=0, show_default=True, help="Cached tokens of a request.")
 @click.option(
     "--batch", type=Wholes(MOST_REQUESTS), default="1", show_default=True, help="Requests in a step, comma-separated."
 )
-@click.option("--json", "json_file", type=PATH, help="Write the prediction to this file, as JSON.")
+@json_option
 def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Path | None, **costs: Any) -> None:
     """Predict speedup by batch for a tree, where it stops paying, and what binds.
 
@@ -42,7 +56,7 @@ def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Pat
     from rtnerf.base.files import write_json
     from specdec.cost import predict as prediction
 
-    check_outputs(json=json_file)
+    check_targets(json=json_file)
     shape = prediction.read_tree(tree)
     rows = prediction.read_acceptance(acceptance, len(shape.levels()) - 1)
     speculation, search = prediction.speculation_of(shape, **costs)
@@ -52,14 +66,14 @@ def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Pat
     click.echo(found.summary)
 
 
-@click.command(epilog="\b\nExample:\n  rtnerf specdec validate --json validation.json")
-@click.option("--json", "json_file", type=PATH, help="Write rows and bounds to this file, as JSON.")
+@click.command(**example("rtnerf specdec validate --json validation.json"))
+@json_option
 def validate(json_file: Path | None) -> None:
     """Show published figures beside the model's, with errors and what was fitted; exit code 1 if a bound is broken."""
     from rtnerf.base.files import write_json
     from specdec.evidence.report import report
 
-    check_outputs(json=json_file)
+    check_targets(json=json_file)
     found = report()
     if json_file is not None:
         write_json(json_file, found.record())
@@ -75,27 +89,32 @@ class Loads(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         """Return the numbers, or refuse them."""
-        name = param.opts[-1].lstrip("-") if param is not None else "loads"
-        rule = "numbers above 0, such as 1,2,4 or 0.5:32:12"
-        low, *rest = value.split(":")
+        if isinstance(value, tuple):
+            return value
         try:
-            if rest:
-                high, points = float(rest[0]), int(":".join(rest[1:]))
-                loads = [float(low) * (high / float(low)) ** (step / (points - 1)) for step in range(points)]
-            else:
-                loads = [float(word) for word in value.split(",")]
-        except (ValueError, ZeroDivisionError, IndexError):
-            loads = []
-        require(bool(loads) and all(0 < load < inf for load in loads), name, rule, value)
+            loads = _spread(*value.split(":")) if ":" in value else [float(word) for word in value.split(",")]
+        except (TypeError, ValueError):
+            loads = [nan]
+        if len(loads) > MOST_LOADS or not all(0 < load < inf for load in loads):
+            refuse(param, f"at most {MOST_LOADS} numbers above 0, such as 1,2,4 or 0.5:32:12", value)
         return tuple(sorted(set(loads)))
 
 
+def _spread(low: str, high: str, count: str) -> list[float]:
+    """Return so many numbers from ``low`` to ``high``, equal factors apart; raise `ValueError` if there are none."""
+    first, last, points = float(low), float(high), int(count)
+    if not (0 < first < inf and 0 < last < inf and 2 <= points <= MOST_LOADS):
+        raise ValueError
+    return [first * (last / first) ** (step / (points - 1)) for step in range(points)]
+
+
 @click.command(
-    epilog="\b\nExamples:\n"
-    "  rtnerf specdec serve --rate 8 --controller off --controller smartspec\n"
-    "  rtnerf specdec serve --rate 0.5:40:12 --controller off --controller fixed:4 --controller smartspec"
-    " --plot load.svg\n"
-    "  rtnerf specdec serve --trace requests.csv --step-times h100.csv --draft-ms 0.6 --json served.json"
+    **example(
+        "rtnerf specdec serve --rate 8 --controller off --controller smartspec",
+        "rtnerf specdec serve --rate 0.5:40:12 --controller off --controller fixed:4 --controller smartspec"
+        " --plot load.svg",
+        "rtnerf specdec serve --trace requests.csv --step-times h100.csv --draft-ms 0.6 --json served.json",
+    )
 )
 @click.option("--rate", type=Loads(), help="Requests a second, Poisson: a load or several, 1,2,4 or 0.5:32:12.")
 @click.option("--clients", type=Loads(), help="Instead: clients that each wait for an answer before they ask again.")
@@ -104,32 +123,30 @@ class Loads(click.ParamType):
     "--controller", "controllers", multiple=True, default=("off", "smartspec"), show_default=True,
     help="off, fixed:K, smartspec, smartspec:profile or tree; may be repeated.",
 )  # fmt: skip
-@click.option("--requests", type=whole(1), default=4000, show_default=True, help="At each load.")
-@click.option("--prompt", type=at_least(1), default=128, show_default=True, help="Mean tokens; geometric lengths.")
-@click.option("--output", type=at_least(1), default=128, show_default=True, help="Mean tokens; geometric lengths.")
+@click.option("--requests", type=Whole(1), default=4000, show_default=True, help="At each load.")
+@click.option("--prompt", type=Number(1), default=128, show_default=True, help="Mean tokens; geometric lengths.")
+@click.option("--output", type=Number(1), default=128, show_default=True, help="Mean tokens; geometric lengths.")
+@click.option("--acceptance", type=Number(0), default=0.7, show_default=True, help="Mean, of the draft's first choice.")
 @click.option(
-    "--acceptance", type=at_least(0), default=0.7, show_default=True, help="Mean, of the draft's first choice."
-)
-@click.option(
-    "--deviation", type=at_least(0), default=0.1, show_default=True, help="Of the acceptance, from request to request."
+    "--deviation", type=Number(0), default=0.1, show_default=True, help="Of the acceptance, from request to request."
 )
 @click.option("--step-times", type=PATH, help="CSV of the target's passes: tokens,ms or batch,tokens,context,ms.")
 @click.option("--target", help="Instead of step times: a named model, on the hardware.  [default: llama-2-7b]")
 @click.option("--hardware", default="a100-80g", show_default=True, help="A named machine.")
-@click.option("--draft-ms", type=at_least(0), help="One pass of the draft, ms.  [default: 1]")
+@click.option("--draft-ms", type=Number(0), help="One pass of the draft, ms.  [default: 1]")
 @click.option("--draft", help="Instead of its time: a named model, on the hardware.")
-@click.option("--draft-passes", type=whole(0), help="Of a step; default: one a level. Medusa's heads take 1.")
-@click.option("--host-ms", type=at_least(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
-@click.option("--max-batch", type=whole(1), default=128, show_default=True, help="Requests that run at a time.")
-@click.option("--max-length", type=whole(1), default=2048, show_default=True, help="Tokens of the longest request.")
-@click.option("--cache-tokens", type=whole(1), default=65536, show_default=True, help="That fit in memory.")
-@click.option("--seed", type=whole(0), default=0, show_default=True, help="Of everything that is random.")
+@click.option("--draft-passes", type=Whole(), help="Of a step; default: one a level. Medusa's heads take 1.")
+@click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
+@click.option("--max-batch", type=Whole(1), default=128, show_default=True, help="Requests that run at a time.")
+@click.option("--max-length", type=Whole(1), default=2048, show_default=True, help="Tokens of the longest request.")
+@click.option("--cache-tokens", type=Whole(1), default=65536, show_default=True, help="That fit in memory.")
+@seed_option
 @click.option(
-    "--workers", type=whole(1), default=1, show_default=True, help="Processes; results do not depend on them."
+    "--workers", type=Whole(1), default=1, show_default=True, help="Processes; results do not depend on them."
 )
 @click.option("--scheduler", help="Address of a Dask scheduler whose workers are used instead.")
-@click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON.")
-@click.option("--plot", type=PATH, help="Draw latency against load, as .png, .svg or .pdf.")
+@json_option
+@plot_option("latency against load")
 def serve(json_file: Path | None, plot: Path | None, **options: Any) -> None:
     """Serve requests by continuous batching, with controllers that choose how much to speculate.
 
@@ -137,7 +154,7 @@ def serve(json_file: Path | None, plot: Path | None, **options: Any) -> None:
     """
     from rtnerf.base.files import write_json
 
-    check_outputs(json=json_file, plot=plot)
+    check_targets(json=json_file, plot=plot)
     from specdec.serving import experiment
     from specdec.serving.sweep import PUBLISHED_GAIN, table
 

@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from rtnerf.base.errors import require
-from specdec.command_line.options import PATH, OneOf, above, at_least, check_outputs, whole
+from rtnerf.base.options import (
+    PATH,
+    Number,
+    OneOf,
+    Whole,
+    check_targets,
+    example,
+    json_option,
+    plot_option,
+    seed_option,
+)
 
 PROPOSERS = (
     "chain", "static", "sequoia", "medusa", "specinfer", "rsd-constant", "rsd-beam", "dyspec", "dyspec-threshold",
@@ -25,11 +35,17 @@ PROGRESS_SECONDS = 5
 """Between two lines about a training under way."""
 
 
-@click.command(epilog="\b\nExample:\n  rtnerf specdec train --out build/specdec")
+@click.command(**example("rtnerf specdec train --out build/specdec"))
 @click.option("--out", type=PATH, required=True, help="The folder for the models; an unfinished run there goes on.")
-@click.option("--effort", type=above(0), default=0.7, show_default=True, help="Factor of the steps of every model.")
-@click.option("--threads", type=whole(1), default=2, show_default=True, help="The last bits depend on it.")
-@click.option("--seed", type=whole(0), default=0, show_default=True, help="Of everything that is random.")
+@click.option(
+    "--effort",
+    type=Number(0, min_open=True),
+    default=0.7,
+    show_default=True,
+    help="Factor of the steps of every model.",
+)
+@click.option("--threads", type=Whole(1), default=2, show_default=True, help="The last bits depend on it.")
+@seed_option
 def train(out: Path, effort: float, threads: int, seed: int) -> None:
     """Train all models on the Python standard library's sources: under half an hour on two cores."""
     require(not out.is_file(), "out", "a folder", f"{out} (a file)")
@@ -51,24 +67,24 @@ def train(out: Path, effort: float, threads: int, seed: int) -> None:
         click.echo(f"{out}: {name} {loss:.4f} nats a token, held out")
 
 
-@click.command(epilog="\b\nExample:\n  rtnerf specdec measure --proposer eagle2 --nodes 16 --json measured.json")
+@click.command(**example("rtnerf specdec measure --proposer eagle2 --nodes 16 --json measured.json"))
 @click.option("--proposer", type=OneOf(*PROPOSERS), default="lookup", show_default=True, help="Who guesses.")
 @click.option("--verifier", type=OneOf(*VERIFIERS), help="Who decides; default: greedy at temperature 0, else naive.")
-@click.option("--temperature", type=at_least(0), default=0.0, show_default=True, help="Of the target and the draft.")
-@click.option("--nodes", type=whole(2), default=8, show_default=True, help="Of the tree at most, the root included.")
+@click.option("--temperature", type=Number(0), default=0.0, show_default=True, help="Of the target and the draft.")
+@click.option("--nodes", type=Whole(2), default=8, show_default=True, help="Of the tree at most, the root included.")
 @click.option(
-    "--depth", type=whole(1), default=8, show_default=True, help="Layers below the root that a draft makes, at most."
+    "--depth", type=Whole(1), default=8, show_default=True, help="Layers below the root that a draft makes, at most."
 )
 @click.option("--target", default="target", show_default=True, help="A trained model.")
 @click.option("--draft", default="draft", show_default=True, help="A trained model on the same tokens.")
 @click.option("--model-dir", type=PATH, help="The folder of the weights; default: those that come with the package.")
-@click.option("--tokens", type=whole(1), default=128, show_default=True, help="To decode after each prompt.")
-@click.option("--prompts", type=whole(1), default=8, show_default=True, help="Stretches of held-out source.")
-@click.option("--seed", type=whole(0), default=0, show_default=True, help="Of everything that is random.")
-@click.option("--threads", type=whole(1), default=1, show_default=True, help="Of the models.")
+@click.option("--tokens", type=Whole(1), default=128, show_default=True, help="To decode after each prompt.")
+@click.option("--prompts", type=Whole(1), default=8, show_default=True, help="Stretches of held-out source.")
+@seed_option
+@click.option("--threads", type=Whole(1), default=1, show_default=True, help="Of the models.")
 @click.option("--lossy", is_flag=True, help="Allow what does not keep the target's law.")
-@click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON.")
-@click.option("--plot", type=PATH, help="Draw acceptance and the best tree, as .png, .svg or .pdf.")
+@json_option
+@plot_option("acceptance and the best tree")
 def measure(
     model_dir: Path | None, lossy: bool, threads: int, json_file: Path | None, plot: Path | None, **options: Any
 ) -> None:
@@ -78,7 +94,7 @@ def measure(
     """
     from rtnerf.base.files import write_json
 
-    check_outputs(json=json_file, plot=plot)
+    check_targets(json=json_file, plot=plot)
     import torch
 
     from specdec.decoding.measure import measure as measure_pair
@@ -106,12 +122,12 @@ def measure(
         raise click.exceptions.Exit(1)
 
 
-@click.command(epilog="\b\nExample:\n  rtnerf specdec calibrate --out build/calibration")
+@click.command(**example("rtnerf specdec calibrate --out build/calibration"))
 @click.option("--target", default="target", show_default=True, help="A trained model.")
 @click.option("--draft", default="draft", show_default=True, help="A trained model on the same tokens.")
 @click.option("--model-dir", type=PATH, help="The folder of the weights; default: those that come with the package.")
-@click.option("--prompts", type=whole(1), default=8, show_default=True, help="Stretches of held-out source.")
-@click.option("--tokens", type=whole(2), default=64, show_default=True, help="To decode after each prompt.")
+@click.option("--prompts", type=Whole(1), default=8, show_default=True, help="Stretches of held-out source.")
+@click.option("--tokens", type=Whole(2), default=64, show_default=True, help="To decode after each prompt.")
 @click.option(
     "--out", type=PATH, help="A folder for calibration.json, and step-times.csv and acceptance.json to predict."
 )
@@ -127,7 +143,7 @@ def calibrate(target: str, draft: str, model_dir: Path | None, prompts: int, tok
     from specdec.decoding.pair import Pair
     from specdec.models import pretrained
 
-    check_outputs(out=out and out / "calibration.json")
+    check_targets(out=out and out / "calibration.json")
     torch.set_num_threads(1)
     directory = model_dir or pretrained.DATA
     pair = Pair(target, draft, 0, directory)

@@ -2,12 +2,13 @@
 
 import click
 
+from rtnerf.base.options import example
 from specdec.command_line.cost import predict, serve, validate
 from specdec.command_line.decoding import calibrate, measure, train
 from specdec.command_line.rollout import rollout
 
 
-@click.group(epilog="\b\nExample:\n  rtnerf specdec train --out build/specdec")
+@click.group(**example("rtnerf specdec train --out build/specdec"))
 def specdec() -> None:
     """Speculative decoding with token trees: train, measure."""
 

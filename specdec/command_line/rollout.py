@@ -6,10 +6,22 @@ from typing import Any
 
 import click
 
-from specdec.command_line.options import PATH, OneOf, Wholes, above, check_outputs, whole
+from rtnerf.base.options import (
+    PATH,
+    Number,
+    OneOf,
+    Whole,
+    Wholes,
+    check_targets,
+    example,
+    json_option,
+    plot_option,
+    seed_option,
+    together,
+)
 
 
-@click.group(epilog="\b\nExample:\n  rtnerf specdec rollout treepo --rollouts 16 --width 2,4,8 --plot savings.svg")
+@click.group(**example("rtnerf specdec rollout treepo --rollouts 16 --width 2,4,8 --plot savings.svg"))
 def rollout() -> None:
     """Sample many rollouts of a prompt on one tree, against independent ones with the same seeds."""
 
@@ -19,27 +31,23 @@ def _sampled(temperature: float, rollouts: int | None = None, first: int | None 
     options = [
         click.option("--model", default="target", show_default=True, help="A trained model."),
         click.option("--model-dir", type=PATH, help="The folder of the weights; default: those of the package."),
-        click.option("--temperature", type=above(0), default=temperature, show_default=True, help="Of the model."),
-        click.option("--seed", type=whole(0), default=0, show_default=True, help="Of everything that is random."),
-        click.option("--threads", type=whole(1), default=1, show_default=True, help="Of the model."),
-        click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON."),
+        click.option(
+            "--temperature", type=Number(0, min_open=True), default=temperature, show_default=True, help="Of the model."
+        ),
+        seed_option,
+        click.option("--threads", type=Whole(1), default=1, show_default=True, help="Of the model."),
+        json_option,
     ]
     if rollouts:
         options = [
-            click.option("--rollouts", type=whole(1), default=rollouts, show_default=True, help="Of each prompt."),
+            click.option("--rollouts", type=Whole(1), default=rollouts, show_default=True, help="Of each prompt."),
             click.option("--width", "widths", type=Wholes(), default="2", show_default=True,
                          help="Segments that may follow a segment, such as 2 or 2,4,8: one tree for each."),
-            click.option("--first", type=whole(1), default=first, show_default=True, help="Segments at the root."),
+            click.option("--first", type=Whole(1), default=first, show_default=True, help="Segments at the root."),
             *options,
-            click.option("--plot", type=PATH, help="Draw what trees save, as .png, .svg or .pdf."),
+            plot_option("what trees save"),
         ]  # fmt: skip
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    return together(*options)
 
 
 def _roll(
@@ -49,7 +57,7 @@ def _roll(
     """Check where results go, run with a model, and write the results."""
     from rtnerf.base.files import write_json
 
-    check_outputs(json=json_file, plot=plot)
+    check_targets(json=json_file, plot=plot)
     import torch
 
     from specdec.rollout import experiment
@@ -68,10 +76,10 @@ def _roll(
     return found
 
 
-@rollout.command(epilog="\b\nExample:\n  rtnerf specdec rollout treepo --rollouts 16 --depth 6 --json treepo.json")
-@click.option("--prompts", type=whole(1), default=4, show_default=True, help="Beginnings of held-out source.")
-@click.option("--segment", type=whole(1), default=16, show_default=True, help="Tokens of a segment, at most.")
-@click.option("--depth", type=whole(1), default=6, show_default=True, help="Segments of a path, at most.")
+@rollout.command(**example("rtnerf specdec rollout treepo --rollouts 16 --depth 6 --json treepo.json"))
+@click.option("--prompts", type=Whole(1), default=4, show_default=True, help="Beginnings of held-out source.")
+@click.option("--segment", type=Whole(1), default=16, show_default=True, help="Tokens of a segment, at most.")
+@click.option("--depth", type=Whole(1), default=6, show_default=True, help="Segments of a path, at most.")
 @click.option(
     "--allocation", type=OneOf("equal", "likely", "unlikely"), default="equal", show_default=True, help="Of the forks."
 )
@@ -92,9 +100,9 @@ def treepo(json_file: Path | None, plot: Path | None, **options: Any) -> None:
     _tell(_roll("treepo", run, options, json_file, plot))
 
 
-@rollout.command(epilog="\b\nExample:\n  rtnerf specdec rollout reex-sql --rollouts 8 --json reex.json")
-@click.option("--questions", type=whole(1), default=3, show_default=True, help="About a small database.")
-@click.option("--executions", type=whole(1), default=4, show_default=True, help="Intermediate queries, at most; 10.")
+@rollout.command(**example("rtnerf specdec rollout reex-sql --rollouts 8 --json reex.json"))
+@click.option("--questions", type=Whole(1), default=3, show_default=True, help="About a small database.")
+@click.option("--executions", type=Whole(1), default=4, show_default=True, help="Intermediate queries, at most; 10.")
 @_sampled(temperature=1.0, rollouts=8, first=1)
 def reex_sql(json_file: Path | None, plot: Path | None, **options: Any) -> None:
     """Answer questions by SQL whose intermediate queries are executed and fed back (ReEx-SQL)."""
@@ -107,13 +115,13 @@ def reex_sql(json_file: Path | None, plot: Path | None, **options: Any) -> None:
     _tell(_roll("reex-sql", run, options, json_file, plot))
 
 
-@rollout.command(epilog="\b\nExample:\n  rtnerf specdec rollout rest-rl --tasks 24 --json rest.json")
-@click.option("--tasks", type=whole(1), default=24, show_default=True, help="Functions to be written.")
-@click.option("--steps", type=whole(2), default=3, show_default=True, help="Operations of each.")
-@click.option("--budget", type=whole(1), default=4, show_default=True, help="Programs verified for a task.")
-@click.option("--iterations", type=whole(1), default=40, show_default=True, help="Of the search.")
-@click.option("--exercises", type=whole(0), default=24, show_default=True, help="Of two steps, to learn from.")
-@click.option("--experience", type=whole(1), default=32, show_default=True, help="Programs executed to learn from.")
+@rollout.command(**example("rtnerf specdec rollout rest-rl --tasks 24 --json rest.json"))
+@click.option("--tasks", type=Whole(1), default=24, show_default=True, help="Functions to be written.")
+@click.option("--steps", type=Whole(2), default=3, show_default=True, help="Operations of each.")
+@click.option("--budget", type=Whole(1), default=4, show_default=True, help="Programs verified for a task.")
+@click.option("--iterations", type=Whole(1), default=40, show_default=True, help="Of the search.")
+@click.option("--exercises", type=Whole(), default=24, show_default=True, help="Of two steps, to learn from.")
+@click.option("--experience", type=Whole(1), default=32, show_default=True, help="Programs executed to learn from.")
 @_sampled(temperature=3.0)
 def rest_rl(json_file: Path | None, **options: Any) -> None:
     """Write functions line by line: a search led by a value model against random sampling (ReST-RL)."""

@@ -320,8 +320,12 @@ def test_the_command_serves_a_trace(call, tmp_path):
     [
         ([], "load must be given once, by rate, clients or trace, not missing"),
         (["--rate", 1, "--clients", 1], "load must be given once, by rate, clients or trace, not rate and clients"),
-        (["--rate", "1:4:1"], "rate must be numbers above 0, such as 1,2,4 or 0.5:32:12, not 1:4:1"),
-        (["--rate", "0"], "rate must be numbers above 0, such as 1,2,4 or 0.5:32:12, not 0"),
+        (["--rate", "1:4:1"], "rate must be at most 1000 numbers above 0, such as 1,2,4 or 0.5:32:12, not 1:4:1"),
+        (
+            ["--rate", "1:2:99999999"],
+            "rate must be at most 1000 numbers above 0, such as 1,2,4 or 0.5:32:12, not 1:2:99999999",
+        ),
+        (["--rate", "0"], "rate must be at most 1000 numbers above 0, such as 1,2,4 or 0.5:32:12, not 0"),
         (
             ["--rate", 1, "--controller", "fixed:0"],
             "controller must be off, fixed:K with K from 1 to 64, smartspec, smartspec:profile or tree, not fixed:0",
