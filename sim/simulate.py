@@ -12,10 +12,13 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
-from sim import machine
+from sim.clock import PROBES, TRACE, new_clock, settle_all
+from sim.frame import new_frame
+from sim.machine import run
 from sim.memory import memory
 from sim.memory.lpddr4 import Lpddr4
 from sim.parts.activity import NAMES
+from sim.wiring import new_blocks, new_wires
 
 READERS = ("tables", "rows", "records", "block_headers", "block_payloads", "cube_list")
 """What the clients of the read master read, by their number; ``tables`` with the device header."""
@@ -106,32 +109,32 @@ def simulate(
         Stop before this cycle of the frame.
     """
     regions = place(len(decoded.scene.data), view, config)
-    blocks = machine.new_blocks(config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), regions, view)
-    wires, clock = machine.new_wires(config.shading), machine.new_clock()
-    frame = machine.new_frame(decoded, view, config, uniform)
-    trace = np.zeros(1, machine.TRACE)[0]
+    blocks = new_blocks(config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), regions, view)
+    wires, clock = new_wires(config.shading), new_clock()
+    frame = new_frame(decoded, view, config, uniform)
+    trace = np.zeros(1, TRACE)[0]
     trace["recording"] = record
     # The cycle of the start is not one of the frame's.
-    now = machine.run(0, 1, blocks, wires, frame, clock, trace)
-    machine.settle_all(clock, now)
+    now = run(0, 1, blocks, wires, frame, clock, trace)
+    settle_all(clock, now)
     clock["spent"] = 0
     entries, spent, window = [], [clock["spent"].copy()], FIRST_WINDOW
     while now < end and not wires.finished["set"]:
-        now = machine.run(now, min(window * len(spent), end), blocks, wires, frame, clock, trace)
+        now = run(now, min(window * len(spent), end), blocks, wires, frame, clock, trace)
         entries.append(trace["entries"][: trace["count"]].copy())
         trace["count"] = 0
         if now == window * len(spent) or wires.finished["set"]:
-            machine.settle_all(clock, now)
+            settle_all(clock, now)
             spent.append(clock["spent"].copy())
             if len(spent) > WINDOWS:
                 spent, window = spent[::2], 2 * window
     if now >= WATCHDOG_CYCLES:
         raise RuntimeError("the simulated accelerator has come to a standstill")
-    machine.settle_all(clock, now)
+    settle_all(clock, now)
     transfers = None
     if record:
         table = np.concatenate(entries)
-        transfers = {name: table[table[:, 1] == index, 0] for index, name in enumerate(machine.PROBES)}
+        transfers = {name: table[table[:, 1] == index, 0] for index, name in enumerate(PROBES)}
     banks = blocks.memory["banks"]
     return Simulation(
         cycles=now - 1,

@@ -35,7 +35,7 @@ def new(tile_size: int) -> np.void:
 
 @compiled
 def step(now: int, state, start, tile, o_cube, o, done, frame) -> int:
-    """Look at a pixel, or at one point of its ray; ``frame``: `sim.machine.Frame`; ``done``: with the tile."""
+    """Look at a pixel, or at one point of its ray; ``frame``: `sim.frame.Frame`; ``done``: with the tile."""
     if state.phase == IDLES:
         if not start.set:
             state.activity = IDLE

@@ -91,11 +91,11 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
         {"has_current and not here": "has_current and not here and not (stages & 1 and state.vectors == 1)"},
     ),
     "visible_samples": (
-        "machine",
+        "wiring",
         {"visible_samples=queue.new(config.sample_queue)": "visible_samples=queue.new(config.sample_queue - 1)"},
     ),
     "density_samples": (
-        "machine",
+        "wiring",
         {"density_samples=queue.new(config.sample_queue)": "density_samples=queue.new(config.sample_queue - 1)"},
     ),
     # Takes nothing in when it hands on.
@@ -223,8 +223,8 @@ with open("frame", "rb") as given, open("comparison", "wb") as result:
 """
 
 
-def plant(folder: Path, name: str, edits: Mapping[str, str]) -> None:
-    """Copy the package ``sim`` into a folder, one of its files edited; its functions are compiled anew."""
+def plant(folder: Path, name: str, edits: Mapping[str, str]) -> Path:
+    """Copy the package ``sim`` into a folder and edit one of its files, which is returned; it is compiled anew."""
     shutil.copytree(ROOT / "sim", folder / "sim", ignore=shutil.ignore_patterns("__pycache__"))
     (path,) = (folder / "sim").glob(f"**/{name}.py")
     text = path.read_text()
@@ -233,6 +233,7 @@ def plant(folder: Path, name: str, edits: Mapping[str, str]) -> None:
             raise ValueError(f"{name}.py must have {old!r} once, not {text.count(old)} times")
         text = text.replace(old, new)
     path.write_text(text)
+    return path
 
 
 def simulator_mutant(name: str, trace: list[Transaction]) -> Outcome:

@@ -5,7 +5,7 @@ from amaranth.hdl import Const, Fragment
 
 from cosim.unit import STALLS, run
 from rtl.parts.queue import Queue
-from sim.machine import Blocks
+from sim.wiring import Blocks
 from tests.cosim import mutations
 from tests.cosim.late import UNTIMED, Late, LateAccelerator
 
@@ -38,15 +38,14 @@ def test_a_late_stream_is_one_cycle_late_and_whole(stalls):
 
 def test_every_block_of_the_simulator_has_an_edit(tmp_path):
     assert set(Blocks._fields) <= {*mutations.SIMULATOR, *mutations.MODELLED}
-    stepping = {path.stem for path in (mutations.ROOT / "sim").glob("*.py") if "\ndef step(" in path.read_text()}
+    stepping = {path.stem for path in (mutations.ROOT / "sim").glob("**/*.py") if "\ndef step(" in path.read_text()}
     assert stepping <= {*(file for file, _ in mutations.SIMULATOR.values()), *mutations.MODELLED}
     for name, (file, edits) in mutations.SIMULATOR.items():
-        mutations.plant(tmp_path / name, file, edits)
-        compile((tmp_path / name / "sim" / f"{file}.py").read_text(), name, "exec")
+        compile(mutations.plant(tmp_path / name, file, edits).read_text(), name, "exec")
 
 
 def test_an_edit_must_fit(tmp_path):
-    with pytest.raises(ValueError, match=r"^sim/memory\.py must have 'no such text' once, not 0 times$"):
+    with pytest.raises(ValueError, match=r"^memory\.py must have 'no such text' once, not 0 times$"):
         mutations.plant(tmp_path, "memory", {"no such text": ""})
 
 

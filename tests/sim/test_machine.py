@@ -11,10 +11,14 @@ from nerf.golden.frame import decode_scene, render_frame
 from nerf.golden.occupancy_walker import walk
 from nerf.golden.projector import project
 from nerf.render.integer import camera_view
-from sim import analysis, machine
+from sim import analysis
+from sim.clock import PROBES, TRACE, new_clock, settle_all
+from sim.frame import new_frame
+from sim.machine import run
 from sim.memory import memory
 from sim.memory.lpddr4 import Lpddr4
 from sim.simulate import simulate, simulate_all
+from sim.wiring import new_blocks, new_wires
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
 SMALL = AcceleratorConfig(
@@ -36,20 +40,20 @@ def small():
 
 def every_cycle(decoded, view, timing):
     """Step every block in every cycle."""
-    blocks = machine.new_blocks(SMALL, memory.new(timing), place(1 << 20, view, SMALL), view)
-    wires, frame, clock = machine.new_wires(SMALL.shading), machine.new_frame(decoded, view, SMALL), machine.new_clock()
-    trace = np.zeros(1, machine.TRACE)[0]
+    blocks = new_blocks(SMALL, memory.new(timing), place(1 << 20, view, SMALL), view)
+    wires, frame, clock = new_wires(SMALL.shading), new_frame(decoded, view, SMALL), new_clock()
+    trace = np.zeros(1, TRACE)[0]
     trace["recording"] = 1
     everyone, entries = int(clock["following"]), []
-    now = machine.run(0, 1, blocks, wires, frame, clock, trace)
-    machine.settle_all(clock, now)
+    now = run(0, 1, blocks, wires, frame, clock, trace)
+    settle_all(clock, now)
     clock["spent"] = 0
     while not wires.finished["set"]:
         clock["following"] = everyone
-        now = machine.run(now, now + 1, blocks, wires, frame, clock, trace)
+        now = run(now, now + 1, blocks, wires, frame, clock, trace)
         entries += trace["entries"][: trace["count"]].tolist()
         trace["count"] = 0
-    machine.settle_all(clock, now)
+    settle_all(clock, now)
     return now - 1, np.array(entries), clock["spent"].copy()
 
 
@@ -58,7 +62,7 @@ def test_what_is_skipped_changes_nothing(small, timing):
     cycles, entries, spent = every_cycle(*small, timing)
     quick = simulate(*small, SMALL, timing, record=True)
     assert quick.cycles == cycles
-    for index, name in enumerate(machine.PROBES):
+    for index, name in enumerate(PROBES):
         assert np.array_equal(quick.transfers[name], entries[entries[:, 1] == index, 0]), name
     assert [list(row.values()) for row in quick.activity.values()] == spent.tolist()
     if not timing.pause:
@@ -99,7 +103,7 @@ def test_a_frame_of_nothing_ends():
 def test_repeats_bit_for_bit_and_stops_where_told(small):
     first, second = (simulate(*small, SMALL, record=True) for _ in range(2))
     assert first.cycles == second.cycles
-    assert all(np.array_equal(first.transfers[name], second.transfers[name]) for name in machine.PROBES)
+    assert all(np.array_equal(first.transfers[name], second.transfers[name]) for name in PROBES)
     part = simulate(*small, SMALL, record=True, end=first.cycles // 2)
     assert part.cycles == first.cycles // 2 - 1
     samples = first.transfers["samples"]
@@ -116,7 +120,7 @@ def test_frames_are_the_same_for_any_number_of_workers(small):
     for together in others:
         for one, other in zip(alone, together, strict=True):
             assert one.activity == other.activity
-            assert all(np.array_equal(one.transfers[name], other.transfers[name]) for name in machine.PROBES)
+            assert all(np.array_equal(one.transfers[name], other.transfers[name]) for name in PROBES)
 
 
 def test_wider_is_faster_and_slower_memory_slower(small):
