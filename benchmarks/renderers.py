@@ -27,10 +27,10 @@ def best_seconds(function, repeats):
     return min(times), result
 
 
-def compare(model, camera, least_transmittance, repeats):
+def compare(model, camera, termination, repeats):
     """Render one view both ways. Returns a dictionary of numbers."""
     seconds_uniform, expected = best_seconds(lambda: uniform.render(model, camera), repeats)
-    seconds_cubes, actual = best_seconds(lambda: cubes.render(model, camera, least_transmittance), repeats)
+    seconds_cubes, actual = best_seconds(lambda: cubes.render(model, camera, termination), repeats)
     quality = psnr(actual.rgb, expected.rgb)
     return {
         "seconds_uniform": round(seconds_uniform, 4),
@@ -56,9 +56,9 @@ def main():
     views = []
     for index in options.views:
         camera = cameras.camera(index, options.size)
-        for least_transmittance in (0.0, 1e-3):
-            numbers = compare(model, camera, least_transmittance, options.repeats)
-            views.append({"view": index, "least_transmittance": least_transmittance} | numbers)
+        for termination in (0.0, 1e-3):
+            numbers = compare(model, camera, termination, options.repeats)
+            views.append({"view": index, "termination": termination} | numbers)
     print_result(options, size_px=options.size, threads=1, torch=torch.__version__, views=views)
 
 

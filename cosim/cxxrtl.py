@@ -233,7 +233,7 @@ def run(
 
     harness = _load(library)
     configuration = _Settings(
-        memory.ctypes.data, memory.nbytes, timing.latency, timing.beat_interval, timing.pause, timing.seed,
+        memory.ctypes.data, memory.nbytes, timing.latency, timing.beat_interval, timing.pause_of_256, timing.seed,
         -1 if fail_read is None else fail_read, record, strap,
     )  # fmt: skip
     table = np.array(steps, np.uint32)

@@ -154,7 +154,7 @@ def run_rtl(
             "list_base": regions.list_base,
             "memory": memory,
             "memory_bytes": memory_bytes,
-            "pause": timing.pause / 256,
+            "pause": timing.pause_of_256 / 256,
             "registers": {register: view.values[register] for register in CAMERA_REGISTERS},
             "abort_after": abort_after,
             "render_again": render_again,
@@ -165,7 +165,7 @@ def run_rtl(
             (folder / "memory").write_text(memory_words(image, BEAT))
             plusargs += [f"+memory={folder / 'memory'}", f"+memory_out={folder / 'memory_out'}"]
             plusargs += [f"+latency={timing.latency}", f"+interval={timing.beat_interval}"]
-            plusargs += [f"+pause={timing.pause}", f"+seed={timing.seed}"]
+            plusargs += [f"+pause={timing.pause_of_256}", f"+seed={timing.seed}"]
             plusargs += [] if fail_read is None else [f"+fail_read={fail_read}"]
         status = simulation.run(
             "cosim.frame_bench", parameters, seed=timing.seed, plusargs=plusargs, timeout_seconds=timeout_seconds,

@@ -36,7 +36,7 @@ _CONSTANTS = {
     "step_ratio": _NUMBER,
     "near": _NUMBER,
     "far": _NUMBER,
-    "weight_threshold": _NUMBER,
+    "shading_threshold": _NUMBER,
     "density_activation": (str,),
     "view_bands": (int,),
     "feature_bands": (int,),
@@ -142,6 +142,8 @@ def _from_safetensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) 
         raise InputError(f"format must be {FORMAT!r}, not {header.get('format')!r}")
     try:
         description = {"shading": "sample", **json.loads(header["model"])}  # Older files do not say it.
+        if "weight_threshold" in description:  # Its name in older files.
+            description["shading_threshold"] = description["weight_threshold"]
         constants = {name: description[name] for name in _CONSTANTS}
         for name, kinds in _CONSTANTS.items():
             if type(constants[name]) not in kinds:
@@ -242,7 +244,7 @@ def _from_official(content: dict) -> TensorfModel:
         step_ratio=_numbers(arguments, "step_ratio", 1)[0],
         near=near,
         far=far,
-        weight_threshold=_numbers(arguments, "rayMarch_weight_thres", 1)[0],
+        shading_threshold=_numbers(arguments, "rayMarch_weight_thres", 1)[0],
         density_activation=arguments.get("fea2denseAct", "softplus"),
         view_bands=int(_numbers(arguments, "view_pe", 1)[0]),
         feature_bands=int(_numbers(arguments, "fea_pe", 1)[0]),

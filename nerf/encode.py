@@ -121,7 +121,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         "step": model.step,
         "near": model.near,
         "far": model.far,
-        "weight_threshold": model.weight_threshold,
+        "shading_threshold": model.shading_threshold,
         "sample_count": model.sample_count,
     }
     for k, axis in enumerate("xyz"):

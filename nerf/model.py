@@ -63,7 +63,7 @@ class TensorfModel:
         Sample distance in units of the mean voxel edge, above 0.
     near, far : float
         Range that the distance of the first sample is clamped to.
-    weight_threshold : float
+    shading_threshold : float
         A sample is shaded only where its weight is above this.
     density_activation : {"softplus", "relu"}
     view_bands, feature_bands : int
@@ -92,7 +92,7 @@ class TensorfModel:
     step_ratio: float = 0.5
     near: float = 2.0
     far: float = 6.0
-    weight_threshold: float = 1e-4
+    shading_threshold: float = 1e-4
     density_activation: str = "softplus"
     view_bands: int = 2
     feature_bands: int = 2
@@ -274,7 +274,7 @@ class TensorfModel:
             raise InputError(f"mask must be of shape (Z, Y, X), not {self.mask.shape}")
 
     def _check_constants(self) -> None:
-        for name in ("density_shift", "distance_scale", "near", "far", "weight_threshold"):
+        for name in ("density_shift", "distance_scale", "near", "far", "shading_threshold"):
             if not math.isfinite(getattr(self, name)):
                 raise InputError(f"{name} must be finite, not {getattr(self, name)}")
         if not (math.isfinite(self.step_ratio) and self.step_ratio > 0):

@@ -116,7 +116,7 @@ def cosim(
     from cosim.run import cosimulate
     from nerf.contract.memory import MemoryTiming
 
-    timing = MemoryTiming(latency, beat_interval, min(round(256 * pause), 255), seed or 1)
+    timing = MemoryTiming(latency, beat_interval, pause, seed or 1)
     started = time.perf_counter()
     outcome = cosimulate(
         scene,

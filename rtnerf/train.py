@@ -63,10 +63,12 @@ def train(
     if shading_threshold is not None and finetune is None:
         raise InputError(f"shading-threshold must be absent without finetune, not {shading_threshold}")
     check_targets(out=out, json=json_file)
+    if transforms is None:
+        scene = scene or "lattice"
     from nerf.checkpoint import load_model
     from nerf.train.training import FineTuning, train_dataset, train_scene
 
-    threshold = {} if shading_threshold is None else {"threshold": shading_threshold}
+    threshold = {} if shading_threshold is None else {"shading_threshold": shading_threshold}
     start = None if finetune is None else FineTuning(load_model(model), finetune, **threshold)
     state = {"steps": 0, "psnr_db": None}
     with progress_bar("training") as advance:
@@ -76,14 +78,14 @@ def train(
             advance(done, total, f"{psnr_db:.2f} dB")
 
         started = time.perf_counter()
-        source = transforms or scene or "lattice"
         task = train_scene if transforms is None else train_dataset
         options = {"device": device, "finetune": start}
-        task(source, out, steps=steps, seed=seed, size=size, progress=report_progress, **options)
+        task(transforms or scene, out, steps=steps, seed=seed, size=size, progress=report_progress, **options)
         seconds = time.perf_counter() - started
     origin = {} if start is None else {"finetune": finetune, "model": name_of(model), **threshold}
     result = {
-        "source": str(source),
+        "scene": scene,
+        "transforms": transforms,
         **origin,
         "seed": seed,
         "steps": state["steps"],

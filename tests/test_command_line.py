@@ -193,7 +193,7 @@ def test_tune_writes_a_model_and_what_was_done(call, tmp_path):
     model, _, header = read_model_file(out)
     noted = json.loads(header["tuning"])
     assert (noted["model"], noted["knobs"]["occupancy"], noted["knobs"]["factor_bits"]) == ("embedded", "tight", 7)
-    assert model.weight_threshold == 2e-3
+    assert model.shading_threshold == 2e-3
     assert model.mask.mean() < load_model().mask.mean()
     out.unlink()
     status, _, err = call("tune", "--occupancy", "tight", "--occupancy-alpha", 0.999, "--out", out)

@@ -20,8 +20,8 @@ class MemoryTiming:
         Cycles from an accepted read burst to its first beat, at least 1.
     beat_interval : int
         Cycles from a beat to the next, at least 1.
-    pause : int
-        Chance, of 256 and for each cycle and channel, that the memory holds back; 0 to 255.
+    pause : float
+        Chance, for each cycle and channel, that the memory holds back, in 0..1, 1 excluded; in steps of 1/256.
     seed : int
         Of the pauses, 1 to 2**32 - 1.
 
@@ -33,18 +33,23 @@ class MemoryTiming:
 
     latency: int = 20
     beat_interval: int = 1
-    pause: int = 0
+    pause: float = 0.0
     seed: int = 1
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("latency", 1, 1 << 16),
             ("beat_interval", 1, 1 << 16),
-            ("pause", 0, 255),
             ("seed", 1, (1 << 32) - 1),
         ):
             value = getattr(self, name)
             require(type(value) is int and low <= value <= high, name, f"an integer from {low} to {high}", repr(value))
+        require(0 <= self.pause < 1, "pause", "a number of at least 0 and below 1", self.pause)
+
+    @property
+    def pause_of_256(self) -> int:
+        """The chance as the memories take it: they compare it with 8 random bits."""
+        return min(round(256 * self.pause), 255)
 
 
 MEMORY_TIMINGS = {

@@ -129,7 +129,6 @@ def view_registers(
     height: int,
     window: tuple[int, int, int, int] | None = None,
     termination: float = 1e-3,
-    visibility: float | None = None,
     white: bool = True,
 ) -> View:
     """Compute the camera registers of one view.
@@ -147,8 +146,6 @@ def view_registers(
         Part of the image to render, in pixels; all of it by default.
     termination : float
         A pixel whose transmittance is below this takes no more samples; 0 switches termination off.
-    visibility : float, optional
-        Samples of a larger weight are shaded; the scene's own threshold by default.
     white : bool
         White background, else black.
 
@@ -200,9 +197,7 @@ def view_registers(
         "window_width": window_width,
         "window_height": window_height,
         "termination": int(np.floor(termination * (1 << UNIT) + 0.5)),
-        "visibility": int(
-            np.floor((host["weight_threshold"] if visibility is None else visibility) * (1 << UNIT) + 0.5)
-        ),
+        "visibility": int(np.floor(host["shading_threshold"] * (1 << UNIT) + 0.5)),
         "background": int(white),
     }
     for k, axis in enumerate(AXES):

@@ -91,7 +91,7 @@ HOST_FIELDS = [
     "step",
     "near",
     "far",
-    "weight_threshold",
+    "shading_threshold",
     "sample_count",
 ]
 HOST_BYTES = 256

@@ -93,18 +93,18 @@ def mask_cells(mask: np.ndarray) -> np.ndarray:
 def render(
     model: TensorfModel,
     camera: Camera,
-    least_transmittance: float = 1e-3,
+    termination: float = 1e-3,
     edge: int = CUBE_EDGE,
 ) -> Rendering:
     """Render the camera's window cube by cube, on one core (plus PyTorch's for the network).
 
-    Parameters: ``least_transmittance`` ends a ray below it, 0 = never; ``edge`` of the cubes in
+    Parameters: ``termination`` ends a ray below it, 0 = never; ``edge`` of the cubes in
     cells. Statistics: besides the common ones ``cubes``, ``cubes_live``, ``cubes_visited`` (live and
     in view), ``meetings`` (of a ray with a cube), ``rays_stopped``; ``samples`` counts those in live
     cubes only. Raises :class:`rtnerf.base.errors.InputError` for a transmittance outside 0..1.
     """
-    if not 0 <= least_transmittance < 1:
-        raise InputError(f"least_transmittance must be in 0..1, not {least_transmittance}")
+    if not 0 <= termination < 1:
+        raise InputError(f"termination must be in 0..1, not {termination}")
     grid = cube_grid(model, edge)
     rays = camera_rays(camera)
     first = first_distance(model, rays).numpy()
@@ -126,8 +126,8 @@ def render(
         mask_cells(mask), mask, mask_lower, mask_scale,
         *_channels_last(model.density_planes, model.density_lines),
         np.float32(model.density_shift), model.density_activation == "softplus",
-        np.float32(model.distance_scale), np.float32(model.weight_threshold),
-        float(least_transmittance),
+        np.float32(model.distance_scale), np.float32(model.shading_threshold),
+        float(termination),
     )  # fmt: skip
 
     geometry = (origins, directions, lower, scale)

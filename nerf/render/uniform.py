@@ -113,7 +113,7 @@ def trace(
     passed = torch.cat([last + 1, 1 - alpha + _TRANSMITTANCE_EPSILON], dim=-1)
     weight = alpha * torch.cumprod(passed, dim=-1)[:, :-1]
 
-    app_mask = weight > model.weight_threshold
+    app_mask = weight > model.shading_threshold
     xyz_app = points[app_mask]
     acc = weight.sum(dim=-1)
     if model.shading == "deferred":

@@ -156,7 +156,7 @@ def walk(
     lower, upper, scale,
     cells, mask, mask_lower, mask_scale,
     planes, lines,
-    shift, softplus, distance_scale, weight_threshold, least_transmittance,
+    shift, softplus, distance_scale, shading_threshold, termination,
 ):  # fmt: skip
     """Visit the live cubes front to back and composite their samples' weights.
 
@@ -267,7 +267,7 @@ def walk(
                             transmittance[ray] *= _ONE - alpha + _TRANSMITTANCE_EPSILON
                             acc[ray] += weight
                             depth[ray] += weight * z
-                            if weight > weight_threshold:
+                            if weight > shading_threshold:
                                 if records == capacity:
                                     record_ray = np.concatenate((record_ray, record_ray))
                                     record_z = np.concatenate((record_z, record_z))
@@ -277,7 +277,7 @@ def walk(
                                 record_z[records] = z
                                 record_weight[records] = weight
                                 records += 1
-                            if transmittance[ray] < least_transmittance:
+                            if transmittance[ray] < termination:
                                 stopped[ray] = True
                                 counts[4] += 1
                                 break

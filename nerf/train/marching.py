@@ -62,7 +62,7 @@ def colours(model: TensorfModel, rays: torch.Tensor, jitter: torch.Tensor, cells
     begins = torch.searchsorted(ray, ray)
     weight = -torch.expm1(-depth) * torch.exp(before[begins] - before).float()
 
-    shaded = (weight > model.weight_threshold).nonzero()[:, 0]
+    shaded = (weight > model.shading_threshold).nonzero()[:, 0]
     owner, share = ray[shaded], weight[shaded]
     products = app_products(model, normalised[shaded])
     if model.shading == "deferred":

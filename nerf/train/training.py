@@ -161,20 +161,20 @@ def train_dataset(
 class FineTuning:
     """What :data:`FINE_TUNING` starts from: a ``model``, and how it is to be shaded, then and in the end.
 
-    Parameters: ``shading`` of the model; ``threshold``, the weight above which a sample is shaded.
+    Parameters: ``shading`` of the model; ``shading_threshold``, the weight above which a sample is shaded.
     """
 
     model: TensorfModel
     shading: str
-    threshold: float = FINE_TUNING.shading_threshold
+    shading_threshold: float = FINE_TUNING.shading_threshold
 
     def start(self) -> TensorfModel:
         """The model, to be shaded that way."""
-        return replace(self.model, shading=self.shading, weight_threshold=self.threshold)
+        return replace(self.model, shading=self.shading, shading_threshold=self.shading_threshold)
 
     def settings(self) -> TrainingSettings:
         """Those of the run."""
-        return replace(FINE_TUNING, shading_threshold=self.threshold)
+        return replace(FINE_TUNING, shading_threshold=self.shading_threshold)
 
 
 def choose_device(name: str) -> torch.device:
@@ -234,7 +234,7 @@ def train(
     if run is None:
         if start is None:
             start = initial_model(settings, torch.Generator().manual_seed(settings.seed))
-            start = replace(start, weight_threshold=settings.shading_threshold)
+            start = replace(start, shading_threshold=settings.shading_threshold)
         run = _Run(start.to(device), settings)
     dataset = Dataset(dataset.rays.to(device), dataset.rgb.to(device))
     within = _within(run.model, dataset)
@@ -259,7 +259,7 @@ def train(
     model = _detached(run.model)
     if settings.frozen:
         return model.to("cpu")
-    model = replace(model, weight_threshold=TensorfModel.weight_threshold)
+    model = replace(model, shading_threshold=TensorfModel.shading_threshold)
     refreshed = refresh_mask(model)
     return (shrink(refreshed) if refreshed.mask.any() else model).to("cpu")
 

@@ -80,7 +80,7 @@ def tune(model: TensorfModel, knobs: Knobs) -> TensorfModel:
     The mask comes last: it is that of the factors and the step that stay.
     Raises :class:`rtnerf.base.errors.InputError` where the mask would be empty.
     """
-    settings = {"step_ratio": knobs.step_ratio, "weight_threshold": knobs.shading_threshold}
+    settings = {"step_ratio": knobs.step_ratio, "shading_threshold": knobs.shading_threshold}
     model = replace(model, **{name: value for name, value in settings.items() if value is not None})
     if knobs.factor_bits < FACTOR.width:
         model = round_factors(model, knobs.factor_bits)
@@ -153,7 +153,7 @@ def describe(model: TensorfModel) -> dict[str, float]:
         "live_cubes": int(cube_grid(model).live.sum()),
         "zero_factor_share": zeros / sum(tensor.numel() for tensor in factors),
         "step_ratio": model.step_ratio,
-        "shading_threshold": model.weight_threshold,
+        "shading_threshold": model.shading_threshold,
     }
 
 

@@ -46,9 +46,9 @@ def new(timing: MemoryTiming | lpddr4.Lpddr4, elapsed: int = 0, clock_hz: float 
         state["banked"], state["beat_interval"] = 1, 1
         state["banks"] = lpddr4.new(timing, clock_hz)
         return state
-    state["latency"], state["beat_interval"], state["pause"] = timing.latency, timing.beat_interval, timing.pause
+    state["latency"], state["beat_interval"], state["pause"] = timing.latency, timing.beat_interval, timing.pause_of_256
     random = timing.seed
-    for _ in range(elapsed if timing.pause else 0):
+    for _ in range(elapsed if state["pause"] else 0):
         random = _next_random(random)
     state["random"] = random
     return state

@@ -80,7 +80,9 @@ def test_termination_off():
     assert render(small_model(), camera, termination=0.0).samples >= render(small_model(), camera).samples
 
 
-@pytest.mark.parametrize(("memory", "pause"), [("cocotbext", 0), ("cocotbext", 77), ("verilog", 51), ("verilog", 205)])
+@pytest.mark.parametrize(
+    ("memory", "pause"), [("cocotbext", 0), ("cocotbext", 0.3), ("verilog", 0.2), ("verilog", 0.8)]
+)
 def test_back_pressure_changes_no_value(memory, pause):
     _, _, camera = EDGE_CASES["inside the box"]
     render(small_model(), camera, memory=memory, timing=MemoryTiming(pause=pause, seed=5))
@@ -95,7 +97,7 @@ def test_widths_and_depths_and_memories_change_no_value(config, timing):
 
 @pytest.mark.parametrize("timing", ["ideal", "slow"])
 def test_deferred_shading(timing):
-    model = replace(small_model(), shading="deferred", weight_threshold=1e-3)
+    model = replace(small_model(), shading="deferred", shading_threshold=1e-3)
     camera = look_at((2.2, 1.0, 0.8), width=28, height=21, focal=40)
     result = render(model, camera, config=replace(SMALL, shading="deferred"), timing=MEMORY_TIMINGS[timing])
     assert 0 < result.samples_shaded < 28 * 21
@@ -209,7 +211,7 @@ def test_the_host_can_abort_at_any_time_and_render_again(cycle):
     view = camera_view(scene, camera)
     settings = {"memory": "cocotbext", "build_dir": FOLDER, "abort_after": cycle, "watchdog_cycles": 10**7}
     assert run_rtl(scene.data, view, TINY, **settings).error == ErrorCode.ABORTED
-    again = run_rtl(scene.data, view, TINY, render_again=True, timing=MemoryTiming(pause=51), **settings)
+    again = run_rtl(scene.data, view, TINY, render_again=True, timing=MemoryTiming(pause=51 / 256), **settings)
     assert again.error == ErrorCode.NONE
     assert np.array_equal(again.pixels, golden_frame(scene, view, TINY).pixels)
 

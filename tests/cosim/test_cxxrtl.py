@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 
-PAUSES = MemoryTiming(pause=51, seed=7)
+PAUSES = MemoryTiming(pause=51 / 256, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_several_tiles_are_bit_exact():
         MEMORY_TIMINGS["ideal"],
         MEMORY_TIMINGS["slow"],
         PAUSES,
-        MemoryTiming(latency=3, beat_interval=4, pause=200, seed=2),
+        MemoryTiming(latency=3, beat_interval=4, pause=200 / 256, seed=2),
     ],
 )
 def test_every_transaction_comes_in_the_cycle_of_verilator(frame, timing):

@@ -142,7 +142,7 @@ def test_shading_other_than_the_configuration_is_refused(shading):
 
 
 def test_deferred_shading_runs_the_network_once_a_ray_and_stays_close_to_the_float_renderer():
-    model = replace(small_model(), shading="deferred", weight_threshold=1e-3)
+    model = replace(small_model(), shading="deferred", shading_threshold=1e-3)
     config = replace(TINY, shading="deferred")
     scene = encode_model(model, config).scene
     camera = look_at((3, 1, 2), width=24, height=24)

@@ -37,7 +37,7 @@ def official(model, **arguments):
             "density_shift": model.density_shift,
             "alphaMask_thres": 1e-4,
             "distance_scale": model.distance_scale,
-            "rayMarch_weight_thres": model.weight_threshold,
+            "rayMarch_weight_thres": model.shading_threshold,
             "fea2denseAct": model.density_activation,
             "near_far": [model.near, model.far],
             "step_ratio": model.step_ratio,
@@ -69,7 +69,7 @@ def assert_equal(one, other):
         assert np.array_equal(one.mask, other.mask)
     for name in ("density_shift", "distance_scale", "step_ratio", "near", "far"):
         assert getattr(one, name) == getattr(other, name)
-    assert one.weight_threshold == other.weight_threshold
+    assert one.shading_threshold == other.shading_threshold
     assert one.shading == other.shading
     assert one.density_activation == other.density_activation
     assert (one.view_bands, one.feature_bands) == (other.view_bands, other.feature_bands)

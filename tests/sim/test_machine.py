@@ -57,7 +57,7 @@ def every_cycle(decoded, view, timing):
     return now - 1, np.array(entries), clock["spent"].copy()
 
 
-@pytest.mark.parametrize("timing", [MEMORY_TIMINGS["slow"], MemoryTiming(pause=128, seed=9)])
+@pytest.mark.parametrize("timing", [MEMORY_TIMINGS["slow"], MemoryTiming(pause=128 / 256, seed=9)])
 def test_what_is_skipped_changes_nothing(small, timing):
     cycles, entries, spent = every_cycle(*small, timing)
     quick = simulate(*small, SMALL, timing, record=True)

@@ -70,14 +70,14 @@ def test_any_camera_inside_or_outside(random_model, look_at, seed, eye, target, 
     # A mask in a box of its own: smaller here, larger there.
     others = {"mask_aabb": torch.tensor([[-0.7, -1.5, -0.5], [1.2, 0.8, 0.6]])} if own_box else {}
     # No weight threshold: a weight at it may be shaded on one side and not on the other.
-    model = random_model(seed, near=near, weight_threshold=0.0, **others)
+    model = random_model(seed, near=near, shading_threshold=0.0, **others)
     camera = look_at(eye, target, width=9, height=7, focal=8.0)
     assert_same(model, camera, edge)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_deferred_shading(random_model, look_at, seed):
-    model = random_model(seed, shading="deferred", weight_threshold=1e-3)
+    model = random_model(seed, shading="deferred", shading_threshold=1e-3)
     camera = look_at((2.0, 1.0, 1.5), width=20, height=16)
     picture = assert_same(model, camera)
     expected = uniform.render(model, camera).statistics
@@ -181,7 +181,7 @@ def test_termination_leaves_at_most_the_threshold(random_model, look_at):
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
 def test_threshold_must_be_a_transmittance(random_model, look_at, threshold):
-    with pytest.raises(InputError, match=r"least_transmittance must be in 0\.\.1, not"):
+    with pytest.raises(InputError, match=r"termination must be in 0\.\.1, not"):
         cubes.render(random_model(0), look_at((2, 0, 0)), threshold)
 
 
@@ -234,7 +234,7 @@ def test_live_cubes_are_those_that_an_occupied_cell_overlaps(random_model, verte
 @given(seed=st.integers(0, 999))
 def test_mask_on_the_grid_of_the_factors(random_model, look_at, seed):
     mask = np.random.default_rng(seed).random((7, 11, 9)) < 0.1
-    model = random_model(seed, mask=mask, weight_threshold=0.0, near=0.0)
+    model = random_model(seed, mask=mask, shading_threshold=0.0, near=0.0)
     assert_same(model, look_at((1.9, -1.0, 1.2), width=12, height=9, focal=14.0), 2)
 
 

@@ -69,7 +69,7 @@ def by_hand(model, ray):
         delta = model.step if i < model.sample_count - 1 else 0.0
         alpha = 1 - math.exp(-sigma * delta * model.distance_scale)
         weight, left = alpha * left, left * (1 - alpha + 1e-10)
-        if weight > model.weight_threshold:
+        if weight > model.shading_threshold:
             feature = model.app_feature(model.normalise(at))
             rgb += weight * model.shade(feature, ray[None, 3:])[0].double().numpy()
         depth, acc = depth + weight * t, acc + weight
@@ -78,7 +78,7 @@ def by_hand(model, ray):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_rays_against_a_loop_in_double_precision(random_model, look_at, seed):
-    model = random_model(seed, weight_threshold=0.01)
+    model = random_model(seed, shading_threshold=0.01)
     rays = camera_rays(look_at((2.1, -2.3, 1.7)))[60:130:7]
     result = trace(model, rays)
     for number, ray in enumerate(rays):
@@ -130,7 +130,7 @@ def test_chunks_and_crops_do_not_change_the_picture(random_model, look_at, chunk
 def test_shading_threshold_drops_colour_but_keeps_weight(random_model, look_at):
     rays = camera_rays(look_at((2.2, 2.0, 1.0)))
     shaded = trace(random_model(1), rays)
-    dark = trace(random_model(1, weight_threshold=2.0), rays)
+    dark = trace(random_model(1, shading_threshold=2.0), rays)
     assert len(dark.sample_rgb) == 0
     assert torch.equal(shaded.acc, dark.acc)
     torch.testing.assert_close(dark.rgb, (1 - dark.acc)[:, None].expand(-1, 3).clamp(0, 1))

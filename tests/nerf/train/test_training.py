@@ -167,7 +167,7 @@ def test_fine_tuning_improves_deferred_shading_and_keeps_the_density(ball, train
     before = {name: tensor.clone() for name, tensor in start.named_tensors().items()}
     settings = replace(FINE_TUNING, steps=40, batch_rays=256)
     tuned = train(ball[0], settings, start=start)
-    assert (tuned.shading, tuned.weight_threshold) == ("deferred", 1e-3)
+    assert (tuned.shading, tuned.shading_threshold) == ("deferred", 1e-3)
     for name, tensor in tuned.named_tensors().items():
         assert torch.equal(start.named_tensors()[name], before[name]), name
         assert torch.equal(tensor, before[name]) == name.startswith("density"), name
@@ -183,11 +183,11 @@ def test_fine_tuning_improves_deferred_shading_and_keeps_the_density(ball, train
 
 def test_fine_tuning_shades_what_it_is_told_to(ball, trained, tmp_path):
     start = FineTuning(trained[0], "sample", 0.01)
-    assert (start.start().weight_threshold, start.settings().shading_threshold) == (0.01, 0.01)
+    assert (start.start().shading_threshold, start.settings().shading_threshold) == (0.01, 0.01)
     path = tmp_path / "model.part"
     settings = replace(start.settings(), steps=2, batch_rays=64)
     tuned = train(ball[0], settings, None, path, checkpoint_seconds=0, start=start.start())
-    assert tuned.weight_threshold == 0.01
+    assert tuned.shading_threshold == 0.01
     emptier = replace(start.start(), mask=start.model.mask & (np.arange(len(start.model.mask)) > 3)[:, None, None])
     with pytest.raises(InputError, match="checkpoint must be of this very run"):
         train(ball[0], settings, None, path, start=emptier)

@@ -28,7 +28,7 @@ def same(one, other):
     return (
         all(torch.equal(a, b) for a, b in zip(*tensors, strict=True))
         and np.array_equal(one.mask, other.mask)
-        and (one.step_ratio, one.weight_threshold) == (other.step_ratio, other.weight_threshold)
+        and (one.step_ratio, one.shading_threshold) == (other.step_ratio, other.shading_threshold)
     )
 
 

@@ -41,8 +41,8 @@ CONFIGS = [AcceleratorConfig(), AcceleratorConfig(payload_queue=32)]
 TIMINGS = [
     *MEMORY_TIMINGS.values(),
     MemoryTiming(latency=3, beat_interval=5),
-    MemoryTiming(latency=7, pause=100, seed=3),
-    MemoryTiming(latency=2, beat_interval=2, pause=230, seed=8),
+    MemoryTiming(latency=7, pause=100 / 256, seed=3),
+    MemoryTiming(latency=2, beat_interval=2, pause=230 / 256, seed=8),
 ]
 HOLD = 40
 """Cycles from the token of a cube until it is done."""

@@ -32,7 +32,7 @@ class AxiMemory(wiring.Component):
             m.d.comb += step.eq(mixed ^ (mixed << amount if amount > 0 else mixed >> -amount))
             mixed = step
         m.d.sync += random.eq(mixed)
-        hold_ar, hold_r, hold_aw, hold_w = (random.word_select(byte, 8) < timing.pause for byte in range(4))
+        hold_ar, hold_r, hold_aw, hold_w = (random.word_select(byte, 8) < timing.pause_of_256 for byte in range(4))
         now = Signal(32)
         m.d.sync += now.eq(now + 1)
 

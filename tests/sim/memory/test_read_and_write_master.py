@@ -26,8 +26,8 @@ CFG = PRESETS["tiny"]
 TIMINGS = [
     *MEMORY_TIMINGS.values(),
     MemoryTiming(latency=1, beat_interval=3),
-    MemoryTiming(latency=100, beat_interval=1, pause=40, seed=5),
-    MemoryTiming(latency=5, beat_interval=4, pause=200, seed=77),
+    MemoryTiming(latency=100, beat_interval=1, pause=40 / 256, seed=5),
+    MemoryTiming(latency=5, beat_interval=4, pause=200 / 256, seed=77),
 ]
 IMAGE = np.random.default_rng(0).bytes(1 << 13)
 FRAME = (1 << 12) + 8
