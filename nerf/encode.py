@@ -7,6 +7,7 @@ Factor positions that no live cube reads are stored as zeros, which changes no p
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,14 +88,16 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     _check_structure(model, config)
     image.check_grid(model.grid_size)
     windows, bases = _mask_windows(model)
-    words = {"config_digest": config.digest_word, "live_cubes": len(windows)}
-    words |= {f"grid_{axis}": size for axis, size in zip("xyz", model.grid_size, strict=True)}
     mask_scale, mask_offset = mask_map(model)
-    words |= {f"mask_scale_{axis}": value for axis, value in zip("xyz", mask_scale, strict=True)}
-    words |= {f"mask_offset_{axis}": value for axis, value in zip("xyz", mask_offset, strict=True)}
-
+    words: dict[str, int | Sequence[int]] = {
+        "config_digest": config.digest_word,
+        "live_cubes": len(windows),
+        "grid": model.grid_size,
+        "mask_scale": mask_scale,
+        "mask_offset": mask_offset,
+    }
     payload = _Payload()
-    headers: list[tuple[str, bytes]] = []
+    headers: list[tuple[tuple[str, int], bytes]] = []
     table: dict[str, dict[str, int]] = {}
     scales = {}
     for kind, name in (("density", "density"), ("appearance", "app")):
@@ -106,7 +109,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
             factor = lines[pair] * _shadow(bases, model.grid_size, (line,))[:, None]
             for factor_name, cut in (("plane", _plane_blocks(plane)), ("line", _line_blocks(factor))):
                 packed, row = _encode_blocks(cut, payload, form)
-                headers.append((f"{kind}_{factor_name}_{pair}", packed))
+                headers.append(((f"{kind}_headers", image.header_index(factor_name, pair)), packed))
                 table[f"{kind}_{factor_name}_{pair}"] = row
     tables, network_words = _tables(model, config, scales["appearance"])
     words |= network_words | _density_words(model, scales["density"]) | {"payload_bytes": len(payload.data)}

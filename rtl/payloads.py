@@ -6,7 +6,7 @@ through every block, and so tells the tile buffer when the tile is complete.
 
 from enum import IntEnum
 
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,12 +14,9 @@ from nerf.contract.blocks import COMPONENTS
 from nerf.contract.config import CUBE, WINDOW, AcceleratorConfig
 from nerf.contract.formats import (
     COLOUR_BITS,
-    DIRECTION,
-    DISTANCE,
     FACTOR,
     FRACTION_BITS,
     INVERSE,
-    ORIGIN,
     POSITION,
     PRODUCT,
     SINE_FRACTION,
@@ -27,16 +24,8 @@ from nerf.contract.formats import (
     UNIT,
     Format,
 )
-from nerf.contract.registers import (
-    AXES,
-    IMAGE_RADIUS,
-    PIXEL,
-    PROJECTION_DEPTH,
-    PROJECTION_IMAGE,
-    RADIUS,
-    VIEW_SCALE,
-)
-from nerf.contract.scene_image import PAIRS, RANK_BITS
+from nerf.contract.registers import AXES, CAMERA_TABLE
+from nerf.contract.scene_image import HEADER, PAIRS, RANK_BITS, WORDS, Word
 
 CUBE_BITS = 7
 """Bits of a cube coordinate; -1 and the count itself need a sign and one more."""
@@ -74,56 +63,28 @@ CellFactors = data.ArrayLayout(
 ProductVector = data.ArrayLayout(data.ArrayLayout(signed(PRODUCT.width), COMPONENTS), len(PAIRS))
 """Plane times line of a component group, [pair][component]."""
 
-SceneRegisters = data.StructLayout(
-    {
-        "grid": vector3(GRID_BITS + 1),
-        "cubes": vector3(CUBE_BITS + 1),
-        "rows_offset": 32,
-        "records_offset": 32,
-        "payload_offset": 32,
-        "density_headers": data.ArrayLayout(32, 6),
-        "appearance_headers": data.ArrayLayout(32, 6),
-        "mask_scale": vector3(26),
-        "mask_offset": vector3(signed(32)),
-        "density_multiplier": 24,
-        "density_offset": signed(32),
-        "phase_multiplier": 19,
-        "sine_shift": 3,
-        "live_cubes": RANK_BITS,
-        "payload_bytes": 32,
-    }
+
+def _layout(word: Word, shape):
+    """Return one shape, or one along each axis, or one a factor, as a field of the device header has it."""
+    return {1: shape, 3: vector3(shape)}.get(word.count, data.ArrayLayout(shape, word.count))
+
+
+DeviceHeader = data.StructLayout(
+    {word.name: _layout(word, Shape(32, word.format.signed)) for word in WORDS}
+    | {"unused": data.ArrayLayout(32, *HEADER["unused"].shape), "crc": 32, "checksum": 32}
 )
-"""Device header words, checked and held for the frame. ``headers``: planes 0 to 2, then lines 0 to 2."""
+"""The device header as it is in memory: see `nerf.contract.scene_image.HEADER`."""
+_held = {word.name: _layout(word, shape_of(word.format)) for word in WORDS if word.held}
+SceneRegisters = data.StructLayout({"grid": _held["grid"], "cubes": vector3(CUBE_BITS + 1)} | _held)
+"""What is held of the device header for the frame, and the cubes along each axis."""
 
 ViewRegisters = data.StructLayout(
     {
-        "origin": vector3(shape_of(ORIGIN)),
-        "direction": vector3(shape_of(DIRECTION)),
-        "direction_column": vector3(shape_of(DIRECTION)),
-        "direction_row": vector3(shape_of(DIRECTION)),
-        "slope_x": shape_of(DIRECTION),
-        "slope_y": shape_of(DIRECTION),
-        "slope_pixel": shape_of(DIRECTION),
-        "near": shape_of(DISTANCE),
-        "far": shape_of(DISTANCE),
-        "sample_limit": 16,
-        "view_scale": vector3(shape_of(VIEW_SCALE)),
-        "projection_x": vector3(shape_of(PROJECTION_IMAGE)),
-        "projection_y": vector3(shape_of(PROJECTION_IMAGE)),
-        "projection_z": vector3(shape_of(PROJECTION_DEPTH)),
-        "centre_x": shape_of(PIXEL),
-        "centre_y": shape_of(PIXEL),
-        "radius": shape_of(RADIUS),
-        "image_radius": shape_of(IMAGE_RADIUS),
-        "start_cube": vector3(signed(CUBE_BITS + 2)),
-        "window_width": 14,
-        "window_height": 14,
-        "termination": UNIT_BITS,
-        "visibility": UNIT_BITS,
-        "background": 1,
+        register.name: vector3(shape_of(register.format)) if register.vector else shape_of(register.format)
+        for register in CAMERA_TABLE
     }
 )
-"""Camera registers of a frame, as `nerf.contract.registers.CAMERA_REGISTERS`."""
+"""Camera registers of a frame: see `nerf.contract.registers.CAMERA_TABLE`."""
 
 Ray = data.StructLayout(
     {"position": vector3(shape_of(POSITION)), "step": vector3(shape_of(STEP)), "inverse": vector3(shape_of(INVERSE))}

@@ -4,8 +4,10 @@ All registers are 32 bits on AXI4-Lite. The host computes the camera registers o
 from there on every value in the accelerator is an integer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,37 +36,154 @@ IDENTITY = 0x4E545201
 """Value of the ``identity`` register: the design and its register map version."""
 
 AXES = "xyz"
-CAMERA_REGISTERS = (
-    [f"origin_{a}" for a in AXES]
-    + [f"{row}_{a}" for row in ("direction", "direction_column", "direction_row") for a in AXES]
-    + ["slope_x", "slope_y", "slope_pixel", "near", "far", "sample_limit"]
-    + [f"view_scale_{a}" for a in AXES]
-    + [f"projection_{row}_{a}" for row in AXES for a in AXES]
-    + ["centre_x", "centre_y", "radius", "image_radius"]
-    + [f"start_cube_{a}" for a in AXES]
-    + ["window_width", "window_height", "termination", "visibility", "background"]
+
+
+class Access(Enum):
+    """What the host may do with a register."""
+
+    READ_WRITE = "read-write"
+    READ_ONLY = "read"
+    WRITE_ONLY = "write"
+    CLEARED = "read, cleared by any write"
+
+
+class Flag(NamedTuple):
+    """A part of a register with a meaning of its own.
+
+    Parameters
+    ----------
+    name : str
+    mask : int
+        Its bits, neighbours.
+    text : str
+    access : Access, optional
+        If other than the register's.
+    """
+
+    name: str
+    mask: int
+    text: str
+    access: Access | None = None
+
+    @property
+    def first(self) -> int:
+        """Number of its lowest bit."""
+        return (self.mask & -self.mask).bit_length() - 1
+
+
+@dataclass(frozen=True)
+class Register:
+    """A line of the register table: one register, or one for each axis (``NAME_x``, ``NAME_y``, ``NAME_z``).
+
+    Parameters
+    ----------
+    name : str
+    format : Format
+        Of the value, in the low bits; the bits above are ignored when written.
+    text : str
+    access : Access
+    vector : bool
+        Whether there is one for each axis.
+    flags : tuple of Flag
+        What the bits mean, where they are not a number.
+    """
+
+    name: str
+    format: Format
+    text: str
+    access: Access = Access.READ_WRITE
+    vector: bool = False
+    flags: tuple[Flag, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the registers, in the order of their addresses."""
+        return tuple(f"{self.name}_{axis}" for axis in AXES) if self.vector else (self.name,)
+
+    def fixed(self, value: float | np.ndarray) -> tuple[int, ...]:
+        """Return the nearest integers of a real value, one for each of `names`; `InputError` when one does not fit."""
+        fmt = self.format
+        integers = tuple(int(np.floor(number * 2.0**fmt.fraction + 0.5)) for number in np.atleast_1d(value))
+        rule = f"within {fmt.low} to {fmt.high} / 2**{fmt.fraction}"
+        require(all(fmt.low <= integer <= fmt.high for integer in integers), self.name, rule, value)
+        return integers
+
+
+def _bits(width: int) -> Format:
+    return Format(width, 0, signed=False)
+
+
+_WORD, _FLAG, _PIXELS = _bits(32), _bits(1), _bits(14)
+_UNIT = Format(1, UNIT, signed=False)
+
+HOST_TABLE = (
+    Register("control", _bits(2), "Starts and ends a frame", Access.WRITE_ONLY, flags=(
+        Flag("start", CONTROL_START, "start a frame; ignored while busy"),
+        Flag("abort", CONTROL_ABORT, "end the running frame with an error"),
+    )),
+    Register("status", _WORD, "State of the running or last frame", Access.CLEARED, flags=(
+        Flag("busy", STATUS_BUSY, "a frame is running", Access.READ_ONLY),
+        Flag("done", STATUS_DONE, "a frame has ended; interrupts if that is enabled"),
+        Flag("error", STATUS_ERROR, "it has ended with an error"),
+        Flag("code", 0xFF << STATUS_CODE_SHIFT, "which error"),
+    )),
+    Register("interrupt_enable", _FLAG, "Whether the end of a frame interrupts"),
+    Register("identity", _WORD, "The design and its register map version", Access.READ_ONLY),
+    Register("config_digest", _WORD, "The configuration: first 32 bits of its digest", Access.READ_ONLY),
+    Register("scene_low", _WORD, "Byte address of the scene image, a multiple of 4096"),
+    Register("scene_high", _WORD, "Its upper half"),
+    Register("frame_low", _WORD, "Byte address of the pixels, 8 bytes each, a multiple of 8"),
+    Register("frame_high", _WORD, "Its upper half"),
+    Register("list_low", _WORD, "Byte address of the cube lists, a multiple of 4096; see `list_stride`"),
+    Register("list_high", _WORD, "Its upper half"),
+)  # fmt: skip
+CAMERA_TABLE = (
+    Register("origin", ORIGIN, "Camera position in the factor grid, in cells", vector=True),
+    Register("direction", DIRECTION, "Ray of the window's first pixel, in cells a step of depth", vector=True),
+    Register("direction_column", DIRECTION, "Its change from a column to the next", vector=True),
+    Register("direction_row", DIRECTION, "Its change from a row to the next", vector=True),
+    Register("slope_x", DIRECTION, "Slope of the first pixel's ray in camera space, to the right"),
+    Register("slope_y", DIRECTION, "Slope of the first pixel's ray in camera space, down"),
+    Register("slope_pixel", DIRECTION, "Change of the slopes from a pixel to the next"),
+    Register("near", DISTANCE, "Least distance of a ray's first sample, in steps"),
+    Register("far", DISTANCE, "Largest distance of a ray's first sample, in steps"),
+    Register("sample_limit", _bits(16), "Samples that a ray has at most"),
+    Register("view_scale", VIEW_SCALE, "World length of a cell, in steps", vector=True),
+    Register("projection_x", PROJECTION_IMAGE, "Depth times image column, in pixels a cell", vector=True),
+    Register("projection_y", PROJECTION_IMAGE, "Depth times image row, in pixels a cell", vector=True),
+    Register("projection_z", PROJECTION_DEPTH, "Depth, in mean cells a cell", vector=True),
+    Register("centre_x", PIXEL, "Column of the image's centre, from the window's first"),
+    Register("centre_y", PIXEL, "Row of the image's centre, from the window's first"),
+    Register("radius", RADIUS, "Bounding ball of a cube, in mean cells"),
+    Register("image_radius", IMAGE_RADIUS, "Bounding ball times focal length, in mean cells times pixels"),
+    Register(
+        "start_cube", Format(8, 0), "The camera's cube; -1 before the grid, the count of cubes behind", vector=True
+    ),
+    Register("window_width", _PIXELS, "Columns of the window"),
+    Register("window_height", _PIXELS, "Rows of the window"),
+    Register("termination", _UNIT, "A pixel of less transmittance takes no more samples"),
+    Register("visibility", _UNIT, "Samples of a larger weight are shaded"),
+    Register("background", _FLAG, "Background: 1 white, 0 black"),
 )
-HOST_REGISTERS = [
-    "control",
-    "status",
-    "interrupt_enable",
-    "identity",
-    "config_digest",
-    "scene_low",
-    "scene_high",
-    "frame_low",
-    "frame_high",
-    "list_low",
-    "list_high",
-]
-"""``scene``, ``frame`` and ``list`` are byte addresses: of the scene image, of the pixels, and of a region of
-`list_stride` for each row of tiles of the window, aligned to a page, in which the accelerator lists the cubes."""
-LIST_ENTRY_BYTES = BEAT
-COUNTERS = ["cycles_low", "cycles_high", "samples", "shaded", "cubes", "read_beats"]
-"""Read-only: cycles from start to interrupt, composited samples, shaded samples, cubes loaded, beats read."""
-REGISTERS = {name: 4 * index for index, name in enumerate(HOST_REGISTERS + CAMERA_REGISTERS + COUNTERS)}
+COUNTER_TABLE = tuple(
+    Register(name, _WORD, text, Access.READ_ONLY)
+    for name, text in (
+        ("cycles_low", "Cycles from start to interrupt"),
+        ("cycles_high", "Their upper half"),
+        ("samples", "Composited samples"),
+        ("shaded", "Shaded samples; with deferred shading, rays"),
+        ("cubes", "Cubes loaded"),
+        ("read_beats", "Beats read from memory"),
+    )
+)
+TABLE = HOST_TABLE + CAMERA_TABLE + COUNTER_TABLE
+"""All registers in the order of their addresses; structures, records, documents and exports derive from it."""
+
+CAMERA_REGISTERS = [name for register in CAMERA_TABLE for name in register.names]
+COUNTERS = [name for register in COUNTER_TABLE for name in register.names]
+REGISTERS = {name: 4 * index for index, name in enumerate(name for register in TABLE for name in register.names)}
 """Byte address of each register."""
-READ_ONLY = {"status", "identity", "config_digest", *COUNTERS}
+LIST_ENTRY_BYTES = BEAT
 
 
 def list_stride(live_cubes: int) -> int:
@@ -75,27 +194,25 @@ def list_stride(live_cubes: int) -> int:
 class ErrorCode(IntEnum):
     """Why a frame ended with the error bit set."""
 
-    NONE = 0
-    BUS = 1
-    """The memory answered a read or a write with an error."""
-    SCENE_HEADER = 2
-    """Wrong magic, version or checksum of the device header."""
-    CONFIG = 3
-    """The scene image was made for another configuration."""
-    TABLES = 4
-    """Wrong checksum of the tables."""
-    ROW = 5
-    """Wrong checksum of an occupancy row."""
-    RECORD = 6
-    """Wrong checksum of a cube record."""
-    BLOCK_HEADER = 7
-    """A block header that no encoder writes."""
-    BLOCK_PAYLOAD = 8
-    """A payload that disagrees with its header."""
-    ABORTED = 9
-    """The host wrote ``CONTROL_ABORT``."""
-    LIST = 10
-    """Wrong checksum of an entry of the cube list."""
+    text: str
+
+    def __new__(cls, code: int, text: str) -> "ErrorCode":
+        """Return a member of a code and what it means."""
+        member = int.__new__(cls, code)
+        member._value_, member.text = code, text
+        return member
+
+    NONE = 0, "No error"
+    BUS = 1, "The memory answered a read or a write with an error"
+    SCENE_HEADER = 2, "Wrong magic, version or checksum of the device header"
+    CONFIG = 3, "The scene image was made for another configuration"
+    TABLES = 4, "Wrong checksum of the tables"
+    ROW = 5, "Wrong checksum of an occupancy row"
+    RECORD = 6, "Wrong checksum of a cube record"
+    BLOCK_HEADER = 7, "A block header that no encoder writes"
+    BLOCK_PAYLOAD = 8, "A payload that disagrees with its header"
+    ABORTED = 9, "The host wrote `abort`"
+    LIST = 10, "Wrong checksum of an entry of the cube list"
 
 
 @dataclass(frozen=True)
@@ -110,15 +227,21 @@ class View:
         except KeyError:
             raise AttributeError(name) from None
 
+    @classmethod
+    def of(cls, values: Mapping) -> "View":
+        """Return the view of real values, a number or a vector for each line of `CAMERA_TABLE`.
+
+        Raises
+        ------
+        InputError
+            A value outside its register.
+        """
+        lines = [(register.names, register.fixed(values[register.name])) for register in CAMERA_TABLE]
+        return cls({name: value for names, fixed in lines for name, value in zip(names, fixed, strict=True)})
+
     def vector(self, name: str) -> np.ndarray:
         """Return the three registers ``name_x``, ``name_y``, ``name_z`` as int64."""
         return np.array([self.values[f"{name}_{axis}"] for axis in AXES], np.int64)
-
-
-def _fixed(name: str, value: float, fmt: Format) -> int:
-    integer = int(np.floor(value * 2.0**fmt.fraction + 0.5))
-    require(fmt.low <= integer <= fmt.high, name, f"within {fmt.low} to {fmt.high} / 2**{fmt.fraction}", value)
-    return integer
 
 
 def view_registers(
@@ -156,10 +279,8 @@ def view_registers(
     """
     x, y, window_width, window_height = window or (0, 0, width, height)
     require(
-        x >= 0
-        and y >= 0
-        and window_width > 0
-        and window_height > 0
+        min(x, y) >= 0
+        and min(window_width, window_height) > 0
         and x + window_width <= width
         and y + window_height <= height,
         "crop",
@@ -167,47 +288,62 @@ def view_registers(
         f"{x},{y},{window_width},{window_height}",
     )
     require(max(width, height) <= 8192, "size", "at most 8192 pixels", max(width, height))
-    host = scene.host
-    unit = np.array([host[f"unit_{axis}"] for axis in AXES])
-    low = np.array([host[f"low_{axis}"] for axis in AXES])
-    step, mean_unit = host["step"], float(unit.mean())
     pose = np.asarray(camera_to_world, np.float64) @ np.diag([1.0, -1.0, -1.0, 1.0])
-    rotation, position = pose[:3, :3], pose[:3, 3]
     require(bool(np.isfinite(pose).all()), "camera", "finite", "a matrix with NaN or infinity")
     require(focal > 0, "focal length", "positive", focal)
+    first_x, first_y = (x + 0.5 - width / 2) / focal, (y + 0.5 - height / 2) / focal
+    return View.of(
+        _rays(scene, pose, focal, first_x, first_y)
+        | _projection(scene, pose, focal)
+        | {
+            "centre_x": width / 2 - x,
+            "centre_y": height / 2 - y,
+            "window_width": window_width,
+            "window_height": window_height,
+            "termination": termination,
+            "visibility": scene.host["shading_threshold"],
+            "background": white,
+        }
+    )
 
-    origin = (position - low) / unit
-    to_grid = rotation * (step / unit)[:, None]
-    slope_x, slope_y = (x + 0.5 - width / 2) / focal, (y + 0.5 - height / 2) / focal
-    direction = to_grid @ np.array([slope_x, slope_y, 1.0])
-    projection = rotation.T * (unit / mean_unit)[None, :]
-    radius = float(np.linalg.norm(unit * CUBE / 2)) / mean_unit * (1 + 1e-6) + 2.0**-10
-    cubes = cubes_of(scene.grid)
-    values = {
-        "slope_x": _fixed("slope_x", slope_x, DIRECTION),
-        "slope_y": _fixed("slope_y", slope_y, DIRECTION),
-        "slope_pixel": _fixed("slope_pixel", 1 / focal, DIRECTION),
-        "near": _fixed("near", host["near"] / step, DISTANCE),
-        "far": _fixed("far", host["far"] / step, DISTANCE),
-        "sample_limit": int(host["sample_count"]) - 1,
-        "centre_x": _fixed("centre_x", width / 2 - x, PIXEL),
-        "centre_y": _fixed("centre_y", height / 2 - y, PIXEL),
-        "radius": _fixed("radius", radius, RADIUS),
-        "image_radius": _fixed("image_radius", radius * focal, IMAGE_RADIUS),
-        "window_width": window_width,
-        "window_height": window_height,
-        "termination": int(np.floor(termination * (1 << UNIT) + 0.5)),
-        "visibility": int(np.floor(host["shading_threshold"] * (1 << UNIT) + 0.5)),
-        "background": int(white),
+
+def _grid(scene: Scene, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the world size of a cell along each axis, and the camera position in the grid."""
+    low, unit = (np.array([scene.host[f"{name}_{axis}"] for axis in AXES]) for name in ("low", "unit"))
+    return unit, (pose[:3, 3] - low) / unit
+
+
+def _rays(scene: Scene, pose: np.ndarray, focal: float, first_x: float, first_y: float) -> dict:
+    """Return the values of the registers that rays are made of; ``first``: slopes of the window's first pixel."""
+    unit, origin = _grid(scene, pose)
+    step = scene.host["step"]
+    to_grid = pose[:3, :3] * (step / unit)[:, None]
+    return {
+        "origin": origin,
+        "direction": to_grid @ np.array([first_x, first_y, 1.0]),
+        "direction_column": to_grid[:, 0] / focal,
+        "direction_row": to_grid[:, 1] / focal,
+        "slope_x": first_x,
+        "slope_y": first_y,
+        "slope_pixel": 1 / focal,
+        "near": scene.host["near"] / step,
+        "far": scene.host["far"] / step,
+        "sample_limit": scene.host["sample_count"] - 1,
+        "view_scale": unit / step,
     }
-    for k, axis in enumerate(AXES):
-        values[f"origin_{axis}"] = _fixed("camera position", origin[k], ORIGIN)
-        values[f"direction_{axis}"] = _fixed("direction", direction[k], DIRECTION)
-        values[f"direction_column_{axis}"] = _fixed("direction", to_grid[k, 0] / focal, DIRECTION)
-        values[f"direction_row_{axis}"] = _fixed("direction", to_grid[k, 1] / focal, DIRECTION)
-        values[f"view_scale_{axis}"] = _fixed("view_scale", unit[k] / step, VIEW_SCALE)
-        values[f"projection_x_{axis}"] = _fixed("projection", projection[0, k] * focal, PROJECTION_IMAGE)
-        values[f"projection_y_{axis}"] = _fixed("projection", projection[1, k] * focal, PROJECTION_IMAGE)
-        values[f"projection_z_{axis}"] = _fixed("projection", projection[2, k], PROJECTION_DEPTH)
-        values[f"start_cube_{axis}"] = int(np.clip(np.floor(origin[k] / CUBE), -1, cubes[k]))
-    return View({name: values[name] for name in CAMERA_REGISTERS})
+
+
+def _projection(scene: Scene, pose: np.ndarray, focal: float) -> dict:
+    """Return the values of the registers that project cubes into the image and order them."""
+    unit, origin = _grid(scene, pose)
+    mean_unit = float(unit.mean())
+    rows = pose[:3, :3].T * (unit / mean_unit)[None, :]
+    radius = float(np.linalg.norm(unit * CUBE / 2)) / mean_unit * (1 + 1e-6) + 2.0**-10
+    return {
+        "projection_x": rows[0] * focal,
+        "projection_y": rows[1] * focal,
+        "projection_z": rows[2],
+        "radius": radius,
+        "image_radius": radius * focal,
+        "start_cube": np.clip(np.floor(origin / CUBE), -1, cubes_of(scene.grid)),
+    }

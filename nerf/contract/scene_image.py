@@ -3,7 +3,7 @@
 Layout (little-endian; offsets in bytes from the image's start):
 
 ======================  =====================================================================================
-device header           `WORDS`, 64 words of 32 bits that the accelerator reads and checks
+device header           `HEADER`, 64 words of 32 bits that the accelerator reads and checks
 host header             `HOST_FIELDS`, 32 values of float64: the geometry that camera registers are made of
 rows                    one beat a row of cubes along x: 96 occupancy bits, 24 bits rank of the first live cube,
                         CRC-8; row index = z * cubes_y + y
@@ -19,15 +19,17 @@ the three component groups of an appearance block are neighbours. Position in a 
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nerf.contract.blocks import HEADER_BYTES, crc8
 from nerf.contract.config import CUBE
+from nerf.contract.formats import Format
 from nerf.contract.network import LAYERS, Stage
-from rtnerf.base.errors import InputError, require
+from rtnerf.base.errors import require
 
 MAGIC = 0x464E5452
 VERSION = 2
@@ -35,52 +37,70 @@ BEAT = 16
 """Bytes in a memory beat: sections start on beats."""
 PAGE = 4096
 """No burst may cross a multiple of this (AXI4)."""
+RANK_BITS = 24
 
-WORDS = [
-    "magic",
-    "version",
-    "config_digest",
-    "total_bytes",
-    "grid_x",
-    "grid_y",
-    "grid_z",
-    "rows_offset",
-    "records_offset",
-    "payload_offset",
-    "tables_offset",
-    "tables_beats",
-    "tables_checksum",
-    "density_plane_0",
-    "density_plane_1",
-    "density_plane_2",
-    "density_line_0",
-    "density_line_1",
-    "density_line_2",
-    "appearance_plane_0",
-    "appearance_plane_1",
-    "appearance_plane_2",
-    "appearance_line_0",
-    "appearance_line_1",
-    "appearance_line_2",
-    "mask_scale_x",
-    "mask_scale_y",
-    "mask_scale_z",
-    "mask_offset_x",
-    "mask_offset_y",
-    "mask_offset_z",
-    "density_multiplier",
-    "density_offset",
-    "phase_multiplier",
-    "sine_shift",
-    "live_cubes",
-    "payload_bytes",
-]
-"""Names of the first words of the device header; the rest are zero but the last two."""
+
+class Word(NamedTuple):
+    """A field of the device header, of one or more words of 32 bits.
+
+    Parameters
+    ----------
+    name : str
+    format : Format
+        Of each word; the bits above repeat the sign.
+    count : int
+        1; 3 for one along each axis; 6 for one for each factor of a kind, planes 0 to 2, then lines 0 to 2.
+    held : bool
+        Whether the accelerator holds it for the frame.
+    """
+
+    name: str
+    format: Format = Format(32, 0, signed=False)
+    count: int = 1
+    held: bool = False
+
+    def checked(self, value: int | Sequence[int]) -> int | Sequence[int]:
+        """Return a value of the field; `InputError` when it does not fit."""
+        values, fmt = np.atleast_1d(value), self.format
+        fits = values.shape == (self.count,) and fmt.low <= values.min() and values.max() <= fmt.high
+        rule = f"{self.count} of {fmt.low} to {fmt.high}" if self.count > 1 else f"from {fmt.low} to {fmt.high}"
+        require(fits, self.name, rule, value)
+        return value
+
+
+WORDS = (
+    Word("magic"),
+    Word("version"),
+    Word("config_digest"),
+    Word("total_bytes"),
+    Word("grid", Format(10, 0, signed=False), 3, held=True),
+    Word("rows_offset", held=True),
+    Word("records_offset", held=True),
+    Word("payload_offset", held=True),
+    Word("tables_offset"),
+    Word("tables_beats"),
+    Word("tables_checksum"),
+    Word("density_headers", count=6, held=True),
+    Word("appearance_headers", count=6, held=True),
+    Word("mask_scale", Format(26, 0, signed=False), 3, held=True),
+    Word("mask_offset", Format(31, 0), 3, held=True),
+    Word("density_multiplier", Format(24, 0, signed=False), held=True),
+    Word("density_offset", Format(31, 0), held=True),
+    Word("phase_multiplier", Format(19, 0, signed=False), held=True),
+    Word("sine_shift", Format(3, 0, signed=False), held=True),
+    Word("live_cubes", Format(RANK_BITS, 0, signed=False), held=True),
+    Word("payload_bytes", held=True),
+)
 HEADER_WORDS = 64
-CRC_WORD = 62
-"""CRC-32 of everything after the device header, checked by the host."""
-CHECK_WORD = 63
-"""Makes the sum of all device header words 0 modulo 2**32, checked by the hardware."""
+HEADER = np.dtype(
+    [(word.name, "<i4" if word.format.signed else "<u4", (word.count,) if word.count > 1 else ()) for word in WORDS]
+    + [("unused", "<u4", (HEADER_WORDS - 2 - sum(word.count for word in WORDS),)), ("crc", "<u4"), ("checksum", "<u4")]
+)
+"""The device header.
+
+``crc``: CRC-32 of everything after the header, checked by the host. ``checksum`` makes the sum of all words 0 modulo
+2**32, checked by the hardware.
+"""
 HOST_FIELDS = [
     "low_x",
     "low_y",
@@ -106,7 +126,6 @@ GROUPS = {"density": 1, "appearance": 3}
 ROW_BITS = 96
 """Largest number of cubes along x; along y and z it is 128."""
 CUBE_LIMITS = (96, 128, 128)
-RANK_BITS = 24
 MASK_WINDOW = 6
 """Mask cells along the side of a record's window."""
 MASK_CELL_BITS = 10
@@ -123,6 +142,11 @@ def whole_pages(size: int) -> int:
 def cubes_of(grid: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return the cubes along each axis of a factor grid, which is also the plane tiles along it."""
     return tuple((n + CUBE - 1) // CUBE for n in grid)
+
+
+def header_index(factor: str, pair: int) -> int:
+    """Return the place of a ``plane`` or ``line`` among the six factors of a kind."""
+    return pair + (len(PAIRS) if factor == "line" else 0)
 
 
 def pack_row(bits: int, rank: int) -> int:
@@ -232,21 +256,22 @@ class Scene:
 
     def __post_init__(self) -> None:
         require(len(self.data) >= BODY, "scene", f"at least {BODY} bytes", len(self.data))
-        words = self._words()
-        require(words[0] == MAGIC, "scene", "an RT-NeRF scene image", f"magic {words[0]:#010x}")
-        require(words[1] == VERSION, "scene", f"of version {VERSION}", words[1])
-        require(words[3] == len(self.data), "scene", f"{words[3]} bytes as its header says", len(self.data))
-        require(sum(words) & 0xFFFFFFFF == 0, "scene", "whole", "an image with a wrong header checksum")
+        words = np.frombuffer(self.data, "<u4", HEADER_WORDS)
+        require(self.magic == MAGIC, "scene", "an RT-NeRF scene image", f"magic {self.magic:#010x}")
+        require(self.version == VERSION, "scene", f"of version {VERSION}", self.version)
+        require(
+            self.total_bytes == len(self.data), "scene", f"{self.total_bytes} bytes as its header says", len(self.data)
+        )
+        require(_sum(words) == 0, "scene", "whole", "an image with a wrong header checksum")
         crc = zlib.crc32(self.data[4 * HEADER_WORDS :])
-        require(words[CRC_WORD] == crc, "scene", f"of CRC-32 {words[CRC_WORD]:#010x}", f"{crc:#010x}")
+        require(self.crc == crc, "scene", f"of CRC-32 {self.crc:#010x}", f"{crc:#010x}")
 
-    def _words(self) -> tuple[int, ...]:
-        return struct.unpack_from(f"<{HEADER_WORDS}I", self.data)
-
-    def __getattr__(self, name: str) -> int:
-        if name in WORDS:
-            return self._words()[WORDS.index(name)]
-        raise AttributeError(name)
+    def __getattr__(self, name: str) -> Any:
+        """Return a header field, an integer or a tuple of integers."""
+        if name not in HEADER.names:
+            raise AttributeError(name)
+        value = np.frombuffer(self.data, HEADER, 1)[0][name].tolist()
+        return tuple(value) if isinstance(value, list) else value
 
     @property
     def host(self) -> dict[str, float]:
@@ -256,23 +281,13 @@ class Scene:
         )
 
     @property
-    def grid(self) -> tuple[int, int, int]:
-        """Factor positions along x, y, z."""
-        return self.grid_x, self.grid_y, self.grid_z
-
-    @property
     def cubes(self) -> tuple[int, int, int]:
         """Cubes along x, y, z."""
         return cubes_of(self.grid)
 
-    def signed(self, name: str) -> int:
-        """Return a header word as a signed integer."""
-        value = getattr(self, name)
-        return value - (1 << 32) if value >> 31 else value
-
     def headers_offset(self, kind: str, factor: str, pair: int) -> int:
         """Return the offset of the headers of a kind's (``density``, ``appearance``) factor (``plane``, ``line``)."""
-        return getattr(self, f"{kind}_{factor}_{pair}")
+        return getattr(self, f"{kind}_headers")[header_index(factor, pair)]
 
     def block_header(self, kind: str, factor: str, pair: int, index: int) -> int:
         """Return the 64-bit header of a block by its index (group included)."""
@@ -291,37 +306,53 @@ def check_grid(grid: tuple[int, int, int]) -> None:
         require(cubes <= limit, f"grid size along {axis}", f"at most {limit * CUBE}", grid["xyz".index(axis)])
 
 
-def assemble(words: dict[str, int], host: dict[str, float], sections: list[tuple[str | None, bytes]]) -> Scene:
+def assemble(
+    words: Mapping[str, int | Sequence[int]],
+    host: Mapping[str, float],
+    sections: Sequence[tuple[str | tuple[str, int] | None, bytes]],
+) -> Scene:
     """Lay out the sections, fill in their offsets, lengths and the checksums, and return the image.
 
     Parameters
     ----------
-    words : dict
-        Device header words that the caller knows.
-    host : dict
+    words : mapping
+        Fields of the device header that the caller knows, see `WORDS`.
+    host : mapping
         Values of `HOST_FIELDS`.
-    sections : list of (name or None, bytes)
-        In layout order; ``NAME`` is the word that takes the section's offset.
+    sections : sequence of (name, (name, index) or None, bytes)
+        In layout order; the first part is the header field that takes the section's offset.
+
+    Raises
+    ------
+    InputError
+        A field is missing or does not fit its format.
     """
-    words = {**words, "magic": MAGIC, "version": VERSION}
+    words = {"density_headers": [0] * 6, "appearance_headers": [0] * 6, **words, "magic": MAGIC, "version": VERSION}
     body = bytearray()
-    for name, content in sections:
-        alignment = PAGE if name == "payload_offset" else BEAT
+    for field, content in sections:
+        alignment = PAGE if field == "payload_offset" else BEAT
         body += bytes(-(BODY + len(body)) % alignment)
-        if name is not None:
-            words[name] = BODY + len(body)
+        if isinstance(field, tuple):
+            name, index = field
+            words[name] = [*words[name][:index], BODY + len(body), *words[name][index + 1 :]]
+        elif field is not None:
+            words[field] = BODY + len(body)
         body += content
-        if name == "tables_offset":
+        if field == "tables_offset":
             require(len(content) % BEAT == 0, "tables", f"a multiple of {BEAT} bytes", len(content))
             words["tables_beats"] = len(content) // BEAT
-            words["tables_checksum"] = int(np.frombuffer(content, "<u4").sum(dtype=np.uint64)) & 0xFFFFFFFF
+            words["tables_checksum"] = _sum(np.frombuffer(content, "<u4"))
     body += bytes(-(BODY + len(body)) % BEAT)
     words["total_bytes"] = BODY + len(body)
-    missing = set(WORDS) - set(words)
-    if missing:
-        raise InputError(f"words must be complete, not without {', '.join(sorted(missing))}")
     tail = struct.pack(f"<{len(HOST_FIELDS)}d", *(host[name] for name in HOST_FIELDS)).ljust(HOST_BYTES, b"\0") + body
-    header = [words[name] & 0xFFFFFFFF for name in WORDS] + [0] * (HEADER_WORDS - len(WORDS))
-    header[CRC_WORD] = zlib.crc32(tail)
-    header[CHECK_WORD] = -sum(header) & 0xFFFFFFFF
-    return Scene(struct.pack(f"<{HEADER_WORDS}I", *header) + bytes(tail))
+    header = np.zeros(1, HEADER)
+    for word in WORDS:
+        require(word.name in words, "words", "complete", f"without {word.name}")
+        header[word.name] = word.checked(words[word.name])
+    header["crc"] = zlib.crc32(tail)
+    header["checksum"] = -_sum(header.view("<u4")) & 0xFFFFFFFF
+    return Scene(header.tobytes() + bytes(tail))
+
+
+def _sum(words: np.ndarray) -> int:
+    return int(words.sum(dtype=np.uint64)) & 0xFFFFFFFF

@@ -108,8 +108,6 @@ def render_frame(decoded: DecodedScene, view: View) -> Frame:
     height, width = view.window_height, view.window_width
     row, column = np.divmod(np.arange(height * width, dtype=np.int64), width)
     rays = set_up(column, row, view, scene.grid)
-    mask_scale = np.array([scene.mask_scale_x, scene.mask_scale_y, scene.mask_scale_z], np.int64)
-    mask_offset = np.array([scene.signed(f"mask_offset_{axis}") for axis in "xyz"], np.int64)
     samples, transmittance = _march(
         rays.position,
         rays.step,
@@ -119,12 +117,12 @@ def render_frame(decoded: DecodedScene, view: View) -> Frame:
         decoded.rank,
         decoded.windows,
         decoded.bases,
-        mask_scale,
-        mask_offset,
+        np.array(scene.mask_scale, np.int64),
+        np.array(scene.mask_offset, np.int64),
         decoded.density.planes,
         decoded.density.lines,
         scene.density_multiplier,
-        scene.signed("density_offset"),
+        scene.density_offset,
         decoded.alpha_table,
         view.termination,
     )

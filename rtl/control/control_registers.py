@@ -1,12 +1,13 @@
 """The AXI4-Lite register file that the host programs: see `nerf.contract.registers`."""
 
 from amaranth.hdl import Module, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import (
-    CAMERA_REGISTERS,
+    AXES,
+    CAMERA_TABLE,
     CONTROL_ABORT,
     CONTROL_START,
     COUNTERS,
@@ -20,12 +21,13 @@ from rtl.payloads import ViewRegisters
 ADDRESS_BITS = 10
 
 
-def view_field(view, name: str):
-    """Return the field of a `ViewRegisters` view that a camera register sets."""
-    if name in ViewRegisters.members:
-        return view[name]
-    group, axis = name.rsplit("_", 1)
-    return view[group][axis]
+def view_fields(view: data.View) -> dict[str, Value]:
+    """Return the fields of a `ViewRegisters` view, by the names of the registers that set them."""
+    fields = {}
+    for register in CAMERA_TABLE:
+        parts = [view[register.name][axis] for axis in AXES] if register.vector else [view[register.name]]
+        fields |= zip(register.names, parts, strict=True)
+    return fields
 
 
 class ControlRegisters(wiring.Component):
@@ -91,7 +93,7 @@ class ControlRegisters(wiring.Component):
         ]
         writable = {f"{base}_{half}": word for base, value in bases.items()
                     for half, word in (("low", value[:32]), ("high", value[32:]))}  # fmt: skip
-        writable |= {name: Value.cast(view_field(self.view, name)) for name in CAMERA_REGISTERS}
+        writable |= view_fields(self.view)
 
         write = Signal()
         m.d.comb += [

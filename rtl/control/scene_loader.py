@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.scene_image import BEAT, HEADER_WORDS, MAGIC, VERSION, WORDS
-from rtl.payloads import ReadPort, SceneRegisters, TableWrite
+from rtl.payloads import DeviceHeader, ReadPort, SceneRegisters, TableWrite
 
 TABLE_BURST = 16
 """Beats of a table read: 256 bytes, so that aligned bursts cross no page."""
@@ -59,13 +59,13 @@ class SceneLoader(wiring.Component):
         """Return the sequence of reads and checks."""
         m = Module()
         words = Signal(data.ArrayLayout(32, HEADER_WORDS))
-        word = {name: words[index] for index, name in enumerate(WORDS)}
+        header = DeviceHeader(words)
         total = Signal(32)
         beat = Signal(16)
         request, beats = self.memory.request, self.memory.beats
         arriving = beats.payload.data
         arriving_sum = sum(arriving[32 * n : 32 * n + 32] for n in range(WORDS_PER_BEAT))
-        self._connect_scene(m, word)
+        self._connect_scene(m, header)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -93,19 +93,19 @@ class SceneLoader(wiring.Component):
             with m.State("CHECK_HEADER"):
                 m.d.sync += total.eq(0)
                 m.next = "REQUEST_TABLES"
-                with m.If((word["magic"] != MAGIC) | (word["version"] != VERSION) | (total != 0)):
+                with m.If((header.magic != MAGIC) | (header.version != VERSION) | (total != 0)):
                     m.d.comb += self.error_header.eq(1)
                     m.next = "IDLE"
-                with m.Elif(word["config_digest"] != self.cfg.digest_word):
+                with m.Elif(header.config_digest != self.cfg.digest_word):
                     m.d.comb += self.error_config.eq(1)
                     m.next = "IDLE"
             with m.State("REQUEST_TABLES"):
-                remaining = word["tables_beats"] - beat
+                remaining = header.tables_beats - beat
                 # The section starts on a beat: the first burst ends on a 256-byte boundary, as all do after it.
-                to_boundary = TABLE_BURST - (word["tables_offset"][4:8] + beat)[:4]
+                to_boundary = TABLE_BURST - (header.tables_offset[4:8] + beat)[:4]
                 m.d.comb += [
                     request.valid.eq(1),
-                    request.payload.address.eq(self.scene_base + word["tables_offset"] + (beat << 4)),
+                    request.payload.address.eq(self.scene_base + header.tables_offset + (beat << 4)),
                     request.payload.last_beat.eq(Mux(remaining < to_boundary, remaining, to_boundary) - 1),
                 ]
                 with m.If(request.ready):
@@ -121,29 +121,23 @@ class SceneLoader(wiring.Component):
                     m.d.sync += [beat.eq(beat + 1), total.eq(total + arriving_sum)]
                     with m.If(beats.payload.last):
                         m.next = "REQUEST_TABLES"
-                        with m.If(beat + 1 == word["tables_beats"]):
+                        with m.If(beat + 1 == header.tables_beats):
                             m.next = "CHECK_TABLES"
             with m.State("CHECK_TABLES"):
-                right = total == word["tables_checksum"]
+                right = total == header.tables_checksum
                 m.d.comb += [self.done.eq(right), self.error_tables.eq(~right)]
                 m.next = "IDLE"
         return m
 
-    def _connect_scene(self, m: Module, word: dict) -> None:
-        """Name the header words as the blocks know them."""
-        scene = self.scene
-        for name in ("rows_offset", "records_offset", "payload_offset", "payload_bytes", "live_cubes"):
-            m.d.comb += scene[name].eq(word[name])
-        for name in ("density_multiplier", "density_offset", "phase_multiplier", "sine_shift"):
-            m.d.comb += Value.cast(scene[name]).eq(word[name])
-        for axis in "xyz":
+    def _connect_scene(self, m: Module, header: data.View) -> None:
+        """Show what the blocks need of the header, each word in as many bits as it has."""
+        for name in (word.name for word in WORDS if word.held):
             m.d.comb += [
-                scene.grid[axis].eq(word[f"grid_{axis}"]),
-                scene.cubes[axis].eq((word[f"grid_{axis}"] + CUBE - 1) >> CUBE.bit_length() - 1),
-                scene.mask_scale[axis].eq(word[f"mask_scale_{axis}"]),
-                scene.mask_offset[axis].eq(word[f"mask_offset_{axis}"].as_signed()),
+                held.eq(word) for held, word in zip(_parts(self.scene[name]), _parts(header[name]), strict=True)
             ]
-        for kind in ("density", "appearance"):
-            for index in range(6):
-                factor, pair = ("line" if index >= 3 else "plane"), index % 3
-                m.d.comb += scene[f"{kind}_headers"][index].eq(word[f"{kind}_{factor}_{pair}"])
+        for cubes, grid in zip(_parts(self.scene.cubes), _parts(header.grid), strict=True):
+            m.d.comb += cubes.eq((grid + CUBE - 1) >> CUBE.bit_length() - 1)
+
+
+def _parts(field) -> list:
+    return [field[key] for key, _ in field.shape()] if isinstance(field, data.View) else [field]

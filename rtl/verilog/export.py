@@ -15,11 +15,12 @@ from amaranth.lib.wiring import Out
 
 from nerf.contract.blocks import COMPONENTS
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.registers import READ_ONLY, REGISTERS, ErrorCode
+from nerf.contract.registers import REGISTERS, TABLE, ErrorCode
 from nerf.contract.scene_image import PAGE
 from rtl.accelerator import Accelerator, probes
 from rtl.parts.shared_module import text_of
 from rtl.verilog.on_chip_memory import memory_bytes
+from rtl.verilog.register_map import c_header, systemrdl
 
 TOP = "rtnerf"
 """Name of the top module and of the files."""
@@ -71,12 +72,9 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
         "reset": "rst, synchronous, active high",
         "ports": ports_of(component),
         "registers": {
-            name: {
-                "address": address,
-                "width": 32,
-                "access": "read" if name in READ_ONLY - {"status"} else "read-write",
-            }
-            for name, address in REGISTERS.items()
+            name: {"address": REGISTERS[name], "width": 32, "access": register.access.value, "text": register.text}
+            for register in TABLE
+            for name in register.names
         },
         "error_codes": {code.name: int(code) for code in ErrorCode},
         "memory": {
@@ -113,14 +111,21 @@ def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
 
 
 def generate(config: AcceleratorConfig, out: str | Path) -> dict[str, Any]:
-    """Write ``rtnerf.v`` and ``rtnerf.json`` to a folder; return the sidecar.
+    """Write ``rtnerf.v``, ``rtnerf.json``, ``rtnerf.rdl`` and ``rtnerf.h`` to a folder; return the sidecar.
 
     Each file appears complete or not at all.
     """
     text, sidecar = design(config)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in ((f"{TOP}.v", text), (f"{TOP}.json", json.dumps(sidecar, indent=2) + "\n")):
+    contents = {
+        "v": text,
+        "json": json.dumps(sidecar, indent=2) + "\n",
+        "rdl": systemrdl(config),
+        "h": c_header(config),
+    }
+    for suffix, content in contents.items():
+        name = f"{TOP}.{suffix}"
         partial = folder / f".{name}.{os.getpid()}.part"
         partial.write_text(content, encoding="utf-8")
         partial.replace(folder / name)

@@ -26,7 +26,7 @@ from rtnerf.base.errors import InputError
 
 def image():
     return assemble(
-        {name: index for index, name in enumerate(WORDS)},
+        {word.name: [index % 8] * word.count for index, word in enumerate(WORDS)},
         {name: float(index) for index, name in enumerate(HOST_FIELDS)},
         [("rows_offset", b"row"), ("tables_offset", bytes(range(32))), ("payload_offset", b"payload")],
     )
@@ -67,7 +67,7 @@ def test_networks(lanes):
 def test_image_keeps_words_host_fields_and_sections():
     scene = image()
     assert scene.host == {name: float(index) for index, name in enumerate(HOST_FIELDS)}
-    assert scene.density_multiplier == WORDS.index("density_multiplier")
+    assert scene.density_multiplier == [word.name for word in WORDS].index("density_multiplier") % 8
     assert scene.data[scene.rows_offset :][:3] == b"row"
     assert scene.payload_offset % 4096 == 0
     assert scene.data[scene.payload_offset :][:7] == b"payload"

@@ -153,7 +153,7 @@ def used_bitmap_block(scene):
         index = int(y * scene.cubes[0] + x)
         header = unpack_header(scene.block_header("density", "plane", 0, index))
         if header.form == Form.BITMAP and header.count:
-            return scene.density_plane_0 + 8 * index, scene.payload_offset + 8 * header.pointer
+            return scene.density_headers[0] + 8 * index, scene.payload_offset + 8 * header.pointer
     raise AssertionError("no bitmap block is read")
 
 

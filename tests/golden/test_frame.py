@@ -158,7 +158,7 @@ def test_deferred_shading_runs_the_network_once_a_ray_and_stays_close_to_the_flo
 def test_views_beyond_the_registers_are_refused():
     scene = encode_model(small_model(), TINY).scene
     far = look_at((9000.0, 0.0, 0.0))
-    with pytest.raises(InputError, match="camera position must be within"):
+    with pytest.raises(InputError, match="origin must be within"):
         view_registers(scene, far.c2w, far.focal, 16, 16)
     with pytest.raises(InputError, match="crop must be inside the 16x16 image, not 9,9,8,8"):
         view_registers(scene, look_at((3, 0, 0)).c2w, 20.0, 16, 16, (9, 9, 8, 8))

@@ -17,7 +17,7 @@ from nerf.contract.registers import (
     STATUS_ERROR,
     ErrorCode,
 )
-from rtl.control.control_registers import ControlRegisters, view_field
+from rtl.control.control_registers import ControlRegisters, view_fields
 from rtl.control.frame_controller import ERRORS, FrameController
 
 CFG = load_config("tiny")
@@ -85,7 +85,7 @@ def test_registers_hold_the_view_and_ignore_writes_while_busy():
                 if busy:
                     await host.write(name, ~value)
                 if name in CAMERA_REGISTERS:
-                    field = view_field(registers.view, name)
+                    field = view_fields(registers.view)[name]
                     width = len(field if not hasattr(field, "as_value") else field.as_value())
                     assert ctx.get(field) & (1 << width) - 1 == value & (1 << width) - 1, name
         for base in ("scene", "frame", "list"):

@@ -172,7 +172,7 @@ def test_corrupt_scenes_strobe_and_still_end(scene, seed):
     """Bits turned in the headers are all found; the blocks are taken as empty, and every cube gets its token."""
     chance = random.Random(seed)
     image = bytearray(scene.data)
-    start = scene.density_plane_0
+    start = scene.density_headers[0]
     for _ in range(200):
         image[chance.randrange(start, scene.payload_offset)] ^= 1 << chance.randrange(8)
     bench = Bench(scene, bytes(image), walk(scene)[:: 13 + seed], compare=False)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nerf.contract.registers import AXES, CAMERA_REGISTERS, View, view_registers
+from nerf.contract.registers import AXES, CAMERA_TABLE, View, view_registers
 from nerf.contract.scene_image import cubes_of
 
 
@@ -46,10 +46,10 @@ def camera(scene: SimpleNamespace, seed: int, width: int, height: int, kind: str
 
 def view_constants(view: View) -> dict:
     """Return a view's registers as the constant of `rtl.payloads.ViewRegisters`."""
-    vectors = {name[:-2] for name in CAMERA_REGISTERS if name[-2:] in ("_x", "_y", "_z")}
-    vectors = {name for name in vectors if f"{name}_z" in CAMERA_REGISTERS}
-    constants = {
-        name: {axis: view.values[f"{name}_{axis}"] for axis in AXES} for name in vectors if f"{name}_x" in view.values
+    return {
+        register.name: dict(zip(AXES, view.vector(register.name).tolist(), strict=True))
+        if register.vector
+        else view.values[register.name]
+        for register in CAMERA_TABLE
+        if register.names[0] in view.values
     }
-    scalars = (name for name in CAMERA_REGISTERS if name[:-2] not in vectors)
-    return constants | {name: view.values[name] for name in scalars if name in view.values}

@@ -24,7 +24,7 @@ BASE = 5 * PAGE
 
 def make_scene(rows_beats: int, table_beats: int):
     """Return a scene with some beats before and in its tables."""
-    words = dict.fromkeys(WORDS, 1) | {"config_digest": CONFIG.digest_word}
+    words = {word.name: [1] * word.count for word in WORDS} | {"config_digest": CONFIG.digest_word}
     tables = bytes(n * 7 % 256 for n in range(BEAT * table_beats))
     sections = [("rows_offset", bytes(BEAT * rows_beats)), ("tables_offset", tables), ("payload_offset", bytes(64))]
     return assemble(words, dict.fromkeys(HOST_FIELDS, 0.0), sections)
