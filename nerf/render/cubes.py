@@ -106,72 +106,62 @@ def render(
     if not 0 <= termination < 1:
         raise InputError(f"termination must be in 0..1, not {termination}")
     grid = cube_grid(model, edge)
-    rays = camera_rays(camera)
-    first = first_distance(model, rays).numpy()
-    origins, directions = (np.ascontiguousarray(part) for part in np.split(rays.numpy(), 2, axis=1))
-    pose = (camera.c2w @ np.diag([1.0, -1.0, -1.0, 1.0]))[:3]
-    lower, upper = model.aabb.numpy()
-    scale = (2.0 / model.extent).numpy()
-    mask = np.ones((1, 1, 1), dtype=bool) if model.mask is None else model.mask
-    mask_lower, mask_upper = (model.aabb if model.mask is None else model.mask_aabb).numpy()
-    mask_scale = np.float32(1) / (mask_upper - mask_lower) * np.float32(2)
-    margins = [(_MARGIN * float(unit)) * np.array([-1.0, 1.0]) for unit in model.unit]
+    rays = _rays(model, camera)
     records, (acc, depth), counts = walk.walk(
-        grid.live,
-        *(bounds + margin for bounds, margin in zip(grid.bounds, margins, strict=True)),
-        edge,
-        origins, directions, first, np.float32(model.step), model.sample_count,
-        pose, camera.focal, np.array([camera.width / 2, camera.height / 2]), camera.window,
-        lower, upper, scale,
-        mask_cells(mask), mask, mask_lower, mask_scale,
-        *_channels_last(model.density_planes, model.density_lines),
-        np.float32(model.density_shift), model.density_activation == "softplus",
-        np.float32(model.distance_scale), np.float32(model.shading_threshold),
-        float(termination),
-    )  # fmt: skip
-
-    geometry = (origins, directions, lower, scale)
-    rgb = (_shade_rays if model.shading == "deferred" else _shade_samples)(model, records, geometry)
+        _walked(model, grid),
+        rays,
+        _eye(camera),
+        _mask(model),
+        _factors(model, model.density_planes, model.density_lines),
+        walk.Density(
+            np.float32(model.density_shift),
+            model.density_activation == "softplus",
+            np.float32(model.distance_scale),
+            np.float32(model.shading_threshold),
+            float(termination),
+        ),
+    )
+    rgb = (_shade_rays if model.shading == "deferred" else _shade_samples)(model, records, rays)
     rgb = np.clip(rgb + (1 - acc[:, None]), 0, 1).astype(np.float32)
-    depth = (depth + (1 - acc) * directions[:, 2]).astype(np.float32)
+    depth = (depth + (1 - acc) * rays.directions[:, 2]).astype(np.float32)
     statistics = {
-        "rays": len(rays),
-        "samples": int(counts[2]),
-        "samples_occupied": int(counts[3]),
-        "samples_shaded": len(records[0]),
-        "colours": len(np.unique(records[0]) if model.shading == "deferred" else records[0]),
+        "rays": len(rays.origins),
+        "samples": int(counts[walk.SAMPLES]),
+        "samples_occupied": int(counts[walk.EVALUATED]),
+        "samples_shaded": len(records.ray),
+        "colours": len(np.unique(records.ray) if model.shading == "deferred" else records.ray),
         "cubes": grid.live.size,
         "cubes_live": int(grid.live.sum()),
-        "cubes_visited": int(counts[0]),
-        "meetings": int(counts[1]),
-        "rays_stopped": int(counts[4]),
+        "cubes_visited": int(counts[walk.CUBES_VISITED]),
+        "meetings": int(counts[walk.MEETINGS]),
+        "rays_stopped": int(counts[walk.STOPPED]),
     }
     _, _, width, height = camera.window
     return Rendering(rgb.reshape(height, width, 3), depth.reshape(height, width), statistics)
 
 
-def _shade_samples(model: TensorfModel, records: tuple, geometry: tuple) -> np.ndarray:
+def _shade_samples(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> np.ndarray:
     """Colour of the recorded samples, added up by ray: (R, 3)."""
-    directions = geometry[1]
+    directions = rays.directions
     rgb = np.zeros(directions.shape)
-    for ray, weight, products in _products(model, records, geometry):
+    for ray, weight, products in _products(model, records, rays):
         feature = torch.nn.functional.linear(torch.from_numpy(products), model.basis)
         colour = model.shade(feature, torch.from_numpy(directions[ray]))
         walk.accumulate(rgb, ray, weight, colour.numpy())
     return rgb
 
 
-def _shade_rays(model: TensorfModel, records: tuple, geometry: tuple) -> np.ndarray:
+def _shade_rays(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> np.ndarray:
     """Colour of rays from the mean appearance products of their recorded samples: (R, 3).
 
     As :func:`nerf.render.uniform.shade_rays`, with memory only for rays that have samples.
     """
-    directions = geometry[1]
-    shaded, slot = np.unique(records[0], return_inverse=True)
+    directions = rays.directions
+    shaded, slot = np.unique(records.ray, return_inverse=True)
     composited = np.zeros((len(shaded), model.basis.shape[1]))
     total = np.zeros((len(shaded), 1))
     start = 0
-    for ray, weight, products in _products(model, records, geometry):
+    for ray, weight, products in _products(model, records, rays):
         owner = slot[start : start + len(ray)]
         walk.accumulate(composited, owner, weight, products)
         walk.accumulate(total, owner, weight, np.ones((len(ray), 1), np.float32))
@@ -186,20 +176,45 @@ def _shade_rays(model: TensorfModel, records: tuple, geometry: tuple) -> np.ndar
     return rgb
 
 
-def _products(model: TensorfModel, records: tuple, geometry: tuple) -> Iterator[tuple[np.ndarray, ...]]:
+def _products(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> Iterator[tuple[np.ndarray, ...]]:
     """Rays, weights and appearance products of the recorded samples, in batches."""
-    factors = _channels_last(model.app_planes, model.app_lines)
-    for start in range(0, len(records[0]), _BATCH):
+    factors = _factors(model, model.app_planes, model.app_lines)
+    for start in range(0, len(records.ray), _BATCH):
         ray, z, weight = (values[start : start + _BATCH] for values in records)
-        yield ray, weight, walk.appearance_products(ray, z, *geometry, *factors)
+        yield ray, weight, walk.appearance_products(ray, z, rays, factors)
 
 
-def _channels_last(
-    planes: list[torch.Tensor], lines: list[torch.Tensor]
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    return (
+def _rays(model: TensorfModel, camera: Camera) -> walk.Rays:
+    rays = camera_rays(camera)
+    origins, directions = (np.ascontiguousarray(part) for part in np.split(rays.numpy(), 2, axis=1))
+    return walk.Rays(
+        origins, directions, first_distance(model, rays).numpy(), np.float32(model.step), model.sample_count
+    )
+
+
+def _eye(camera: Camera) -> walk.Eye:
+    pose = (camera.c2w @ np.diag([1.0, -1.0, -1.0, 1.0]))[:3]
+    return walk.Eye(pose, camera.focal, np.array([camera.width / 2, camera.height / 2]), camera.window)
+
+
+def _walked(model: TensorfModel, grid: CubeGrid) -> walk.Cubes:
+    margins = [(_MARGIN * float(unit)) * np.array([-1.0, 1.0]) for unit in model.unit]
+    widened = tuple(bounds + margin for bounds, margin in zip(grid.bounds, margins, strict=True))
+    return walk.Cubes(grid.live, widened, grid.edge)
+
+
+def _mask(model: TensorfModel) -> walk.Mask:
+    vertices = np.ones((1, 1, 1), dtype=bool) if model.mask is None else model.mask
+    lower, upper = (model.aabb if model.mask is None else model.mask_aabb).numpy()
+    return walk.Mask(vertices, mask_cells(vertices), lower, np.float32(1) / (upper - lower) * np.float32(2))
+
+
+def _factors(model: TensorfModel, planes: list[torch.Tensor], lines: list[torch.Tensor]) -> walk.Factors:
+    lower, upper = model.aabb.numpy()
+    return walk.Factors(
         tuple(np.ascontiguousarray(plane.permute(1, 2, 0).numpy()) for plane in planes),
         tuple(np.ascontiguousarray(line.T.numpy()) for line in lines),
+        walk.Box(lower, upper, (2.0 / model.extent).numpy()),
     )
 
 

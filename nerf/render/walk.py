@@ -8,9 +8,12 @@ last, planes (N[second], N[first], C) and lines (N, C), so that a corner is one 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+from rtnerf.base.compiled import compiled
 
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
@@ -18,6 +21,93 @@ _HALF = np.float32(0.5)
 _TRANSMITTANCE_EPSILON = np.float32(1e-10)
 _SOFTPLUS_LINEAR = np.float32(20)  # Above this softplus(x) is x, as in PyTorch.
 _PARALLEL = 1e-30  # Stands for a direction of 0 in the slab test.
+
+
+class Box(NamedTuple):
+    """An axis-aligned box, float32 (3,) each: ``scale`` is 2 / (upper - lower)."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    scale: np.ndarray
+
+
+class Rays(NamedTuple):
+    """Rays, float32 (R, 3) each, with the distance (R,) of the first of ``samples`` samples, ``step`` apart."""
+
+    origins: np.ndarray
+    directions: np.ndarray
+    first: np.ndarray
+    step: np.float32
+    samples: int
+
+
+class Eye(NamedTuple):
+    """``pose`` (3, 4) camera to world in OpenCV axes; focal length, principal point and window in pixels."""
+
+    pose: np.ndarray
+    focal: float
+    centre: np.ndarray
+    window: tuple[int, int, int, int]
+
+
+class Cubes(NamedTuple):
+    """``live`` bool (nz, ny, nx); faces along x, y, z, float64 (n, 2) each, widened by a margin; edge in cells."""
+
+    live: np.ndarray
+    bounds: tuple[np.ndarray, np.ndarray, np.ndarray]
+    edge: int
+
+
+class Mask(NamedTuple):
+    """Set ``vertices`` bool (Z, Y, X) in a box.
+
+    ``cells`` (Z + 1, Y + 1, X + 1): whether a cell, counted from -1, has a vertex set.
+    """
+
+    vertices: np.ndarray
+    cells: np.ndarray
+    lower: np.ndarray
+    scale: np.ndarray
+
+
+class Factors(NamedTuple):
+    """Three planes and three lines, channel last, of a grid in a box."""
+
+    planes: tuple[np.ndarray, np.ndarray, np.ndarray]
+    lines: tuple[np.ndarray, np.ndarray, np.ndarray]
+    box: Box
+
+
+class Density(NamedTuple):
+    """From a sum of products to alpha, and what a weight must exceed to be shaded, a transmittance to go on."""
+
+    shift: np.float32
+    softplus: bool
+    distance_scale: np.float32
+    shading_threshold: np.float32
+    termination: float
+
+
+class Records(NamedTuple):
+    """Samples to shade in visiting order: ray int32, distance and weight float32; ``counts[RECORDS]`` are filled."""
+
+    ray: np.ndarray
+    z: np.ndarray
+    weight: np.ndarray
+
+
+class Pixels(NamedTuple):
+    """State of the rays: float64 (R,) each, but for ``stopped``, bool (R,)."""
+
+    transmittance: np.ndarray
+    acc: np.ndarray
+    depth: np.ndarray
+    stopped: np.ndarray
+
+
+CUBES_VISITED, MEETINGS, SAMPLES, EVALUATED, STOPPED, RECORDS = range(6)
+"""Counts of a walk: cubes in view, meetings of a ray with a cube, samples in live cubes, densities, rays stopped early,
+samples to shade."""
 
 
 @njit(cache=True, inline="always")
@@ -75,19 +165,19 @@ def pair_products(plane, line, row, down, column, across, index, along, out):
 
 
 @njit(cache=True)
-def is_occupied(x, y, z, cells, mask, mask_lower, mask_scale):
-    """Tell whether the trilinear interpolation of the mask at a point is above 0.
+def is_occupied(x, y, z, mask):
+    """Tell whether the trilinear interpolation of a `Mask` at a point is above 0.
 
-    ``cells`` (Z + 1, Y + 1, X + 1): whether a cell, counted from -1, has a vertex set. Only where a
-    fraction is exactly 0, and thus a vertex without weight, are the vertices themselves read.
+    Only where a fraction is exactly 0, and thus a vertex without weight, are the vertices themselves read.
     """
-    u = grid_position(x, mask_lower[0], mask_scale[0], mask.shape[2])
-    v = grid_position(y, mask_lower[1], mask_scale[1], mask.shape[1])
-    w = grid_position(z, mask_lower[2], mask_scale[2], mask.shape[0])
+    vertices = mask.vertices
+    u = grid_position(x, mask.lower[0], mask.scale[0], vertices.shape[2])
+    v = grid_position(y, mask.lower[1], mask.scale[1], vertices.shape[1])
+    w = grid_position(z, mask.lower[2], mask.scale[2], vertices.shape[0])
     i, j, k = math.floor(u), math.floor(v), math.floor(w)
-    if not (-1 <= i < mask.shape[2] and -1 <= j < mask.shape[1] and -1 <= k < mask.shape[0]):
+    if not (-1 <= i < vertices.shape[2] and -1 <= j < vertices.shape[1] and -1 <= k < vertices.shape[0]):
         return False
-    if not cells[k + 1, j + 1, i + 1]:
+    if not mask.cells[k + 1, j + 1, i + 1]:
         return False
     if u > i and v > j and w > k:
         return True
@@ -97,18 +187,19 @@ def is_occupied(x, y, z, cells, mask, mask_lower, mask_scale):
                 a, b, c = k + dk, j + dj, i + di
                 if a < 0 or b < 0 or c < 0:
                     continue
-                if a < mask.shape[0] and b < mask.shape[1] and c < mask.shape[2] and mask[a, b, c]:
+                if a < vertices.shape[0] and b < vertices.shape[1] and c < vertices.shape[2] and vertices[a, b, c]:
                     return True
     return False
 
 
 @njit(cache=True)
-def pixel_bounds(low, high, pose, focal, centre, window):
+def pixel_bounds(low, high, eye):
     """Pixels of the window whose rays can meet a box: (first column, last, first row, last).
 
-    ``pose`` (3, 4) camera to world in OpenCV axes. The answer may be too large, never too small:
-    the whole window where the box crosses the plane of the camera, nothing where it is behind.
+    The answer may be too large, never too small: the whole window where the box crosses the plane of the camera,
+    nothing where it is behind.
     """
+    pose, focal, centre, window = eye
     least_x, most_x, least_y, most_y = math.inf, -math.inf, math.inf, -math.inf
     in_front = 0
     for corner in range(8):
@@ -149,154 +240,202 @@ def visiting_order(own, count):
 
 
 @njit(cache=True)
-def walk(
-    live, bounds_x, bounds_y, bounds_z, edge,
-    origins, directions, first, step, samples,
-    pose, focal, centre, window,
-    lower, upper, scale,
-    cells, mask, mask_lower, mask_scale,
-    planes, lines,
-    shift, softplus, distance_scale, shading_threshold, termination,
-):  # fmt: skip
-    """Visit the live cubes front to back and composite their samples' weights.
-
-    Parameters: ``live`` bool (nz, ny, nx); ``bounds_*`` float64 (n, 2) faces of the cubes, widened
-    by a margin; ``first`` (R,) distance of each ray's first sample; the rest as named in
-    :class:`nerf.model.TensorfModel` and :class:`nerf.cameras.Camera`. ``planes`` and ``lines`` are
-    tuples of three.
-    Returns (record_ray, record_z, record_weight), one record a sample to shade, in visiting order;
-    (acc, depth) per ray; counts: cubes visited, ray and cube meetings, samples in live cubes,
-    density evaluations, rays stopped early.
-    """
-    rays = origins.shape[0]
-    transmittance = np.ones(rays, np.float64)
-    stopped = np.zeros(rays, np.bool_)
-    acc, depth = np.zeros(rays, np.float64), np.zeros(rays, np.float64)
-    capacity, records = 4 * rays + 1024, 0
-    record_ray = np.empty(capacity, np.int32)
-    record_z, record_weight = np.empty(capacity, np.float32), np.empty(capacity, np.float32)
-    counts = np.zeros(5, np.int64)
-
-    size_z, size_y, size_x = lines[0].shape[0], lines[1].shape[0], lines[2].shape[0]
-    camera = np.empty(3, np.float32)
+def order_of_axes(cubes, eye, factors):
+    """Cubes of each axis, x, y and z, in the order in which rays from the camera meet them."""
+    sizes = grid_size(factors)
+    own = np.empty(3, np.int64)
     for axis in range(3):
-        camera[axis] = pose[axis, 3]
-    own_x = cube_index(grid_position(camera[0], lower[0], scale[0], size_x), size_x, edge)
-    own_y = cube_index(grid_position(camera[1], lower[1], scale[1], size_y), size_y, edge)
-    own_z = cube_index(grid_position(camera[2], lower[2], scale[2], size_z), size_z, edge)
-    order_x = visiting_order(own_x, live.shape[2])
-    order_y = visiting_order(own_y, live.shape[1])
-    order_z = visiting_order(own_z, live.shape[0])
-    low, high = np.empty(3, np.float64), np.empty(3, np.float64)
+        camera = np.float32(eye.pose[axis, 3])
+        position = grid_position(camera, factors.box.lower[axis], factors.box.scale[axis], sizes[axis])
+        own[axis] = cube_index(position, sizes[axis], cubes.edge)
+    count_z, count_y, count_x = cubes.live.shape
+    return visiting_order(own[0], count_x), visiting_order(own[1], count_y), visiting_order(own[2], count_z)
 
-    for cz in order_z:
-        low[2], high[2] = bounds_z[cz, 0], bounds_z[cz, 1]
-        for cy in order_y:
-            low[1], high[1] = bounds_y[cy, 0], bounds_y[cy, 1]
-            for cx in order_x:
-                if not live[cz, cy, cx]:
-                    continue
-                low[0], high[0] = bounds_x[cx, 0], bounds_x[cx, 1]
-                left, right, top, bottom = pixel_bounds(low, high, pose, focal, centre, window)
-                if left > right:
-                    continue
-                counts[0] += 1
-                for row in range(top, bottom + 1):
-                    for column in range(left, right + 1):
-                        ray = (row - window[1]) * window[2] + column - window[0]
-                        if stopped[ray]:
-                            continue
-                        enter, leave = -math.inf, math.inf
-                        for axis in range(3):
-                            along = np.float64(directions[ray, axis])
-                            if along == 0:
-                                along = _PARALLEL
-                            one = (low[axis] - origins[ray, axis]) / along
-                            other = (high[axis] - origins[ray, axis]) / along
-                            enter = max(enter, min(one, other))
-                            leave = min(leave, max(one, other))
-                        begin = max((enter - first[ray]) / step - 1, 0.0)
-                        end = min((leave - first[ray]) / step + 1, samples - 1.0)
-                        if enter > leave or begin > end:
-                            continue
-                        counts[1] += 1
-                        for number in range(math.ceil(begin), math.floor(end) + 1):
-                            z = first[ray] + step * np.float32(number)
-                            px = origins[ray, 0] + directions[ray, 0] * z
-                            py = origins[ray, 1] + directions[ray, 1] * z
-                            pz = origins[ray, 2] + directions[ray, 2] * z
-                            if (
-                                px < lower[0] or px > upper[0]
-                                or py < lower[1] or py > upper[1]
-                                or pz < lower[2] or pz > upper[2]
-                            ):  # fmt: skip
-                                continue
-                            ux = grid_position(px, lower[0], scale[0], size_x)
-                            uy = grid_position(py, lower[1], scale[1], size_y)
-                            uz = grid_position(pz, lower[2], scale[2], size_z)
-                            if (
-                                cube_index(ux, size_x, edge) != cx
-                                or cube_index(uy, size_y, edge) != cy
-                                or cube_index(uz, size_z, edge) != cz
-                            ):
-                                continue
-                            counts[2] += 1
-                            if not is_occupied(px, py, pz, cells, mask, mask_lower, mask_scale):
-                                continue
-                            counts[3] += 1
-                            if number == samples - 1:
-                                continue  # Its distance to the next sample is 0.
-                            i, fx = split(ux, size_x)
-                            j, fy = split(uy, size_y)
-                            k, fz = split(uz, size_z)
-                            sigma = (
-                                pair_sum(planes[0], lines[0], j, fy, i, fx, k, fz)
-                                + pair_sum(planes[1], lines[1], k, fz, i, fx, j, fy)
-                                + pair_sum(planes[2], lines[2], k, fz, j, fy, i, fx)
-                            )
-                            if softplus:
-                                sigma += shift
-                                if sigma <= _SOFTPLUS_LINEAR:
-                                    sigma = np.float32(math.log1p(math.exp(sigma)))
-                            else:
-                                sigma = max(sigma, _ZERO)
-                            after = first[ray] + step * np.float32(number + 1)
-                            distance = (after - z) * distance_scale
-                            alpha = _ONE - np.float32(math.exp(-sigma * distance))
-                            weight = alpha * np.float32(transmittance[ray])
-                            transmittance[ray] *= _ONE - alpha + _TRANSMITTANCE_EPSILON
-                            acc[ray] += weight
-                            depth[ray] += weight * z
-                            if weight > shading_threshold:
-                                if records == capacity:
-                                    record_ray = np.concatenate((record_ray, record_ray))
-                                    record_z = np.concatenate((record_z, record_z))
-                                    record_weight = np.concatenate((record_weight, record_weight))
-                                    capacity *= 2
-                                record_ray[records] = ray
-                                record_z[records] = z
-                                record_weight[records] = weight
-                                records += 1
-                            if transmittance[ray] < termination:
-                                stopped[ray] = True
-                                counts[4] += 1
-                                break
-    return (
-        (record_ray[:records], record_z[:records], record_weight[:records]), (acc, depth), counts
-    )  # fmt: skip
+
+@njit(cache=True, inline="always")
+def grid_size(factors):
+    """Vertices of a grid along x, y, z."""
+    lines = factors.lines
+    return lines[2].shape[0], lines[1].shape[0], lines[0].shape[0]
+
+
+@njit(cache=True, inline="always")
+def density(planes, lines, ux, uy, uz, size_x, size_y, size_z, law):
+    """Density of a sample at a position in vertices."""
+    i, fx = split(ux, size_x)
+    j, fy = split(uy, size_y)
+    k, fz = split(uz, size_z)
+    sigma = (
+        pair_sum(planes[0], lines[0], j, fy, i, fx, k, fz)
+        + pair_sum(planes[1], lines[1], k, fz, i, fx, j, fy)
+        + pair_sum(planes[2], lines[2], k, fz, j, fy, i, fx)
+    )
+    if not law.softplus:
+        return max(sigma, _ZERO)
+    sigma += law.shift
+    if sigma <= _SOFTPLUS_LINEAR:
+        sigma = np.float32(math.log1p(math.exp(sigma)))
+    return sigma
+
+
+@njit(cache=True, inline="always")
+def numbers_inside(low, high, rays, ray):
+    """Numbers of a ray's samples that can lie in a box: (first, last), none if first > last."""
+    enter, leave = -math.inf, math.inf
+    for axis in range(3):
+        along = np.float64(rays.directions[ray, axis])
+        if along == 0:
+            along = _PARALLEL
+        one = (low[axis] - rays.origins[ray, axis]) / along
+        other = (high[axis] - rays.origins[ray, axis]) / along
+        enter = max(enter, min(one, other))
+        leave = min(leave, max(one, other))
+    begin = max((enter - rays.first[ray]) / rays.step - 1, 0.0)
+    end = min((leave - rays.first[ray]) / rays.step + 1, rays.samples - 1.0)
+    if enter > leave or begin > end:
+        return 0, -1
+    return math.ceil(begin), math.floor(end)
+
+
+@compiled
+def march(ray, first, last, cube, edge, rays, mask, factors, law, pixels, records, counts):
+    """Composite the samples ``first`` to ``last`` of a ray that lie in a cube, given as (x, y, z)."""
+    cx, cy, cz = cube
+    lower, upper, scale = factors.box
+    size_x, size_y, size_z = grid_size(factors)
+    for number in range(first, last + 1):
+        z = rays.first[ray] + rays.step * np.float32(number)
+        px = rays.origins[ray, 0] + rays.directions[ray, 0] * z
+        py = rays.origins[ray, 1] + rays.directions[ray, 1] * z
+        pz = rays.origins[ray, 2] + rays.directions[ray, 2] * z
+        if (
+            px < lower[0] or px > upper[0]
+            or py < lower[1] or py > upper[1]
+            or pz < lower[2] or pz > upper[2]
+        ):  # fmt: skip
+            continue
+        ux = grid_position(px, lower[0], scale[0], size_x)
+        uy = grid_position(py, lower[1], scale[1], size_y)
+        uz = grid_position(pz, lower[2], scale[2], size_z)
+        if (
+            cube_index(ux, size_x, edge) != cx
+            or cube_index(uy, size_y, edge) != cy
+            or cube_index(uz, size_z, edge) != cz
+        ):
+            continue
+        counts[SAMPLES] += 1
+        if not is_occupied(px, py, pz, mask):
+            continue
+        counts[EVALUATED] += 1
+        if number == rays.samples - 1:
+            continue  # Its distance to the next sample is 0.
+        sigma = density(factors.planes, factors.lines, ux, uy, uz, size_x, size_y, size_z, law)
+        after = rays.first[ray] + rays.step * np.float32(number + 1)
+        distance = (after - z) * law.distance_scale
+        alpha = _ONE - np.float32(math.exp(-sigma * distance))
+        weight = alpha * np.float32(pixels.transmittance[ray])
+        pixels.transmittance[ray] *= _ONE - alpha + _TRANSMITTANCE_EPSILON
+        pixels.acc[ray] += weight
+        pixels.depth[ray] += weight * z
+        if weight > law.shading_threshold:
+            place = counts[RECORDS]
+            records.ray[place] = ray
+            records.z[place] = z
+            records.weight[place] = weight
+            counts[RECORDS] = place + 1
+        if pixels.transmittance[ray] < law.termination:
+            pixels.stopped[ray] = True
+            counts[STOPPED] += 1
+            return
 
 
 @njit(cache=True)
-def appearance_products(ray, z, origins, directions, lower, scale, planes, lines):
+def grown(records, needed):
+    """The records, in arrays of at least ``needed``."""
+    ray, z, weight = records
+    while len(ray) < needed:
+        ray = np.concatenate((ray, ray))
+        z = np.concatenate((z, z))
+        weight = np.concatenate((weight, weight))
+    return Records(ray, z, weight)
+
+
+@njit(cache=True)
+def walk(cubes, rays, eye, mask, factors, law):
+    """Visit the live cubes front to back and composite their samples' weights.
+
+    Parameters: `Cubes`, `Rays`, `Eye`, `Mask`, `Factors` (of the density) and `Density`.
+    Returns `Records`, one a sample to shade, in visiting order; (acc, depth) per ray; counts, int64 (6,).
+    """
+    count = rays.origins.shape[0]
+    pixels = Pixels(
+        np.ones(count, np.float64), np.zeros(count, np.float64), np.zeros(count, np.float64), np.zeros(count, np.bool_)
+    )
+    capacity = 4 * count + 1024
+    records = Records(np.empty(capacity, np.int32), np.empty(capacity, np.float32), np.empty(capacity, np.float32))
+    counts = np.zeros(6, np.int64)
+    order_x, order_y, order_z = order_of_axes(cubes, eye, factors)
+    low, high = np.empty(3, np.float64), np.empty(3, np.float64)
+    window = eye.window
+    for cz in order_z:
+        low[2], high[2] = cubes.bounds[2][cz, 0], cubes.bounds[2][cz, 1]
+        for cy in order_y:
+            low[1], high[1] = cubes.bounds[1][cy, 0], cubes.bounds[1][cy, 1]
+            for cx in order_x:
+                if not cubes.live[cz, cy, cx]:
+                    continue
+                low[0], high[0] = cubes.bounds[0][cx, 0], cubes.bounds[0][cx, 1]
+                left, right, top, bottom = pixel_bounds(low, high, eye)
+                if left > right:
+                    continue
+                counts[CUBES_VISITED] += 1
+                for row in range(top, bottom + 1):
+                    for column in range(left, right + 1):
+                        ray = (row - window[1]) * window[2] + column - window[0]
+                        if pixels.stopped[ray]:
+                            continue
+                        first, last = numbers_inside(low, high, rays, ray)
+                        if first > last:
+                            continue
+                        counts[MEETINGS] += 1
+                        needed = counts[RECORDS] + last - first + 1
+                        if needed > len(records.ray):
+                            records = grown(records, needed)
+                        march(
+                            ray,
+                            first,
+                            last,
+                            (cx, cy, cz),
+                            cubes.edge,
+                            rays,
+                            mask,
+                            factors,
+                            law,
+                            pixels,
+                            records,
+                            counts,
+                        )
+    filled = counts[RECORDS]
+    return (
+        Records(records.ray[:filled], records.z[:filled], records.weight[:filled]),
+        (pixels.acc, pixels.depth),
+        counts,
+    )
+
+
+@njit(cache=True)
+def appearance_products(ray, z, rays, factors):
     """Appearance products of samples, pair-major: float32 (n, sum of the components)."""
-    size_z, size_y, size_x = lines[0].shape[0], lines[1].shape[0], lines[2].shape[0]
+    lower, _, scale = factors.box
+    planes, lines = factors.planes, factors.lines
+    size_x, size_y, size_z = grid_size(factors)
     one, two, three = (lines[0].shape[1], lines[1].shape[1], lines[2].shape[1])
     products = np.empty((len(ray), one + two + three), np.float32)
     for sample in range(len(ray)):
         r, t = ray[sample], z[sample]
-        px = origins[r, 0] + directions[r, 0] * t
-        py = origins[r, 1] + directions[r, 1] * t
-        pz = origins[r, 2] + directions[r, 2] * t
+        px = rays.origins[r, 0] + rays.directions[r, 0] * t
+        py = rays.origins[r, 1] + rays.directions[r, 1] * t
+        pz = rays.origins[r, 2] + rays.directions[r, 2] * t
         i, fx = split(grid_position(px, lower[0], scale[0], size_x), size_x)
         j, fy = split(grid_position(py, lower[1], scale[1], size_y), size_y)
         k, fz = split(grid_position(pz, lower[2], scale[2], size_z), size_z)

@@ -260,6 +260,7 @@ def test_occupancy_test_agrees_with_the_model(random_model, seed):
         np.float32
     )
     expected = model.occupied(torch.from_numpy(points)).tolist()
-    cells, scale = cubes.mask_cells(mask), np.float32(1) / (box[1] - box[0]) * np.float32(2)
-    actual = [walk.is_occupied(*point, cells, mask, box[0], scale) for point in points]
+    scale = np.float32(1) / (box[1] - box[0]) * np.float32(2)
+    walked = walk.Mask(mask, cubes.mask_cells(mask), box[0], scale)
+    actual = [walk.is_occupied(*point, walked) for point in points]
     assert actual == expected
