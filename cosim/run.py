@@ -16,6 +16,7 @@ from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_word
 from nerf.cameras import Camera
 from nerf.contract.blocks import Form
 from nerf.contract.config import AcceleratorConfig
+from nerf.contract.formats import CHANNEL
 from nerf.contract.memory import MemoryTiming, Regions, place
 from nerf.contract.registers import CAMERA_REGISTERS, LIST_ENTRY_BYTES, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
 from nerf.contract.scene_image import BEAT, Scene
@@ -263,7 +264,7 @@ def cosimulate(
         cycles = compare_cycles(rtl.trace, decoded, view, config, timing)
     compared = time.perf_counter()
     differences = [None if values.first is None else str(values.first), cycles and cycles.first]
-    picture = (rtl.pixels[..., :3] / np.float32(65535)).astype(np.float32)
+    picture = (rtl.pixels[..., :3] / np.float32(CHANNEL.high)).astype(np.float32)
     return Cosimulation(
         pixels=rtl.pixels.shape[0] * rtl.pixels.shape[1],
         pixel_mismatches=int((rtl.pixels != golden.pixels).any(axis=-1).sum()),

@@ -22,9 +22,14 @@ from nerf.contract.formats import (
     ALPHA_BELOW,
     ALPHA_ENTRIES,
     ALPHA_STEP_BITS,
+    DENSITY_MULTIPLIER,
     FACTOR,
     FRACTION_BITS,
+    MASK_OFFSET,
+    MASK_SCALE,
+    MULTIPLIER,
     PHASE_SHIFT,
+    POSITION,
     PRODUCT,
     SIGMOID_ENTRIES,
     SINE_ENTRIES,
@@ -40,7 +45,6 @@ from rtnerf.base.errors import require
 CALIBRATION_POINTS = 8192
 HEADROOM = 1.25
 """Largest activation that fits, over the largest seen at the calibration points; beyond it the value saturates."""
-DENSITY_MULTIPLIER_SHIFT = 24
 
 
 @dataclass(frozen=True)
@@ -165,8 +169,8 @@ def mask_map(model: TensorfModel) -> tuple[list[int], list[int]]:
     scale = [float(model.unit[k]) * per_world[k] for k in range(3)]
     offset = [float(model.aabb[0, k] - box[0, k]) * per_world[k] + 1 for k in range(3)]
     return (
-        [round(value * 2**image.MASK_SCALE_FRACTION) for value in scale],
-        [math.floor(value * 2**image.MASK_OFFSET_FRACTION + 0.5) for value in offset],
+        [round(value * 2**MASK_SCALE.fraction) for value in scale],
+        [math.floor(value * 2**MASK_OFFSET.fraction + 0.5) for value in offset],
     )
 
 
@@ -201,13 +205,16 @@ def _mask_windows(model: TensorfModel) -> tuple[list[np.ndarray], dict[tuple[int
     for k in range(3):
         span = []
         for cube in range(image.cubes_of(model.grid_size)[k]):
-            low, high = cube * CUBE << 16, min(((cube + 1) * CUBE << 16) - 1, model.grid_size[k] - 1 << 16)
-            first, last = (((u * scale[k] >> image.MASK_SCALE_FRACTION) + offset[k]) >> 16 for u in (low, high))
+            low, high = (position << POSITION.fraction for position in (cube * CUBE, (cube + 1) * CUBE))
+            high = min(high - 1, model.grid_size[k] - 1 << POSITION.fraction)
+            first, last = (
+                ((u * scale[k] >> MASK_SCALE.fraction) + offset[k]) >> MASK_OFFSET.fraction for u in (low, high)
+            )
             require(
                 last - first < MASK_WINDOW,
                 "mask grid",
                 "at most 1.25 times as fine as the factor grid",
-                scale[k] / 2**24,
+                scale[k] / 2**MASK_SCALE.fraction,
             )
             span.append((min(max(first, 0), cells.shape[2 - k]), last))
         spans.append(span)
@@ -367,8 +374,10 @@ def _encode_blocks(cut: np.ndarray, payload: _Payload, form: Form | None) -> tup
 def _density_words(model: TensorfModel, scale: float) -> dict[str, int]:
     """Multiplier and offset that turn the integer density sum into an alpha table position."""
     entries = 1 << ALPHA_STEP_BITS
-    multiplier = round(scale * entries * 2.0 ** (FRACTION_BITS - PRODUCT.fraction + DENSITY_MULTIPLIER_SHIFT))
-    require(0 < multiplier < 1 << 24, "density factors", "of products up to 2000", scale * FACTOR.high**2)
+    multiplier = round(scale * entries * 2.0 ** (FRACTION_BITS - PRODUCT.fraction + DENSITY_MULTIPLIER.fraction))
+    require(
+        0 < multiplier <= DENSITY_MULTIPLIER.high, "density factors", "of products up to 2000", scale * FACTOR.high**2
+    )
     offset = -round(_alpha_start(model) * entries * (1 << FRACTION_BITS))
     return {"density_multiplier": multiplier, "density_offset": offset}
 
@@ -433,9 +442,8 @@ def _tables(model: TensorfModel, config: AcceleratorConfig, product_scale: float
     for (weight, bias), in_scale, out_scale in zip(layers, in_scales, out_scales, strict=True):
         row_scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / WEIGHT.high
         quantised.append(np.floor(weight / row_scale[:, None] + 0.5).astype(np.int8))
-        entries.append(
-            np.array([_requantisation(b, in_scale * s, out_scale) for b, s in zip(bias, row_scale, strict=True)], "<u8")
-        )
+        fields = [_requantisation(b, in_scale * s, out_scale) for b, s in zip(bias, row_scale, strict=True)]
+        entries.append(np.array(fields, image.ENTRY).view("<u8"))
     table = image.pack_network(config.stages, quantised, entries)
     phase = round(2.0 ** (PHASE_SHIFT - feature_fraction) * SINE_ENTRIES / (2 * math.pi))
     return table, {"phase_multiplier": phase, "sine_shift": SINE_FRACTION - feature_fraction}
@@ -451,8 +459,8 @@ def _pad_basis(model: TensorfModel) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def _requantisation(bias: float, accumulator_scale: float, out_scale: float) -> int:
-    """Return one entry, bias (32 bits), multiplier (16), shift (6), of out = (acc + bias) * multiplier >> shift."""
+def _requantisation(bias: float, accumulator_scale: float, out_scale: float) -> tuple[int, int, int]:
+    """Return the fields of an `image.ENTRY`."""
     integer_bias = math.floor(bias / accumulator_scale + 0.5)
     require(abs(integer_bias) < 1 << 30, "network bias", "comparable with its layer's weights", bias)
     factor = accumulator_scale / out_scale
@@ -461,5 +469,5 @@ def _requantisation(bias: float, accumulator_scale: float, out_scale: float) -> 
         shift, multiplier = 1, 0
     else:
         require(shift >= 1, "network weights", "of a usual range", factor)
-        multiplier = min(math.floor(factor * 2.0**shift + 0.5), (1 << 16) - 1)
-    return (integer_bias & 0xFFFFFFFF) | multiplier << 32 | shift << 48
+        multiplier = min(math.floor(factor * 2.0**shift + 0.5), MULTIPLIER.high)
+    return integer_bias, multiplier, shift

@@ -92,12 +92,44 @@ NORM = Format(4, 20, signed=False)
 """Length of the camera-space ray (slope, slope, 1)."""
 INVERSE = Format(12, 20, signed=False)
 """Steps per factor cell, saturated."""
+RECIPROCAL_DIVIDEND = 1 << NORM.fraction + STEP.fraction
+"""Over a NORM it is the inverse with the fraction bits of STEP, over a STEP an INVERSE."""
+FINE_BITS = STEP.fraction - POSITION.fraction
+"""Fraction bits that a STEP has and a POSITION has not: the lattice is exact in those of a step."""
+VIEW_SCALE = Format(6, 20, signed=False)
+"""World length of a cell, in steps: turns a grid direction into the view direction."""
+
+PROJECTION_DEPTH = Format(3, 16)
+"""Row of the projection that gives depth, in mean cells per cell."""
+PROJECTION_IMAGE = Format(18, 8)
+"""Rows of the projection that give image coordinates times depth, in pixels times mean cells per cell."""
+PIXEL = Format(14, 4)
+"""An image coordinate, in pixels."""
+RADIUS = Format(6, 12, signed=False)
+"""Bounding ball of a cube, in mean cells."""
+IMAGE_RADIUS = Format(22, PIXEL.fraction, signed=False)
+"""Bounding ball times focal length, in pixels times mean cells."""
+RELATIVE_FRACTION = 8
+"""Fraction bits of a cube's centre relative to the camera, in cells."""
+DEPTH_FRACTION = RADIUS.fraction
+"""Fraction bits of a cube's depth, in mean cells."""
+INVERSE_DEPTH_FRACTION = 24
+"""Fraction bits of one over a depth."""
+
+MASK_SCALE = Format(2, 24, signed=False)
+"""Mask cells per factor cell."""
+MASK_OFFSET = Format(15, 16)
+"""Mask cell of grid point 0."""
 
 UNIT = 20
 """Fraction bits of alpha, transmittance and weight; 1.0 is ``1 << UNIT``."""
+CHANNEL = Format(0, 16, signed=False)
+"""A channel of a finished pixel; its largest value is 1.0."""
 COLOUR_BITS = 12
 """Fraction bits of a sample's colour."""
 
+DENSITY_MULTIPLIER = Format(0, 24, signed=False)
+"""Alpha table positions per unit of FEATURE_SUM."""
 ALPHA_ENTRIES = 1024
 """Entries of the alpha table."""
 ALPHA_STEP_BITS = 3
@@ -116,6 +148,11 @@ MULTIPLIER = Format(16, 0, signed=False)
 
 RECIPROCAL_BITS = 10
 """Bits of the reciprocal table's index: those of a normalised weight behind its leading one."""
+RECIPROCAL_FRACTION = 22
+"""The table holds ``2**RECIPROCAL_FRACTION`` over a normalised weight."""
+MEAN_SHIFT = DROPPED_BITS + UNIT + RECIPROCAL_BITS - RECIPROCAL_FRACTION
+"""A sum of weighted products times the table's value, shifted up by this and down by the length of the weight less one,
+is their mean."""
 
 SINE_ENTRIES = 1024
 """Entries of the sine table over one turn."""
@@ -134,9 +171,9 @@ def sine_table() -> np.ndarray:
 
 
 def reciprocal_table() -> np.ndarray:
-    """Return 2**22 over the middle of [1024 + index, 1025 + index), rounded: 12 bits."""
+    """Return ``2**RECIPROCAL_FRACTION`` over the middle of [1024 + index, 1025 + index), rounded: 12 bits."""
     mantissa = (1 << RECIPROCAL_BITS) + np.arange(1 << RECIPROCAL_BITS)
-    return np.floor(2.0**22 / (mantissa + 0.5) + 0.5).astype(np.int64)
+    return np.floor(2.0**RECIPROCAL_FRACTION / (mantissa + 0.5) + 0.5).astype(np.int64)
 
 
 def sigmoid_table() -> np.ndarray:

@@ -12,22 +12,21 @@ from typing import NamedTuple
 import numpy as np
 
 from nerf.contract.config import CUBE
-from nerf.contract.formats import DIRECTION, DISTANCE, ORIGIN, UNIT, Format
+from nerf.contract.formats import (
+    DIRECTION,
+    DISTANCE,
+    IMAGE_RADIUS,
+    ORIGIN,
+    PIXEL,
+    PROJECTION_DEPTH,
+    PROJECTION_IMAGE,
+    RADIUS,
+    UNIT,
+    VIEW_SCALE,
+    Format,
+)
 from nerf.contract.scene_image import BEAT, Scene, cubes_of, whole_pages
 from rtnerf.base.errors import require
-
-VIEW_SCALE = Format(6, 20, signed=False)
-"""World length of a cell, in steps: turns a grid direction into the view direction."""
-PROJECTION_DEPTH = Format(3, 16)
-"""Row of the projection that gives depth, in mean cells per cell."""
-PROJECTION_IMAGE = Format(18, 8)
-"""Rows of the projection that give image coordinates times depth, in pixels times mean cells per cell."""
-PIXEL = Format(14, 4)
-"""An image coordinate, in pixels."""
-RADIUS = Format(6, 12, signed=False)
-"""Bounding ball of a cube, in mean cells."""
-IMAGE_RADIUS = Format(22, 4, signed=False)
-"""Bounding ball times focal length, in pixels times mean cells."""
 
 CONTROL_START, CONTROL_ABORT = 1, 2
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR = 1, 2, 4

@@ -27,7 +27,7 @@ import numpy as np
 
 from nerf.contract.blocks import HEADER_BYTES, crc8
 from nerf.contract.config import CUBE
-from nerf.contract.formats import Format
+from nerf.contract.formats import DENSITY_MULTIPLIER, MASK_OFFSET, MASK_SCALE, Format
 from nerf.contract.network import LAYERS, Stage
 from rtnerf.base.errors import require
 
@@ -82,9 +82,9 @@ WORDS = (
     Word("tables_checksum"),
     Word("density_headers", count=6, held=True),
     Word("appearance_headers", count=6, held=True),
-    Word("mask_scale", Format(26, 0, signed=False), 3, held=True),
-    Word("mask_offset", Format(31, 0), 3, held=True),
-    Word("density_multiplier", Format(24, 0, signed=False), held=True),
+    Word("mask_scale", MASK_SCALE, 3, held=True),
+    Word("mask_offset", MASK_OFFSET, 3, held=True),
+    Word("density_multiplier", DENSITY_MULTIPLIER, held=True),
     Word("density_offset", Format(31, 0), held=True),
     Word("phase_multiplier", Format(19, 0, signed=False), held=True),
     Word("sine_shift", Format(3, 0, signed=False), held=True),
@@ -130,8 +130,6 @@ MASK_WINDOW = 6
 """Mask cells along the side of a record's window."""
 MASK_CELL_BITS = 10
 RECORD_BYTES = 32
-MASK_SCALE_FRACTION = 24
-MASK_OFFSET_FRACTION = 16
 
 
 def whole_pages(size: int) -> int:
@@ -187,6 +185,10 @@ def unpack_record(word: int) -> tuple[np.ndarray, tuple[int, int, int]]:
     return window.reshape((MASK_WINDOW,) * 3), base
 
 
+ENTRY = np.dtype([("bias", "<i4"), ("multiplier", "<u2"), ("shift", "<u2")])
+"""Requantisation of an output: out = (accumulator + bias) * multiplier >> shift, rounded."""
+
+
 def row_beats(stage: Stage) -> int:
     """Return the beats of a row of weights, one byte a lane."""
     return -(-stage.lanes // BEAT)
@@ -208,7 +210,7 @@ def pack_network(stages: Sequence[Stage], weights: Sequence[np.ndarray], entries
     weights : of int8 array (outputs, inputs)
         Per layer.
     entries : of uint64 array (outputs,)
-        Per layer: bias (32 bits), multiplier (16) and shift (6) of out = (accumulator + bias) * multiplier >> shift.
+        Per layer: each an `ENTRY`.
     """
     tables = bytearray()
     for stage in stages:

@@ -2,17 +2,20 @@
 
 from numba import njit
 
-from nerf.contract.formats import ALPHA_ENTRIES, FRACTION_BITS, UNIT
+from nerf.contract.formats import ALPHA_ENTRIES, DENSITY_MULTIPLIER, FRACTION_BITS, UNIT
+
+_MULTIPLIER_FRACTION = DENSITY_MULTIPLIER.fraction
 
 
 @njit(cache=True)
 def table_position(total: int, multiplier: int, offset: int) -> int:
-    """Return the alpha table position (8 fraction bits) of a density sum, limited to the table."""
-    position = (total * multiplier >> 24) + offset
+    """Return the alpha table position (``FRACTION_BITS``) of a density sum, limited to the table."""
+    position = (total * multiplier >> _MULTIPLIER_FRACTION) + offset
     return min(max(position, 0), (ALPHA_ENTRIES << FRACTION_BITS) - 1)
 
 
 @njit(cache=True)
 def alpha(position: int, base: int, difference: int) -> int:
     """Return alpha (``UNIT`` fraction bits) from a table entry and the position's fraction."""
-    return min(base + ((difference * (position & 255) + 128) >> 8), 1 << UNIT)
+    fraction = position & (1 << FRACTION_BITS) - 1
+    return min(base + ((difference * fraction + (1 << FRACTION_BITS >> 1)) >> FRACTION_BITS), 1 << UNIT)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import PRODUCT, UNIT, round_shift
+from nerf.contract.formats import CHANNEL, FRACTION_BITS, POSITION, PRODUCT, UNIT, round_shift
 from nerf.contract.registers import View
 from nerf.contract.scene_image import MASK_WINDOW, RECORD_BYTES, Scene, unpack_record
 from nerf.golden.compositor import composite
@@ -19,6 +19,8 @@ from nerf.golden.product_buffer import mean_products, weighted_product
 from nerf.golden.ray_setup import set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
+
+_POSITION_FRACTION = POSITION.fraction
 
 SAMPLE_FIELDS = ("pixel", "index", "x", "y", "z", "total", "alpha", "weight", "transmittance")
 """Columns of `Frame.samples`: window pixel (row * width + column), lattice index, position, density sum, ...,
@@ -73,7 +75,7 @@ class Frame:
     @property
     def rgb(self) -> np.ndarray:
         """Picture, float32 (height, width, 3) in 0..1."""
-        return (self.pixels[..., :3] / np.float32(65535)).astype(np.float32)
+        return (self.pixels[..., :3] / np.float32(CHANNEL.high)).astype(np.float32)
 
 
 def decode_scene(scene: Scene, config: AcceleratorConfig) -> DecodedScene:
@@ -185,7 +187,7 @@ def _march(
     samples = np.empty((1024, 9), np.int64)
     count = 0
     remaining = np.empty(len(position), np.int64)
-    top = (grid - 1) << 16
+    top = (grid - 1) << _POSITION_FRACTION
     point = np.empty(3, np.int64)
     for pixel in range(len(position)):
         transmittance = 1 << UNIT
@@ -211,7 +213,7 @@ def _march(
                 continue
             total = density_sum(planes, lines, point[0], point[1], point[2])
             at = table_position(total, multiplier, offset)
-            opacity = alpha(at, table[at >> 8, 0], table[at >> 8, 1])
+            opacity = alpha(at, table[at >> FRACTION_BITS, 0], table[at >> FRACTION_BITS, 1])
             weight, transmittance = composite(transmittance, opacity)
             if count == len(samples):
                 grown = np.empty((2 * count, 9), np.int64)

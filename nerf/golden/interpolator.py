@@ -2,19 +2,27 @@
 
 from numba import njit
 
+from nerf.contract.formats import FRACTION_BITS, INTERPOLATED, POSITION
+
+_ONE = 1 << FRACTION_BITS
+_PLANE_SHIFT = 2 * FRACTION_BITS - INTERPOLATED.fraction
+_LINE_SHIFT = FRACTION_BITS - INTERPOLATED.fraction
+_CELL_SHIFT = POSITION.fraction
+_WEIGHT_SHIFT = POSITION.fraction - FRACTION_BITS
+
 
 @njit(cache=True)
 def interpolate_plane(p00: int, p10: int, p01: int, p11: int, wx: int, wy: int) -> int:
-    """Return the plane value between four factors, format INTERPOLATED; weights have 8 fraction bits."""
-    low = p00 * 256 + (p10 - p00) * wx
-    high = p01 * 256 + (p11 - p01) * wx
-    return (low * 256 + (high - low) * wy + 2048) >> 12
+    """Return the plane value between four factors, format INTERPOLATED; weights have ``FRACTION_BITS``."""
+    low = p00 * _ONE + (p10 - p00) * wx
+    high = p01 * _ONE + (p11 - p01) * wx
+    return (low * _ONE + (high - low) * wy + (1 << _PLANE_SHIFT >> 1)) >> _PLANE_SHIFT
 
 
 @njit(cache=True)
 def interpolate_line(l0: int, l1: int, w: int) -> int:
     """Return the line value between two factors, format INTERPOLATED."""
-    return (l0 * 256 + (l1 - l0) * w + 8) >> 4
+    return (l0 * _ONE + (l1 - l0) * w + (1 << _LINE_SHIFT >> 1)) >> _LINE_SHIFT
 
 
 @njit(cache=True)
@@ -24,8 +32,8 @@ def product(plane, line, first: int, second: int, along: int, component: int) ->
     Parameters: the dense plane (second, first, components) and line (positions, components), and the sample's
     coordinates along the pair's axes, format POSITION.
     """
-    i, j, k = first >> 16, second >> 16, along >> 16
-    wx, wy, w = first >> 8 & 255, second >> 8 & 255, along >> 8 & 255
+    i, j, k = first >> _CELL_SHIFT, second >> _CELL_SHIFT, along >> _CELL_SHIFT
+    wx, wy, w = _weight(first), _weight(second), _weight(along)
     p = interpolate_plane(
         int(plane[j, i, component]),
         int(plane[j, i + 1, component]),
@@ -35,3 +43,9 @@ def product(plane, line, first: int, second: int, along: int, component: int) ->
         wy,
     )
     return p * interpolate_line(int(line[k, component]), int(line[k + 1, component]), w)
+
+
+@njit(cache=True)
+def _weight(position: int) -> int:
+    """Return the fraction of a position in its cell, ``FRACTION_BITS``."""
+    return position >> _WEIGHT_SHIFT & _ONE - 1

@@ -16,7 +16,7 @@ from nerf.contract.formats import (
     sine_table,
 )
 from nerf.contract.network import LAYERS
-from nerf.contract.scene_image import Scene, unpack_network
+from nerf.contract.scene_image import ENTRY, Scene, unpack_network
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,8 @@ def alpha_table(scene: Scene) -> np.ndarray:
 def load_network(scene: Scene, config: AcceleratorConfig) -> Network:
     """Read the network of a scene image made for the configuration."""
     weights, packed = unpack_network(config.stages, scene.data[scene.tables_offset + 8 * ALPHA_ENTRIES :])
-    entries = np.concatenate(packed)
-    bias = (entries & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32).astype(np.int64)
-    multiplier = (entries >> np.uint64(32) & np.uint64(0xFFFF)).astype(np.int64)
-    shift = (entries >> np.uint64(48) & np.uint64(0x3F)).astype(np.int64)
+    entries = np.concatenate(packed).view(ENTRY)
+    bias, multiplier, shift = (entries[name].astype(np.int64) for name in ENTRY.names)
     cuts = np.cumsum([outputs for _, outputs in LAYERS])[:-1]
     return Network(
         tuple(one.astype(np.int64) for one in weights),

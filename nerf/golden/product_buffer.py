@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from nerf.contract.formats import DROPPED_BITS, PRODUCT, RECIPROCAL_BITS, UNIT, reciprocal_table, round_shift, saturate
+from nerf.contract.formats import (
+    DROPPED_BITS,
+    MEAN_SHIFT,
+    PRODUCT,
+    RECIPROCAL_BITS,
+    UNIT,
+    reciprocal_table,
+    round_shift,
+    saturate,
+)
 
 
 def weighted_product(weight: np.ndarray, product: np.ndarray) -> np.ndarray:
@@ -23,5 +32,4 @@ def mean_products(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
     length = np.frexp(weight.astype(np.float64))[1].astype(np.int64)
     mantissa = weight << UNIT + 1 - length >> UNIT - RECIPROCAL_BITS
     reciprocal = reciprocal_table()[mantissa - (1 << RECIPROCAL_BITS)]
-    # The table's value, over 2**(length + 11), is one over the weight.
-    return saturate(round_shift((total * reciprocal[:, None]) << 8 + DROPPED_BITS, length[:, None] - 1), PRODUCT)
+    return saturate(round_shift((total * reciprocal[:, None]) << MEAN_SHIFT, length[:, None] - 1), PRODUCT)

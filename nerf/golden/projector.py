@@ -10,14 +10,18 @@ All values fit int64 for whatever the registers hold: the largest, an image edge
 from numba import njit
 
 from nerf.contract.config import CUBE
-from nerf.contract.formats import ORIGIN
-from nerf.contract.registers import AXES, PIXEL, PROJECTION_DEPTH, PROJECTION_IMAGE, View
+from nerf.contract.formats import (
+    DEPTH_FRACTION,
+    INVERSE_DEPTH_FRACTION,
+    ORIGIN,
+    PIXEL,
+    PROJECTION_DEPTH,
+    PROJECTION_IMAGE,
+    RELATIVE_FRACTION,
+)
+from nerf.contract.registers import AXES, View
 
-RELATIVE_FRACTION = 8
-"""Fraction bits of the cube centre relative to the camera, in cells."""
-DEPTH_FRACTION = 12
 IMAGE_FRACTION = PIXEL.fraction
-INVERSE_FRACTION = 24
 NEAREST = 1 << DEPTH_FRACTION
 """Depth below which the rectangle is everything: one mean cell."""
 
@@ -46,8 +50,8 @@ def centre(x: int, y: int, z: int, origin, projection_x, projection_y, projectio
 
 @njit(cache=True)
 def inverse_depth(depth: int) -> int:
-    """Return ``1 / depth`` with `INVERSE_FRACTION` fraction bits, of a positive depth."""
-    return (1 << INVERSE_FRACTION + DEPTH_FRACTION) // depth
+    """Return ``1 / depth`` with `INVERSE_DEPTH_FRACTION` fraction bits, of a positive depth."""
+    return (1 << INVERSE_DEPTH_FRACTION + DEPTH_FRACTION) // depth
 
 
 @njit(cache=True)
@@ -56,8 +60,8 @@ def covered(low: int, high: int, inverse_near: int, inverse_far: int, offset: in
 
     ``offset``: of the optical axis, format `PIXEL`.
     """
-    first = low * (inverse_near if low < 0 else inverse_far) >> INVERSE_FRACTION
-    last = high * (inverse_far if high < 0 else inverse_near) >> INVERSE_FRACTION
+    first = low * (inverse_near if low < 0 else inverse_far) >> INVERSE_DEPTH_FRACTION
+    last = high * (inverse_far if high < 0 else inverse_near) >> INVERSE_DEPTH_FRACTION
     return (first + offset >> IMAGE_FRACTION) - 1, (last + offset >> IMAGE_FRACTION) + 1
 
 

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nerf.contract.formats import DISTANCE, INVERSE, NORM, POSITION, SINE_FRACTION
+from nerf.contract.formats import (
+    DIRECTION,
+    DISTANCE,
+    INVERSE,
+    NORM,
+    ORIGIN,
+    POSITION,
+    RECIPROCAL_DIVIDEND,
+    SINE_FRACTION,
+    SLOPE,
+    STEP,
+    VIEW_SCALE,
+)
 from nerf.contract.registers import View
 
 ONE_STEP = 1 << DISTANCE.fraction
@@ -41,29 +53,30 @@ class Rays:
 
 def set_up(x: np.ndarray, y: np.ndarray, view: View, grid: tuple[int, int, int]) -> Rays:
     """Return the rays of window pixels (x, y), int64 arrays of length n."""
-    slope_x = (view.slope_x + x * view.slope_pixel) >> 7
-    slope_y = (view.slope_y + y * view.slope_pixel) >> 7
-    square = (1 << 40) + slope_x * slope_x + slope_y * slope_y
+    to_slope = DIRECTION.fraction - SLOPE.fraction
+    slope_x = (view.slope_x + x * view.slope_pixel) >> to_slope
+    slope_y = (view.slope_y + y * view.slope_pixel) >> to_slope
+    square = (1 << 2 * SLOPE.fraction) + slope_x * slope_x + slope_y * slope_y
     norm = np.minimum(np.floor(np.sqrt(square.astype(np.float64))).astype(np.int64), NORM.high)
-    inverse_norm = (1 << 44) // norm
+    inverse_norm = RECIPROCAL_DIVIDEND // norm
 
     raw = (
         view.vector("direction")
         + x[:, None] * view.vector("direction_column")
         + y[:, None] * view.vector("direction_row")
     )
-    step = raw * inverse_norm[:, None] >> 27
-    inverse = np.minimum((1 << 44) // np.maximum(np.abs(step), 1), INVERSE.high)
+    step = raw * inverse_norm[:, None] >> DIRECTION.fraction
+    inverse = np.minimum(RECIPROCAL_DIVIDEND // np.maximum(np.abs(step), 1), INVERSE.high)
     inverse[step == 0] = INVERSE.high
 
     origin = view.vector("origin")
-    top = (np.array(grid, np.int64) - 1) << 16
+    top = (np.array(grid, np.int64) - 1) << ORIGIN.fraction
     forward = step >= 0
     entry = np.where(forward, -origin, origin - top) * inverse >> INVERSE.fraction
     leave = np.where(forward, top - origin, origin) * inverse >> INVERSE.fraction
     distance = np.clip(entry.max(axis=1), view.near, view.far)
     live = leave.min(axis=1) + ONE_STEP >= distance
-    position = origin + (distance[:, None] * step >> 24)
+    position = origin + (distance[:, None] * step >> STEP.fraction)
     live &= np.all((position >= POSITION.low) & (position <= POSITION.high), axis=1)
-    direction = step * view.vector("view_scale") >> 44 - SINE_FRACTION
+    direction = step * view.vector("view_scale") >> STEP.fraction + VIEW_SCALE.fraction - SINE_FRACTION
     return Rays(position, step, inverse, direction, live)

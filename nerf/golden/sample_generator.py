@@ -3,21 +3,24 @@
 from numba import njit
 
 from nerf.contract.config import CUBE
-from nerf.contract.scene_image import MASK_OFFSET_FRACTION, MASK_SCALE_FRACTION, MASK_WINDOW
+from nerf.contract.formats import FINE_BITS, MASK_OFFSET, MASK_SCALE, POSITION
+from nerf.contract.scene_image import MASK_WINDOW
 
-CUBE_SHIFT = 16 + CUBE.bit_length() - 1
+CUBE_SHIFT = POSITION.fraction + CUBE.bit_length() - 1
+_SCALE_FRACTION = MASK_SCALE.fraction
+_OFFSET_FRACTION = MASK_OFFSET.fraction
 
 
 @njit(cache=True)
 def sample_position(start: int, step: int, index: int) -> int:
     """Return one coordinate of sample ``index``, format POSITION."""
-    return ((start << 8) + index * step) >> 8
+    return ((start << FINE_BITS) + index * step) >> FINE_BITS
 
 
 @njit(cache=True)
 def mask_cell(position: int, scale: int, offset: int) -> int:
     """Return the mask cell of a position along one axis; the mask's zero border counts as cell 0."""
-    return ((position * scale >> MASK_SCALE_FRACTION) + offset) >> MASK_OFFSET_FRACTION
+    return ((position * scale >> _SCALE_FRACTION) + offset) >> _OFFSET_FRACTION
 
 
 @njit(cache=True)

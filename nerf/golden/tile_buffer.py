@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nerf.contract.formats import COLOUR_BITS, UNIT, round_shift
+from nerf.contract.formats import CHANNEL, COLOUR_BITS, UNIT, round_shift
 
 
 def weighted_colour(weight, colour):
@@ -11,7 +11,7 @@ def weighted_colour(weight, colour):
 
 
 def output_pixel(colour: np.ndarray, transmittance: np.ndarray, background: int) -> np.ndarray:
-    """Return the pixel words' four 16-bit channels: red, green, blue, opacity; 65535 is 1.0.
+    """Return the pixel words' four channels, format CHANNEL: red, green, blue, opacity.
 
     Parameters
     ----------
@@ -24,4 +24,4 @@ def output_pixel(colour: np.ndarray, transmittance: np.ndarray, background: int)
     channels = np.concatenate(
         [colour + transmittance[..., None] * background, (1 << UNIT) - transmittance[..., None]], axis=-1
     )
-    return np.minimum(round_shift(channels * 65535, UNIT), 65535)
+    return np.minimum(round_shift(channels * CHANNEL.high, UNIT), CHANNEL.high)

@@ -14,19 +14,23 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import CUBE
-from nerf.contract.formats import ORIGIN
-from nerf.contract.registers import AXES, PIXEL, PROJECTION_DEPTH, PROJECTION_IMAGE
+from nerf.contract.formats import (
+    DEPTH_FRACTION,
+    INVERSE_DEPTH_FRACTION,
+    ORIGIN,
+    PIXEL,
+    PROJECTION_DEPTH,
+    PROJECTION_IMAGE,
+    RELATIVE_FRACTION,
+)
+from nerf.contract.registers import AXES
 from rtl.parts.divider import Divider
 from rtl.payloads import CubeVisit, Footprint, ViewRegisters
 
-RELATIVE_FRACTION = 8
-"""Fraction bits of the cube's centre relative to the camera, in cells."""
-DEPTH_FRACTION = 12
 IMAGE_FRACTION = PIXEL.fraction
-INVERSE_FRACTION = 24
 NEAREST = 1 << DEPTH_FRACTION
 """Depth of the ball's nearest point, below which the rectangle is the whole window: one mean cell."""
-DIVIDEND = 1 << INVERSE_FRACTION + DEPTH_FRACTION
+DIVIDEND = 1 << INVERSE_DEPTH_FRACTION + DEPTH_FRACTION
 BITS_PER_CYCLE = 2
 """Quotient bits found in one cycle."""
 
@@ -82,7 +86,7 @@ class Projector(wiring.Component):
         sums = {row: Signal(signed(SUM_BITS), name=f"sum_{row}") for row in AXES}
         total = {row: sums[row] + product[row] for row in AXES}
         depth = {side: Signal(signed(DEPTH_BITS), name=side) for side in ("near", "far")}
-        inverse = {side: Signal(INVERSE_FRACTION + 1, name=f"inverse_{side}") for side in ("near", "far")}
+        inverse = {side: Signal(INVERSE_DEPTH_FRACTION + 1, name=f"inverse_{side}") for side in ("near", "far")}
         low = {row: Signal(signed(IMAGE_BITS + 1), name=f"low_{row}") for row in "xy"}
         high = {row: Signal(signed(IMAGE_BITS + 1), name=f"high_{row}") for row in "xy"}
         centre = {"x": view.centre_x, "y": view.centre_y}
@@ -94,7 +98,7 @@ class Projector(wiring.Component):
 
         def image(row):
             """Return an edge in pixels: the product of the cycle before, moved to the window."""
-            return ((product[row] >> INVERSE_FRACTION) + centre[row]) >> IMAGE_FRACTION
+            return ((product[row] >> INVERSE_DEPTH_FRACTION) + centre[row]) >> IMAGE_FRACTION
 
         with m.FSM():
             with m.State("IDLE"):
@@ -133,7 +137,7 @@ class Projector(wiring.Component):
 
             with m.State("TEST_BEFORE"):
                 for row in "xy":
-                    rounding = Mux(high[row] < 0, high[row] >> INVERSE_FRACTION, 0)
+                    rounding = Mux(high[row] < 0, high[row] >> INVERSE_DEPTH_FRACTION, 0)
                     m.d.comb += [
                         left[row].eq(rounding - (1 << IMAGE_FRACTION) - centre[row]),
                         right[row].eq(Mux(high[row] < 0, depth["far"], depth["near"])),
@@ -146,7 +150,7 @@ class Projector(wiring.Component):
                     m.next = "IDLE"
             with m.State("TEST_BEHIND"):
                 for row in "xy":
-                    rounding = Mux(low[row] < 0, 0, (low[row] >> INVERSE_FRACTION) + 1)
+                    rounding = Mux(low[row] < 0, 0, (low[row] >> INVERSE_DEPTH_FRACTION) + 1)
                     m.d.comb += [
                         left[row].eq(((end[row] + 2) << IMAGE_FRACTION) - centre[row] + rounding),
                         right[row].eq(Mux(low[row] < 0, depth["near"], depth["far"])),

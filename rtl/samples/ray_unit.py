@@ -9,16 +9,26 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import DISTANCE, INVERSE, NORM, ORIGIN, POSITION, SINE_FRACTION, SLOPE, STEP
-from nerf.contract.registers import AXES, VIEW_SCALE
+from nerf.contract.formats import (
+    DIRECTION,
+    DISTANCE,
+    INVERSE,
+    NORM,
+    ORIGIN,
+    POSITION,
+    RECIPROCAL_DIVIDEND,
+    SINE_FRACTION,
+    SLOPE,
+    STEP,
+    VIEW_SCALE,
+)
+from nerf.contract.registers import AXES
 from rtl.parts.divider import Divider
 from rtl.parts.square_root import SquareRoot
 from rtl.payloads import SceneRegisters, TileLayouts, ViewRegisters, shape_of
 
 BITS_PER_CYCLE = 3
 """Quotient and root bits found in one cycle."""
-RECIPROCAL = 1 << NORM.fraction + STEP.fraction
-"""Dividend of both reciprocals: a length becomes its inverse, a step becomes steps per cell."""
 SLOPE_LIMIT = NORM.high + 1
 """A slope beyond this makes the length saturate, whatever the other slope is."""
 
@@ -69,7 +79,7 @@ class RayUnit(wiring.Component):
         """Return the sequence of multiplications, the divider and the square root."""
         m = Module()
         view, ray = self.view, self.o.payload.ray
-        m.submodules.divider = divider = Divider(RECIPROCAL.bit_length(), STEP.width, BITS_PER_CYCLE)
+        m.submodules.divider = divider = Divider(RECIPROCAL_DIVIDEND.bit_length(), STEP.width, BITS_PER_CYCLE)
         m.submodules.square_root = square_root = SquareRoot(SLOPE_LIMIT.bit_length(), BITS_PER_CYCLE)
 
         left = Signal(signed(48))
@@ -105,7 +115,7 @@ class RayUnit(wiring.Component):
         m.d.comb += [to_low.eq(-origin), to_high.eq(top - origin)]
         cells = product >> INVERSE.fraction
 
-        m.d.comb += divider.i.payload.dividend.eq(RECIPROCAL)
+        m.d.comb += divider.i.payload.dividend.eq(RECIPROCAL_DIVIDEND)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
@@ -165,7 +175,7 @@ class RayUnit(wiring.Component):
                 m.d.comb += [left.eq(raw[axis]), right.eq(inverse_length)]
                 m.next = "STEP"
             with m.State("STEP"):
-                m.d.sync += step.eq(product >> 27)
+                m.d.sync += step.eq(product >> DIRECTION.fraction)
                 m.next = "DIVIDE"
             with m.State("DIVIDE"):
                 m.d.comb += [
@@ -230,5 +240,5 @@ class RayUnit(wiring.Component):
 
 def _slope(value):
     """Return a slope of format DIRECTION in format SLOPE, limited to `SLOPE_LIMIT`."""
-    slope = value >> 27 - SLOPE.fraction
+    slope = value >> DIRECTION.fraction - SLOPE.fraction
     return Mux(slope > SLOPE_LIMIT, SLOPE_LIMIT, Mux(slope < -SLOPE_LIMIT, -SLOPE_LIMIT, slope))

@@ -11,9 +11,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import CUBE, AcceleratorConfig
-from nerf.contract.formats import FRACTION_BITS, INVERSE, POSITION, STEP
+from nerf.contract.formats import FINE_BITS, FRACTION_BITS, INVERSE, MASK_OFFSET, MASK_SCALE, POSITION, STEP
 from nerf.contract.registers import AXES
-from nerf.contract.scene_image import MASK_OFFSET_FRACTION, MASK_SCALE_FRACTION, MASK_WINDOW
+from nerf.contract.scene_image import MASK_WINDOW
 from rtl.parts.queue import Queue
 from rtl.payloads import (
     GRID_BITS,
@@ -30,8 +30,6 @@ from rtl.samples.record_reader import masked_rectangle
 
 CUBE_SHIFT = POSITION.fraction + CUBE.bit_length() - 1
 """Bit of a position where the cube coordinate begins."""
-FINE = STEP.fraction - POSITION.fraction
-"""Fraction bits that a step has more than a position: the lattice is exact in the step's format."""
 INDEX_BITS = 16
 POINT_BITS = STEP.width + INDEX_BITS + 1
 """Bits of a lattice point in the step's format: any index times any step, plus the first position."""
@@ -205,7 +203,7 @@ class SampleLane(wiring.Component):
                 begun.reachable.eq(indexed.index < self.view.sample_limit),
             ]
             for axis in AXES:
-                m.d.sync += begun.point[axis].eq((start.position[axis] << FINE) + index * start.step[axis])
+                m.d.sync += begun.point[axis].eq((start.position[axis] << FINE_BITS) + index * start.step[axis])
 
     def _begin(self, m: Module, begun, rays) -> None:
         """Drop the rays that are behind the cube already; pass over one point before it."""
@@ -238,7 +236,7 @@ class SampleLane(wiring.Component):
         with scaled.enter(m, march.valid & (march.item.ends | self._inside(march.point, self._cube(march)))):
             m.d.sync += scaled.item.eq(march.item)
             for axis in AXES:
-                place = (march.point[axis] >> FINE)[:PLACE_BITS]
+                place = (march.point[axis] >> FINE_BITS)[:PLACE_BITS]
                 m.d.sync += [
                     scaled.scaled[axis].eq(place * self.scene.mask_scale[axis]),
                     scaled.local[axis].eq(place[POSITION.fraction - FRACTION_BITS :][:LOCAL_BITS]),
@@ -248,8 +246,8 @@ class SampleLane(wiring.Component):
         """Find the cell in the window; drop the positions beside it."""
         cells = {}
         for axis in AXES:
-            position = (scaled.scaled[axis] >> MASK_SCALE_FRACTION) + self.scene.mask_offset[axis]
-            cells[axis] = (position >> MASK_OFFSET_FRACTION) - self.cubes[scaled.item.slot].base[axis]
+            position = (scaled.scaled[axis] >> MASK_SCALE.fraction) + self.scene.mask_offset[axis]
+            cells[axis] = (position >> MASK_OFFSET.fraction) - self.cubes[scaled.item.slot].base[axis]
         goes_on = scaled.item.ends | Cat((cells[axis] >= 0) & (cells[axis] < MASK_WINDOW) for axis in AXES).all()
         m.d.comb += scaled.leaves.eq(~goes_on | cell.free)
         with cell.enter(m, scaled.valid & goes_on):
@@ -281,19 +279,21 @@ class SampleLane(wiring.Component):
 
     def _inside(self, point, cube):
         """Return whether a point lies in the cube and in the box."""
-        return Cat((point[axis] >> FINE + CUBE_SHIFT == cube[axis]) & ~self._beyond(point, axis) for axis in AXES).all()
+        return Cat(
+            (point[axis] >> FINE_BITS + CUBE_SHIFT == cube[axis]) & ~self._beyond(point, axis) for axis in AXES
+        ).all()
 
     def _left(self, point, step, cube):
         """Return whether a ray has left the cube or the box for good when it is at a point."""
         left = []
         for axis in AXES:
-            at = point[axis] >> FINE + CUBE_SHIFT
+            at = point[axis] >> FINE_BITS + CUBE_SHIFT
             after, before = (at > cube[axis]) | self._beyond(point, axis), at < cube[axis]
             left.append(Mux(step[axis] == 0, after | before, Mux(step[axis] > 0, after, before)))
         return Cat(left).any()
 
     def _beyond(self, point, axis: str):
-        return (point[axis] >> FINE) > ((self.scene.grid[axis] - 1) << POSITION.fraction)
+        return (point[axis] >> FINE_BITS) > ((self.scene.grid[axis] - 1) << POSITION.fraction)
 
 
 class Stage:

@@ -7,11 +7,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import ALPHA_ENTRIES, FEATURE_SUM, FRACTION_BITS, UNIT
+from nerf.contract.formats import ALPHA_ENTRIES, DENSITY_MULTIPLIER, FEATURE_SUM, FRACTION_BITS, UNIT
 from rtl.payloads import UNIT_BITS, Mode, ProductVector, SceneRegisters, TableWrite, TileLayouts, TreePort
 
-MULTIPLIER_SHIFT = 24
-"""Fraction bits of ``density_multiplier``."""
 ENTRIES_A_BEAT = 2
 ENTRY_BITS = 64
 SAMPLE_QUEUE = 8
@@ -156,7 +154,7 @@ class Density(wiring.Component):
                 summed.total.eq(total),
                 summed.valid.eq(begins),
                 scaled.eq(summed),
-                scaled_sum.eq((summed.total * self.scene.density_multiplier) >> MULTIPLIER_SHIFT),
+                scaled_sum.eq((summed.total * self.scene.density_multiplier) >> DENSITY_MULTIPLIER.fraction),
                 placed.eq(scaled),
                 position.eq(Mux(moved < 0, 0, Mux(moved > highest, highest, moved))),
                 read_out.eq(placed),

@@ -6,7 +6,15 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from nerf.contract.formats import DROPPED_BITS, PRODUCT, PRODUCT_SUM, RECIPROCAL_BITS, UNIT, reciprocal_table
+from nerf.contract.formats import (
+    DROPPED_BITS,
+    MEAN_SHIFT,
+    PRODUCT,
+    PRODUCT_SUM,
+    RECIPROCAL_BITS,
+    UNIT,
+    reciprocal_table,
+)
 from nerf.contract.scene_image import GROUPS, PAIRS
 from rtl.parts.pixel_memory import PixelWrite
 from rtl.parts.queue import Queue
@@ -309,7 +317,7 @@ class ProductBuffer(wiring.Component):
         for lane in range(LANES):
             product = Signal(signed(SUM.width + RECIPROCAL_WIDTH + 1), name=f"scaled_{lane}", reset_less=True)
             # Rounding half up: a bit below the result is kept, then one is added.
-            shifted = (((product << 9 + DROPPED_BITS) >> multiplied_behind) + 1) >> 1
+            shifted = (((product << MEAN_SHIFT + 1) >> multiplied_behind) + 1) >> 1
             with m.If(advance):
                 m.d.sync += [
                     product.eq(sums.read.data[lane] * reciprocal.data),

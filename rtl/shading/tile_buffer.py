@@ -5,13 +5,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import COLOUR_BITS, UNIT
+from nerf.contract.formats import CHANNEL, COLOUR_BITS, UNIT
 from rtl.parts.pixel_memory import PixelMemory
 from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters
 
 CHANNELS = 3
-CHANNEL_BITS = 16
-LARGEST = (1 << CHANNEL_BITS) - 1
 
 
 class TileBuffer(wiring.Component):
@@ -141,9 +139,9 @@ class TileBuffer(wiring.Component):
             for n, value in enumerate(values):
                 # Both are at most 1.0 by the compositor's rule, their sum too, but for roundings up.
                 unit = Signal(UNIT_BITS + 1, name=f"unit_{n}")
-                scaled = Signal(CHANNEL_BITS + 2, name=f"scaled_{n}")
+                scaled = Signal(CHANNEL.width + 2, name=f"scaled_{n}")
                 m.d.comb += [
                     unit.eq(value),
-                    scaled.eq(((unit << CHANNEL_BITS) - unit + (1 << UNIT >> 1)) >> UNIT),
+                    scaled.eq(((unit << CHANNEL.width) - unit + (1 << UNIT >> 1)) >> UNIT),
                 ]
-                m.d.sync += self.o.payload.channels[n].eq(Mux(scaled > LARGEST, LARGEST, scaled))
+                m.d.sync += self.o.payload.channels[n].eq(Mux(scaled > CHANNEL.high, CHANNEL.high, scaled))

@@ -5,7 +5,7 @@ import numpy as np
 from nerf.golden.projector import (
     DEPTH_FRACTION,
     IMAGE_FRACTION,
-    INVERSE_FRACTION,
+    INVERSE_DEPTH_FRACTION,
     NEAREST,
     centre,
     covered,
@@ -100,7 +100,7 @@ def fate(view, i, o) -> tuple[int, int]:
 def _ends_before(high: int, near: int, far: int, offset: int) -> bool:
     """Tell, without division, that a ball ends before the window's first column (or row); rounding counts for it."""
     if high < 0:
-        bound, depth = (high >> INVERSE_FRACTION) - (1 << IMAGE_FRACTION) - offset, far
+        bound, depth = (high >> INVERSE_DEPTH_FRACTION) - (1 << IMAGE_FRACTION) - offset, far
     else:
         bound, depth = -(1 << IMAGE_FRACTION) - offset, near
     return high << DEPTH_FRACTION < bound * depth
@@ -112,5 +112,5 @@ def _begins_behind(low: int, near: int, far: int, end: int, offset: int) -> bool
     if low < 0:
         bound, depth = (end + 2 << IMAGE_FRACTION) - offset, near
     else:
-        bound, depth = (end + 2 << IMAGE_FRACTION) - offset + (low >> INVERSE_FRACTION) + 1, far
+        bound, depth = (end + 2 << IMAGE_FRACTION) - offset + (low >> INVERSE_DEPTH_FRACTION) + 1, far
     return low << DEPTH_FRACTION >= bound * depth
