@@ -17,7 +17,7 @@ from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
 from rtnerf.base.errors import InputError
 
 if TYPE_CHECKING:
-    from nerf.train.training import TrainingSettings
+    from nerf.train.settings import TrainingSettings
 
 LEAST_ALPHA = 1e-4
 """Of an occupied vertex, over one step without the distance scale; as in the original."""

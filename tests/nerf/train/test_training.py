@@ -11,11 +11,11 @@ from nerf.scenes.builtin import Scene, get_scene, write_scene
 from nerf.scenes.primitives import Material, Sphere
 from nerf.train.grids import initial_model, refresh_mask, shrink, upsample
 from nerf.train.marching import colours
+from nerf.train.settings import TrainingSettings
 from nerf.train.training import (
     FINE_TUNING,
     Dataset,
     FineTuning,
-    TrainingSettings,
     load_dataset,
     train,
     train_dataset,
