@@ -1,7 +1,7 @@
 """RTL in Verilator against golden model and simulator: mismatches, cycles, seconds, with and without random pauses."""
 
+import rtnerf
 from benchmarks.options import load_scene, presets_for, print_result, scene_parser
-from cosim.run import cosimulate
 from nerf.contract.memory import MemoryTiming
 
 KEPT = [
@@ -32,10 +32,11 @@ def main() -> None:
     model, cameras = load_scene(options)
     runs = []
     for config in presets_for(model):
+        job = rtnerf.prepare(model, config)
         for index in options.views:
             full, crop = cameras.camera(index, 32), cameras.camera(index, 200).cropped(92, 92, 16, 16)
             for window, camera, pause in (("32x32", full, 0), ("16x16 of 200x200", crop, 0.2)):
-                result = cosimulate(model, camera, config, timing=MemoryTiming(pause=pause)).as_dict()
+                result = job.cosimulate(camera, timing=MemoryTiming(pause=pause)).record()
                 run = {"config": config.name, "view": index, "window": window, "pause": pause}
                 runs.append(run | {key: result[key] for key in KEPT})
     print_result(options, runs=runs)

@@ -7,41 +7,32 @@ Cycles are of whole frames in the simulator, with LPDDR4 memory, in `edge` or, f
 import argparse
 import os
 
+import rtnerf
 from benchmarks.options import CLOCK_HZ, ground_truth, load_scene, print_result, scene_parser
 from nerf.cameras import Cameras
 from nerf.checkpoint import load_model
 from nerf.contract.config import PRESETS
-from nerf.encode import encode_model
-from nerf.golden.frame import decode_scene, render_frame
 from nerf.metrics import psnr
 from nerf.model import TensorfModel
 from nerf.render import uniform
-from nerf.render.integer import camera_view
-from sim.analysis import bottleneck
-from sim.memory.lpddr4 import Lpddr4
-from sim.simulate import simulate
 
 
 def measure(model: TensorfModel, cameras: Cameras, options: argparse.Namespace, truths, references) -> list[dict]:
     """Simulate every view in one size, and render it with integers in the other."""
     config = PRESETS["edge-deferred" if model.shading == "deferred" else "edge"]
-    encoded = encode_model(model, config)
-    decoded = decode_scene(encoded.scene, config)
+    job = rtnerf.prepare(model, config)
     rows = []
     for index, truth, reference_db in zip(options.views, truths, references, strict=True):
-        frame = simulate(
-            decoded, camera_view(encoded.scene, cameras.camera(index, options.frame_size)), config, Lpddr4(), CLOCK_HZ
-        )
-        picture = render_frame(decoded, camera_view(encoded.scene, cameras.camera(index, options.size)))
-        quality = psnr(picture.rgb, truth)
-        unit = bottleneck(frame)
+        frame = job.simulate(cameras.camera(index, options.frame_size), clock_hz=CLOCK_HZ)
+        quality = psnr(job.render(cameras.camera(index, options.size), "integer").rgb, truth)
+        unit = frame.bottleneck
         rows.append(
             {
                 "view": index,
                 "config": config.name,
                 "multipliers": config.multipliers,
                 "cycles": frame.cycles,
-                "fps": round(CLOCK_HZ / frame.cycles, 1),
+                "fps": round(frame.fps_at_clock, 1),
                 "busiest": unit,
                 "busy_share": round(frame.activity[unit]["busy"] / frame.cycles, 3),
                 "gigabytes_per_second": round(frame.moved_bytes * CLOCK_HZ / frame.cycles / 1e9, 2),

@@ -10,18 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+import rtnerf
 from benchmarks.options import CLOCK_HZ, ground_truth, load_scene, print_result, scene_parser
 from nerf.checkpoint import load_model
-from nerf.contract.config import load_config
-from nerf.encode import encode_model
-from nerf.golden.frame import decode_scene
 from nerf.metrics import psnr
 from nerf.model import TensorfModel
-from nerf.render import cubes, uniform
-from nerf.render.integer import camera_view
+from nerf.render import uniform
 from nerf.train.tuning import RECOMMENDED, Knobs, describe, tune
-from sim.memory.lpddr4 import Lpddr4
-from sim.simulate import simulate
 
 ROWS = {
     "none": Knobs(),
@@ -51,25 +46,22 @@ def mean_psnr(pictures: list, cameras, options: argparse.Namespace) -> float:
 
 def measure(model: TensorfModel, cameras, options: argparse.Namespace, reference_db: float) -> dict:
     """Render (L1), encode and simulate a model."""
-    config = load_config(options.config)
-    encoded = encode_model(model, config)
-    decoded = decode_scene(encoded.scene, config)
-    pictures = [cubes.render(model, cameras.camera(index, options.size)) for index in options.views]
+    job = rtnerf.prepare(model, options.config)
+    pictures = [job.render(cameras.camera(index, options.size), "cubes") for index in options.views]
     quality = mean_psnr(pictures, cameras, options)
     samples, shaded = (
         round(np.mean([picture.statistics[name] for picture in pictures]))
         for name in ("samples_occupied", "samples_shaded")
     )
-    view = camera_view(encoded.scene, cameras.camera(options.views[0], options.cycles_size))
-    cycles = simulate(decoded, view, config, Lpddr4(), CLOCK_HZ).cycles
+    frame = job.simulate(cameras.camera(options.views[0], options.cycles_size), clock_hz=CLOCK_HZ)
     return {
         "psnr_db": round(quality, 3),
         "loss_db": round(reference_db - quality, 3),
         "samples": samples,
         "samples_shaded": shaded,
-        "factor_bytes": encoded.size_table()["total"]["hybrid_bytes"],
-        "cycles": cycles,
-        "fps": round(CLOCK_HZ / cycles, 2),
+        "factor_bytes": job.encoded.size_table()["total"]["hybrid_bytes"],
+        "cycles": frame.cycles,
+        "fps": round(frame.fps_at_clock, 2),
         **describe(model),
     }
 

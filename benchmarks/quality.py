@@ -2,12 +2,9 @@
 
 import numpy as np
 
+import rtnerf
 from benchmarks.options import load_scene, print_result, scene_parser
-from nerf.contract.config import load_config
-from nerf.encode import encode_model
-from nerf.golden.frame import decode_scene, render_frame
 from nerf.metrics import psnr
-from nerf.render import integer, uniform
 
 
 def main() -> None:
@@ -16,21 +13,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=100, help="width and height in pixels")
     options = parser.parse_args()
     model, cameras = load_scene(options)
-    config = load_config("tiny")
-    encoded = encode_model(model, config)
-    decoded = decode_scene(encoded.scene, config)
+    job = rtnerf.prepare(model, "tiny")
     views = []
     for index in range(len(cameras)):
         camera = cameras.camera(index, options.size)
         truth = cameras.ground_truth(index, options.size, options.size)
-        reference = uniform.render(model, camera).rgb
-        frame = render_frame(decoded, integer.camera_view(encoded.scene, camera))
+        reference, integers = (job.render(camera, pipeline).rgb for pipeline in ("uniform", "integer"))
         views.append(
             {
                 "view": index,
                 "psnr_reference_db": round(psnr(reference, truth), 3),
-                "psnr_integer_db": round(psnr(frame.rgb, truth), 3),
-                "psnr_integer_vs_reference_db": round(psnr(frame.rgb, reference), 2),
+                "psnr_integer_db": round(psnr(integers, truth), 3),
+                "psnr_integer_vs_reference_db": round(psnr(integers, reference), 2),
             }
         )
     losses = [view["psnr_reference_db"] - view["psnr_integer_db"] for view in views]
@@ -39,8 +33,8 @@ def main() -> None:
         size_px=options.size,
         worst_loss_db=round(max(losses), 3),
         mean_loss_db=round(float(np.mean(losses)), 4),
-        encoded_bytes=encoded.size_table()["total"],
-        image_bytes=len(encoded.scene.data),
+        encoded_bytes=job.encoded.size_table()["total"],
+        image_bytes=len(job.scene.data),
         views=views,
     )
 

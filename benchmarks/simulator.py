@@ -7,15 +7,11 @@ Verilator, one run after the other on the same crop, records off), ``growth`` (o
 import resource
 import time
 
+import rtnerf
 from benchmarks.options import load_scene, presets_for, print_result, scene_parser
 from cosim.cycles import compare_cycles
 from cosim.run import run_rtl
-from nerf.contract.config import load_config
 from nerf.contract.memory import MEMORY_TIMINGS
-from nerf.encode import encode_model
-from nerf.golden.frame import decode_scene
-from nerf.render.integer import camera_view
-from sim.memory.lpddr4 import Lpddr4
 from sim.simulate import simulate
 
 PARTS = ("exact", "speed", "growth")
@@ -24,15 +20,14 @@ PARTS = ("exact", "speed", "growth")
 def exact(model, cameras, views, engine):
     """Compare every transfer of small frames and of crops."""
     for config in presets_for(model):
-        scene = encode_model(model, config).scene
-        decoded = decode_scene(scene, config)
+        job = rtnerf.prepare(model, config)
         for number, index in enumerate(views):
             camera = cameras.camera(index, 12) if number % 2 else cameras.camera(index, 200).cropped(96, 90, 10, 10)
-            view = camera_view(scene, camera)
+            view = job.view(camera)
             for memory in ("ideal", "slow"):
                 timing = MEMORY_TIMINGS[memory]
-                rtl = run_rtl(scene.data, view, config, engine, timing=timing)
-                found = compare_cycles(rtl.trace, decoded, view, config, timing)
+                rtl = run_rtl(job.scene.data, view, config, engine, timing=timing)
+                found = compare_cycles(rtl.trace, job.decoded, view, config, timing)
                 yield {
                     "config": config.name,
                     "view": index,
@@ -49,13 +44,12 @@ def exact(model, cameras, views, engine):
 def speed(model, cameras, views):
     """Measure both on the same crop; builds, encoding and golden values are not counted on either side."""
     for config in presets_for(model):
-        scene = encode_model(model, config).scene
-        decoded = decode_scene(scene, config)
-        view = camera_view(scene, cameras.camera(views[0], 200).cropped(92, 92, 16, 16))
-        simulate(decoded, view, config)
-        rtl = run_rtl(scene.data, view, config, record=False)
+        job = rtnerf.prepare(model, config)
+        view = job.view(cameras.camera(views[0], 200).cropped(92, 92, 16, 16))
+        simulate(job.decoded, view, config)
+        rtl = run_rtl(job.scene.data, view, config, record=False)
         started = time.perf_counter()
-        cycles = simulate(decoded, view, config).cycles
+        cycles = simulate(job.decoded, view, config).cycles
         seconds = time.perf_counter() - started
         assert cycles == rtl.counters["cycles"]
         yield {
@@ -67,19 +61,15 @@ def speed(model, cameras, views):
         }
 
 
-def growth(model, cameras, views, config_name="edge"):
+def growth(model, cameras, views, config="edge"):
     """Measure whole frames, encoding and golden values included."""
-    config = load_config(config_name)
-    scene = encode_model(model, config).scene
-    simulate(decode_scene(scene, config), camera_view(scene, cameras.camera(views[0], 8)), config)
+    rtnerf.prepare(model, config).simulate(cameras.camera(views[0], 8), "fixed")
     for size in (100, 200, 400, 800):
         started = time.process_time()
-        scene = encode_model(model, config).scene
-        decoded = decode_scene(scene, config)
-        result = simulate(decoded, camera_view(scene, cameras.camera(views[0], size)), config, Lpddr4())
+        result = rtnerf.prepare(model, config).simulate(cameras.camera(views[0], size))
         seconds = time.process_time() - started
         yield {
-            "config": config.name,
+            "config": config,
             "size": size,
             "cycles": result.cycles,
             "samples": result.samples,

@@ -14,18 +14,14 @@ from cosim.scoreboard import compare, unpack
 from cosim.simulation import Simulation
 from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
 from nerf.cameras import Camera
-from nerf.contract.blocks import Form
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import CHANNEL
 from nerf.contract.memory import MemoryTiming, Regions, place
 from nerf.contract.registers import CAMERA_REGISTERS, LIST_ENTRY_BYTES, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
-from nerf.contract.scene_image import BEAT, Scene
-from nerf.encode import encode_model
-from nerf.golden.frame import Frame, decode_scene, render_frame
+from nerf.contract.scene_image import BEAT
+from nerf.golden.frame import render_frame
 from nerf.metrics import psnr
-from nerf.model import TensorfModel
-from nerf.render.integer import camera_view
-from nerf.render.uniform import render as render_reference
+from nerf.prepared import TERMINATION, Prepared
 from rtl.verilog.export import TOP, design
 from rtnerf.base.errors import require
 
@@ -83,8 +79,8 @@ class Cosimulation:
     picture: np.ndarray
     """What the RTL returned, float32 (height, width, 3) in 0..1."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return all fields but the picture, for JSON."""
+    def record(self) -> dict[str, Any]:
+        """What a result file says of it: all but the picture."""
         values = asdict(self)
         del values["picture"]
         return values
@@ -224,23 +220,16 @@ def _listed(rtl: RtlFrame, tile: int) -> int:
     return sum(one["last_y"] // tile - one["first_y"] // tile + 1 for one in footprints if not one["last"])
 
 
-def golden_frame(scene: Scene, view: View, config: AcceleratorConfig) -> Frame:
-    """Render the same frame with the golden model."""
-    return render_frame(decode_scene(scene, config), view)
-
-
 def cosimulate(
-    model: TensorfModel,
+    job: Prepared,
     camera: Camera,
-    config: AcceleratorConfig,
     engine: str = "verilator",
     memory: str = "verilog",
     timing: MemoryTiming | None = None,
     build_dir: str | Path = "build/simulation",
-    termination: float = 1e-3,
-    form: Form | None = None,
+    termination: float = TERMINATION,
 ) -> Cosimulation:
-    """Encode a model, render a view with the RTL, and compare with golden model, simulator and float renderer.
+    """Render a view with the RTL, and compare with golden model, simulator and float renderer.
 
     The simulator knows the timing of the memories ``verilog`` and of cxxrtl; with another one no cycles are compared.
 
@@ -252,16 +241,14 @@ def cosimulate(
         The simulator failed.
     """
     timing = timing or MemoryTiming()
-    scene = encode_model(model, config, form).scene
-    view = camera_view(scene, camera, termination)
-    decoded = decode_scene(scene, config)
-    golden = render_frame(decoded, view)
-    rtl = run_rtl(scene.data, view, config, engine, memory, timing, build_dir)
+    config, view = job.config, job.view(camera, termination)
+    golden = render_frame(job.decoded, view)
+    rtl = run_rtl(job.scene.data, view, config, engine, memory, timing, build_dir)
     values = compare(rtl.trace, rtl.sidecar, golden, view, config.tile)
     started = time.perf_counter()
     cycles = None
     if memory == "verilog" and rtl.error == ErrorCode.NONE:
-        cycles = compare_cycles(rtl.trace, decoded, view, config, timing)
+        cycles = compare_cycles(rtl.trace, job.decoded, view, config, timing)
     compared = time.perf_counter()
     differences = [None if values.first is None else str(values.first), cycles and cycles.first]
     picture = (rtl.pixels[..., :3] / np.float32(CHANNEL.high)).astype(np.float32)
@@ -281,7 +268,7 @@ def cosimulate(
         cubes_loaded=rtl.counters["cubes"],
         dram_read_bytes=rtl.counters["read_beats"] * BEAT,
         dram_write_bytes=golden.pixels.size * 2 + _listed(rtl, config.tile) * LIST_ENTRY_BYTES,
-        psnr_vs_float_db=psnr(picture, render_reference(model, camera).rgb),
+        psnr_vs_float_db=psnr(picture, job.render(camera, "uniform").rgb),
         seconds_build=rtl.seconds_build,
         seconds_rtl=rtl.seconds_run,
         seconds_sim=compared - started,

@@ -157,6 +157,11 @@ def load_cameras(path: str | Path | None = None) -> Cameras:
     Each frame has ``file_path`` (relative to the JSON file, with or without ``.png``) and
     ``transform_matrix``. Raises :class:`rtnerf.base.errors.InputError` for a file that can not be read,
     a missing key or a matrix that is not a rotation and a translation.
+
+    >>> import rtnerf
+    >>> camera = rtnerf.load_cameras().camera(0, 800)
+    >>> camera.cropped(40, 40, 16, 8).window
+    (40, 40, 16, 8)
     """
     path = DEFAULT_TRANSFORMS if path is None else Path(path)
     try:

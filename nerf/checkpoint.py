@@ -55,6 +55,10 @@ def load_model(path: str | Path | None = None) -> TensorfModel:
     Returns the model, checked (shapes, finite values), float32.
     Raises :class:`rtnerf.base.errors.InputError` for a file that is missing, damaged, of another class or
     shading mode, inconsistent, or that asks the unpickler for anything but tensors and arrays.
+
+    >>> import rtnerf
+    >>> rtnerf.load_model().shading
+    'sample'
     """
     path = DEFAULT_MODEL if path is None else Path(path)
     try:

@@ -9,6 +9,7 @@ Factor positions that no live cube reads are stored as zeros, which changes no p
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,9 +62,9 @@ class EncodedScene:
     scene: Scene
     table: dict[str, dict[str, int]]
 
-    def to_bytes(self) -> bytes:
-        """Return the image."""
-        return self.scene.data
+    def record(self) -> dict[str, Any]:
+        """What a result file says of it."""
+        return {"image_bytes": len(self.scene.data), "tensors": self.size_table()}
 
     def size_table(self) -> dict[str, dict[str, int]]:
         """Return the table of bytes per tensor and form, with the sum under ``total``."""

@@ -17,7 +17,12 @@ def write_npy(path: str | Path, array: np.ndarray) -> None:
 
 
 def write_png(path: str | Path, rgb: np.ndarray) -> None:
-    """Write a picture of shape (H, W, 3), values 0..1 rounded to 8 bits, as PNG.
+    """Write a picture as PNG; see `png`."""
+    write_bytes(path, png(rgb))
+
+
+def png(rgb: np.ndarray) -> bytes:
+    """Return a picture of shape (H, W, 3), values 0..1 rounded to 8 bits, as PNG.
 
     Raises
     ------
@@ -29,4 +34,4 @@ def write_png(path: str | Path, rgb: np.ndarray) -> None:
     levels = np.clip(np.rint(np.asarray(rgb, np.float64) * 255), 0, 255).astype(np.uint8)
     buffer = BytesIO()
     Image.fromarray(levels).save(buffer, "PNG", optimize=True)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()

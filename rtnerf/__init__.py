@@ -1,6 +1,49 @@
-"""The face of the toolkit: the command line, and what all of the project may use (`rtnerf.base`)."""
+"""The open RT-NeRF: from a trained TensoRF to pictures, cycles and hardware.
 
-from typing import NoReturn
+>>> import rtnerf
+>>> job = rtnerf.prepare(rtnerf.load_model(), "tiny")
+>>> camera = rtnerf.load_cameras().camera(0, 8)
+>>> frame = job.simulate(camera, memory="lpddr4")
+>>> picture = job.render(camera, "integer")
+>>> picture.rgb.shape
+(8, 8, 3)
+
+Names are loaded when they are first used: importing the package is quick. `main` is the command line, and `rtnerf.base`
+what all of the project may use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from nerf.cameras import load_cameras
+    from nerf.checkpoint import load_model
+    from nerf.contract.config import load_config
+    from rtnerf.api import Job, plot_cycles, prepare
+    from rtnerf.base.errors import InputError
+
+_HOMES = {
+    "InputError": "rtnerf.base.errors",
+    "Job": "rtnerf.api",
+    "load_cameras": "nerf.cameras",
+    "load_config": "nerf.contract.config",
+    "load_model": "nerf.checkpoint",
+    "plot_cycles": "rtnerf.api",
+    "prepare": "rtnerf.api",
+}
+
+__all__ = ["InputError", "Job", "load_cameras", "load_config", "load_model", "main", "plot_cycles", "prepare"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rtnerf' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option, seed_option
-from rtnerf.options import (
-    ROOT,
-    config_option,
-    describe_view,
-    form_of,
-    form_option,
-    load_view,
-    model_option,
-    save,
-    timing_options,
-    view_options,
-)
+from rtnerf.options import ROOT, Subject, config_option, form_option, save, subject_options, timing_options
 
 EXIT_MISMATCH = 1
 
@@ -60,9 +48,7 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
 
 
 @click.command(**example("rtnerf cosim --size 100 --crop 40,40,16,16 --engine verilator --pause 0.3 --json cosim.json"))
-@model_option
-@view_options
-@config_option
+@subject_options
 @click.option("--engine", type=OneOf("verilator", "icarus", "cxxrtl"), default="verilator", show_default=True)
 @click.option(
     "--pause",
@@ -85,12 +71,7 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
 @seed_option
 @json_option
 def cosim(
-    model: Path | None,
-    transforms: Path | None,
-    index: int,
-    size: tuple[int, int | None],
-    crop: tuple[int, ...] | None,
-    config: str,
+    subject: Subject,
     engine: str,
     pause: float,
     memory: str,
@@ -107,46 +88,35 @@ def cosim(
     Exit code 1 where they differ, 3 where the simulator is missing or fails.
     """
     check_targets(out=out, json=json_file)
-    from nerf.checkpoint import load_model
-    from nerf.contract.config import load_config
-
-    accelerator = load_config(config)
-    _, camera = load_view(transforms, index, size, crop)
-    scene = load_model(model)
-    from cosim.run import cosimulate
+    job = subject.job(encoding)
     from nerf.contract.memory import MemoryTiming
 
     timing = MemoryTiming(latency, beat_interval, pause, seed or 1)
     started = time.perf_counter()
-    outcome = cosimulate(
-        scene,
-        camera,
-        accelerator,
+    outcome = job.cosimulate(
+        subject.camera(),
         engine=engine,
         memory=memory,
         timing=timing,
         build_dir=build_dir or ROOT / "build" / "simulation",
-        form=form_of(encoding),
     )
-    picture, outcome = outcome.picture, outcome.as_dict()
+    found = outcome.record()
     result = {
-        **describe_view(model, transforms, index, camera),
-        "config": accelerator.name,
-        "config_digest": accelerator.digest,
+        **subject.record(),
         "engine": engine,
         "seed": seed,
-        "memory": {"kind": memory, **asdict(timing)},
+        "memory": {**timing.record(), "kind": memory},
         "encoding": encoding,
-        **outcome,
+        **found,
         "seconds": time.perf_counter() - started,
     }
     if out is not None:
         from nerf.pictures import write_npy
 
-        write_npy(out, picture)
+        write_npy(out, outcome.picture)
     save(json_file, "cosim", result)
     for key in _COSIM_SUMMARY:
-        if outcome.get(key) is not None:
-            click.echo(f"  {key}: {outcome[key]}")
-    if outcome["error"] != "NONE" or outcome["pixel_mismatches"] or outcome["transaction_mismatches"]:
+        if found.get(key) is not None:
+            click.echo(f"  {key}: {found[key]}")
+    if found["error"] != "NONE" or found["pixel_mismatches"] or found["transaction_mismatches"]:
         raise click.exceptions.Exit(EXIT_MISMATCH)

@@ -7,6 +7,8 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from rtnerf.base.options import PATH, OneOf, Whole, refuse, together
 
 if TYPE_CHECKING:
     from nerf.cameras import Camera, Cameras
+    from rtnerf.api import Job
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout, when the project is used from one."""
@@ -65,13 +68,6 @@ config_option = click.option(
 )
 
 
-view_options = together(
-    click.option("--transforms", type=PATH, help="A transforms_*.json file; default: the embedded model's cameras."),
-    click.option("--index", type=Whole(), default=0, show_default=True, help="Number of the view."),
-    click.option("--size", type=Size(), default="200", show_default=True, help="Full picture, in pixels."),
-    click.option("--crop", type=Window(), help="Only this window of the full picture, in pixels."),
-)
-
 form_option = click.option(
     "--encoding",
     type=OneOf("hybrid", "dense", "bitmap", "coordinate"),
@@ -85,54 +81,75 @@ timing_options = together(
     click.option("--beat-interval", type=Whole(1), default=1, show_default=True, help="Cycles a beat."),
 )
 
-simulation_options = together(
-    model_option,
-    view_options,
-    config_option,
-    click.option(
-        "--clock-mhz", type=Whole(1), default=1000, show_default=True, help="Assumed clock of the accelerator."
-    ),
-    click.option(
-        "--memory",
-        type=OneOf("lpddr4", "fixed"),
-        default="lpddr4",
-        show_default=True,
-        help="LPDDR4-2400 of 4 x 16 bits with banks and refresh, or fixed latency and bandwidth.",
-    ),
-    timing_options,
-    click.option("--frames", type=Whole(1), default=1, show_default=True, help="Views from this index on."),
-    click.option("--workers", type=Whole(1), default=1, show_default=True, help="Processes sharing the frames."),
-)
+
+@dataclass(frozen=True)
+class Subject:
+    """What most commands are about: a model, an accelerator, and a view of a data set."""
+
+    model: Path | None
+    transforms: Path | None
+    index: int
+    size: tuple[int, int | None]
+    crop: tuple[int, ...] | None
+    config: str
+
+    @cached_property
+    def cameras(self) -> Cameras:
+        """The data set."""
+        from nerf.cameras import load_cameras
+
+        return load_cameras(self.transforms)
+
+    def camera(self, ahead: int = 0) -> Camera:
+        """The view, or one further on."""
+        camera = self.cameras.camera(self.index + ahead, *self.size)
+        return camera if self.crop is None else camera.cropped(*self.crop)
+
+    def job(self, encoding: str = "hybrid") -> Job:
+        """The model, made ready."""
+        from nerf.checkpoint import load_model
+        from nerf.contract.config import load_config
+        from rtnerf.api import prepare
+
+        config = load_config(self.config)
+        self.camera()  # What it refuses is refused before a model is read.
+        return prepare(load_model(self.model), config, encoding)
+
+    def record(self) -> dict[str, Any]:
+        """What a result file says of it."""
+        from nerf.contract.config import load_config
+
+        camera, config = self.camera(), load_config(self.config)
+        return {
+            "model": name_of(self.model),
+            "transforms": name_of(self.transforms),
+            "index": self.index,
+            "width_pixels": camera.width,
+            "height_pixels": camera.height,
+            "crop_pixels": None if camera.crop is None else list(camera.crop),
+            "config": config.name,
+            "config_digest": config.digest,
+        }
 
 
-def form_of(encoding: str) -> Any:
-    """The form of all blocks that an encoding names; None for the hybrid."""
-    from nerf.contract.blocks import Form
+def subject_options(command: Callable) -> Callable:
+    """The options of a `Subject`, which the command gets as its argument ``subject``."""
 
-    return None if encoding == "hybrid" else Form[encoding.upper()]
+    @wraps(command)
+    def with_subject(**values: Any) -> Any:
+        subject = Subject(**{field.name: values.pop(field.name) for field in fields(Subject)})
+        return command(subject=subject, **values)
 
-
-def load_view(
-    transforms: Path | None, index: int, size: tuple[int, int | None], crop: tuple[int, ...] | None
-) -> tuple[Cameras, Camera]:
-    """The data set and the camera that the view options ask for."""
-    from nerf.cameras import load_cameras
-
-    cameras = load_cameras(transforms)
-    camera = cameras.camera(index, *size)
-    return cameras, camera if crop is None else camera.cropped(*crop)
-
-
-def describe_view(model: Path | None, transforms: Path | None, index: int, camera: Camera) -> dict[str, Any]:
-    """The inputs of a result, for its JSON."""
-    return {
-        "model": name_of(model),
-        "transforms": name_of(transforms),
-        "index": index,
-        "width_pixels": camera.width,
-        "height_pixels": camera.height,
-        "crop_pixels": None if camera.crop is None else list(camera.crop),
-    }
+    return together(
+        model_option,
+        click.option(
+            "--transforms", type=PATH, help="A transforms_*.json file; default: the embedded model's cameras."
+        ),
+        click.option("--index", type=Whole(), default=0, show_default=True, help="Number of the view."),
+        click.option("--size", type=Size(), default="200", show_default=True, help="Full picture, in pixels."),
+        click.option("--crop", type=Window(), help="Only this window of the full picture, in pixels."),
+        config_option,
+    )(with_subject)
 
 
 def name_of(path: Path | None) -> str:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option
-from rtnerf.options import (
-    describe_view,
-    form_of,
-    form_option,
-    load_view,
-    progress_bar,
-    save,
-    simulation_options,
-)
+from rtnerf.base.options import FRACTION, PATH, OneOf, Whole, check_targets, example, json_option, together
+from rtnerf.options import Subject, form_option, progress_bar, save, subject_options, timing_options
 
 if TYPE_CHECKING:
-    from nerf.cameras import Camera
-    from sim.ablation import Switches
+    from nerf.contract.memory import MemoryTiming
+    from sim.memory.lpddr4 import Lpddr4
+
+simulation_options = together(
+    subject_options,
+    click.option(
+        "--clock-mhz", type=Whole(1), default=1000, show_default=True, help="Assumed clock of the accelerator."
+    ),
+    click.option(
+        "--memory",
+        type=OneOf("lpddr4", "fixed"),
+        default="lpddr4",
+        show_default=True,
+        help="LPDDR4-2400 of 4 x 16 bits with banks and refresh, or fixed latency and bandwidth.",
+    ),
+    timing_options,
+    click.option("--frames", type=Whole(1), default=1, show_default=True, help="Views from this index on."),
+    click.option("--workers", type=Whole(1), default=1, show_default=True, help="Processes sharing the frames."),
+)
 
 
 @click.command(**example("rtnerf simulate --size 800 --config edge --json frame.json --timeline frame.trace.json"))
@@ -46,12 +54,7 @@ if TYPE_CHECKING:
 @click.option("--timeline", type=PATH, help="What every unit does when, as a trace for Perfetto or Chrome.")
 @json_option
 def simulate(
-    model: Path | None,
-    transforms: Path | None,
-    index: int,
-    size: tuple[int, int | None],
-    crop: tuple[int, ...] | None,
-    config: str,
+    subject: Subject,
     clock_mhz: int,
     memory: str,
     latency: int,
@@ -70,65 +73,38 @@ def simulate(
     With several frames, the report is of the first, and cycles and frame rates are of all.
     """
     check_targets(timeline=timeline, json=json_file)
-    from nerf.checkpoint import load_model
-    from nerf.contract.config import load_config
-
-    accelerator = load_config(config)
-    cameras = [load_view(transforms, index + frame, size, crop)[1] for frame in range(frames)]
-    scene = load_model(model)
-    from sim import analysis
+    cameras = [subject.camera(ahead) for ahead in range(frames)]
+    job = subject.job(encoding)
+    from rtnerf.base.files import write_json
     from sim.ablation import Switches
-    from sim.simulate import simulate_all
 
     started = time.perf_counter()
-    timing = timing_of(memory, latency, beat_interval)
-    clock_hz = clock_mhz * 1e6
     switches = Switches(termination, ordering, encoding, sampling)
-    decoded, views = encoded_views(scene, cameras, accelerator, switches)
+    _ = job.decoded  # Here, to be timed apart.
     prepared = time.perf_counter()
-    outcomes = simulate_all(
-        decoded, views, accelerator, workers, timing=timing, clock_hz=clock_hz, uniform=sampling == "uniform"
-    )
+    timing = timing_of(memory, latency, beat_interval)
+    outcomes = job.simulate_all(cameras, workers, timing, clock_mhz * 1e6, **switches.of_frame)
     finished = time.perf_counter()
-    outcome, camera = outcomes[0], cameras[0]
+    frame, cycles = outcomes[0], [each.cycles for each in outcomes]
     if timeline is not None:
-        from rtnerf.base.files import write_json
-
-        write_json(timeline, analysis.timeline(outcome, clock_hz))
-    table = analysis.units(outcome)
+        write_json(timeline, frame.timeline())
     result = {
-        **describe_view(model, transforms, index, camera),
-        "config": accelerator.name,
-        "config_digest": accelerator.digest,
-        "memory": {"kind": memory, **asdict(timing)},
-        **asdict(switches),
-        "modelled_only": switches.modelled_only,
-        "clock_hz": clock_hz,
-        "cycles": outcome.cycles,
-        "fps_at_clock": clock_hz / outcome.cycles,
-        "frame_cycles": [each.cycles for each in outcomes],
-        "fps_at_clock_lowest": clock_hz / max(each.cycles for each in outcomes),
-        "samples": outcome.samples,
-        "samples_shaded": outcome.shaded,
-        "units": table,
-        "bottleneck": analysis.bottleneck(outcome),
-        "dram_read_bytes": sum(outcome.read_bytes.values()),
-        "dram_write_bytes": outcome.written_bytes,
-        "dram_read_bytes_by_kind": outcome.read_bytes,
-        "dram_rows": outcome.rows,
-        "roofline": analysis.roofline(outcome, accelerator, timing, clock_hz),
-        "cycles_simulated_one_by_one": outcome.steps,
+        **subject.record(),
+        **switches.record(),
+        **frame.record(),
+        "frame_cycles": cycles,
+        "fps_at_clock_lowest": frame.clock_hz / max(cycles),
         "seconds_preparation": prepared - started,
         "seconds_simulation": finished - prepared,
         "seconds": time.perf_counter() - started,
     }
     save(json_file, "simulate", result)
-    for name, row in table.items():
-        stalls = ", ".join(f"{cause} {cycles / outcome.cycles:.1%}" for cause, cycles in row["stall_cycles"].items())
+    for name, row in frame.units.items():
+        stalls = ", ".join(f"{cause} {cycles / frame.cycles:.1%}" for cause, cycles in row["stall_cycles"].items())
         click.echo(f"  {name:<24} busy {row['busy_share']:6.1%}" + (f"  waits for {stalls}" if stalls else ""))
     click.echo(
-        f"{outcome.cycles} cycles, {result['fps_at_clock']:.3f} frames/s at {clock_mhz} MHz ({accelerator.name}, "
-        f"{camera.width}x{camera.height}, {memory}); busiest: {result['bottleneck']}"
+        f"{frame.cycles} cycles, {frame.fps_at_clock:.3f} frames/s at {clock_mhz} MHz ({job.config.name}, "
+        f"{cameras[0].width}x{cameras[0].height}, {memory}); busiest: {frame.bottleneck}"
     )
 
 
@@ -136,12 +112,7 @@ def simulate(
 @simulation_options
 @json_option
 def ablate(
-    model: Path | None,
-    transforms: Path | None,
-    index: int,
-    size: tuple[int, int | None],
-    crop: tuple[int, ...] | None,
-    config: str,
+    subject: Subject,
     clock_mhz: int,
     memory: str,
     latency: int,
@@ -155,39 +126,24 @@ def ablate(
     Only the exact order gives the right picture: the others are cycles only.
     """
     check_targets(json=json_file)
-    from nerf.checkpoint import load_model
-    from nerf.contract.config import load_config
+    cameras = [subject.camera(ahead) for ahead in range(frames)]
+    job = subject.job()
+    from rtnerf.api import prepare
+    from sim.ablation import IDEAS, Ablation
 
-    accelerator = load_config(config)
-    cameras = [load_view(transforms, index + frame, size, crop)[1] for frame in range(frames)]
-    scene = load_model(model)
-    from sim.ablation import IDEAS, outcome_row
-    from sim.simulate import simulate_all
-
-    timing = timing_of(memory, latency, beat_interval)
-    clock_hz = clock_mhz * 1e6
+    timing, clock_hz = timing_of(memory, latency, beat_interval), clock_mhz * 1e6
     rows = {}
     with progress_bar("runs") as advance:
         for number, (name, switches) in enumerate(IDEAS.items()):
             advance(number, len(IDEAS), name)
-            decoded, views = encoded_views(scene, cameras, accelerator, switches)
-            outcomes = simulate_all(
-                decoded,
-                views,
-                accelerator,
-                workers,
-                timing=timing,
-                clock_hz=clock_hz,
-                uniform=switches.sampling == "uniform",
-            )
-            rows[name] = outcome_row(switches, outcomes, clock_hz)
+            switched = prepare(job.model, job.config, switches.encoding)
+            outcomes = switched.simulate_all(cameras, workers, timing, clock_hz, **switches.of_frame)
+            rows[name] = Ablation(switches, outcomes).record()
         advance(len(IDEAS), len(IDEAS), "")
     result = {
-        **describe_view(model, transforms, index, cameras[0]),
+        **subject.record(),
         "frames": frames,
-        "config": accelerator.name,
-        "config_digest": accelerator.digest,
-        "memory": {"kind": memory, **asdict(timing)},
+        "memory": timing.record(),
         "clock_hz": clock_hz,
         "runs": rows,
     }
@@ -200,23 +156,9 @@ def ablate(
         )
 
 
-def timing_of(memory: str, latency: int, beat_interval: int) -> Any:
-    """The memory that the options of a simulation describe."""
+def timing_of(memory: str, latency: int, beat_interval: int) -> MemoryTiming | Lpddr4:
+    """The memory that the options describe."""
     from nerf.contract.memory import MemoryTiming
     from sim.memory.lpddr4 import Lpddr4
 
     return Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
-
-
-def encoded_views(scene: Any, cameras: list[Camera], accelerator: Any, switches: Switches) -> tuple[Any, list[Any]]:
-    """The scene as the hardware decodes it, and its views."""
-    from nerf.encode import encode_model
-    from nerf.golden.frame import decode_scene
-    from nerf.render.integer import camera_view
-    from sim.analysis import with_ordering
-
-    image = encode_model(scene, accelerator, form_of(switches.encoding)).scene
-    views = [
-        with_ordering(camera_view(image, camera, switches.termination), image, switches.ordering) for camera in cameras
-    ]
-    return decode_scene(image, accelerator), views

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
@@ -18,6 +17,7 @@ from sim.machine import run
 from sim.memory import memory
 from sim.memory.lpddr4 import Lpddr4
 from sim.parts.activity import NAMES
+from sim.result import Simulation
 from sim.wiring import new_blocks, new_wires
 
 READERS = ("tables", "rows", "records", "block_headers", "block_payloads", "cube_list")
@@ -27,54 +27,6 @@ WINDOWS = 512
 """Most windows that a frame's activity is recorded in."""
 FIRST_WINDOW = 256
 """Cycles of a window to begin with; where there are too many, two and two become one."""
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """What a frame took.
-
-    Parameters
-    ----------
-    cycles : int
-        From the start of the frame to its end.
-    activity : dict
-        Per block, the cycles spent on each of `sim.parts.activity.NAMES`; they add up to ``cycles``.
-    samples, shaded : int
-        Composited, and shaded.
-    read_bytes : dict
-        By reader.
-    written_bytes : int
-    rows : dict
-        Of LPDDR4: accesses by what they found (``hits``, ``misses``, ``conflicts``) and ``refreshes``; else empty.
-    steps : int
-        Cycles that were simulated one by one; nothing happened in the others.
-    doing : dict
-        What each block did in the last cycle.
-    transfers : dict of int64 arrays, or None
-        Cycle of each transfer on each probed stream, if they were recorded.
-    window : int
-        Cycles of a window.
-    windows : int64 array (windows, blocks, activities)
-        Cycles spent in each window; the first is a cycle shorter, the last may be.
-    """
-
-    cycles: int
-    activity: dict[str, dict[str, int]]
-    samples: int
-    shaded: int
-    read_bytes: dict[str, int]
-    written_bytes: int
-    rows: dict[str, int]
-    steps: int
-    doing: dict[str, str]
-    transfers: dict[str, np.ndarray] | None
-    window: int
-    windows: np.ndarray
-
-    @property
-    def moved_bytes(self) -> int:
-        """Read and written."""
-        return sum(self.read_bytes.values()) + self.written_bytes
 
 
 def simulate(
@@ -108,8 +60,9 @@ def simulate(
     end : int
         Stop before this cycle of the frame.
     """
+    timing = timing or MemoryTiming()
     regions = place(len(decoded.scene.data), view, config)
-    blocks = new_blocks(config, memory.new(timing or MemoryTiming(), elapsed, clock_hz), regions, view)
+    blocks = new_blocks(config, memory.new(timing, elapsed, clock_hz), regions, view)
     wires, clock = new_wires(config.shading), new_clock()
     frame = new_frame(decoded, view, config, uniform)
     trace = np.zeros(1, TRACE)[0]
@@ -137,6 +90,9 @@ def simulate(
         transfers = {name: table[table[:, 1] == index, 0] for index, name in enumerate(PROBES)}
     banks = blocks.memory["banks"]
     return Simulation(
+        config=config,
+        timing=timing,
+        clock_hz=clock_hz,
         cycles=now - 1,
         activity={
             name: dict(zip(NAMES, row, strict=True))

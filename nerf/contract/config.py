@@ -145,6 +145,12 @@ def load_config(source: str | Path) -> AcceleratorConfig:
     ------
     InputError
         Unknown preset, unreadable file, unknown key or a value that breaks its rule.
+
+    Examples
+    --------
+    >>> import rtnerf
+    >>> rtnerf.load_config("edge").multipliers
+    4032
     """
     if str(source) in PRESETS:
         return PRESETS[str(source)]

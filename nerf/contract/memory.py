@@ -1,6 +1,7 @@
 """The memory behind the accelerator: its timing and what lies where, for every engine and for the simulator."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import View, list_stride
@@ -45,6 +46,10 @@ class MemoryTiming:
             value = getattr(self, name)
             require(type(value) is int and low <= value <= high, name, f"an integer from {low} to {high}", repr(value))
         require(0 <= self.pause < 1, "pause", "a number of at least 0 and below 1", self.pause)
+
+    def record(self) -> dict[str, Any]:
+        """What a result file says of it."""
+        return {"kind": "fixed", **asdict(self)}
 
     @property
     def pause_of_256(self) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from nerf.cameras import Camera
 from nerf.model import TensorfModel
+from nerf.pictures import png
 
 _DIRECTION_FLOOR = 1e-6  # Stands for a direction of exactly 0 in divisions, as in the original.
 _TRANSMITTANCE_EPSILON = 1e-10
@@ -34,6 +37,13 @@ class Rendering:
     rgb: np.ndarray
     depth: np.ndarray
     statistics: dict[str, int]
+
+    def record(self) -> dict[str, Any]:
+        """What a result file says of it."""
+        return {"statistics": self.statistics}
+
+    def _repr_png_(self) -> bytes:
+        return png(self.rgb)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +170,13 @@ def camera_rays(camera: Camera) -> torch.Tensor:
 
 
 @torch.no_grad()
-def render(model: TensorfModel, camera: Camera, chunk: int = 4096) -> Rendering:
+def render(
+    model: TensorfModel, camera: Camera, chunk: int = 4096, progress: Callable[[int, int], None] | None = None
+) -> Rendering:
     """Render the camera's window.
 
-    Parameters: ``chunk`` rays are evaluated at a time; it bounds the memory, not the result.
+    Parameters: ``chunk`` rays are evaluated at a time; it bounds the memory, not the result. After each
+    ``progress(done, all)`` is called, in rays.
     Statistics: besides the common ones ``samples_marched``, in the box or not.
     """
     rays = camera_rays(camera)
@@ -181,6 +194,8 @@ def render(model: TensorfModel, camera: Camera, chunk: int = 4096) -> Rendering:
         statistics["samples_occupied"] += int(part.occupied.sum())
         statistics["samples_shaded"] += int(part.app_mask.sum())
         statistics["colours"] += len(part.sample_rgb)
+        if progress is not None:
+            progress(statistics["rays"], len(rays))
     _, _, width, height = camera.window
     shape = (height, width)
     return Rendering(rgb.reshape(*shape, 3).numpy(), depth.reshape(shape).numpy(), statistics)

@@ -5,7 +5,8 @@ the device: JEDEC JESD209-4, LPDDR4-2400 (core timings in nanoseconds hold for t
 16 transfers on 16 bits gives 32 bytes.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,10 @@ class Lpddr4:
     def peak_bytes_per_second(self) -> float:
         """Of all channels together."""
         return self.mega_transfers * 1e6 * 2 * self.channels
+
+    def record(self) -> dict[str, Any]:
+        """What a result file says of it."""
+        return {"kind": "lpddr4", **asdict(self)}
 
 
 _TIMES = [field.name for field in fields(Lpddr4) if field.type is float or field.type == "float"]

@@ -32,9 +32,8 @@ from nerf.checkpoint import load_model
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import STATUS_CODE_SHIFT, View
-from nerf.encode import encode_model
-from nerf.golden.frame import DecodedScene, decode_scene
-from nerf.render.integer import camera_view
+from nerf.golden.frame import DecodedScene
+from nerf.prepared import Prepared
 from sim.simulate import simulate
 from tests.cosim.late import late_design
 
@@ -182,8 +181,8 @@ def outcome(mutant: str, comparison: CycleComparison) -> Outcome:
 @functools.cache
 def frame() -> tuple[DecodedScene, View]:
     """Return the scene and the view that all mutants render."""
-    scene = encode_model(replace(load_model(), shading=CONFIG.shading), CONFIG).scene
-    return decode_scene(scene, CONFIG), camera_view(scene, load_cameras().camera(0, 32).cropped(*WINDOW))
+    job = Prepared(replace(load_model(), shading=CONFIG.shading), CONFIG)
+    return job.decoded, job.view(load_cameras().camera(0, 32).cropped(*WINDOW))
 
 
 # ---- The RTL ----

@@ -12,7 +12,7 @@ import pytest
 
 from cosim import toolchain
 from cosim.cycles import compare_cycles
-from cosim.run import cosimulate, golden_frame, run_rtl
+from cosim.run import cosimulate, run_rtl
 from cosim.scoreboard import compare
 from cosim.simulation import lint
 from nerf.cameras import load_cameras
@@ -22,9 +22,7 @@ from nerf.contract.config import AcceleratorConfig, load_config
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.registers import ErrorCode
 from nerf.contract.scene_image import BEAT, RECORD_BYTES
-from nerf.encode import encode_model
-from nerf.golden.frame import decode_scene
-from nerf.render.integer import camera_view
+from nerf.prepared import Prepared
 from rtl.verilog.export import TOP, design, generate
 from tests.golden.models import EDGE_CASES, look_at, small_model
 from tests.sim.control.test_scene_loader import bursts_of
@@ -46,7 +44,7 @@ pytestmark = [
 
 def render(model, camera, config=TINY, **settings):
     """Run RTL, golden model and simulator; assert that every pixel, every recorded value and cycle is equal."""
-    result = cosimulate(model, camera, config, build_dir=FOLDER, **settings)
+    result = cosimulate(Prepared(model, config), camera, build_dir=FOLDER, **settings)
     assert result.error == "NONE"
     assert result.first_difference is None, result.first_difference
     assert result.pixel_mismatches == 0
@@ -104,13 +102,12 @@ def test_deferred_shading(timing):
 
 
 def test_a_difference_of_a_cycle_is_explained():
-    _, _, camera = EDGE_CASES["outside"]
-    scene = encode_model(small_model(), TINY).scene
-    view = camera_view(scene, camera)
-    trace = run_rtl(scene.data, view, TINY, build_dir=FOLDER).trace
+    job, camera = Prepared(small_model(), TINY), EDGE_CASES["outside"][2]
+    view = job.view(camera)
+    trace = run_rtl(job.scene.data, view, TINY, build_dir=FOLDER).trace
     index = next(n for n, one in enumerate(trace) if one.stream == "opaque" and n > 2000)
     trace[index] = replace(trace[index], cycle=trace[index].cycle + 1)
-    found = compare_cycles(trace, decode_scene(scene, TINY), view, TINY, MemoryTiming())
+    found = compare_cycles(trace, job.decoded, view, TINY, MemoryTiming())
     assert found.cycles_rtl == found.cycles_sim
     assert sum(found.mismatches.values()) == found.mismatches["opaque"] == 1
     cycle = trace[index].cycle - next(one.cycle for one in trace if one.stream == "frame")
@@ -124,17 +121,16 @@ def test_dense_bitmap_and_coordinate_blocks_are_all_used():
     for plane in (*model.density_planes, *model.app_planes):
         plane[:, :6, :] += 1.5
         plane[1:, 10:, :] = 0
-    table = encode_model(model, TINY).size_table()["total"]
+    table = Prepared(model, TINY).encoded.size_table()["total"]
     assert min(table["dense_blocks"], table["bitmap_blocks"], table["coordinate_blocks"]) > 5, table
     render(model, EDGE_CASES["outside"][2])
 
 
 def test_the_scoreboard_explains_a_difference():
-    model, camera = small_model(), EDGE_CASES["outside"][2]
-    scene = encode_model(model, TINY).scene
-    view = camera_view(scene, camera)
-    rtl = run_rtl(scene.data, view, TINY, build_dir=FOLDER)
-    golden = golden_frame(scene, view, TINY)
+    job, camera = Prepared(small_model(), TINY), EDGE_CASES["outside"][2]
+    view = job.view(camera)
+    rtl = run_rtl(job.scene.data, view, TINY, build_dir=FOLDER)
+    golden = job.frame(camera)
     pixel = int(golden.samples[40, 0])
     golden.samples[40, 6] += 1
     first = compare(rtl.trace, rtl.sidecar, golden, view, TINY.tile).first
@@ -146,10 +142,10 @@ def test_the_scoreboard_explains_a_difference():
 # ---- Damage ----
 
 
-def used_bitmap_block(scene):
+def used_bitmap_block(job):
     """Return the offsets of header and payload of a bitmap block that the view reads."""
-    view = camera_view(scene, EDGE_CASES["outside"][2])
-    for x, y, _ in golden_frame(scene, view, TINY).samples[:, 2:5] >> 18:
+    scene = job.scene
+    for x, y, _ in job.frame(EDGE_CASES["outside"][2]).samples[:, 2:5] >> 18:
         index = int(y * scene.cubes[0] + x)
         header = unpack_header(scene.block_header("density", "plane", 0, index))
         if header.form == Form.BITMAP and header.count:
@@ -158,13 +154,14 @@ def used_bitmap_block(scene):
 
 
 def damaged(place):
-    """Return a scene image with one bit flipped, and the error that the hardware must report."""
-    scene = encode_model(small_model(), TINY).scene
+    """Return the view, a scene image with one bit flipped, and the error that the hardware must report."""
+    job = Prepared(small_model(), TINY)
+    scene = job.scene
     data = bytearray(scene.data)
     live_row = next(
         offset for offset in range(scene.rows_offset, scene.records_offset, BEAT) if any(data[offset : offset + 12])
     )
-    header, payload = used_bitmap_block(scene)
+    header, payload = used_bitmap_block(job)
     places = {
         "magic": (1, ErrorCode.SCENE_HEADER),
         "header": (4 * 31, ErrorCode.SCENE_HEADER),
@@ -177,43 +174,46 @@ def damaged(place):
     }
     position, code = places[place]
     data[position] ^= 4
-    return scene, bytes(data), code
+    return job.view(EDGE_CASES["outside"][2]), bytes(data), code
 
 
 @pytest.mark.parametrize(
     "place", ["magic", "header", "tables", "weights", "row", "record", "block header", "block payload"]
 )
 def test_a_damaged_image_is_reported(place):
-    scene, data, code = damaged(place)
-    view = camera_view(scene, EDGE_CASES["outside"][2])
+    view, data, code = damaged(place)
     assert run_rtl(data, view, TINY, build_dir=FOLDER, watchdog_cycles=10**7).error == code
 
 
 def test_an_image_of_another_configuration_is_reported():
-    scene = encode_model(small_model(), AcceleratorConfig(tile=64)).scene
-    view = camera_view(scene, EDGE_CASES["outside"][2])
-    rtl = run_rtl(scene.data, view, TINY, build_dir=FOLDER, watchdog_cycles=10**7)
+    job = Prepared(small_model(), AcceleratorConfig(tile=64))
+    rtl = run_rtl(job.scene.data, job.view(EDGE_CASES["outside"][2]), TINY, build_dir=FOLDER, watchdog_cycles=10**7)
     assert rtl.error == ErrorCode.CONFIG
 
 
 @pytest.mark.parametrize("burst", [0, 3, 300, 700])
 def test_a_failing_memory_is_reported(burst):
-    scene = encode_model(small_model(), TINY).scene
-    view = camera_view(scene, EDGE_CASES["outside"][2])
-    rtl = run_rtl(scene.data, view, TINY, build_dir=FOLDER, fail_read=burst, watchdog_cycles=10**7)
+    job = Prepared(small_model(), TINY)
+    rtl = run_rtl(
+        job.scene.data,
+        job.view(EDGE_CASES["outside"][2]),
+        TINY,
+        build_dir=FOLDER,
+        fail_read=burst,
+        watchdog_cycles=10**7,
+    )
     assert rtl.error == ErrorCode.BUS
 
 
 @pytest.mark.parametrize("cycle", [50, 5000, 40_000, 200_000])
 def test_the_host_can_abort_at_any_time_and_render_again(cycle):
-    model, camera = small_model(), EDGE_CASES["outside"][2]
-    scene = encode_model(model, TINY).scene
-    view = camera_view(scene, camera)
+    job, camera = Prepared(small_model(), TINY), EDGE_CASES["outside"][2]
+    image, view = job.scene.data, job.view(camera)
     settings = {"memory": "cocotbext", "build_dir": FOLDER, "abort_after": cycle, "watchdog_cycles": 10**7}
-    assert run_rtl(scene.data, view, TINY, **settings).error == ErrorCode.ABORTED
-    again = run_rtl(scene.data, view, TINY, render_again=True, timing=MemoryTiming(pause=51 / 256), **settings)
+    assert run_rtl(image, view, TINY, **settings).error == ErrorCode.ABORTED
+    again = run_rtl(image, view, TINY, render_again=True, timing=MemoryTiming(pause=51 / 256), **settings)
     assert again.error == ErrorCode.NONE
-    assert np.array_equal(again.pixels, golden_frame(scene, view, TINY).pixels)
+    assert np.array_equal(again.pixels, job.frame(camera).pixels)
 
 
 LISTED = look_at((2.2, 1.0, 0.8), width=20, height=9, focal=25)
@@ -223,24 +223,24 @@ LISTED = look_at((2.2, 1.0, 0.8), width=20, height=9, focal=25)
 @pytest.mark.parametrize("stream", ["rays", "footprints", "rectangles", "pixels"])
 def test_an_abort_in_the_midst_of_a_work_leaves_nothing_of_it(stream):
     """While rays are set up, the list of cubes is written, or read, or pixels are collected."""
-    scene = encode_model(small_model(), SMALL).scene
-    view = camera_view(scene, LISTED)
+    job = Prepared(small_model(), SMALL)
+    image, view = job.scene.data, job.view(LISTED)
     settings = {"build_dir": FOLDER, "watchdog_cycles": 10**7}
-    whole = run_rtl(scene.data, view, SMALL, **settings)
+    whole = run_rtl(image, view, SMALL, **settings)
     start = next(one.cycle for one in whole.trace if one.stream == "frame")
     cycles = [one.cycle - start for one in whole.trace if one.stream == stream]
     settings["abort_after"] = cycles[30]
-    first = run_rtl(scene.data, view, SMALL, **settings)
+    first = run_rtl(image, view, SMALL, **settings)
     assert first.error == ErrorCode.ABORTED
     assert 0 < sum(one.stream == stream for one in first.trace) < len(cycles)
-    again = run_rtl(scene.data, view, SMALL, render_again=True, **settings)
+    again = run_rtl(image, view, SMALL, render_again=True, **settings)
     assert again.counters == whole.counters
-    assert np.array_equal(again.pixels, golden_frame(scene, view, SMALL).pixels)
+    assert np.array_equal(again.pixels, job.frame(LISTED).pixels)
 
 
 def test_a_list_that_cannot_be_read_is_reported():
-    scene = encode_model(small_model(), SMALL).scene
-    view = camera_view(scene, LISTED)
+    job = Prepared(small_model(), SMALL)
+    scene, view = job.scene, job.view(LISTED)
     before = len(bursts_of(scene)) + scene.cubes[1] * scene.cubes[2]
     rtl = run_rtl(scene.data, view, SMALL, build_dir=FOLDER, fail_read=before, watchdog_cycles=10**7)
     assert rtl.error == ErrorCode.BUS

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from cosim import cxxrtl, toolchain
-from cosim.run import cosimulate, golden_frame, run_rtl
+from cosim.run import cosimulate, run_rtl
 from cosim.simulation import SimulationError
 from cosim.toolchain import ToolMissingError
 from nerf.contract.config import load_config
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.registers import ErrorCode
-from nerf.encode import encode_model
-from nerf.render.integer import camera_view
+from nerf.golden.frame import decode_scene, render_frame
+from nerf.prepared import Prepared
 from rtnerf.base.errors import InputError
 from tests.cosim.test_accelerator import FOLDER, TINY
 from tests.golden.models import EDGE_CASES, look_at, small_model
@@ -34,8 +34,8 @@ PAUSES = MemoryTiming(pause=51 / 256, seed=7)
 @pytest.fixture(scope="module")
 def frame():
     """Return scene and view of a small frame of one tile."""
-    scene = encode_model(small_model(), TINY).scene
-    return scene, camera_view(scene, EDGE_CASES["outside"][2])
+    job = Prepared(small_model(), TINY)
+    return job.scene, job.view(EDGE_CASES["outside"][2])
 
 
 def run(frame, data=None, **settings):
@@ -47,7 +47,7 @@ def run(frame, data=None, **settings):
 @pytest.mark.full
 def test_several_tiles_are_bit_exact():
     camera = look_at((2.2, 1.0, 0.8), width=33, height=5, focal=60)
-    result = cosimulate(small_model(), camera, TINY, engine="cxxrtl", timing=PAUSES, build_dir=FOLDER)
+    result = cosimulate(Prepared(small_model(), TINY), camera, engine="cxxrtl", timing=PAUSES, build_dir=FOLDER)
     assert (result.error, result.first_difference) == ("NONE", None)
     assert (result.pixel_mismatches, result.transaction_mismatches) == (0, 0)
     assert result.samples > 0
@@ -89,7 +89,7 @@ def test_the_host_can_abort_and_render_again(frame):
     assert run(frame, abort_after=5000).error == ErrorCode.ABORTED
     again = run(frame, abort_after=40_000, render_again=True, timing=PAUSES)
     assert again.error == ErrorCode.NONE
-    assert np.array_equal(again.pixels, golden_frame(*frame, TINY).pixels)
+    assert np.array_equal(again.pixels, render_frame(decode_scene(frame[0], TINY), frame[1]).pixels)
 
 
 @pytest.mark.full

@@ -14,7 +14,8 @@ from nerf.golden.frame import SAMPLE_FIELDS, decode_scene, render_frame
 from nerf.golden.occupancy_walker import axis_order, walk
 from nerf.golden.projector import project
 from nerf.metrics import psnr
-from nerf.render import integer, uniform
+from nerf.prepared import Prepared
+from nerf.render import uniform
 from rtnerf.base.errors import InputError
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
@@ -26,7 +27,7 @@ def test_edge_cases_render_like_the_reference(case):
     factory, arguments, camera = EDGE_CASES[case]
     model = factory(**arguments)
     reference = uniform.render(model, camera).rgb
-    picture = integer.render(model, camera, TINY, termination=0).rgb
+    picture = Prepared(model, TINY).render(camera, termination=0).rgb
     assert picture.shape == reference.shape
     assert psnr(picture, reference) > 42
     if case in ("all rays miss", "empty occupancy"):
@@ -38,17 +39,16 @@ def test_edge_cases_render_like_the_reference(case):
 @pytest.mark.parametrize("case", ["outside", "inside the box"])
 def test_a_crop_is_the_same_pixels(case):
     factory, arguments, camera = EDGE_CASES[case]
-    model = factory(**arguments)
-    whole = integer.render(model, camera, TINY).rgb
-    crop = integer.render(model, camera.cropped(3, 5, 7, 6), TINY).rgb
+    job = Prepared(factory(**arguments), TINY)
+    whole = job.render(camera).rgb
+    crop = job.render(camera.cropped(3, 5, 7, 6)).rgb
     assert np.abs(crop - whole[5:11, 3:10]).max() < 2e-3
 
 
 def frame_of(case, **settings):
     factory, arguments, camera = EDGE_CASES[case]
-    scene = encode_model(factory(**arguments), TINY).scene
-    view = view_registers(scene, camera.c2w, camera.focal, camera.width, camera.height, **settings)
-    return scene, view, render_frame(decode_scene(scene, TINY), view)
+    job = Prepared(factory(**arguments), TINY)
+    return job.scene, job.view(camera, **settings), job.frame(camera, **settings)
 
 
 @pytest.mark.parametrize("form", Form)
@@ -144,9 +144,8 @@ def test_shading_other_than_the_configuration_is_refused(shading):
 def test_deferred_shading_runs_the_network_once_a_ray_and_stays_close_to_the_float_renderer():
     model = replace(small_model(), shading="deferred", shading_threshold=1e-3)
     config = replace(TINY, shading="deferred")
-    scene = encode_model(model, config).scene
     camera = look_at((3, 1, 2), width=24, height=24)
-    frame = render_frame(decode_scene(scene, config), integer.camera_view(scene, camera))
+    frame = Prepared(model, config).frame(camera)
     pixels = frame.samples[frame.visible, 0]
     assert frame.shaded[:, 0].tolist() == np.unique(pixels).tolist()
     weights = np.bincount(pixels, frame.samples[frame.visible, SAMPLE_FIELDS.index("weight")])

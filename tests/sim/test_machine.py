@@ -6,12 +6,11 @@ import pytest
 from nerf.contract.config import AcceleratorConfig, load_config
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming, place
 from nerf.contract.registers import LIST_ENTRY_BYTES
-from nerf.encode import encode_model
-from nerf.golden.frame import decode_scene, render_frame
+from nerf.golden.frame import render_frame
 from nerf.golden.occupancy_walker import walk
 from nerf.golden.projector import project
-from nerf.render.integer import camera_view
-from sim import analysis
+from nerf.prepared import Prepared
+from sim.ablation import ORDERINGS, with_ordering
 from sim.clock import PROBES, TRACE, new_clock, settle_all
 from sim.frame import new_frame
 from sim.machine import run
@@ -27,10 +26,8 @@ SMALL = AcceleratorConfig(
 
 
 def scene_and_view(config=SMALL, **view):
-    model = small_model()
-    camera = look_at((2.2, 1.0, 0.8), width=10, height=5, focal=13)
-    decoded = decode_scene(encode_model(model, config).scene, config)
-    return decoded, camera_view(decoded.scene, camera, **view)
+    job = Prepared(small_model(), config)
+    return job.decoded, job.view(look_at((2.2, 1.0, 0.8), width=10, height=5, focal=13), **view)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +92,8 @@ def test_cycles_bytes_and_samples_add_up(small, timing, uniform):
 
 def test_a_frame_of_nothing_ends():
     factory, arguments, camera = EDGE_CASES["all rays miss"]
-    decoded = decode_scene(encode_model(factory(**arguments), SMALL).scene, SMALL)
-    result = simulate(decoded, camera_view(decoded.scene, camera), SMALL)
+    job = Prepared(factory(**arguments), SMALL)
+    result = simulate(job.decoded, job.view(camera), SMALL)
     assert (result.samples, result.shaded) == (0, 0)
 
 
@@ -112,7 +109,7 @@ def test_repeats_bit_for_bit_and_stops_where_told(small):
 
 def test_frames_are_the_same_for_any_number_of_workers(small):
     decoded, view = small
-    views = [view, scene_and_view(termination=0.5)[1], analysis.with_ordering(view, decoded.scene, "none")]
+    views = [view, scene_and_view(termination=0.5)[1], with_ordering(view, decoded.scene, "none")]
     alone, *others = (
         simulate_all(decoded, views, SMALL, workers, timing=Lpddr4(), record=True) for workers in (1, 2, 3)
     )  # fmt: skip
@@ -133,14 +130,14 @@ def test_wider_is_faster_and_slower_memory_slower(small):
 def test_the_report_adds_up(small):
     decoded, view = small
     result = simulate(decoded, view, SMALL, Lpddr4())
-    table = analysis.units(result)
+    table = result.units
     for name, row in table.items():
         assert row["busy_cycles"] + row["idle_cycles"] + sum(row["stall_cycles"].values()) == result.cycles, name
     assert "uniform_sampler" not in table
-    assert analysis.bottleneck(result) in table
-    roof = analysis.roofline(result, SMALL, Lpddr4(), 1e9)
+    assert result.bottleneck in table
+    roof = result.roofline
     assert 0 < roof["macs_per_cycle"] < min(roof["compute_roof_macs_per_cycle"], roof["memory_roof_macs_per_cycle"])
-    events = analysis.timeline(result, 1e9)["traceEvents"]
+    events = result.timeline()["traceEvents"]
     for event in events:
         assert event["ph"] in "MXC"
         assert event.get("ts", 0) + event.get("dur", 0) <= (result.cycles + 1) * 1e-3 + 1e-9
@@ -151,7 +148,7 @@ def test_the_report_adds_up(small):
 def test_other_orders_visit_the_same_cubes():
     decoded, view = scene_and_view()
     visits = {}
-    for ordering in analysis.ORDERINGS:
-        other = analysis.with_ordering(view, decoded.scene, ordering)
+    for ordering in ORDERINGS:
+        other = with_ordering(view, decoded.scene, ordering)
         visits[ordering] = len(simulate(decoded, other, SMALL, record=True).transfers["visits"])
     assert len(set(visits.values())) == 1

@@ -113,6 +113,12 @@ def test_rays_that_miss_are_white_and_have_the_original_depth(random_model, look
     np.testing.assert_array_equal(picture.depth.reshape(-1), camera.rays()[1][:, 2])
 
 
+def test_progress_is_told_in_rays(random_model, look_at):
+    seen = []
+    render(random_model(3), look_at((2.5, 1, 2), width=5, height=4), 8, lambda *counts: seen.append(counts))
+    assert seen == [(8, 20), (16, 20), (20, 20)]
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 10000])
 def test_chunks_and_crops_do_not_change_the_picture(random_model, look_at, chunk):
     model, camera = random_model(1), look_at((2.2, 2.0, 1.0))

@@ -10,7 +10,8 @@ from nerf.checkpoint import load_model, read_model_file, save_model
 from nerf.contract.config import load_config
 from nerf.encode import encode_model, quantise_factors
 from nerf.metrics import psnr
-from nerf.render import cubes, integer
+from nerf.prepared import Prepared
+from nerf.render import cubes
 from nerf.train.tuning import RECOMMENDED, Knobs, describe, prune_factors, round_factors, tight_occupancy, tune
 from rtnerf.base.errors import InputError
 from tests.golden.models import look_at, small_model
@@ -155,7 +156,7 @@ def test_an_empty_mask_is_refused():
 def test_integers_follow_the_float_renderer(knobs):
     model = tune(small_model(), knobs)
     camera = look_at((2.2, -1.6, 1.9), width=20, height=16)
-    assert psnr(integer.render(model, camera, TINY).rgb, cubes.render(model, camera).rgb) > 42
+    assert psnr(Prepared(model, TINY).render(camera).rgb, cubes.render(model, camera).rgb) > 42
 
 
 def test_a_file_keeps_the_tuned_model(tmp_path):

@@ -1,0 +1,202 @@
+"""The toolkit from Python. Everything here is in the package's namespace: ``rtnerf.prepare`` and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nerf.cameras import Camera
+from nerf.contract.config import AcceleratorConfig, load_config
+from nerf.contract.memory import MemoryTiming
+from nerf.model import TensorfModel
+from nerf.prepared import TERMINATION, Prepared
+from rtnerf.base.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cosim.run import Cosimulation
+    from sim.memory.lpddr4 import Lpddr4
+    from sim.result import Simulation
+
+MEMORIES = ("lpddr4", "fixed")
+COLOURS = {
+    "busy": "#2f6f4f",
+    "output": "#d9a441",
+    "memory": "#b5523b",
+    "tree": "#7a5ea8",
+    "factors": "#4f8fc0",
+    "idle": "#eeeeee",
+}
+"""Of what a unit does in a cycle."""
+
+
+class Job(Prepared):
+    """A model made ready for an accelerator, by `prepare`: render it, simulate it, hold its hardware to both."""
+
+    def simulate(self, camera: Camera, memory: str | MemoryTiming | Lpddr4 = "lpddr4", **options: Any) -> Simulation:
+        """Simulate a frame, cycle by cycle.
+
+        Parameters
+        ----------
+        camera : Camera
+        memory : str or MemoryTiming or sim.memory.lpddr4.Lpddr4
+            ``lpddr4``, ``fixed`` (latency and bandwidth), or either with values of its own.
+        **options
+            ``clock_hz`` (1e9), assumed; and what may be switched off, see `sim.ablation.Switches`: ``termination``
+            (1e-3), ``ordering`` ("exact"), ``sampling`` ("cubes").
+
+        Returns
+        -------
+        Simulation
+            ``cycles``, ``units``, ``bottleneck``, ``roofline``, ``timeline()``, ``record()``; see `sim.result`.
+
+        Raises
+        ------
+        InputError
+            A model or a view that the accelerator cannot take, or a value that breaks its rule.
+
+        Examples
+        --------
+        >>> import rtnerf
+        >>> job = rtnerf.prepare(rtnerf.load_model())
+        >>> frame = job.simulate(rtnerf.load_cameras().camera(0, 8), memory="fixed")
+        >>> frame.bottleneck in frame.units
+        True
+        """
+        (frame,) = self.simulate_all([camera], memory=memory, **options)
+        return frame
+
+    def simulate_all(
+        self,
+        cameras: Sequence[Camera],
+        workers: int = 1,
+        memory: str | MemoryTiming | Lpddr4 = "lpddr4",
+        clock_hz: float = 1e9,
+        termination: float = TERMINATION,
+        ordering: str = "exact",
+        sampling: str = "cubes",
+    ) -> list[Simulation]:
+        """Simulate some frames as `simulate` does, each from a fresh start, in worker processes.
+
+        Examples
+        --------
+        >>> import rtnerf
+        >>> job, cameras = rtnerf.prepare(rtnerf.load_model()), rtnerf.load_cameras()
+        >>> frames = job.simulate_all([cameras.camera(index, 4) for index in (0, 1)], memory="fixed")
+        >>> len(frames)
+        2
+        """
+        from sim.ablation import Switches, with_ordering
+        from sim.simulate import simulate_all
+
+        Switches(termination, ordering, self.encoding, sampling)  # Checks them.
+        timing = memory_of(memory)
+        views = [with_ordering(self.view(camera, termination), self.scene, ordering) for camera in cameras]
+        options = {"timing": timing, "clock_hz": clock_hz, "uniform": sampling == "uniform"}
+        return simulate_all(self.decoded, views, self.config, workers, **options)
+
+    def cosimulate(self, camera: Camera, **options: Any) -> Cosimulation:
+        """Render a frame with the RTL in a Verilog simulator; compare values with the integers, cycles with `simulate`.
+
+        Parameters
+        ----------
+        camera : Camera
+            Of a small picture or a crop: simulating RTL is slow.
+        **options
+            ``engine`` ("verilator"), ``memory`` ("verilog"), ``timing``, ``build_dir``, ``termination``: those of
+            `cosim.run.cosimulate`.
+
+        Returns
+        -------
+        Cosimulation
+            ``first_difference`` (None: there is none), ``pixel_mismatches``, ``transaction_mismatches``,
+            ``cycles_rtl``, ``cycles_sim``, ``picture``, ``record()``.
+
+        Raises
+        ------
+        InputError
+            A model or a view that the accelerator cannot take.
+        ToolMissingError, SimulationError
+            The Verilog simulator is missing, or has failed.
+
+        Examples
+        --------
+        >>> import rtnerf
+        >>> job = rtnerf.prepare(rtnerf.load_model())
+        >>> camera = rtnerf.load_cameras().camera(0, 100).cropped(40, 40, 2, 2)
+        >>> print(job.cosimulate(camera).first_difference)  # doctest: +SKIP
+        None
+        """
+        from cosim.run import cosimulate
+
+        return cosimulate(self, camera, **options)
+
+
+def prepare(model: TensorfModel, config: str | Path | AcceleratorConfig = "tiny", encoding: str = "hybrid") -> Job:
+    """Make a model ready for an accelerator.
+
+    Parameters
+    ----------
+    model : TensorfModel
+        From `load_model`, or trained here.
+    config : str or path or AcceleratorConfig
+        A preset (``tiny``, ``edge``, ``edge-deferred``, ``cloud``), a TOML file, or what `load_config` returned.
+    encoding : str
+        Form of the factor blocks: ``hybrid``, ``dense``, ``bitmap`` or ``coordinate``.
+
+    Raises
+    ------
+    InputError
+        An unknown configuration or encoding.
+
+    Examples
+    --------
+    >>> import rtnerf
+    >>> job = rtnerf.prepare(rtnerf.load_model(), "edge")
+    >>> job.config.multipliers
+    4032
+    >>> job.render(rtnerf.load_cameras().camera(0, 4), "integer").rgb.shape
+    (4, 4, 3)
+    """
+    return Job(model, config if isinstance(config, AcceleratorConfig) else load_config(config), encoding)
+
+
+def memory_of(memory: str | MemoryTiming | Lpddr4) -> MemoryTiming | Lpddr4:
+    """The memory that a name stands for; any other value must be one."""
+    from sim.memory.lpddr4 import Lpddr4
+
+    if isinstance(memory, (MemoryTiming, Lpddr4)):
+        return memory
+    if memory not in MEMORIES:
+        raise InputError(f"memory must be one of {', '.join(MEMORIES)}, not {memory}")
+    return Lpddr4() if memory == "lpddr4" else MemoryTiming()
+
+
+def plot_cycles(frame: Simulation) -> Figure:
+    """Draw how each unit spends a frame's cycles, as a Matplotlib figure.
+
+    Examples
+    --------
+    >>> import rtnerf
+    >>> job = rtnerf.prepare(rtnerf.load_model())
+    >>> frame = job.simulate(rtnerf.load_cameras().camera(0, 4), memory="fixed")
+    >>> rtnerf.plot_cycles(frame).savefig("/dev/null", format="png")
+    """
+    from matplotlib.figure import Figure
+
+    units = {name: spent for name, spent in frame.activity.items() if name in frame.units}
+    figure = Figure(figsize=(9, 0.28 * len(units) + 1), layout="constrained")
+    axes = figure.subplots()
+    left = [0.0] * len(units)
+    for activity, colour in COLOURS.items():
+        share = [spent[activity] / frame.cycles for spent in units.values()]
+        label = activity if activity in ("busy", "idle") else f"waits for {activity}"
+        axes.barh(list(units), share, left=left, color=colour, label=label)
+        left = [start + more for start, more in zip(left, share, strict=True)]
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.set_xlabel(f"share of {frame.cycles:,} cycles")
+    axes.legend(ncols=3, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure

@@ -1,0 +1,41 @@
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nerf.contract.memory import MemoryTiming
+
+
+@dataclass
+class Outcome:
+    pixel_mismatches: int
+    error: str = "NONE"
+    picture: np.ndarray = field(default_factory=lambda: np.full((2, 2, 3), 0.25, np.float32))
+
+    def record(self):
+        counts = {"pixels": 4, "pixel_mismatches": self.pixel_mismatches, "cycles_rtl": 9, "transaction_mismatches": 0}
+        return {**counts, "error": self.error}
+
+
+def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, monkeypatch, tmp_path):
+    def cosimulate(job, camera, **options):
+        fakes["cosim"] = (job.config.name, job.encoding, camera.window, options)
+        return Outcome(fakes.get("mismatches", 0), fakes.get("error", "NONE"))
+
+    monkeypatch.setattr("cosim.run.cosimulate", cosimulate)
+    results = tmp_path / "cosim.json"
+    arguments = ["--size", 16, "--engine", "icarus", "--seed", 5, "--pause", 0.25]
+    arguments += ["--latency", 30, "--beat-interval", 2, "--encoding", "bitmap", "--build-dir", tmp_path]
+    assert call("cosim", *arguments, "--json", results)[0] == 0
+    timing = MemoryTiming(30, 2, 0.25, 5)
+    options = {"engine": "icarus", "memory": "verilog", "timing": timing, "build_dir": tmp_path}
+    assert fakes["cosim"] == ("tiny", "bitmap", (0, 0, 16, 16), options)
+    assert json.loads(results.read_text())["memory"] == timing.record() | {"kind": "verilog"}
+    fakes["mismatches"] = 3
+    status, out, _ = call("cosim", *arguments, "--json", results)
+    assert status == 1
+    assert "pixel_mismatches: 3" in out
+    assert json.loads(results.read_text())["pixel_mismatches"] == 3
+    fakes |= {"mismatches": 0, "error": "BUS"}
+    assert call("cosim", "--out", tmp_path / "rgb.npy")[0] == 1
+    assert np.load(tmp_path / "rgb.npy").shape == (2, 2, 3)
