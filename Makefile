@@ -23,7 +23,6 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	>/dev/null 2>&1; then command -v $$python; break; fi; done)
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-export NUMBA_CACHE_DIR := $(CURDIR)/$(BUILD)/numba
 unexport VIRTUAL_ENV PYTHONHOME
 
 .PHONY: help setup tools demo test bench verify-full lint clean distclean

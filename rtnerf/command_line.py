@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import NoReturn
 
@@ -11,7 +10,7 @@ import click
 from rtnerf import doctor, hardware, render, report, simulate, train
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import example
-from rtnerf.options import ROOT, version_of
+from rtnerf.options import version_of
 from specdec.command_line.group import specdec
 
 EXIT_BAD_INPUT = 2
@@ -49,8 +48,6 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; never shows a traceback for bad input."""
-    if (ROOT / "pyproject.toml").is_file():
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))
     try:
         status = cli.main(arguments, prog_name="rtnerf", standalone_mode=False)
     except InputError as error:

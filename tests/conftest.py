@@ -5,9 +5,6 @@ from pathlib import Path
 
 import pytest
 
-# Before any test imports numba: compiled functions are kept with everything else that is generated.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / "build" / "numba"))
-
 
 @pytest.fixture(scope="session")
 def lego():

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import CHANNEL, FRACTION_BITS, POSITION, PRODUCT, UNIT, round_shift
@@ -19,6 +18,7 @@ from nerf.golden.product_buffer import mean_products, weighted_product
 from nerf.golden.ray_setup import set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
+from rtnerf.base.compiled import allocating, compiled
 
 _POSITION_FRACTION = POSITION.fraction
 
@@ -150,7 +150,7 @@ def _composite_products(visible: np.ndarray, products: np.ndarray) -> tuple[np.n
     return np.stack([pixels, weight], axis=1), mean_products(total, weight)
 
 
-@njit(cache=True)
+@compiled
 def _pair_products(plane, line, first, second, along, out):
     for n in range(len(first)):
         for component in range(plane.shape[2]):
@@ -167,7 +167,7 @@ def _products(planes, lines, positions) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-@njit(cache=True)
+@compiled
 def density_sum(planes, lines, x: int, y: int, z: int) -> int:
     """Return the density products of a sample, summed over 16 components and 3 pairs."""
     total = 0
@@ -178,7 +178,7 @@ def density_sum(planes, lines, x: int, y: int, z: int) -> int:
     return total
 
 
-@njit(cache=True)
+@allocating
 def _march(
     position, step, live, limit, grid, rank, windows, bases, mask_scale, mask_offset,
     planes, lines, multiplier, offset, table, termination,

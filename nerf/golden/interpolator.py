@@ -1,8 +1,7 @@
 """Interpolate factors at a sample: bilinear in the plane, linear in the line, and their product."""
 
-from numba import njit
-
 from nerf.contract.formats import FRACTION_BITS, INTERPOLATED, POSITION
+from rtnerf.base.compiled import compiled
 
 _ONE = 1 << FRACTION_BITS
 _PLANE_SHIFT = 2 * FRACTION_BITS - INTERPOLATED.fraction
@@ -11,7 +10,7 @@ _CELL_SHIFT = POSITION.fraction
 _WEIGHT_SHIFT = POSITION.fraction - FRACTION_BITS
 
 
-@njit(cache=True)
+@compiled
 def interpolate_plane(p00: int, p10: int, p01: int, p11: int, wx: int, wy: int) -> int:
     """Return the plane value between four factors, format INTERPOLATED; weights have ``FRACTION_BITS``."""
     low = p00 * _ONE + (p10 - p00) * wx
@@ -19,13 +18,13 @@ def interpolate_plane(p00: int, p10: int, p01: int, p11: int, wx: int, wy: int) 
     return (low * _ONE + (high - low) * wy + (1 << _PLANE_SHIFT >> 1)) >> _PLANE_SHIFT
 
 
-@njit(cache=True)
+@compiled
 def interpolate_line(l0: int, l1: int, w: int) -> int:
     """Return the line value between two factors, format INTERPOLATED."""
     return (l0 * _ONE + (l1 - l0) * w + (1 << _LINE_SHIFT >> 1)) >> _LINE_SHIFT
 
 
-@njit(cache=True)
+@compiled
 def product(plane, line, first: int, second: int, along: int, component: int) -> int:
     """Return one component's plane times line, format PRODUCT.
 
@@ -45,7 +44,7 @@ def product(plane, line, first: int, second: int, along: int, component: int) ->
     return p * interpolate_line(int(line[k, component]), int(line[k + 1, component]), w)
 
 
-@njit(cache=True)
+@compiled
 def _weight(position: int) -> int:
     """Return the fraction of a position in its cell, ``FRACTION_BITS``."""
     return position >> _WEIGHT_SHIFT & _ONE - 1

@@ -7,8 +7,6 @@ All values fit int64 for whatever the registers hold: the largest, an image edge
 ``2**37 * 2**24``.
 """
 
-from numba import njit
-
 from nerf.contract.config import CUBE
 from nerf.contract.formats import (
     DEPTH_FRACTION,
@@ -20,6 +18,7 @@ from nerf.contract.formats import (
     RELATIVE_FRACTION,
 )
 from nerf.contract.registers import AXES, View
+from rtnerf.base.compiled import compiled
 
 IMAGE_FRACTION = PIXEL.fraction
 NEAREST = 1 << DEPTH_FRACTION
@@ -32,7 +31,7 @@ _TO_IMAGE = PROJECTION_IMAGE.fraction + RELATIVE_FRACTION - IMAGE_FRACTION
 _TO_DEPTH = PROJECTION_DEPTH.fraction + RELATIVE_FRACTION - DEPTH_FRACTION
 
 
-@njit(cache=True)
+@compiled
 def centre(x: int, y: int, z: int, origin, projection_x, projection_y, projection_z) -> tuple[int, int, int]:
     """Return a cube's centre in camera space: image x and y times depth (`IMAGE_FRACTION`), depth (`DEPTH_FRACTION`).
 
@@ -48,13 +47,13 @@ def centre(x: int, y: int, z: int, origin, projection_x, projection_y, projectio
     )
 
 
-@njit(cache=True)
+@compiled
 def inverse_depth(depth: int) -> int:
     """Return ``1 / depth`` with `INVERSE_DEPTH_FRACTION` fraction bits, of a positive depth."""
     return (1 << INVERSE_DEPTH_FRACTION + DEPTH_FRACTION) // depth
 
 
-@njit(cache=True)
+@compiled
 def covered(low: int, high: int, inverse_near: int, inverse_far: int, offset: int) -> tuple[int, int]:
     """Return the first and the last pixel along one image axis between two edges times depth, not clipped.
 

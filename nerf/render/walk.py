@@ -11,9 +11,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import allocating, compiled, inlined
 
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
@@ -110,21 +109,21 @@ CUBES_VISITED, MEETINGS, SAMPLES, EVALUATED, STOPPED, RECORDS = range(6)
 samples to shade."""
 
 
-@njit(cache=True, inline="always")
+@inlined
 def grid_position(point, lower, scale, vertices):
     """Position in vertices, 0..vertices - 1, of one coordinate; non-decreasing in ``point``."""
     normalised = (point - lower) * scale - _ONE
     return (normalised + _ONE) * _HALF * np.float32(vertices - 1)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def cube_index(position, vertices, edge):
     """Cube along one axis that holds a position in vertices; the outermost ones are unbounded."""
     cell = min(max(math.floor(position), 0), vertices - 2)
     return cell // edge
 
 
-@njit(cache=True, inline="always")
+@inlined
 def split(position, vertices):
     """Cell and fraction for linear interpolation, clamped to the grid."""
     cell = min(max(math.floor(position), 0), vertices - 2)
@@ -132,7 +131,7 @@ def split(position, vertices):
     return cell, fraction
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def pair_sum(plane, line, row, down, column, across, index, along):
     """Sum over components of bilinear plane times linear line."""
     upper, lower = plane[row], plane[row + 1]
@@ -149,7 +148,7 @@ def pair_sum(plane, line, row, down, column, across, index, along):
     return total
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def pair_products(plane, line, row, down, column, across, index, along, out):
     """Products over components of bilinear plane and linear line, written to ``out`` (C,)."""
     upper, lower = plane[row], plane[row + 1]
@@ -164,7 +163,7 @@ def pair_products(plane, line, row, down, column, across, index, along, out):
         out[c] = on_plane * ((_ONE - along) * line[index, c] + along * line[index + 1, c])
 
 
-@njit(cache=True)
+@compiled
 def is_occupied(x, y, z, mask):
     """Tell whether the trilinear interpolation of a `Mask` at a point is above 0.
 
@@ -192,7 +191,7 @@ def is_occupied(x, y, z, mask):
     return False
 
 
-@njit(cache=True)
+@compiled
 def pixel_bounds(low, high, eye):
     """Pixels of the window whose rays can meet a box: (first column, last, first row, last).
 
@@ -228,7 +227,7 @@ def pixel_bounds(low, high, eye):
     return int(first_x), int(last_x), int(first_y), int(last_y)
 
 
-@njit(cache=True)
+@allocating
 def visiting_order(own, count):
     """Cubes of one axis by distance from the camera's own: own, own + 1, ..., own - 1, ..., 0."""
     order = np.empty(count, np.int64)
@@ -239,7 +238,7 @@ def visiting_order(own, count):
     return order
 
 
-@njit(cache=True)
+@allocating
 def order_of_axes(cubes, eye, factors):
     """Cubes of each axis, x, y and z, in the order in which rays from the camera meet them."""
     sizes = grid_size(factors)
@@ -252,14 +251,14 @@ def order_of_axes(cubes, eye, factors):
     return visiting_order(own[0], count_x), visiting_order(own[1], count_y), visiting_order(own[2], count_z)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def grid_size(factors):
     """Vertices of a grid along x, y, z."""
     lines = factors.lines
     return lines[2].shape[0], lines[1].shape[0], lines[0].shape[0]
 
 
-@njit(cache=True, inline="always")
+@inlined
 def density(planes, lines, ux, uy, uz, size_x, size_y, size_z, law):
     """Density of a sample at a position in vertices."""
     i, fx = split(ux, size_x)
@@ -278,7 +277,7 @@ def density(planes, lines, ux, uy, uz, size_x, size_y, size_z, law):
     return sigma
 
 
-@njit(cache=True, inline="always")
+@inlined
 def numbers_inside(low, high, rays, ray):
     """Numbers of a ray's samples that can lie in a box: (first, last), none if first > last."""
     enter, leave = -math.inf, math.inf
@@ -349,7 +348,7 @@ def march(ray, first, last, cube, edge, rays, mask, factors, law, pixels, record
             return
 
 
-@njit(cache=True)
+@allocating
 def grown(records, needed):
     """The records, in arrays of at least ``needed``."""
     ray, z, weight = records
@@ -360,7 +359,7 @@ def grown(records, needed):
     return Records(ray, z, weight)
 
 
-@njit(cache=True)
+@allocating
 def walk(cubes, rays, eye, mask, factors, law):
     """Visit the live cubes front to back and composite their samples' weights.
 
@@ -423,7 +422,7 @@ def walk(cubes, rays, eye, mask, factors, law):
     )
 
 
-@njit(cache=True)
+@allocating
 def appearance_products(ray, z, rays, factors):
     """Appearance products of samples, pair-major: float32 (n, sum of the components)."""
     lower, _, scale = factors.box
@@ -446,7 +445,7 @@ def appearance_products(ray, z, rays, factors):
     return products
 
 
-@njit(cache=True)
+@compiled
 def accumulate(sums, ray, weight, values):
     """Add weighted values (n, C) to the rows of ``sums``, float64 (R, C), that they belong to."""
     for sample in range(len(ray)):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 
 from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel, factor_products
 from nerf.render.walk import split
+from rtnerf.base.compiled import compiled, inlined
 
 _ONE = np.float32(1)
 _HALF = np.float32(0.5)
@@ -92,13 +92,13 @@ def _views(plane: torch.Tensor, line: torch.Tensor) -> tuple[np.ndarray, np.ndar
     return views[0].numpy(), views[1].numpy()
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _place(coordinate, vertices):
     """Cell and fraction of a normalised coordinate."""
     return split((coordinate + _ONE) * _HALF * np.float32(vertices - 1), vertices)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _cell(point, first, second, third, plane, line):
     """Row, column and line vertex of a point's cell, the weights of its four corners, and the fraction on the line."""
     column, across = _place(point[first], plane.shape[1])
@@ -113,13 +113,13 @@ def _cell(point, first, second, third, plane, line):
     return (row, column, index), weights, along
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _corners(plane, row, column):
     """The four corners of a cell: channels each."""
     return plane[row, column], plane[row, column + 1], plane[row + 1, column], plane[row + 1, column + 1]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(nogil=True, fastmath={"contract"})
 def _products(normalised, first, second, third, plane, line, out):
     for n in range(len(normalised)):
         (row, column, index), (w00, w01, w10, w11), along = _cell(normalised[n], first, second, third, plane, line)
@@ -131,7 +131,7 @@ def _products(normalised, first, second, third, plane, line, out):
             result[c] = on_plane * ((_ONE - along) * l0[c] + along * l1[c])
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@compiled(nogil=True, fastmath={"contract", "reassoc"})
 def _sums(normalised, first, second, third, plane, line, out):
     for n in range(len(normalised)):
         (row, column, index), (w00, w01, w10, w11), along = _cell(normalised[n], first, second, third, plane, line)
@@ -144,7 +144,7 @@ def _sums(normalised, first, second, third, plane, line, out):
         out[n] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(nogil=True, fastmath={"contract"})
 def _products_backward(normalised, first, second, third, plane, line, gradient, plane_gradient, line_gradient):
     """Add the gradients; ``gradient`` (n, C), or (n, 1) for the same on all channels."""
     stride = 1 if gradient.shape[1] > 1 else 0

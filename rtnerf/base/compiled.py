@@ -1,12 +1,33 @@
-"""How the functions of the simulator are compiled."""
+"""How functions are compiled: every compiled function of the project takes its decorator from here.
+
+All decorators take the options of `numba.njit`. The machine code is kept between runs by `rtnerf.base.code_cache`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from numba import njit
 
-compiled = njit(cache=True, _nrt=False)
-"""Decorator: to machine code that is kept, without counting references to arrays.
+from rtnerf.base.code_cache import CodeCache
 
-The counting costs more than most steps do, and nothing here allocates; the callers hold every array.
+
+def _compile(function: Callable | None = None, /, **options: Any) -> Callable:
+    if function is None:
+        return partial(_compile, **options)
+    dispatcher = njit(**options)(function)
+    dispatcher._cache = CodeCache(function)
+    return dispatcher
+
+
+compiled = partial(_compile, _nrt=False)
+"""Decorator: to machine code, of a function that neither allocates nor returns arrays; an allocation does not compile.
+
+References to arrays are not counted: that costs more than most steps of the simulator do, and the callers hold them.
 """
 
-inlined = njit(inline="always", _nrt=False)
-"""Decorator: part of the one function that calls it, so that what it takes need not be passed."""
+allocating = _compile
+"""Decorator: to machine code, of a function that may allocate."""
+
+inlined = partial(_compile, inline="always")
+"""Decorator: to a part of each function that calls it, so that what it takes need not be passed."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rtnerf.base.compiled import compiled
 from rtnerf.base.errors import InputError, require
-from specdec.serving.ladder import Ladder, chain, chains, trees
+from specdec.serving.ladder import CLASSES, Ladder, chain, chains, trees
 from specdec.serving.server import Server
 
 LONGEST_CHAIN = 8
@@ -89,3 +90,69 @@ def controller(text: str) -> Controller:
         return Controller(text, trees())
     rule = f"off, fixed:K with K from 1 to {LONGEST_FIXED}, smartspec, smartspec:profile or tree"
     raise InputError(f"controller must be {rule}, not {text}")
+
+
+# ---- The rule, compiled ----
+
+
+@compiled
+def step_time(table: np.ndarray, rung: int, batch: int, context: int, max_length: int) -> float:
+    """Interpolate a table of times shaped as `Server.decoding_ms` where ``batch`` requests have ``context`` tokens."""
+    place = context * (table.shape[2] - 1) / (batch * max_length)
+    left = min(int(place), table.shape[2] - 2)
+    part = place - left
+    return table[rung, batch, left] * (1 - part) + table[rung, batch, left + 1] * part
+
+
+@compiled
+def choose(
+    batch: int,
+    context: int,
+    max_length: int,
+    cache: int,
+    acceptance: int,
+    nodes: np.ndarray,
+    expected: np.ndarray,
+    predicted: np.ndarray,
+    preference: float,
+    exhaustive: bool,
+) -> int:
+    """Return the rung with the greatest goodput, going up until the first that is worse or does not fit in memory.
+
+    Parameters
+    ----------
+    batch, context, max_length : int
+        Running requests, their tokens in the cache, and the longest context of the table.
+    cache : int
+        Tokens for which the cache has room. SmartSpec's code keeps a tenth of it free; here that made it slower, as
+        requests that draft less stay longer.
+    acceptance : int
+        Class of the acceptance that is believed in.
+    nodes, expected : ndarray
+        As in `Ladder`.
+    predicted : ndarray
+        Step times as `Controller.predicted_ms`.
+    preference : float
+        Factor in favour of the first rung.
+    exhaustive : bool
+        Whether rungs beyond one that is worse are looked at as well.
+    """
+    best = 0
+    greatest = preference * expected[0, acceptance] / step_time(predicted, 0, batch, context, max_length)
+    for rung in range(1, len(nodes)):
+        if context + batch * nodes[rung] > cache:
+            break
+        goodput = expected[rung, acceptance] / step_time(predicted, rung, batch, context, max_length)
+        if goodput >= greatest:
+            best, greatest = rung, goodput
+        elif not exhaustive:
+            break
+    return best
+
+
+@compiled
+def believed(average: float, rung: int, expected: np.ndarray) -> int:
+    """Return the class of acceptance whose expected tokens on a rung are nearest to the ``average``."""
+    upper = min(np.searchsorted(expected[rung], average), CLASSES - 1)
+    lower = max(upper - 1, 0)
+    return lower if average - expected[rung, lower] < expected[rung, upper] - average else upper

@@ -6,10 +6,10 @@ The rules of a step are in `specdec.serving.reference`, where they are written f
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from rtnerf.base.compiled import allocating, compiled
 from rtnerf.base.errors import require
-from specdec.serving.controllers import Controller
+from specdec.serving.controllers import Controller, believed, choose, step_time
 from specdec.serving.ladder import CLASSES
 from specdec.serving.outcome import Outcome
 from specdec.serving.server import Server
@@ -94,76 +94,10 @@ def serve(tables: Tables, workload: Workload, seed: int) -> Outcome:
     return Outcome(arrival, first, finish, workload.output, by_rung, tables.nodes, busy, preemptions, peak)
 
 
-# ---- The controllers' rule, in this file because a compiled caller is not compiled anew when another file changes ----
-
-
-@njit(cache=True)
-def step_time(table: np.ndarray, rung: int, batch: int, context: int, max_length: int) -> float:
-    """Interpolate a table of times shaped as `Server.decoding_ms` where ``batch`` requests have ``context`` tokens."""
-    place = context * (table.shape[2] - 1) / (batch * max_length)
-    left = min(int(place), table.shape[2] - 2)
-    part = place - left
-    return table[rung, batch, left] * (1 - part) + table[rung, batch, left + 1] * part
-
-
-@njit(cache=True)
-def choose(
-    batch: int,
-    context: int,
-    max_length: int,
-    cache: int,
-    acceptance: int,
-    nodes: np.ndarray,
-    expected: np.ndarray,
-    predicted: np.ndarray,
-    preference: float,
-    exhaustive: bool,
-) -> int:
-    """Return the rung with the greatest goodput, going up until the first that is worse or does not fit in memory.
-
-    Parameters
-    ----------
-    batch, context, max_length : int
-        Running requests, their tokens in the cache, and the longest context of the table.
-    cache : int
-        Tokens for which the cache has room. SmartSpec's code keeps a tenth of it free; here that made it slower, as
-        requests that draft less stay longer.
-    acceptance : int
-        Class of the acceptance that is believed in.
-    nodes, expected : ndarray
-        As in `Ladder`.
-    predicted : ndarray
-        Step times as `Controller.predicted_ms`.
-    preference : float
-        Factor in favour of the first rung.
-    exhaustive : bool
-        Whether rungs beyond one that is worse are looked at as well.
-    """
-    best = 0
-    greatest = preference * expected[0, acceptance] / step_time(predicted, 0, batch, context, max_length)
-    for rung in range(1, len(nodes)):
-        if context + batch * nodes[rung] > cache:
-            break
-        goodput = expected[rung, acceptance] / step_time(predicted, rung, batch, context, max_length)
-        if goodput >= greatest:
-            best, greatest = rung, goodput
-        elif not exhaustive:
-            break
-    return best
-
-
-@njit(cache=True)
-def believed(average: float, rung: int, expected: np.ndarray) -> int:
-    """Return the class of acceptance whose expected tokens on a rung are nearest to the ``average``."""
-    upper = min(np.searchsorted(expected[rung], average), CLASSES - 1)
-    lower = max(upper - 1, 0)
-    return lower if average - expected[rung, lower] < expected[rung, upper] - average else upper
-
-
 # ---- The loop ----
 
 
-@njit(cache=True)
+@allocating
 def _run(rng, arrival, prompt, output, acceptance, clients, tables):
     """Return first-token and finish times, requests' steps by rung, busy time, preemptions and the most blocks held.
 
@@ -282,12 +216,12 @@ def _run(rng, arrival, prompt, output, acceptance, clients, tables):
     return first, finish, by_rung, busy, preemptions, peak
 
 
-@njit(cache=True)
+@compiled
 def _blocks(tokens, block):
     return (tokens + block - 1) // block
 
 
-@njit(cache=True)
+@compiled
 def _blocks_of(running, batch, length, ahead, block):
     blocks = 0
     for place in range(batch):

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import simpy
 
-from specdec.serving.controllers import Controller
-from specdec.serving.engine import believed, choose, step_time
+from specdec.serving.controllers import Controller, believed, choose, step_time
 from specdec.serving.ladder import CLASSES
 from specdec.serving.outcome import Outcome
 from specdec.serving.server import Server

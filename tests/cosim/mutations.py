@@ -242,7 +242,7 @@ def simulator_mutant(name: str, trace: list[Transaction]) -> Outcome:
         plant(folder, *SIMULATOR[name])
         (folder / "frame").write_bytes(pickle.dumps((trace, *frame(), CONFIG, TIMING)))
         # The folder that it runs in comes first on the path: the edited package hides the other.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(folder / "numba")}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         subprocess.run(
             [sys.executable, "-c", _COMPARE], cwd=folder, env=environment, timeout=TIMEOUT_SECONDS, check=True
         )

@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 
 import rtnerf
-from rtnerf import options
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
+def call(capsys):
     """Run the command line in this process; returns (exit code, stdout, stderr)."""
-    # `main` sets a default for its own process; undo it after the test.
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(options.ROOT / "build" / "numba"))
 
     def call(*arguments):
         with pytest.raises(SystemExit) as end:

@@ -10,8 +10,8 @@ from rtnerf.base.errors import InputError
 from specdec.cost import leviathan
 from specdec.cost.pass_time import Constant, Linear
 from specdec.cost.ranks import ranks_of_one
-from specdec.serving.controllers import controller
-from specdec.serving.engine import believed, choose, simulate, step_time
+from specdec.serving.controllers import believed, choose, controller, step_time
+from specdec.serving.engine import simulate
 from specdec.serving.experiment import server_of
 from specdec.serving.ladder import CLASSES, chains, trees
 from specdec.serving.server import CONTEXTS, Server

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import rtnerf
-from rtnerf import command_line
 from rtnerf.base.errors import InputError
 from specdec.cost.pass_time import Constant, Linear
 from specdec.serving import reference
@@ -275,9 +274,8 @@ def test_results_do_not_depend_on_a_cluster(in_process):
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
+def call(capsys):
     """Run ``rtnerf specdec serve`` in this process; returns (exit code, stdout, stderr)."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(command_line.ROOT / "build" / "numba"))
 
     def call(*arguments):
         with pytest.raises(SystemExit) as end:
