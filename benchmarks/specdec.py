@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from rtnerf.base.files import write_json
 from specdec.decoding.decode import decode
-from specdec.decoding.goodness_of_fit import Remembered, law_p_value
+from specdec.decoding.goodness_of_fit import Remembered, law_test
 from specdec.decoding.measure import measure
 from specdec.decoding.pair import Pair
 from specdec.decoding.statistics import paired_interval, tokens_per_step
@@ -150,7 +150,7 @@ def replacement(directory, prompts, tokens):
 
 
 def law_tests(directory, target, draft, temperature, trials):
-    """Draw outputs of two tokens. Returns the p-values of every rule, and of one that is biased."""
+    """Draw outputs of two tokens. Returns p-value and power for every rule, and for one that is biased."""
     pair = Pair(target, draft, temperature, directory)
     rules = {
         "without replacement": (lambda draft: rsd_constant(draft, [3, 2]), WithoutReplacement(), True),
@@ -158,17 +158,17 @@ def law_tests(directory, target, draft, temperature, trials):
         "naive": (lambda draft: StaticTree(draft, Shape.constant([3, 2]), Source.RANKED), NaiveSampling(), True),
         "biased retention": (lambda draft: ConfidenceFilter(chain(draft, 2), 0.3), WithoutReplacement(), False),
     }
-    values = {name: [] for name in rules}
-    for (name, (make, verifier, lossless)), (index, prompt) in product(
-        rules.items(), enumerate(pair.prompts(LAW_CONTEXTS))
-    ):
-        models, context = pair.models(), prompt[:LAW_TOKENS]
-        target_model, draft_model = Remembered(models.target, context), Remembered(models.draft, context)
-        chance = Sampler(index)
-        values[name].append(
-            law_p_value(target_model, make(draft_model), verifier, context, trials, chance, lossless=lossless)
-        )
-    return {"target": target, "draft": draft, "temperature": temperature, "trials": trials, "p_values": values}
+    found = {}
+    for name, (make, verifier, lossless) in rules.items():
+        samples = []
+        for index, prompt in enumerate(pair.prompts(LAW_CONTEXTS)):
+            models, context = pair.models(), prompt[:LAW_TOKENS]
+            target_model, draft_model = Remembered(models.target, context), Remembered(models.draft, context)
+            trial = (target_model, make(draft_model), verifier, context, 2, pair.chance(0, index), lossless)
+            samples.append((target_model, context, [decode(*trial)[0] for _ in range(trials)]))
+        test = law_test(samples)
+        found[name] = {"p_value": test.p_value, "power": test.power}
+    return {"target": target, "draft": draft, "temperature": temperature, "trials": trials, "rules": found}
 
 
 class PeakMemory(TorchDispatchMode):

@@ -286,8 +286,9 @@ def acceptance_by_step(found: Sequence[Sequence[int]], shape: Shape) -> tuple[fl
                     break
                 path = (*path, rank)
             steps += 1
-            gained += len(path) + 1
             place += len(path) + 1
+        # What the last step gives beyond the end is cut off, as in decoding.
+        gained += max(len(trace) - _DEPTHS, 0)
     return gained / max(steps, 1), hits / np.maximum(tried, 1)[:, None]
 
 

@@ -1,6 +1,6 @@
 """The decoding loop: propose, run the target once on the tree, verify, commit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rtnerf.base.errors import require
 from specdec.laws.chance import Chance, Likeliest
@@ -19,15 +19,19 @@ class Step:
         The candidates.
     verdict : Verdict
         What was kept of them.
+    surplus : int
+        Tokens at the end that were no longer wanted.
     """
 
     proposal: Proposal
     verdict: Verdict
+    surplus: int = 0
 
     @property
     def tokens(self) -> Tokens:
-        """The tokens that the step adds."""
-        return self.verdict.tokens(self.proposal.tree)
+        """The tokens that the step adds to the output."""
+        tokens = self.verdict.tokens(self.proposal.tree)
+        return tokens[: len(tokens) - self.surplus]
 
 
 def speculate(
@@ -67,9 +71,11 @@ def decode(
     output: Tokens = ()
     steps = []
     while len(output) < tokens:
-        steps.append(speculate(target, proposer, verifier, context + output, chance, lossless))
-        output += steps[-1].tokens
-    return output[:tokens], steps
+        step = speculate(target, proposer, verifier, context + output, chance, lossless)
+        step = replace(step, surplus=max(len(output) + len(step.tokens) - tokens, 0))
+        steps.append(step)
+        output += step.tokens
+    return output, steps
 
 
 def decode_plain(target: LanguageModel, context: Tokens, tokens: int, chance: Chance | None = None) -> Tokens:

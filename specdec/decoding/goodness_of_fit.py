@@ -1,84 +1,109 @@
-"""Whether sampled tokens have the target's law: a chi-square test of many outputs of one context."""
+"""Whether sampled tokens have the target's law: a chi-square test of many outputs of a few contexts, with its power.
 
-from collections import Counter
-from collections.abc import Sequence
+A token's *place* is where a uniform number has to fall for that token to be drawn, when the law's tokens are laid side
+by side from the likeliest on. Tokens that are drawn from their laws have places that are independent and uniform,
+whatever the laws (Rosenblatt 1952): so a few bins of equal width serve sharp and flat laws alike.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
+from scipy.stats import chi2, chisquare, ncx2
 
 from rtnerf.base.errors import require
-from specdec.decoding.decode import decode
-from specdec.laws.chance import Chance
 from specdec.laws.language_model import LanguageModel, Tokens
-from specdec.proposers.base import Proposer
 from specdec.proposers.medusa import Heads
-from specdec.verifiers.base import Verifier
 
-_LEAST_EXPECTED = 5
-"""Outputs expected of a bin; rarer ones share a bin, as the chi-square law needs it."""
+FALSE_ALARM = 1e-4
+"""Probability with which the test rejects the true law."""
+
+SHARE = 0.2
+"""The bias that the power is stated for: of so many tokens the likeliest is taken and none drawn."""
+
+LEAST_POWER = 0.9
+"""A test that would miss that bias more often tells nothing."""
+
+_BINS = 5
 
 
-def chi_square(counts: np.ndarray, expected: np.ndarray) -> float:
-    """Return the p-value of counts, shape (bins,), given their expectations, of the same sum.
+@dataclass(frozen=True)
+class LawTest:
+    """What the test says.
 
-    The probability that a chi-square variable of ``bins - 1`` degrees of freedom is at least as large as the sum of
-    ``(count - expected)**2 / expected``: for the true law uniform in [0, 1], so that a test that fails below ``p``
-    fails falsely with probability ``p``. A single bin tells nothing: 1.
+    Members
+    -------
+    p_value : float
+        Probability of places at least as uneven if the tokens have the target's law.
+    power : float
+        Probability with which a rule that takes the likeliest token in place of `SHARE` of its draws is found out.
+    contexts, tokens : int
+        Contexts and tokens that were looked at.
     """
-    require(len(counts) == len(expected) > 0, "expected", f"of length {len(counts)}, not empty", len(expected))
-    if len(counts) == 1:
-        return 1.0
-    statistic = ((counts - expected) ** 2 / expected).sum()
-    half = torch.tensor([(len(counts) - 1) / 2, statistic / 2], dtype=torch.float64)
-    return float(torch.special.gammaincc(half[0], half[1]))
+
+    p_value: float
+    power: float
+    contexts: int
+    tokens: int
+
+    @property
+    def testable(self) -> bool:
+        """Whether the test would have found that bias."""
+        return self.power >= LEAST_POWER
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against the target's law."""
+        return self.p_value >= FALSE_ALARM
 
 
-def law_p_value(
-    target: LanguageModel,
-    proposer: Proposer,
-    verifier: Verifier,
-    context: Tokens,
-    trials: int,
-    chance: Chance,
-    length: int = 2,
-    lossless: bool = True,
-) -> float:
-    """Return the p-value of ``trials`` outputs of ``length`` tokens after a context against the target's law.
+def law_test(samples: Iterable[tuple[LanguageModel, Tokens, Sequence[Tokens]]], seed: int = 0) -> LawTest:
+    """Test outputs against the target's law.
 
-    Outputs of at least five expected occurrences have a bin each, all others share one. The models are asked for the
-    same laws over and over: see `Remembered`.
+    Parameters
+    ----------
+    samples : iterable of (target, context, outputs)
+        For each context, which must not depend on its outputs, many outputs of one length. The target is asked for the
+        same laws over and over: see `Remembered`.
+    seed : int
+        Of where in a token's interval its place is.
 
     Raises
     ------
     InputError
-        If there are fewer than 1 trials, or as `specdec.decoding.decode.decode`.
+        If there is no output.
     """
-    require(trials >= 1, "trials", "at least 1", trials)
-    law = {(): 1.0}
-    for _ in range(length):
-        law = {
-            (*output, int(token)): mass * float(probabilities[token])
-            for output, mass in law.items()
-            for probabilities in [target.law(context + output)]
-            for token in np.flatnonzero(probabilities * mass * trials >= _LEAST_EXPECTED)
-        }
-    counts: Counter[Tokens] = Counter()
-    for _ in range(trials):
-        counts[decode(target, proposer, verifier, context, length, chance, lossless)[0]] += 1
-    expected = [mass * trials for mass in law.values()]
-    found = [counts[output] for output in law]
-    rest, rest_found = trials - sum(expected), trials - sum(found)
-    if rest >= _LEAST_EXPECTED:
-        expected.append(rest)
-        found.append(rest_found)
-    elif expected:
-        # Too little is left for a bin of its own: it joins the rarest.
-        rarest = int(np.argmin(expected))
-        expected[rarest] += rest
-        found[rarest] += rest_found
-    else:
-        return 1.0
-    return chi_square(np.array(found), np.array(expected))
+    generator = np.random.default_rng(seed)
+    counts, shifted, contexts = [], [], 0
+    for target, context, outputs in samples:
+        contexts += 1
+        for index in range(len(outputs[0]) if outputs else 0):
+            laws = [target.law(context + output[:index]) for output in outputs]
+            tokens = [output[index] for output in outputs]
+            places = [place(law, token, generator.random()) for law, token in zip(laws, tokens, strict=True)]
+            counts.append(np.histogram(places, _BINS, (0, 1))[0])
+            shifted.append(np.sum([_biased(float(law.max())) for law in laws], axis=0))
+    require(len(counts) > 0, "outputs", "at least one", "none")
+    observed, biased = np.array(counts), np.array(shifted)
+    expected = np.repeat(observed.sum(axis=1, keepdims=True) / _BINS, _BINS, axis=1)
+    p_value = chisquare(observed, expected, axis=None, ddof=len(observed) - 1).pvalue
+    freedom = observed.size - len(observed)
+    noncentrality = float(((biased - expected) ** 2 / expected).sum())
+    power = ncx2.sf(chi2.isf(FALSE_ALARM, freedom), freedom, noncentrality)
+    return LawTest(float(p_value), float(power), contexts, int(observed.sum()))
+
+
+def place(law: np.ndarray, token: int, within: float) -> float:
+    """Return the place of a token, in [0, 1): of its interval the part ``within``, in [0, 1), is below."""
+    order = np.argsort(-law, kind="stable")
+    rank = int(np.flatnonzero(order == token)[0])
+    return min(float(law[order[:rank]].sum() + within * law[token]), np.nextafter(1, 0))
+
+
+def _biased(largest: float) -> np.ndarray:
+    """Return the probability of every bin under the bias, where the likeliest token has the probability ``largest``."""
+    edges = np.linspace(0, 1, _BINS + 1)
+    return (1 - SHARE) / _BINS + SHARE * np.diff(np.minimum(edges / largest, 1))
 
 
 class Remembered(LanguageModel):

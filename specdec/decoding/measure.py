@@ -14,7 +14,7 @@ import numpy as np
 from rtnerf.base.errors import require
 from specdec.decoding import methods
 from specdec.decoding.decode import Step, decode, decode_plain
-from specdec.decoding.goodness_of_fit import Remembered, RememberedHeads, law_p_value
+from specdec.decoding.goodness_of_fit import SHARE, LawTest, Remembered, RememberedHeads, law_test
 from specdec.decoding.pair import Models, Pair
 from specdec.decoding.statistics import acceptance_by_depth, acceptance_by_rank, tokens_per_step
 from specdec.decoding.timing import Clocks, TimedHeads, TimedModel, TimedProposer, TimedVerifier
@@ -23,11 +23,11 @@ from specdec.laws.language_model import LanguageModel, Tokens
 TIE = 1e-5
 """Logits that are closer than this are a tie: passes of different sizes round differently by about as much."""
 
-FALSE_ALARM = 1e-4
-"""Probability with which the test of sampled tokens rejects the true law."""
+LAW_CONTEXTS, LAW_TRIALS, LAW_TOKENS = 8, 160, 2
+"""The law of sampled tokens is tested on so many contexts, by so many outputs of so many tokens each."""
 
-LAW_TRIALS = 400
-"""Outputs drawn to test the law of sampled tokens."""
+_DECODING, _TESTING = 0, 1
+"""Streams of a seed."""
 
 _PARTS = ("target", "draft", "building", "verification")
 
@@ -56,7 +56,7 @@ class Measurement:
     Members
     -------
     tau : float
-        Tokens per step, the bonus included.
+        Tokens per step that became output, the bonus included: the acceptance length (AL) of the engines.
     acceptance_by_rank : list of float or None
         How often a child of each rank was accepted where the walk came to its parent.
     acceptance_by_depth : list of float or None
@@ -64,8 +64,10 @@ class Measurement:
     tokens_per_s, plain_tokens_per_s, speedup : float
         By speculation, by plain decoding, and the ratio.
     matches_plain : bool or float or None
-        At temperature 0 whether all outputs are those of plain decoding, token for token. Above, the p-value of a
-        chi-square test of sampled tokens against the target's law, or None where no test was asked for.
+        At temperature 0 whether all outputs are those of plain decoding, token for token. Above, the p-value of
+        ``law_test``, or None where that has too little power or was not asked for.
+    law_test : LawTest or None
+        Above temperature 0 the test of sampled tokens against the target's law, where it was asked for.
     differences : list of Difference
         At temperature 0, where outputs part.
     overhead : float
@@ -89,6 +91,7 @@ class Measurement:
     plain_tokens_per_s: float
     speedup: float
     matches_plain: bool | float | None
+    law_test: LawTest | None
     differences: list[Difference]
     overhead: float
     seconds: dict[str, float]
@@ -103,25 +106,33 @@ class Measurement:
         """Whether the output is what plain decoding gives, as far as rounding and chance let us tell."""
         if isinstance(self.matches_plain, bool):
             return all(difference.gap < TIE for difference in self.differences)
-        return self.matches_plain is None or self.matches_plain >= FALSE_ALARM
+        return self.law_test is None or self.law_test.passed
 
     @property
     def summary(self) -> str:
         """What matters most, in a line."""
         plain = f"plain decoding {self.plain_tokens_per_s:.0f} tokens/s"
         speed = f"{self.tokens_per_s:.0f} tokens/s, {self.speedup:.2f} times {plain}"
-        match = self.matches_plain
-        if match is None:
-            match = "not tested"
-        elif not isinstance(match, bool):
-            match = f"with p = {match:.2g}"
-        return f"{self.tau:.2f} tokens per step, {speed}; matches plain: {match}; overhead {self.overhead:.0%}"
+        return f"{self.tau:.2f} tokens per step, {speed}; {self._match}; overhead {self.overhead:.0%}"
+
+    @property
+    def _match(self) -> str:
+        """How the output compares with plain decoding's."""
+        if isinstance(self.matches_plain, bool):
+            return f"matches plain: {self.matches_plain}"
+        test = self.law_test
+        if test is None:
+            return "matches plain: not tested"
+        verdict = "no" if not test.passed else "not rejected" if test.testable else "not testable"
+        power = f"power {test.power:.0%} against a bias of {SHARE:.0%}"
+        return f"matches plain: {verdict}, p = {test.p_value:.2g}, {power}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the steps, for JSON, with how many they are."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "steps"}
         return values | {
             "differences": [asdict(difference) for difference in self.differences],
+            "law_test": self.law_test and asdict(self.law_test),
             "steps": len(self.steps),
         }
 
@@ -157,7 +168,7 @@ def measure(
     lossless : bool
         Whether to refuse methods that do not keep the target's law.
     law_trials : int
-        Outputs drawn to test the law above temperature 0; none for 0.
+        Outputs drawn of each context to test the law above temperature 0; none for 0.
 
     Raises
     ------
@@ -184,8 +195,8 @@ def measure(
         """Decode one prompt both ways, every other time in the other order."""
         for model in (plain.target, models.target, models.draft):
             model.law(prompt[:-1])
-        plainly = (decode_plain, plain.target, prompt, tokens, pair.chance(seed + index))
-        speculating = (decode, *method, prompt, tokens, pair.chance(seed + index), lossless)
+        plainly = (decode_plain, plain.target, prompt, tokens, pair.chance(seed, _DECODING, index))
+        speculating = (decode, *method, prompt, tokens, pair.chance(seed, _DECODING, index), lossless)
         if index % 2:
             (expected, plain_seconds), ((output, steps), seconds) = _timed(*plainly), _timed(*speculating)
         else:
@@ -196,17 +207,32 @@ def measure(
     run(0, prompts[0], min(tokens, 8))
     clocks.seconds.clear()
     runs = [run(index, prompt, tokens) for index, prompt in enumerate(prompts)]
-    differences, matches = [], None
+    differences: list[Difference] = []
+    test = None
     if pair.temperature == 0:
         differences = [
             _difference(plain.target, prompt, index, found)
             for index, (prompt, found) in enumerate(zip(prompts, runs, strict=True))
             if found.output != found.expected
         ]
-        matches = not differences
     elif law_trials:
-        matches = _law_p_value(pair, proposer, verifier, nodes, depth, prompts[0], law_trials, seed, lossless)
-    return _measurement(runs, clocks.seconds, tokens, matches, differences)
+        contexts = _undecided(plain.target, prompts, runs)
+
+        def sample(number: int, context: Tokens) -> tuple[LanguageModel, Tokens, list[Tokens]]:
+            """Decode a context over and over."""
+            fresh = pair.models()
+            models = Models(
+                Remembered(fresh.target, context),
+                Remembered(fresh.draft, context),
+                fresh.heads and RememberedHeads(fresh.heads),
+            )
+            candidates = methods.proposer(proposer, verifier, pair, models, nodes, depth)
+            chance = pair.chance(seed, _TESTING, number)
+            trial = (models.target, candidates, rule, context, LAW_TOKENS, chance, lossless)
+            return models.target, context, [decode(*trial)[0] for _ in range(law_trials)]
+
+        test = law_test((sample(number, context) for number, context in enumerate(contexts)), seed)
+    return _measurement(runs, clocks.seconds, tokens, test, differences, exact=pair.temperature == 0)
 
 
 @dataclass(frozen=True)
@@ -231,8 +257,9 @@ def _measurement(
     runs: Sequence[_Run],
     by_part: Mapping[str, float],
     tokens: int,
-    matches: bool | float | None,
+    test: LawTest | None,
     differences: list[Difference],
+    exact: bool,
 ) -> Measurement:
     """Sum up."""
     steps = [step for run in runs for step in run.steps]
@@ -246,7 +273,8 @@ def _measurement(
         tokens_per_s=tokens / float(np.median(seconds)),
         plain_tokens_per_s=tokens / float(np.median(plain_seconds)),
         speedup=float(np.median(speedups)),
-        matches_plain=matches,
+        matches_plain=not differences if exact else test.p_value if test is not None and test.testable else None,
+        law_test=test,
         differences=differences,
         overhead=1 - passes / total,
         seconds={part: by_part[part] for part in _PARTS}
@@ -266,24 +294,14 @@ def _difference(target: LanguageModel, prompt: Tokens, index: int, run: _Run) ->
     return Difference(index, place, float(abs(np.log(law[run.expected[place]]) - np.log(law[run.output[place]]))))
 
 
-def _law_p_value(
-    pair: Pair,
-    proposer: str,
-    verifier: str,
-    nodes: int,
-    depth: int,
-    prompt: Tokens,
-    trials: int,
-    seed: int,
-    lossless: bool,
-) -> float:
-    """Return the p-value of what a method samples after one prompt."""
-    models = pair.models()
-    models = Models(
-        Remembered(models.target, prompt),
-        Remembered(models.draft, prompt),
-        models.heads and RememberedHeads(models.heads),
-    )
-    candidates = methods.proposer(proposer, verifier, pair, models, nodes, depth)
-    rule = methods.verifier(verifier, pair.temperature, lossless)
-    return law_p_value(models.target, candidates, rule, prompt, trials, pair.chance(seed), lossless=lossless)
+def _undecided(target: LanguageModel, prompts: Sequence[Tokens], runs: Sequence[_Run]) -> list[Tokens]:
+    """Return contexts in which a bias would show: where the target may well take a candidate, and may well not."""
+    found = []
+    for prompt, run in zip(prompts, runs, strict=True):
+        starts = np.cumsum([0, *(len(step.tokens) for step in run.steps[:-1])]).tolist()
+        laws = target.laws(prompt, [run.output[:start] for start in starts])
+        for start, step, law in zip(starts, run.steps, laws, strict=True):
+            tree = step.proposal.tree
+            likely = law[[tree.token[child] for child in tree.children[0]]]
+            found.append((float(np.max(likely * (1 - likely), initial=0)), prompt + run.output[:start]))
+    return [context for _, context in sorted(found, key=lambda one: -one[0])[:LAW_CONTEXTS]]

@@ -113,12 +113,12 @@ class Pair:
         draft = CachedModel(self._draft, self.temperature or _GREEDY_DRAFT_TEMPERATURE)
         return Models(target, draft, heads)
 
-    def chance(self, seed: int) -> Chance:
+    def chance(self, seed: int, *stream: int) -> Chance:
         """Return what decides at this temperature: at 0 nothing is left to chance, drafts draw their likeliest too."""
-        return Sampler(seed) if self.temperature else Likeliest()
+        return Sampler((seed, *stream)) if self.temperature else Likeliest()
 
     def prompts(self, count: int) -> list[Tokens]:
-        """Return stretches of held-out source, as tokens: ``count``, or as many as there are, spread evenly."""
+        """Return ``count`` stretches of held-out source, as tokens, spread evenly; refuse more than there are."""
         return self._stretches(corpus.held_out(), count)
 
     @cached_property
@@ -184,5 +184,5 @@ class Pair:
             for start in range(0, len(text) - 2 * _PROMPT_CHARACTERS, 2 * _PROMPT_CHARACTERS):
                 line = text.rfind("\n", 0, start) + 1
                 stretches.append(text[line : line + _PROMPT_CHARACTERS])
-        count = min(count, len(stretches))
+        require(0 < count <= len(stretches), "prompts", f"from 1 to {len(stretches)}, the stretches there are", count)
         return [self.tokenizer.encode(stretches[place * len(stretches) // count]) for place in range(count)]

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import bootstrap
 
 from rtnerf.base.errors import require
 from specdec.decoding.decode import Step
 
 
 def tokens_per_step(steps: Sequence[Step]) -> float:
-    """Return tau, the mean tokens of a step, the bonus included."""
+    """Return tau, the mean tokens that a step adds to the output, the bonus included and what is cut off left out."""
     require(len(steps) > 0, "steps", "at least one", "none")
-    return float(np.mean([len(step.verdict.nodes) + 1 for step in steps]))
+    return float(np.mean([len(step.tokens) for step in steps]))
 
 
 def acceptance_by_rank(steps: Sequence[Step]) -> list[float | None]:
@@ -54,9 +55,11 @@ def paired_interval(
     """
     require(len(first) == len(second) > 0, "second", f"of length {len(first)}, at least 1", len(second))
     difference = np.subtract(second, first)
-    draws = np.random.default_rng(seed).integers(len(difference), size=(resamples, len(difference)))
-    low, high = np.percentile(difference[draws].mean(axis=1), [2.5, 97.5])
-    return float(difference.mean()), float(low), float(high)
+    mean = float(difference.mean())
+    if len(difference) == 1:
+        return mean, mean, mean
+    found = bootstrap((difference,), np.mean, n_resamples=resamples, method="percentile", rng=seed)
+    return mean, float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _at_least(counts: np.ndarray, length: int) -> np.ndarray:

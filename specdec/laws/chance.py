@@ -6,7 +6,7 @@ run by `outcomes` the same code is followed along every branch, and the probabil
 
 from abc import ABC, abstractmethod
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -50,11 +50,11 @@ class Sampler(Chance):
 
     Parameters
     ----------
-    seed : int
-        Seed of the generator.
+    seed : int or sequence of int
+        Seed of the generator, 0 or more; streams of one seed are told apart by a sequence: (seed, stream).
     """
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int | Sequence[int]):
         self._generator = np.random.default_rng(seed)
 
     def draw(self, weights: np.ndarray) -> int:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from math import comb
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from rtnerf.base.errors import require
 from specdec.laws.chance import Sampler
@@ -95,9 +95,9 @@ def run_rest_rl(
     unshared = wasted = 0
     for number, task in enumerate(unseen):
         writer = rest_rl.CodeLines(tokenizer, task)
-        tree = RadixTree(fresh(), writer.prompt, seed + number)
+        tree = RadixTree(fresh(), writer.prompt, (seed, number))
         found = rest_rl.search(tree, writer, task, value, iterations)
-        drawn, cost = rest_rl.sample(fresh(), writer, budget, seed + number)
+        drawn, cost = rest_rl.sample(fresh(), writer, budget, (seed, number))
         programs = {"search": [leaf.note.lines for leaf in found[:budget]], "random": drawn}
         for name, way in programs.items():
             solved[name].append(1.0 in rest_rl.verify([(task, lines) for lines in way]))
@@ -121,13 +121,13 @@ def run_rest_rl(
 
 def sign_test(wins: int, losses: int) -> float:
     """Return the probability of so many wins or more among wins and losses that are equally likely."""
-    decided = wins + losses
-    return sum(comb(decided, count) for count in range(wins, decided + 1)) / 2**decided
+    return float(binomtest(wins, wins + losses, alternative="greater").pvalue) if wins + losses else 1.0
 
 
 def prompts(count: int) -> list[str]:
-    """Return beginnings of held-out source files, spread evenly over them, each cut at a line's end."""
+    """Return ``count`` beginnings of held-out source files, spread evenly over them, each cut at a line's end."""
     texts = [text for text in corpus.held_out() if len(text) > 2 * _PROMPT_CHARACTERS]
+    require(0 < count <= len(texts), "prompts", f"from 1 to {len(texts)}, the files there are", count)
     chosen = texts[:: max(len(texts) // count, 1)][:count]
     return [text[: text.rindex("\n", 0, _PROMPT_CHARACTERS) + 1] for text in chosen]
 

@@ -102,7 +102,7 @@ def compare(
     first : int
         Segments that begin at the root of a tree.
     seed : int
-        Rollout ``i`` of prompt ``p`` draws from stream (seed + p, i) in every way.
+        Rollout ``i`` of prompt ``p`` draws from stream (seed, p, i) in every way.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def compare(
     # The first pass of a process is slow.
     fresh().law(cases[0].prompt)
     for number, case in enumerate(cases):
-        sample = partial(_sample, fresh, case, seed + number)
+        sample = partial(_sample, fresh, case, (seed, number))
         for width in widths:
             ways[width].add(*sample(True, [(0, rollouts, width, first)]))
         ways["side_by_side"].add(*sample(False, [(0, rollouts, 1, rollouts)]))
@@ -128,7 +128,7 @@ def compare(
 
 
 def _sample(
-    fresh: Fresh, case: Case, seed: int, shared: bool, trees: Sequence[tuple[int, int, int, int]]
+    fresh: Fresh, case: Case, seed: tuple[int, ...], shared: bool, trees: Sequence[tuple[int, int, int, int]]
 ) -> tuple[list[Branch], Counters, Mapping[str, float]]:
     """Grow trees of (first stream, rollouts, width, first) one after the other."""
     policy, leaves, cost = case.policy(shared), [], Counters()

@@ -273,7 +273,9 @@ def _back_up(leaf: Branch) -> None:
         node.note.total += leaf.note.score
 
 
-def sample(model: LanguageModel, writer: CodeLines, count: int, seed: int) -> tuple[list[Program], Counters]:
+def sample(
+    model: LanguageModel, writer: CodeLines, count: int, seed: tuple[int, ...]
+) -> tuple[list[Program], Counters]:
     """Return independent programs, and their cost."""
     tree = RadixTree(model, writer.prompt, seed)
     return [leaf.note.lines for leaf in grow(tree, writer, count, 1, count)], tree.counters
@@ -307,9 +309,9 @@ def learn(
         for number, task in enumerate(exercises):
             writer = CodeLines(tokenizer, task)
             if value is None:
-                found, _ = sample(fresh(), writer, count, seed + number)
+                found, _ = sample(fresh(), writer, count, (seed, number))
             else:
-                tree = RadixTree(fresh(), writer.prompt, seed + number)
+                tree = RadixTree(fresh(), writer.prompt, (seed, number))
                 found = [leaf.note.lines for leaf in search(tree, writer, task, value, count)[:count]]
             programs += [(task, lines) for lines in found]
         for (task, lines), passed in zip(programs, verify(programs), strict=True):

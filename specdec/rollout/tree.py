@@ -154,8 +154,8 @@ class RadixTree:
         Asked once a round, for all paths together.
     prompt : tuple of int
         At least one token.
-    seed : int
-        Path ``i``, in the order in which they begin, draws from the stream (seed, first + i).
+    seed : int or tuple of int
+        Path ``i``, in the order in which they begin, draws from the stream (*seed, first + i).
     first : int, optional
         Number of the first path.
 
@@ -165,10 +165,10 @@ class RadixTree:
         Where all begin.
     """
 
-    def __init__(self, model: LanguageModel, prompt: Tokens, seed: int, first: int = 0):
+    def __init__(self, model: LanguageModel, prompt: Tokens, seed: int | tuple[int, ...], first: int = 0):
         self._model = model
         self._prompt = prompt
-        self._seed = seed
+        self._seed = seed if isinstance(seed, tuple) else (seed,)
         self._next = first
         self.root = Branch(None, self._stream())
         self._rounds = self._rows = self._held = 0
@@ -225,7 +225,7 @@ class RadixTree:
         self._seconds["processor"] += _processor_seconds() - busy
 
     def _stream(self) -> Chance:
-        key = np.random.SeedSequence((self._seed, self._next))
+        key = np.random.SeedSequence((*self._seed, self._next))
         self._next += 1
         return Sampler(int(key.generate_state(1, np.uint64)[0]))
 
