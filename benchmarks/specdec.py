@@ -83,7 +83,7 @@ def sweep(directory, temperature, budgets, prompts, tokens, depth, note):
         note(f"T={temperature} {proposer:16} {nodes:3} nodes: {result.summary}")
     rows = [
         {"temperature": temperature, "proposer": proposer, "verifier": METHODS[temperature][proposer], "nodes": nodes}
-        | result.as_dict()
+        | result.record()
         for (proposer, nodes), result in found.items()
     ]
     return rows, found
@@ -98,7 +98,7 @@ def speeds(directory, prompts, tokens, note):
         note(f"{proposer:16} {nodes:3} nodes, {depth} layers: {result.summary}")
         _, low, high = paired_interval([0] * len(texts), result.speedups)
         row = {"proposer": proposer, "nodes": nodes, "depth": depth, "speedup_interval": [low, high]}
-        rows.append(row | result.as_dict())
+        rows.append(row | result.record())
     return rows
 
 

@@ -110,7 +110,7 @@ def measure(
     if json_file is not None:
         versions = {"python": platform.python_version(), "torch": torch.__version__}
         made_by = {"command": "specdec measure", **options, "lossy": lossy, "threads": threads}
-        write_json(json_file, {**made_by, **found.as_dict(), "versions": versions})
+        write_json(json_file, {**made_by, **found.record(), "versions": versions})
     if plot is not None:
         from specdec.view import plots
 

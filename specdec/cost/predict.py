@@ -2,13 +2,13 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rtnerf.base.errors import InputError, require
-from specdec.cost.pass_time import Constant, Linear, Measured, PassTime
+from specdec.cost.pass_time import Constant, Linear, Measured
 from specdec.cost.ranks import table
 from specdec.cost.roofline import named_pass
 from specdec.cost.step import Speculation, Step
@@ -63,11 +63,26 @@ class Prediction:
                 f"{batch:6d} {self.speedup(batch):8.3f} {step.ms:9.3f} {' '.join(f'{part:8.3f}' for part in parts)}"
                 f"  {bound}{'' if step.known else ', beyond the step times'}"
             )
+        return "\n".join([*lines, self.verdict])
+
+    def _repr_html_(self) -> str:
+        """The prediction as a table in a notebook."""
+        names = ("batch", "speedup", "step ms", "plain", "verify", "draft", "head", "host", "bound by")
+        rows = []
+        for batch, step in self.steps.items():
+            parts = (step.ms, step.plain, step.verification, step.draft, step.draft_head, step.host)
+            rows.append([str(batch), f"{self.speedup(batch):.3f}", *(f"{part:.3f}" for part in parts), step.bound_by])
+        head = "".join(f"<th>{name}</th>" for name in names)
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        title = f"{self.tau:.3f} tokens a step; {self.verdict}"
+        return f"<table><caption>{title}</caption><tr>{head}</tr>{body}</table>"
+
+    @property
+    def verdict(self) -> str:
+        """Where it stops paying, in words."""
         if self.break_even_batch is None:
-            lines.append(f"it pays up to batch {self.searched}, the largest looked at")
-        else:
-            lines.append(f"slower than plain decoding from batch {self.break_even_batch} on")
-        return "\n".join(lines)
+            return f"it pays up to batch {self.searched}, the largest looked at"
+        return f"slower than plain decoding from batch {self.break_even_batch} on"
 
     def record(self) -> dict[str, Any]:
         """Return the prediction for a JSON file, times in ms."""
@@ -118,7 +133,7 @@ def tokens_per_step(shape: Shape, rows: list[list[float]]) -> float:
 
 def speculation_of(
     shape: Shape,
-    step_times: Path | None = None,
+    step_times: Path | Mapping[int, float] | None = None,
     target: str | None = None,
     hardware: str | None = None,
     draft_ms: float | None = None,
@@ -130,8 +145,8 @@ def speculation_of(
 ) -> tuple[Speculation, int]:
     """Return the cost of a tree as the command line describes it, and the largest batch that its data reach.
 
-    The target is a file of `read_step_times`, or a named model on named hardware; the draft is the time of a pass, or
-    a named model on the hardware.
+    The target is a file of `read_step_times`, a mapping from tokens to ms, or a named model on named hardware; the
+    draft is the time of a pass, or a named model on the hardware.
 
     Raises
     ------
@@ -143,7 +158,7 @@ def speculation_of(
     require(draft_vocabulary is None or draft is not None, "draft-vocabulary", "used with a named draft", "without")
     require(hardware is not None or (target is draft is None), "hardware", "given for named models", "missing")
     if step_times is not None:
-        times: PassTime = read_step_times(step_times, context)
+        times = _measured(step_times) if isinstance(step_times, Mapping) else read_step_times(step_times, context)
         search = min(times.last // len(shape), LARGEST_BATCH) if isinstance(times, Measured) else LARGEST_BATCH
     else:
         times, search = named_pass(target, hardware, context), LARGEST_BATCH
@@ -177,11 +192,19 @@ def read_acceptance(path: Path, depths: int) -> list[list[float]]:
         If the file cannot be read or is no such list.
     """
     rows = _read_json(path, "acceptance")
-    if isinstance(rows, list) and rows and all(map(_is_number, rows)):
-        rows = [rows] * depths
-    fits = isinstance(rows, list) and all(isinstance(row, list) and all(map(_is_number, row)) for row in rows)
+    fits = isinstance(rows, list) and (
+        all(map(_is_number, rows)) or all(isinstance(row, list) and all(map(_is_number, row)) for row in rows)
+    )
     require(fits, "acceptance", "a JSON list with a list of probabilities per depth", path)
-    return rows
+    return acceptance_rows(rows, depths)
+
+
+def acceptance_rows(acceptance: Sequence[Sequence[float]] | Sequence[float], depths: int) -> list[list[float]]:
+    """Return acceptance as a list per depth; a single list of numbers serves for all ``depths``."""
+    rows: Any = list(acceptance)
+    if rows and all(isinstance(row, int | float) for row in rows):
+        return [rows] * depths
+    return [list(row) for row in rows]
 
 
 def read_step_times(path: Path, context: int = 0) -> Measured | Linear:
@@ -216,6 +239,11 @@ def read_step_times(path: Path, context: int = 0) -> Measured | Linear:
         return Linear.fit(passes, ms, context)
     order = sorted(range(len(ms)), key=passes.__getitem__)
     return Measured([passes[index][0] for index in order], [ms[index] for index in order])
+
+
+def _measured(times: Mapping[int, float]) -> Measured:
+    tokens = sorted(times)
+    return Measured(tokens, [times[count] for count in tokens])
 
 
 def _read_json(path: Path, name: str) -> Any:

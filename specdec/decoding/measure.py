@@ -127,7 +127,7 @@ class Measurement:
         power = f"power {test.power:.0%} against a bias of {SHARE:.0%}"
         return f"matches plain: {verdict}, p = {test.p_value:.2g}, {power}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Return everything but the steps, for JSON, with how many they are."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "steps"}
         return values | {
@@ -139,11 +139,11 @@ class Measurement:
 
 def measure(
     pair: Pair,
-    proposer: str,
-    verifier: str,
-    nodes: int,
-    prompts: Sequence[Tokens],
-    tokens: int,
+    proposer: str = "lookup",
+    verifier: str | None = None,
+    nodes: int = 8,
+    prompts: Sequence[Tokens] | int = 8,
+    tokens: int = 128,
     depth: int = 8,
     seed: int = 0,
     lossless: bool = True,
@@ -156,11 +156,11 @@ def measure(
     pair : Pair
         The models and the temperature.
     proposer, verifier : str
-        Names of `specdec.decoding.methods`.
+        Names of `specdec.decoding.methods`; the verifier by default ``greedy`` at temperature 0, else ``naive``.
     nodes, depth : int
         Budget of the tree, see `specdec.decoding.methods.proposer`.
-    prompts : sequence of tuple of int
-        At least one, each of at least two tokens.
+    prompts : sequence of tuple of int, or int
+        At least one, each of at least two tokens; or how many of `Pair.prompts`.
     tokens : int
         To decode after each prompt, at least 1.
     seed : int
@@ -174,7 +174,18 @@ def measure(
     ------
     InputError
         If a name or a number is out of range, or the method is not lossless though it has to be.
+
+    Examples
+    --------
+    >>> from specdec import Pair, measure
+    >>> found = measure(Pair(), "eagle2", nodes=6, prompts=1, tokens=12)
+    >>> found.faithful, 1 < found.tau <= 6
+    (True, True)
     """
+    if isinstance(prompts, int):
+        prompts = pair.prompts(prompts)
+    if verifier is None:
+        verifier = "naive" if pair.temperature else "greedy"
     require(len(prompts) > 0, "prompts", "at least one", "none")
     require(tokens >= 1, "tokens", "at least 1", tokens)
     clocks, plain, models = Clocks(), pair.models(), pair.models()

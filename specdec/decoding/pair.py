@@ -90,6 +90,13 @@ class Pair:
     ------
     InputError
         If a name is unknown, the vocabularies differ or the temperature is out of range.
+
+    Examples
+    --------
+    >>> from specdec import Pair
+    >>> pair = Pair(temperature=0.5)
+    >>> [len(prompt) > 50 for prompt in pair.prompts(2)]
+    [True, True]
     """
 
     def __init__(

@@ -208,7 +208,7 @@ def test_numbers_add_up(pair):
     passes = found.seconds["target"] + found.seconds["draft"]
     assert found.overhead == pytest.approx(1 - passes / spent)
     assert all(seconds >= 0 for seconds in found.seconds.values())
-    json.dumps(found.as_dict(), allow_nan=False)
+    json.dumps(found.record(), allow_nan=False)
 
 
 class Wobbling(LanguageModel):
