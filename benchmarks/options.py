@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 
-from nerf.cameras import Cameras, load_cameras, on_white, premultiplied
+from nerf.cameras import Cameras, load_cameras
 from nerf.checkpoint import load_model
 from nerf.contract.config import PRESETS, AcceleratorConfig
 from nerf.model import TensorfModel
+from nerf.pictures import on_white, premultiplied
 from nerf.scenes.builtin import get_scene
 
 CLOCK_HZ = 1e9

@@ -1,38 +1,49 @@
-"""Cameras and pictures of a data set in the NeRF-synthetic layout (``transforms_*.json``)."""
+"""Cameras and pictures of a data set in the layout of NeRF-synthetic or nerfstudio (``transforms*.json``)."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from nerf.optics import Optics, read_optics, same_shape
+from nerf.pictures import on_white, picture_size, read_premultiplied, resize_area
 from rtnerf.base.errors import InputError
+from rtnerf.base.files import read_json
 
 DEFAULT_TRANSFORMS = Path(__file__).parent / "data" / "default_transforms.json"
 """Cameras of the embedded model."""
 
+MOST_PIXELS = 8192
+"""Of a side of a rendered picture: what the accelerator's registers hold."""
+
 _BLENDER_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 _ROTATION_TOLERANCE = 1e-3
+_ENDINGS = tuple(
+    ending for each in ("png", "jpg", "jpeg", "webp", "tif", "tiff") for ending in (f".{each}", f".{each.upper()}")
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole camera: square pixels, principal point in the centre.
+    """A pinhole camera.
 
     Parameters
     ----------
     c2w : float64 array (4, 4)
         Camera to world, Blender axes: x right, y up, the camera looks along -z.
     focal : float
-        Focal length in pixels, above 0.
+        Focal length across, in pixels, above 0.
     width, height : int
         Full picture in pixels, 1 or more.
     crop : (x, y, w, h) or None
         Window, in pixels of the full picture from its upper left, that :meth:`rays` is limited to.
+    focal_y : float
+        Focal length down, in pixels; by default that across: square pixels.
+    centre : (float, float)
+        Principal point, in pixels of the full picture from its upper left corner; by default the middle.
     """
 
     c2w: np.ndarray
@@ -40,13 +51,20 @@ class Camera:
     width: int
     height: int
     crop: tuple[int, int, int, int] | None = None
+    focal_y: float | None = None
+    centre: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1 pixel, not {getattr(self, name)}")
-        if not (math.isfinite(self.focal) and self.focal > 0):
-            raise InputError(f"focal must be above 0 pixels, not {self.focal}")
+        object.__setattr__(self, "focal_y", self.focal if self.focal_y is None else self.focal_y)
+        object.__setattr__(self, "centre", self.centre or (self.width / 2, self.height / 2))
+        for name in ("focal", "focal_y"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"{name} must be above 0 pixels, not {getattr(self, name)}")
+        if not all(math.isfinite(value) for value in self.centre):
+            raise InputError(f"centre must be finite, not {self.centre}")
         check_pose("c2w", self.c2w)
         if self.crop is not None:
             x, y, w, h = self.crop
@@ -75,9 +93,8 @@ class Camera:
         Returns origins and unit directions, both float32 (h * w, 3), in world axes.
         """
         x, y, w, h = self.window
-        focal = np.float32(self.focal)
-        across = (np.arange(x, x + w, dtype=np.float32) + 0.5 - np.float32(self.width / 2)) / focal
-        down = (np.arange(y, y + h, dtype=np.float32) + 0.5 - np.float32(self.height / 2)) / focal
+        across = (np.arange(x, x + w, dtype=np.float32) + 0.5 - np.float32(self.centre[0])) / np.float32(self.focal)
+        down = (np.arange(y, y + h, dtype=np.float32) + 0.5 - np.float32(self.centre[1])) / np.float32(self.focal_y)
         local = np.ones((h, w, 3), dtype=np.float32)
         local[..., 0] = across[None, :]
         local[..., 1] = down[:, None]
@@ -92,24 +109,24 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Cameras:
-    """The views of one ``transforms_*.json`` file; ``len()`` counts them.
+    """The views of one camera file; ``len()`` counts them.
 
     Parameters
     ----------
-    angle : float
-        Horizontal field of view in radians, in (0, pi).
     poses : float64 array (views, 4, 4)
         Camera to world, Blender axes.
     files : list of Path
-        Picture of each view; it need not exist, and ``.png`` may be left off.
-    aspect : float
-        Height over width of the full pictures.
+        Picture of each view; it need not exist, and its ending may be left off.
+    optics : list of Optics
+        Of each view.
+    remarks : dict of int to str
+        What the user should know of a view's optics.
     """
 
-    angle: float
     poses: np.ndarray
     files: list[Path]
-    aspect: float = 1.0
+    optics: list[Optics]
+    remarks: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -117,46 +134,75 @@ class Cameras:
     def camera(self, index: int, width: int, height: int | None = None) -> Camera:
         """The camera of view ``index`` for a picture of ``width`` by ``height`` pixels.
 
-        ``height`` None keeps the data set's aspect. Raises :class:`rtnerf.base.errors.InputError` for an
-        index out of range or a size below 1.
+        ``height`` None keeps the shape of the data set's pictures. Raises
+        :class:`rtnerf.base.errors.InputError` for an index out of range or a size below 1 or above
+        :data:`MOST_PIXELS`.
         """
-        self._check_index(index)
-        if width < 1:
-            raise InputError(f"width must be at least 1 pixel, not {width}")
-        focal = 0.5 * width / math.tan(0.5 * self.angle)
-        return Camera(self.poses[index], focal, width, self._height(width, height))
+        width, height = self._size(index, width, height)
+        (focal, focal_y), centre = self.optics[index].scaled(self._full_size(index), width, height)
+        return Camera(self.poses[index], focal, width, height, focal_y=focal_y, centre=centre)
 
     def ground_truth(self, index: int, width: int, height: int | None = None) -> np.ndarray | None:
         """The picture of view ``index`` on white, float32 (height, width, 3) in 0..1.
 
-        Reduced by area average of the premultiplied colour. None where the file does not exist.
+        Reduced by area average of the premultiplied colour. None where :meth:`no_truth` gives a reason.
         Raises :class:`rtnerf.base.errors.InputError` for an index out of range or an unreadable file.
         """
-        self._check_index(index)
-        path = self._existing(index)
-        if path is None:
+        width, height = self._size(index, width, height)
+        if self.no_truth(index, width, height):
             return None
-        return on_white(resize_area(read_premultiplied(path), width, self._height(width, height)))
+        return on_white(resize_area(read_premultiplied(self._picture(index)), width, height))
 
-    def _height(self, width: int, height: int | None) -> int:
-        return max(1, round(width * self.aspect)) if height is None else height
+    def no_truth(self, index: int, width: int, height: int | None = None) -> str | None:
+        """Say why there is no ground truth of that size: the picture is missing or of another shape."""
+        width, height = self._size(index, width, height)
+        path = self._picture(index)
+        if path is None:
+            return f"picture must be a file, not missing: {self.files[index]}"
+        size, full = picture_size(path), self._full_size(index)
+        if not same_shape(size, full):
+            return f"picture must be of the shape that w and h say, {_times(full)}, not {_times(size)}: {path}"
+        if not same_shape(full, (width, height)):
+            return f"picture must be of the shape asked for, {_times((width, height))}, not {_times(size)}: {path}"
+        return None
 
-    def _existing(self, index: int) -> Path | None:
-        named = self.files[index]
-        candidates = (named, named.with_name(named.name + ".png"))
-        return next((path for path in candidates if path.is_file()), None)
-
-    def _check_index(self, index: int) -> None:
+    def _size(self, index: int, width: int, height: int | None) -> tuple[int, int]:
         if not 0 <= index < len(self):
             raise InputError(f"index must be in 0..{len(self) - 1}, not {index}")
+        if width < 1:
+            raise InputError(f"width must be at least 1 pixel, not {width}")
+        if height is None:
+            across, down = self._full_size(index) or (1, 1)
+            height = max(1, round(width * down / across))
+        if max(width, height) > MOST_PIXELS:
+            raise InputError(f"size must be at most {MOST_PIXELS} pixels a side, not {width}x{height}")
+        return width, height
+
+    def _full_size(self, index: int) -> tuple[int, int] | None:
+        """Size that the focal lengths refer to: the file's, else the picture's, if there is one."""
+        optics = self.optics[index]
+        if optics.width is not None:
+            return optics.width, optics.height
+        path = self._picture(index)
+        return None if path is None else picture_size(path)
+
+    def _picture(self, index: int) -> Path | None:
+        """The file of a picture, by its name as written on whatever system, with or without its ending."""
+        named = self.files[index]
+        for each in (named, Path(str(named).replace("\\", "/"))):
+            for path in (each, *(each.with_name(each.name + ending) for ending in _ENDINGS)):
+                if path.is_file():
+                    return path
+        return None
 
 
 def load_cameras(path: str | Path | None = None) -> Cameras:
-    """Read a ``transforms_*.json`` file: ``camera_angle_x`` and ``frames``; None = those of the embedded model.
+    """Read a camera file (``transforms*.json``); None = that of the embedded model.
 
-    Each frame has ``file_path`` (relative to the JSON file, with or without ``.png``) and
-    ``transform_matrix``. Raises :class:`rtnerf.base.errors.InputError` for a file that can not be read,
-    a missing key or a matrix that is not a rotation and a translation.
+    Each of its ``frames`` has ``file_path``, relative to the file, with or without ending, and
+    ``transform_matrix`` of 4 or 3 rows; what else there may be is in :mod:`nerf.optics`. Raises
+    :class:`rtnerf.base.errors.InputError` for a file that can not be read, a missing key, one that is not
+    honoured, or a matrix that is not a rotation and a translation.
 
     >>> import rtnerf
     >>> camera = rtnerf.load_cameras().camera(0, 800)
@@ -164,27 +210,26 @@ def load_cameras(path: str | Path | None = None) -> Cameras:
     (40, 40, 16, 8)
     """
     path = DEFAULT_TRANSFORMS if path is None else Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"transforms must be a readable file, not {path} ({error.strerror})") from None
-    except ValueError:
-        raise InputError(f"transforms must be a JSON file, not {path}") from None
+    content = read_json("transforms", path)
     if not isinstance(content, dict):
         raise InputError(f"transforms must be a JSON object, not a {type(content).__name__}")
-    angle = content.get("camera_angle_x", "missing")
-    if not isinstance(angle, (int, float)) or not 0 < angle < math.pi:
-        raise InputError(f"camera_angle_x must be an angle in (0, pi) radians, not {angle!r}")
     frames = content.get("frames", "missing")
     if not isinstance(frames, list) or not frames:
         raise InputError(f"frames must be a list of at least one view, not {str(frames)[:40]}")
-    poses, files = [], []
+    poses, files, optics, remarks = [], [], [], {}
     for number, frame in enumerate(frames):
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
             raise InputError(f"frames[{number}].file_path must be a string, not missing")
+        file = path.parent / frame["file_path"]
+        if not Path(frame["file_path"]).name:
+            raise InputError(f"frames[{number}].file_path must be the name of a picture, not {frame['file_path']!r}")
+        seen, remark = read_optics(content, frame, number)
         poses.append(_read_pose(f"frames[{number}].transform_matrix", frame))
-        files.append(path.parent / frame["file_path"])
-    return Cameras(float(angle), np.stack(poses), files, _aspect(content))
+        files.append(file)
+        optics.append(seen)
+        if remark:
+            remarks[number] = remark
+    return Cameras(np.stack(poses), files, optics, remarks)
 
 
 def check_pose(name: str, pose: np.ndarray) -> None:
@@ -205,50 +250,6 @@ def check_pose(name: str, pose: np.ndarray) -> None:
         raise InputError(f"{name} must be a rotation and a translation, not {off:.3g} away from it")
 
 
-# ---- Pictures ----
-
-
-def premultiplied(pixels: np.ndarray) -> np.ndarray:
-    """Multiply the colour of uint8 RGBA (H, W, 4) by its alpha. Returns float64 (H, W, 4) in 0..1."""
-    scaled = pixels.astype(np.float64) / 255
-    return np.concatenate([scaled[..., :3] * scaled[..., 3:], scaled[..., 3:]], axis=-1)
-
-
-def read_premultiplied(path: Path) -> np.ndarray:
-    """Read a picture. Returns float64 (H, W, 4) in 0..1, colour multiplied by alpha.
-
-    Raises :class:`rtnerf.base.errors.InputError` for a file that is no picture.
-    """
-    try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"picture must be readable, not {path} ({error})") from None
-    return premultiplied(pixels)
-
-
-def resize_area(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize (H, W, channels) by area average. Returns (height, width, channels), float64."""
-    if width < 1 or height < 1:
-        raise InputError(f"size must be at least 1x1 pixel, not {width}x{height}")
-    rows, columns, _ = pixels.shape
-    across = np.tensordot(pixels, _overlaps(columns, width), axes=(1, 1))
-    return np.tensordot(_overlaps(rows, height), across, axes=(1, 0)).transpose(0, 2, 1)
-
-
-def on_white(pixels: np.ndarray) -> np.ndarray:
-    """Composite premultiplied RGBA (H, W, 4) on white. Returns float32 (H, W, 3) in 0..1."""
-    return (pixels[..., :3] + 1 - pixels[..., 3:]).astype(np.float32)
-
-
-def _overlaps(before: int, after: int) -> np.ndarray:
-    """Share (after, before) that each old pixel of a line has in each new one; rows sum to 1."""
-    edges = np.arange(after + 1)[:, None] * (before / after)
-    pixels = np.arange(before)[None]
-    covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    return np.maximum(covered, 0) * (after / before)
-
-
 def _read_pose(name: str, frame: dict) -> np.ndarray:
     if "transform_matrix" not in frame:
         raise InputError(f"{name} must be present, not missing")
@@ -256,13 +257,11 @@ def _read_pose(name: str, frame: dict) -> np.ndarray:
         pose = np.array(frame["transform_matrix"], dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{name} must be 4 rows of 4 numbers, not something else") from None
+    if pose.shape == (3, 4):
+        pose = np.vstack([pose, [0, 0, 0, 1]])
     check_pose(name, pose)
     return pose
 
 
-def _aspect(content: dict) -> float:
-    width, height = content.get("w", 1), content.get("h", 1)
-    for name, value in (("w", width), ("h", height)):
-        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-            raise InputError(f"{name} must be a number of pixels above 0, not {value!r}")
-    return height / width
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

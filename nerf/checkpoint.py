@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from safetensors.torch import save
 
 from nerf.model import TensorfModel
 from rtnerf.base.errors import InputError
+from rtnerf.base.files import check_content, write_bytes
 
 DEFAULT_MODEL = Path(__file__).parent / "data" / "default.safetensors"
 """The embedded model; ``nerf/data/README.md`` gives the command that trained it."""
@@ -43,6 +43,9 @@ _CONSTANTS = {
     "shading": (str,),
 }
 
+_PARALLEL = "module."
+"""What PyTorch puts before every name of a model that was saved while it trained on several GPUs."""
+
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -63,9 +66,10 @@ def load_model(path: str | Path | None = None) -> TensorfModel:
     path = DEFAULT_MODEL if path is None else Path(path)
     try:
         with open(path, "rb") as file:
-            start = file.read(9)
+            start = file.read(64)
     except OSError as error:
         raise InputError(f"model must be a readable file, not {path} ({error.strerror})") from None
+    check_content("model", start, f"a checkpoint, not {path}")
     try:
         if start[8:9] == b"{":
             return read_model_file(path)[0]
@@ -112,13 +116,7 @@ def save_model(
         description["mask_aabb"] = model.mask_aabb.tolist()
     tensors |= others or {}
     header = {"format": FORMAT, "model": json.dumps(description, sort_keys=True), **(notes or {})}
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(_ordered(save(tensors, header)))
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"output must be a writable file, not {path} ({error})") from None
+    write_bytes(path, _ordered(save(tensors, header)))
 
 
 # ---- The project's own format ----
@@ -212,6 +210,8 @@ def _unpickle(path: Path) -> dict:
 
 def _from_official(content: dict) -> TensorfModel:
     arguments, state = (_part(content, name) for name in ("kwargs", "state_dict"))
+    if all(name.startswith(_PARALLEL) for name in state):
+        state = {name.removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
     shading = arguments.get("shadingMode", "MLP_Fea")
     if shading != "MLP_Fea":
         raise InputError(f"shadingMode must be 'MLP_Fea', not {shading!r}")
@@ -230,6 +230,11 @@ def _from_official(content: dict) -> TensorfModel:
 
     mask, mask_aabb = _official_mask(content)
     near, far = _numbers(arguments, "near_far", 2)
+    if (near, far) == (0, 1):
+        raise InputError(
+            "near_far must be distances in the scene, not 0 and 1: a forward-facing model in normalised device "
+            "coordinates (NDC), whose rays no renderer here makes"
+        )
     model = TensorfModel(
         aabb=_tensor(arguments.get("aabb"), "aabb"),
         density_planes=factors("density_plane", 3),

@@ -3,7 +3,8 @@
 Factors get one 8-bit scale for each plane and line, chosen so that plane scale times line scale is the same for the
 three pairs: products of all pairs add as integers. Basis and MLP weights are 8-bit with one scale an output;
 the scales of the activations come from evaluating the model at random occupied points (a fixed seed).
-Factor positions that no live cube reads are stored as zeros, which changes no picture.
+Factor positions that no live cube reads are stored as zeros, and those that no occupied point reads do not count for
+the scales: neither changes a picture. `nerf.quantise` deals with outliers that are read.
 """
 
 import math
@@ -26,11 +27,8 @@ from nerf.contract.formats import (
     DENSITY_MULTIPLIER,
     FACTOR,
     FRACTION_BITS,
-    MASK_OFFSET,
-    MASK_SCALE,
     MULTIPLIER,
     PHASE_SHIFT,
-    POSITION,
     PRODUCT,
     SIGMOID_ENTRIES,
     SINE_ENTRIES,
@@ -39,8 +37,10 @@ from nerf.contract.formats import (
     WEIGHT,
 )
 from nerf.contract.network import LAYERS
-from nerf.contract.scene_image import GROUPS, MASK_WINDOW, PAIRS, Scene
+from nerf.contract.scene_image import GROUPS, PAIRS, Scene
 from nerf.model import TensorfModel, encode_frequencies
+from nerf.occupancy import mask_map, mask_windows, pack_rows, read_cells, shadow
+from nerf.quantise import occupied_points, quantise_factors, without_outliers
 from rtnerf.base.errors import require
 
 CALIBRATION_POINTS = 8192
@@ -92,7 +92,8 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     """
     _check_structure(model, config)
     image.check_grid(model.grid_size)
-    windows, bases = _mask_windows(model)
+    windows, bases = mask_windows(model)
+    model = without_outliers(model, read_cells(model))
     mask_scale, mask_offset = mask_map(model)
     words: dict[str, int | Sequence[int]] = {
         "config_digest": config.digest_word,
@@ -110,8 +111,8 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
             getattr(model, f"{name}_planes"), getattr(model, f"{name}_lines"), GROUPS[kind] * COMPONENTS
         )
         for pair, (first, second, line) in enumerate(PAIRS):
-            plane = planes[pair] * _shadow(bases, model.grid_size, (first, second)).T[:, :, None]
-            factor = lines[pair] * _shadow(bases, model.grid_size, (line,))[:, None]
+            plane = planes[pair] * shadow(bases, model.grid_size, (first, second)).T[:, :, None]
+            factor = lines[pair] * shadow(bases, model.grid_size, (line,))[:, None]
             for factor_name, cut in (("plane", _plane_blocks(plane)), ("line", _line_blocks(factor))):
                 packed, row = _encode_blocks(cut, payload, form)
                 headers.append(((f"{kind}_headers", image.header_index(factor_name, pair)), packed))
@@ -119,8 +120,14 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     tables, network_words = _tables(model, config, scales["appearance"])
     words |= network_words | _density_words(model, scales["density"]) | {"payload_bytes": len(payload.data)}
     sections = [
-        ("rows_offset", _rows(bases, model.grid_size)),
-        ("records_offset", b"".join(_record(w, b) for w, b in zip(windows, bases.values(), strict=True))),
+        ("rows_offset", pack_rows(bases, model.grid_size)),
+        (
+            "records_offset",
+            b"".join(
+                image.pack_record(w, b).to_bytes(image.RECORD_BYTES, "little")
+                for w, b in zip(windows, bases.values(), strict=True)
+            ),
+        ),
         ("tables_offset", _alpha_table(model) + tables),
         *headers,
         ("payload_offset", bytes(payload.data)),
@@ -160,153 +167,7 @@ def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
     require(model.step_ratio <= 4, "step_ratio", "at most 4", model.step_ratio)
 
 
-# ---- Occupancy ----
-
-
-def mask_map(model: TensorfModel) -> tuple[list[int], list[int]]:
-    """Return per axis (scale, offset): mask cell = ((position * scale >> 24) + offset) >> 16, zero border included."""
-    box, vertices = model.mask_aabb.double(), _mask_vertices(model)
-    per_world = [(vertices[k] - 1) / float(box[1, k] - box[0, k]) for k in range(3)]
-    scale = [float(model.unit[k]) * per_world[k] for k in range(3)]
-    offset = [float(model.aabb[0, k] - box[0, k]) * per_world[k] + 1 for k in range(3)]
-    return (
-        [round(value * 2**MASK_SCALE.fraction) for value in scale],
-        [math.floor(value * 2**MASK_OFFSET.fraction + 0.5) for value in offset],
-    )
-
-
-def _mask_vertices(model: TensorfModel) -> tuple[int, int, int]:
-    return (2, 2, 2) if model.mask is None else tuple(reversed(model.mask.shape))
-
-
-def _mask_cells(model: TensorfModel) -> np.ndarray:
-    """Occupied cells of the mask with a border of zero vertices: bool (Z + 1, Y + 1, X + 1)."""
-    vertices = np.ones((2, 2, 2), bool) if model.mask is None else model.mask
-    cells = np.pad(vertices, 2 if model.mask is None else 1)
-    for axis in range(3):
-        low, high = [slice(None)] * 3, [slice(None)] * 3
-        low[axis], high[axis] = slice(None, -1), slice(1, None)
-        cells = cells[tuple(low)] | cells[tuple(high)]
-    if model.mask is None:
-        cells = np.ones((3, 3, 3), bool)
-    return cells
-
-
-def _mask_windows(model: TensorfModel) -> tuple[list[np.ndarray], dict[tuple[int, int, int], tuple[int, int, int]]]:
-    """Return the mask windows of the live cubes and, by cube (x, y, z) in row order, their bases."""
-    cells = _mask_cells(model)
-    require(
-        max(cells.shape) <= 1 << image.MASK_CELL_BITS,
-        "mask",
-        f"at most {(1 << image.MASK_CELL_BITS) - 1} vertices a side",
-        cells.shape,
-    )
-    scale, offset = mask_map(model)
-    spans = []
-    for k in range(3):
-        span = []
-        for cube in range(image.cubes_of(model.grid_size)[k]):
-            low, high = (position << POSITION.fraction for position in (cube * CUBE, (cube + 1) * CUBE))
-            high = min(high - 1, model.grid_size[k] - 1 << POSITION.fraction)
-            first, last = (
-                ((u * scale[k] >> MASK_SCALE.fraction) + offset[k]) >> MASK_OFFSET.fraction for u in (low, high)
-            )
-            require(
-                last - first < MASK_WINDOW,
-                "mask grid",
-                "at most 1.25 times as fine as the factor grid",
-                scale[k] / 2**MASK_SCALE.fraction,
-            )
-            span.append((min(max(first, 0), cells.shape[2 - k]), last))
-        spans.append(span)
-    windows, bases = [], {}
-    for z, (z_first, z_last) in enumerate(spans[2]):
-        for y, (y_first, y_last) in enumerate(spans[1]):
-            slab = cells[z_first : z_last + 1, y_first : y_last + 1]
-            if not slab.any():
-                continue
-            for x, (x_first, x_last) in enumerate(spans[0]):
-                part = slab[:, :, x_first : x_last + 1]
-                if part.any():
-                    window = np.zeros((MASK_WINDOW,) * 3, bool)
-                    window[tuple(slice(n) for n in part.shape)] = part
-                    windows.append(window)
-                    bases[x, y, z] = (x_first, y_first, z_first)
-    return windows, bases
-
-
-def _record(window: np.ndarray, base: tuple[int, int, int]) -> bytes:
-    return image.pack_record(window, base).to_bytes(image.RECORD_BYTES, "little")
-
-
-def _rows(live: dict, grid: tuple[int, int, int]) -> bytes:
-    cubes = image.cubes_of(grid)
-    bits = np.zeros((cubes[2], cubes[1]), object)
-    for x, y, z in live:
-        bits[z, y] |= 1 << x
-    rows, rank = bytearray(), 0
-    for row in bits.reshape(-1):
-        rows += image.pack_row(int(row), rank).to_bytes(image.BEAT, "little")
-        rank += int(row).bit_count()
-    return bytes(rows)
-
-
-def _shadow(live: dict, grid: tuple[int, int, int], axes: tuple[int, ...]) -> np.ndarray:
-    """Factor positions along the axes that a live cube reads: bool, one dimension an axis."""
-    shadow = np.zeros([grid[axis] for axis in axes], bool)
-    for cube in {tuple(cube[axis] for axis in axes) for cube in live}:
-        shadow[tuple(slice(CUBE * c, CUBE * c + CUBE + 1) for c in cube)] = True
-    return shadow
-
-
 # ---- Factors ----
-
-
-def quantise_factors(
-    planes: list[torch.Tensor], lines: list[torch.Tensor], components: int
-) -> tuple[list[np.ndarray], list[np.ndarray], float]:
-    """Quantise three plane and line pairs to 8 bits.
-
-    Parameters
-    ----------
-    planes : three tensors (C, N[second], N[first])
-    lines : three tensors (C, N)
-    components : int
-        Components to pad to with zeros.
-
-    Returns
-    -------
-    planes : three int arrays (N[second], N[first], components)
-    lines : three int arrays (N, components)
-    scale : float
-        Real value of a product of 1 and 1, the same for all pairs.
-    """
-    scales = factor_scales(planes, lines)
-    quantised_planes, quantised_lines = [], []
-    for plane, line, (plane_scale, line_scale) in zip(planes, lines, scales, strict=True):
-        quantised_planes.append(_quantise(plane, plane_scale, components))
-        quantised_lines.append(_quantise(line, line_scale, components))
-    return quantised_planes, quantised_lines, math.prod(scales[0])
-
-
-def factor_scales(
-    planes: list[torch.Tensor], lines: list[torch.Tensor], bits: int = FACTOR.width
-) -> list[tuple[float, float]]:
-    """Real value of 1 in each plane and its line at a width, in bits; their product is the same for all pairs."""
-    high = (1 << bits - 1) - 1
-    largest = [
-        (float(plane.abs().max()) or 1.0, float(line.abs().max()) or 1.0)
-        for plane, line in zip(planes, lines, strict=True)
-    ]
-    product = max(plane * line for plane, line in largest) / high**2
-    return [(plane / high, product / (plane / high)) for plane, _ in largest]
-
-
-def _quantise(tensor: torch.Tensor, scale: float, components: int) -> np.ndarray:
-    values = np.floor(tensor.double().numpy() / scale + 0.5)
-    values = np.clip(values, -FACTOR.high, FACTOR.high).astype(np.int64)
-    values = np.moveaxis(values, 0, -1)
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, components - values.shape[-1])])
 
 
 def _plane_blocks(plane: np.ndarray) -> np.ndarray:
@@ -404,8 +265,7 @@ def _calibrate(model: TensorfModel) -> dict[str, float]:
     """Largest magnitude of the features and the hidden activations at random occupied points."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        points = model.aabb[0] + torch.rand(16 * CALIBRATION_POINTS, 3, generator=generator) * model.extent
-        points = points[model.occupied(points)]
+        points = occupied_points(model, 16 * CALIBRATION_POINTS, generator)
         sigma = model.density(model.density_feature(model.normalise(points)))
         dense = points[sigma * model.step * model.distance_scale > 1e-2]
         points = (dense if len(dense) >= 64 else points)[:CALIBRATION_POINTS]

@@ -33,6 +33,11 @@ def encode_frequencies(values: torch.Tensor, bands: int) -> torch.Tensor:
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
+MOST_SAMPLES = 65536
+"""Of a ray: what the accelerator's registers hold."""
+MOST_DISTANCE_SCALE = 1e6
+
+
 @dataclass(eq=False)
 class TensorfModel:
     """The tensors and constants of a TensoRF radiance field. All tensors are float32, on one device.
@@ -257,6 +262,7 @@ class TensorfModel:
         self._check_boxes()
         self._check_constants()
         self._check_factors()
+        self._check_step()
         self._check_network()
         for name, tensor in self.named_tensors().items():
             if not bool(torch.isfinite(tensor).all()):
@@ -277,8 +283,15 @@ class TensorfModel:
         for name in ("density_shift", "distance_scale", "near", "far", "shading_threshold"):
             if not math.isfinite(getattr(self, name)):
                 raise InputError(f"{name} must be finite, not {getattr(self, name)}")
+        if not 0 < self.distance_scale <= MOST_DISTANCE_SCALE:
+            rule = f"above 0 and at most {MOST_DISTANCE_SCALE:g}"
+            raise InputError(f"distance_scale must be {rule}, not {self.distance_scale:g}")
+        if not 0 <= self.weight_threshold <= 1:
+            raise InputError(f"weight_threshold must be from 0 to 1, not {self.weight_threshold:g}")
         if not (math.isfinite(self.step_ratio) and self.step_ratio > 0):
             raise InputError(f"step_ratio must be above 0, not {self.step_ratio}")
+        if self.near < 0:
+            raise InputError(f"near must be 0 or more, not {self.near:g}")
         if self.near > self.far:
             raise InputError(f"near must be at most far ({self.far:g}), not {self.near:g}")
         if self.density_activation not in ("softplus", "relu"):
@@ -307,6 +320,12 @@ class TensorfModel:
                 components = lines[pair].shape[0]
                 _expect(f"{group}_lines.{pair}", lines[pair], (components, size[LINE_AXES[pair]]))
                 _expect(f"{group}_planes.{pair}", planes[pair], (components, size[second], size[first]))
+
+    def _check_step(self) -> None:
+        diagonal = float(torch.linalg.vector_norm(self.extent))
+        if not diagonal < (MOST_SAMPLES - 1) * self.step:
+            rule = f"large enough for at most {MOST_SAMPLES} samples a ray"
+            raise InputError(f"step_ratio must be {rule}, not {self.step_ratio:g}")
 
     def _check_network(self) -> None:
         features = self.basis.shape[0] if self.basis.ndim == 2 else 0

@@ -1,12 +1,21 @@
 """Pictures and arrays as files."""
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from rtnerf.base.files import write_bytes
+from rtnerf.base.errors import InputError
+from rtnerf.base.files import check_content, write_bytes
+
+_ORIENTATION = 0x0112
+_FIRST_TURNED = 5
+"""Orientations of EXIF from here on exchange width and height."""
+
+
+# ---- Writing ----
 
 
 def write_npy(path: str | Path, array: np.ndarray) -> None:
@@ -35,3 +44,97 @@ def png(rgb: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(levels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+# ---- Reading ----
+
+
+def read_premultiplied(path: Path) -> np.ndarray:
+    """Read a picture, turned as its EXIF data say. Returns float64 (H, W, 4) in 0..1, colour multiplied by alpha.
+
+    8 and 16 bits, grey, palette, transparent colours and alpha of either kind.
+    Raises :class:`rtnerf.base.errors.InputError` for a file that is no picture.
+    """
+    with _opened(path) as picture:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I"):
+            return _wide_grey(np.asarray(picture), picture.info.get("transparency"))
+        if picture.mode == "F":
+            raise ValueError("floating-point pixels")
+        return premultiplied(np.asarray(picture.convert("RGBA")))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, turned as its EXIF data say. Raises as :func:`read_premultiplied`."""
+    with _opened(path) as picture:
+        turned = picture.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
+        return (picture.height, picture.width) if turned else picture.size
+
+
+def premultiplied(pixels: np.ndarray) -> np.ndarray:
+    """Multiply the colour of uint8 RGBA (H, W, 4) by its alpha. Returns float64 (H, W, 4) in 0..1."""
+    scaled = pixels.astype(np.float64) / 255
+    return np.concatenate([scaled[..., :3] * scaled[..., 3:], scaled[..., 3:]], axis=-1)
+
+
+class _opened:  # noqa: N801 - used as a function.
+    """``with _opened(path) as picture``; whatever Pillow says of a bad file becomes an `InputError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Image.Image:
+        try:
+            with open(self._path, "rb") as file:
+                check_content("picture", file.read(64), f"readable, not {self._path}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                self._picture = Image.open(self._path)
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - damaged pictures fail in many ways inside Pillow.
+            self._refuse(error)
+        return self._picture
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self._picture.close()
+        if isinstance(error, Exception) and not isinstance(error, InputError):
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        cause = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"picture must be readable, not {self._path} ({cause})") from None
+
+
+def _wide_grey(levels: np.ndarray, clear: object) -> np.ndarray:
+    """Grey of 16 bits, and the level that is transparent, as premultiplied RGBA."""
+    if levels.min() < 0 or levels.max() > 0xFFFF:
+        raise ValueError("grey of more than 16 bits")
+    alpha = (levels != clear).astype(np.float64)
+    grey = levels / 0xFFFF * alpha
+    return np.stack([grey, grey, grey, alpha], axis=-1)
+
+
+# ---- Arithmetic ----
+
+
+def resize_area(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize (H, W, channels) by area average. Returns (height, width, channels), float64."""
+    if width < 1 or height < 1:
+        raise InputError(f"size must be at least 1x1 pixel, not {width}x{height}")
+    rows, columns, _ = pixels.shape
+    across = np.tensordot(pixels, _overlaps(columns, width), axes=(1, 1))
+    return np.tensordot(_overlaps(rows, height), across, axes=(1, 0)).transpose(0, 2, 1)
+
+
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """Composite premultiplied RGBA (H, W, 4) on white. Returns float32 (H, W, 3) in 0..1."""
+    return (pixels[..., :3] + 1 - pixels[..., 3:]).astype(np.float32)
+
+
+def _overlaps(before: int, after: int) -> np.ndarray:
+    """Share (after, before) that each old pixel of a line has in each new one; rows sum to 1."""
+    edges = np.arange(after + 1)[:, None] * (before / after)
+    pixels = np.arange(before)[None]
+    covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return np.maximum(covered, 0) * (after / before)

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nerf.cameras import Camera, Cameras, premultiplied
+from nerf.cameras import Camera, Cameras
+from nerf.optics import Optics
+from nerf.pictures import premultiplied
 from nerf.scenes.primitives import Bar, Block, Material, Primitive, Sphere, lit
 from rtnerf.base.errors import InputError
 
@@ -65,6 +67,8 @@ class Scene:
             camera.focal * oversampling,
             camera.width * oversampling,
             camera.height * oversampling,
+            focal_y=camera.focal_y * oversampling,
+            centre=(camera.centre[0] * oversampling, camera.centre[1] * oversampling),
         )
         shape = (camera.height, oversampling, camera.width, oversampling, 4)
         premultiplied = self.colours(*fine.rays()).reshape(shape).mean(axis=(1, 3))
@@ -89,7 +93,7 @@ class Scene:
             raise InputError(f"split must be 'train' or 'test', not {split!r}")
         poses = [_looking_in(turn, height) for turn, height in zip(turns, heights, strict=True)]
         files = [Path(split) / f"r_{index}" for index in range(count)]
-        return Cameras(FIELD_OF_VIEW, np.stack(poses), files)
+        return Cameras(np.stack(poses), files, [Optics(1, 1, angle_x=FIELD_OF_VIEW)] * count)
 
 
 def get_scene(name: str) -> Scene:
@@ -152,7 +156,7 @@ def describe(cameras: Cameras, size: int) -> dict:
         {"file_path": f"./{file.as_posix()}", "transform_matrix": pose.tolist()}
         for file, pose in zip(cameras.files, cameras.poses, strict=True)
     ]
-    return {"camera_angle_x": cameras.angle, "w": size, "h": size, "frames": frames}
+    return {"camera_angle_x": FIELD_OF_VIEW, "w": size, "h": size, "frames": frames}
 
 
 # ---- The scenes ----

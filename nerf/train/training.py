@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nerf.cameras import Cameras, load_cameras, on_white, premultiplied
+from nerf.cameras import Cameras, load_cameras
 from nerf.checkpoint import read_model_file, save_model
 from nerf.model import TensorfModel
+from nerf.pictures import on_white, premultiplied
 from nerf.render.uniform import box_distances
 from nerf.scenes.builtin import get_scene, pictures
 from nerf.train.factors import channels_last
@@ -29,6 +30,7 @@ from nerf.train.grids import initial_model, refresh_mask, resolution, shrink, up
 from nerf.train.marching import colours, occupied_cells
 from nerf.train.settings import FINE_TUNING, TrainingSettings
 from rtnerf.base.errors import InputError
+from rtnerf.base.files import check_target, written_through
 
 Progress = Callable[[int, int, float], None]
 """Called as ``progress(steps done, steps in all, training PSNR in dB)``."""
@@ -148,13 +150,13 @@ def choose_device(name: str) -> torch.device:
 def load_dataset(cameras: Cameras, size: int) -> Dataset:
     """All views of ``cameras`` at ``size`` pixels width.
 
-    Raises :class:`rtnerf.base.errors.InputError` where a picture is missing.
+    Raises :class:`rtnerf.base.errors.InputError` where a picture is missing or of another shape than the file says.
     """
     truths = []
     for index in range(len(cameras)):
         picture = cameras.ground_truth(index, size)
         if picture is None:
-            raise InputError(f"picture must be a file, not missing: {cameras.files[index]}")
+            raise InputError(cameras.no_truth(index, size))
         truths.append(picture)
     return _dataset(cameras, truths, size)
 
@@ -348,6 +350,8 @@ def _settings(steps: int | None, seed: int, out: str | Path, finetune: FineTunin
     """The settings of a run; also refuses, before the work, what could not be written after it."""
     if not Path(out).absolute().parent.is_dir():
         raise InputError(f"out must be a file in an existing folder, not {out}")
+    if not written_through(out):
+        check_target("out", f"{out}.part")
     settings = replace(finetune.settings() if finetune else TrainingSettings(), seed=seed)
     return settings if steps is None else replace(settings, steps=steps)
 
@@ -362,11 +366,12 @@ def _train_and_save(
 ) -> TensorfModel:
     """Train, or finish what an earlier call with the same arguments has begun; then remove its checkpoint."""
     out = Path(out)
-    checkpoint = out.with_name(out.name + ".part")
+    checkpoint = None if written_through(out) else out.with_name(out.name + ".part")
     start = finetune.start() if finetune else None
     model = train(dataset, settings, progress, checkpoint, device=choose_device(device), start=start)
     save_model(model, out, "float16")
-    checkpoint.unlink(missing_ok=True)
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
     return model
 
 

@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional
 
 from nerf.contract.formats import FACTOR
-from nerf.encode import factor_scales
 from nerf.model import TensorfModel
+from nerf.quantise import factor_scales
 from nerf.render.cubes import cube_grid
 from nerf.train.grids import LEAST_ALPHA, resized, vertex_layers, with_factors
 from rtnerf.base.errors import InputError, require

@@ -14,8 +14,7 @@ from rtnerf.base.errors import InputError
 
 def refuse(param: click.Parameter | None, rule: str, value: Any) -> NoReturn:
     """Raise `InputError` for a parameter."""
-    name = param.opts[-1].lstrip("-") if param is not None else "value"
-    raise InputError(f"{name} must be {rule}, not {value}")
+    raise InputError(f"{_name(param)} must be {rule}, not {value}")
 
 
 class Whole(click.IntRange):
@@ -148,9 +147,23 @@ def example(*commands: str) -> dict[str, Any]:
 
 
 def check_targets(**targets: Path | None) -> None:
-    """Refuse files that cannot be written before anything else is done; None is no file."""
-    from rtnerf.base.files import check_target
+    """Refuse, before anything else is done, files that cannot be written, that are read, or that are written twice.
 
-    for name, path in targets.items():
-        if path is not None:
-            check_target(name, path)
+    What a command reads are its other options that are paths. None is no file.
+    """
+    from rtnerf.base.files import check_distinct, check_target
+
+    written = {name: path for name, path in targets.items() if path is not None}
+    for name, path in written.items():
+        check_target(name, path)
+    context = click.get_current_context(silent=True)
+    params = [] if context is None else context.command.params
+    given = [(_name(param), context.params.get(param.name)) for param in params]
+    read = {name: value for name, value in given if name not in targets}
+    files = {name: value for name, value in read.items() if isinstance(value, Path) or str(value).endswith(".toml")}
+    check_distinct(written, files)
+
+
+def _name(param: click.Parameter | None) -> str:
+    """A parameter's name in messages."""
+    return param.opts[-1].lstrip("-") if param is not None else "value"

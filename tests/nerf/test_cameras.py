@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nerf.cameras import Camera, load_cameras, resize_area
+from nerf.cameras import Camera, load_cameras
+from nerf.pictures import resize_area
 from rtnerf.base.errors import InputError
 
 ANGLE = 0.9

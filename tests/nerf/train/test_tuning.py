@@ -8,9 +8,10 @@ import torch
 
 from nerf.checkpoint import load_model, read_model_file, save_model
 from nerf.contract.config import load_config
-from nerf.encode import encode_model, quantise_factors
+from nerf.encode import encode_model
 from nerf.metrics import psnr
 from nerf.prepared import Prepared
+from nerf.quantise import quantise_factors
 from nerf.render import cubes
 from nerf.train.tuning import RECOMMENDED, Knobs, describe, prune_factors, round_factors, tight_occupancy, tune
 from rtnerf.base.errors import InputError
