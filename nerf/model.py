@@ -286,8 +286,8 @@ class TensorfModel:
         if not 0 < self.distance_scale <= MOST_DISTANCE_SCALE:
             rule = f"above 0 and at most {MOST_DISTANCE_SCALE:g}"
             raise InputError(f"distance_scale must be {rule}, not {self.distance_scale:g}")
-        if not 0 <= self.weight_threshold <= 1:
-            raise InputError(f"weight_threshold must be from 0 to 1, not {self.weight_threshold:g}")
+        if not 0 <= self.shading_threshold <= 1:
+            raise InputError(f"shading_threshold must be from 0 to 1, not {self.shading_threshold:g}")
         if not (math.isfinite(self.step_ratio) and self.step_ratio > 0):
             raise InputError(f"step_ratio must be above 0, not {self.step_ratio}")
         if self.near < 0:

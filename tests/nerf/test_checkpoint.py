@@ -105,6 +105,28 @@ def test_official_variants(random_model, tmp_path):
     assert_equal(model, load_model(str(path)))
 
 
+def test_names_of_a_model_that_trained_on_several_gpus(random_model, tmp_path):
+    model = random_model(6)
+    content = official(model)
+    content["state_dict"] = {f"module.{name}": tensor for name, tensor in content["state_dict"].items()}
+    torch.save(content, tmp_path / "model.th")
+    assert_equal(model, load_model(tmp_path / "model.th"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html>\n<html>", "a web page"),
+    ],
+)
+def test_what_stands_in_a_models_place_is_named(tmp_path, content, reason):
+    (tmp_path / "model.th").write_bytes(content)
+    with pytest.raises(InputError, match=rf"^model must be a checkpoint, not .*model\.th \({reason}"):
+        load_model(tmp_path / "model.th")
+
+
 @pytest.mark.data
 def test_lego_checkpoint(lego_model, lego, tmp_path):
     assert lego_model.mask.shape == (78, 102, 60)
@@ -172,6 +194,10 @@ def placed(content, part, name, value):
         (
             lambda c: placed(c, "kwargs", "gridSize", [9, 11, 8]),
             "gridSize must be that of the factors (9, 11, 7), not (9, 11, 8)",
+        ),
+        (
+            lambda c: placed(c, "kwargs", "near_far", [0.0, 1.0]),
+            "near_far must be distances in the scene, not 0 and 1: a forward-facing model in normalised device",
         ),
         (
             lambda c: placed(c, "kwargs", "near_far", [2.0]),

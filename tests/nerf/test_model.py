@@ -165,6 +165,14 @@ def swapped(tensors, index, tensor):
             "aabb must be a finite box of positive size, not 0 0 0 1 0 1",
         ),
         (lambda m: {"step_ratio": 0.0}, "step_ratio must be above 0, not 0.0"),
+        (
+            lambda m: {"step_ratio": 1e-6},
+            "step_ratio must be large enough for at most 65536 samples a ray, not 1e-06",
+        ),
+        (lambda m: {"distance_scale": -25.0}, "distance_scale must be above 0 and at most 1e+06, not -25"),
+        (lambda m: {"distance_scale": 0.0}, "distance_scale must be above 0 and at most 1e+06, not 0"),
+        (lambda m: {"shading_threshold": -0.1}, "shading_threshold must be from 0 to 1, not -0.1"),
+        (lambda m: {"near": -1.0}, "near must be 0 or more, not -1"),
         (lambda m: {"near": 7.0}, "near must be at most far (6), not 7"),
         (lambda m: {"density_shift": math.nan}, "density_shift must be finite, not nan"),
         (
