@@ -20,6 +20,9 @@ def test_npy_keeps_its_name(tmp_path):
     assert np.load(tmp_path / "picture").tolist() == [0, 1, 2]
 
 
+SIZE = (3, 2)
+
+
 def levels(*shape):
     return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
 
