@@ -4,13 +4,10 @@ import pytest
 import torch
 
 from nerf.contract.config import load_config
-from nerf.encode import encode_model
-from nerf.golden.frame import decode_scene, render_frame
 from nerf.metrics import psnr
 from nerf.occupancy import read_cells, read_factors
+from nerf.prepared import Prepared
 from nerf.quantise import without_outliers
-from nerf.render import uniform
-from nerf.render.integer import camera_view
 from tests.golden.models import look_at, small_model
 
 CAMERA = look_at((2.5, 1.2, 1.0), width=12, height=12)
@@ -18,10 +15,8 @@ CAMERA = look_at((2.5, 1.2, 1.0), width=12, height=12)
 
 def quality(model):
     """PSNR of L2 against L0, in dB."""
-    config = load_config("tiny")
-    scene = encode_model(model, config).scene
-    picture = render_frame(decode_scene(scene, config), camera_view(scene, CAMERA)).rgb
-    return psnr(picture, uniform.render(model, CAMERA).rgb)
+    prepared = Prepared(model, load_config("tiny"))
+    return psnr(*(prepared.render(CAMERA, pipeline).rgb for pipeline in ("integer", "uniform")))
 
 
 def test_a_model_without_outliers_stays():
