@@ -48,7 +48,8 @@ def test_a_crop_is_the_same_pixels(case):
 def frame_of(case, **settings):
     factory, arguments, camera = EDGE_CASES[case]
     job = Prepared(factory(**arguments), TINY)
-    return job.scene, job.view(camera, **settings), job.frame(camera, **settings)
+    view = view_registers(job.scene, camera.c2w, camera.focal, camera.width, camera.height, **settings)
+    return job.scene, view, render_frame(job.decoded, view)
 
 
 @pytest.mark.parametrize("form", Form)
