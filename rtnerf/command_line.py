@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from rtnerf import doctor, hardware, render, report, simulate, train
+from rtnerf import doctor, hardware, render, report, simulate, synth, train
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import example
 from rtnerf.options import version_of
@@ -41,7 +41,7 @@ def cli(context: click.Context) -> None:
 
 for command in (
     doctor.doctor, train.train, train.tune, render.render, render.encode, hardware.generate, simulate.simulate,
-    simulate.ablate, hardware.cosim, report.report, specdec,
+    simulate.ablate, hardware.cosim, synth.synth, report.report, specdec,
 ):  # fmt: skip
     cli.add_command(command)
 
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         fail(f"{error.name} must be installed, not missing; rtnerf doctor says how", EXIT_TOOL)
     except RuntimeError as error:
         # Known by name: importing cosim here would cost every command its start.
-        if type(error).__name__ not in ("SimulationError", "ToolMissingError"):
+        if type(error).__name__ not in ("SimulationError", "SynthesisError", "ToolMissingError"):
             raise
         fail(str(error), EXIT_TOOL)
     sys.exit(status if isinstance(status, int) else 0)

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "nerf.golden": {"rtnerf.base", "nerf.contract", "numpy"},
     "rtl": {"rtnerf.base", "nerf.contract", "numpy", "amaranth"},
     "sim": {"rtnerf.base", "nerf.contract", "nerf.golden", "numpy"},
+    "rtnerf.physical": {"rtnerf.base", "nerf.contract", "rtl", "numpy", "amaranth", "pyosys"},
 }
 
 
@@ -64,7 +65,7 @@ def test_all_compiled_functions_take_their_decorator_from_one_module(imports):
 
 def test_nobody_imports_the_reports_or_the_face(imports):
     def is_face(name):
-        return name.partition(".")[0] == "rtnerf" and not name.startswith("rtnerf.base")
+        return name.partition(".")[0] == "rtnerf" and not name.startswith(("rtnerf.base", "rtnerf.physical"))
 
     for module, names in imports.items():
         foreign = {name for name in names if is_face(name) or name.partition(".")[0] == "reports"}
@@ -98,7 +99,7 @@ def test_wheel_holds_the_packages_and_nothing_else(wheel_names):
     for package in PACKAGES:
         folder = ROOT / package.replace(".", "/")
         expected |= {str(path.relative_to(ROOT)) for path in folder.glob("*.py")}
-    for folder in ("nerf/data", "specdec/data", "cosim/bench"):
+    for folder in ("nerf/data", "specdec/data", "cosim/bench", "rtnerf/physical/data"):
         expected |= {str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*") if path.is_file()}
     installed = {name for name in wheel_names if ".dist-info/" not in name}
     assert installed == expected

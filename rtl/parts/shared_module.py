@@ -57,16 +57,18 @@ def build_in(m: Module, platform, kind: str, names: Iterable[str], make: Callabl
     return built
 
 
-def text_of(component: wiring.Component, name: str, back_end: ModuleType) -> str:
-    """Return the text of a component, without source paths.
+def text_of(component: wiring.Component, name: str, back_end: ModuleType, *, sources: bool = False) -> str:
+    """Return the text of a component.
 
     Parameters
     ----------
     component : wiring.Component
     name : str
     back_end : `amaranth.back.verilog` or `amaranth.back.rtlil`
+    sources : bool
+        With the file and line of everything.
     """
     platform = _Platform()
-    texts = [back_end.convert(component, name, platform, emit_src=False)]
-    texts += [_TOP.sub("", back_end.convert(one, kind, emit_src=False)) for kind, one in platform.components.items()]
+    texts = [back_end.convert(component, name, platform, emit_src=sources)]
+    texts += [_TOP.sub("", back_end.convert(one, kind, emit_src=sources)) for kind, one in platform.components.items()]
     return "\n".join(texts)

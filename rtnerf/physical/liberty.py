@@ -1,8 +1,6 @@
-"""Standard-cell libraries: read from Liberty files, joined, thinned out, and written as Liberty again.
+"""Liberty files: read into `rtnerf.physical.cells`, and written.
 
-What is kept of a cell is what mapping and timing need: area, leakage, pins with capacitance and function, delay and
-transition tables, set-up tables. Conditional arcs between the same pins are joined by their largest values. All times
-are in ps, all capacitances in fF, all areas in um2.
+Conditional arcs between the same pins are joined by their largest values.
 """
 
 from __future__ import annotations
@@ -11,15 +9,12 @@ import gzip
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from rtnerf.base.errors import InputError
-
-RISE, FALL = 0, 1
+from rtnerf.physical.cells import FALL, RISE, Arc, Cell, Library, Pin, Table
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -34,7 +29,8 @@ _TOKEN = re.compile(
 )
 # What nobody here asks for is left out before the reading: power tables are most of a file.
 _COMMENT = re.compile(
-    r"/\*.*?\*/|//[^\n]*|\b(?:internal_power|leakage_current|pg_pin)\s*\([^()]*\)\s*\{(?:[^{}]|\{[^{}]*\})*\}", re.DOTALL
+    r"/\*.*?\*/|//[^\n]*|\b(?:internal_power|leakage_current|pg_pin)\s*\([^()]*\)\s*\{(?:[^{}]|\{[^{}]*\})*\}",
+    re.DOTALL,
 )
 _TIME = {"s": 1e12, "ms": 1e9, "us": 1e6, "ns": 1e3, "ps": 1.0, "fs": 1e-3}
 _CAPACITANCE = {"f": 1e15, "mf": 1e12, "uf": 1e9, "nf": 1e6, "pf": 1e3, "ff": 1.0}
@@ -58,91 +54,6 @@ class Group:
     def number(self, name: str, default: float = 0.0) -> float:
         """Return an attribute as a number."""
         return float(self.attributes.get(name, default))
-
-
-class Table(NamedTuple):
-    """Values over two axes: transition of the input (or clock), and load (or transition of the constrained pin)."""
-
-    rows: np.ndarray
-    columns: np.ndarray
-    values: np.ndarray
-
-
-class Arc(NamedTuple):
-    """From one pin to another of a cell.
-
-    Parameters
-    ----------
-    source : str
-        The pin that changes first: an input, or the clock.
-    kind : str
-        ``logic``; ``clock``, from its rising edge; ``setup``, against its rising edge.
-    sense : str
-        ``positive``, ``negative`` or ``both``; of set-up: ``both``.
-    delays : tuple of Table or None
-        To the rising and to the falling edge, ps; of set-up: the time before the clock.
-    transitions : tuple of Table or None
-        Of these edges, ps.
-    """
-
-    source: str
-    kind: str
-    sense: str
-    delays: tuple[Table | None, Table | None]
-    transitions: tuple[Table | None, Table | None] = (None, None)
-
-
-@dataclass(frozen=True)
-class Pin:
-    """A pin: ``input`` or ``output``, its capacitance at the rising and the falling edge in fF, its function, its arcs."""
-
-    name: str
-    direction: str
-    capacitance: tuple[float, float] = (0.0, 0.0)
-    function: str = ""
-    arcs: tuple[Arc, ...] = ()
-    is_clock: bool = False
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell: area in um2, leakage in nW, pins, and the attributes of its flip-flop, if it is one."""
-
-    name: str
-    area: float
-    pins: dict[str, Pin]
-    leakage: float = 0.0
-    flip_flop: tuple[tuple[str, str], dict[str, str]] | None = None
-
-    @property
-    def inputs(self) -> list[Pin]:
-        """The input pins."""
-        return [pin for pin in self.pins.values() if pin.direction == "input"]
-
-    @property
-    def outputs(self) -> list[Pin]:
-        """The output pins."""
-        return [pin for pin in self.pins.values() if pin.direction == "output"]
-
-
-@dataclass(frozen=True)
-class Library:
-    """Cells by name."""
-
-    name: str
-    cells: dict[str, Cell]
-
-    def without(self, patterns: Iterable[str]) -> Library:
-        """Return the library without the cells that match a pattern such as ``*xp*``."""
-        patterns = list(patterns)
-        return replace(
-            self,
-            cells={
-                name: cell
-                for name, cell in self.cells.items()
-                if not any(fnmatchcase(name, pattern) for pattern in patterns)
-            },
-        )
 
 
 # ---- Reading ----
@@ -323,46 +234,53 @@ def _joined(arcs: Iterable[Arc]) -> Iterator[Arc]:
     for arc in arcs:
         groups.setdefault((arc.source, arc.kind, arc.sense), []).append(arc)
     for (source, kind, sense), same in groups.items():
-        edges = [
-            [list(_largest(arc[part][edge] for arc in same)) for edge in (RISE, FALL)]
-            for part in (3, 4)
-        ]
+        edges = [[list(_largest(arc[part][edge] for arc in same)) for edge in (RISE, FALL)] for part in (3, 4)]
         for index in range(max(len(tables) for part in edges for tables in part)):
-            picked = [
-                tuple(tables[index] if index < len(tables) else None for tables in part)
-                for part in edges
-            ]
+            picked = [tuple(tables[index] if index < len(tables) else None for tables in part) for part in edges]
             yield Arc(source, kind, sense, *picked)
 
 
+def _flip_flop(group: Group, pins: dict[str, Pin]) -> tuple[tuple[str, str], dict[str, str]] | None:
+    """Return state names and attributes of a flip-flop that takes one pin at the rising edge of another."""
+    (flip_flop,) = group.of("ff")
+    states = tuple(part.strip().strip('"') for part in flip_flop.name.split(","))
+    clock = flip_flop.attributes.get("clocked_on", "").strip("() ")
+    next_state = flip_flop.attributes.get("next_state", "").strip("()! ")
+    if clock not in pins or next_state not in pins or len(states) != 2:
+        return None
+    return (states[0], states[1]), {**flip_flop.attributes, "clocked_on": clock}
+
+
+def _is_logic(pins: dict[str, Pin], group: Group) -> bool:
+    """Whether a cell is a gate of one output."""
+    outputs = [pin for pin in pins.values() if pin.direction == "output"]
+    return (
+        len(outputs) == 1
+        and len(pins) > 1
+        and all(pin.direction in ("input", "output") for pin in pins.values())
+        and bool(outputs[0].function)
+        and not any("three_state" in pin.attributes for pin in group.of("pin"))
+    )
+
+
 def _cells_of(library: Group) -> Iterator[tuple[str, Cell]]:
-    """Yield logic cells of one output and flip-flops on the rising edge."""
+    """Yield gates of one output and flip-flops on the rising edge."""
     reader = _Reader(library)
     for group in library.of("cell"):
         kinds = {inner.kind for inner in group.groups}
-        if kinds & {"latch", "statetable", "bus", "memory", "test_cell"}:
+        if kinds & {"latch", "statetable", "bus", "memory", "test_cell"} or "dont_use" in group.attributes:
             continue
-        name = group.name.strip('"')
         pins = {pin.name: pin for pin in map(reader.pin, group.of("pin"))}
-        outputs = [pin for pin in pins.values() if pin.direction == "output"]
-        is_logic = len(outputs) == 1 and len(pins) > 1 and all(p.direction in ("input", "output") for p in pins.values())
-        if "ff" in kinds:
-            (flip_flop,) = group.of("ff")
-            states = tuple(part.strip().strip('"') for part in flip_flop.name.split(","))
-            clock = flip_flop.attributes.get("clocked_on", "").strip("() ")
-            next_state = flip_flop.attributes.get("next_state", "").strip("()! ")
-            if clock not in pins or next_state not in pins or "clock_gating_integrated_cell" in group.attributes:
-                continue
-            flop = ((states[0], states[1]), {**flip_flop.attributes, "clocked_on": clock})
+        flop = _flip_flop(group, pins) if "ff" in kinds else None
+        if flop is None and ("ff" in kinds or not _is_logic(pins, group)):
+            continue
+        if flop is not None:
+            clock = flop[1]["clocked_on"]
             pins[clock] = replace(pins[clock], is_clock=True)
-        elif not is_logic or not outputs[0].function or any(name in group.attributes for name in ("dont_use",)):
-            continue
-        elif any(other.attributes.get("three_state") for other in group.of("pin")):
-            continue
-        else:
-            flop = None
-        leakage = [inner.number("value") for inner in group.of("leakage_power")]
+        # One entry for each state and supply pin; those of the ground pin are 0.
+        leakage = [value for inner in group.of("leakage_power") if (value := inner.number("value")) > 0]
         mean = group.number("cell_leakage_power", float(np.mean(leakage)) if leakage else 0.0)
+        name = group.name.strip('"')
         yield name, Cell(name, group.number("area"), pins, mean * reader.power, flop)
 
 
@@ -375,7 +293,8 @@ def _row(numbers: np.ndarray) -> str:
 
 def _table_lines(kind: str, table: Table, template: str) -> Iterator[str]:
     values = ", ".join(_row(row) for row in table.values)
-    yield f"        {kind} ({template}_{len(table.rows)}x{len(table.columns)}) {{ index_1({_row(table.rows)}); index_2({_row(table.columns)});"
+    size = f"{len(table.rows)}x{len(table.columns)}"
+    yield f"        {kind} ({template}_{size}) {{ index_1({_row(table.rows)}); index_2({_row(table.columns)});"
     yield f"          values({values}); }}"
 
 
@@ -403,7 +322,8 @@ def _pin_lines(pin: Pin) -> Iterator[str]:
     yield f"    pin ({pin.name}) {{ direction : {pin.direction};"
     if pin.direction == "input":
         rise, fall = pin.capacitance
-        yield f"      capacitance : {max(rise, fall):.6g}; rise_capacitance : {rise:.6g}; fall_capacitance : {fall:.6g};"
+        yield f"      capacitance : {max(rise, fall):.6g};"
+        yield f"      rise_capacitance : {rise:.6g}; fall_capacitance : {fall:.6g};"
     if pin.is_clock:
         yield "      clock : true;"
     if pin.function:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rtnerf.physical.liberty import Cell, Library
+from rtnerf.physical.cells import Cell, Library
 
 UNCONNECTED = -1
 

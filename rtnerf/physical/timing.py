@@ -7,14 +7,13 @@ tables the nearest values are continued straight on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from rtnerf.physical.liberty import FALL, RISE, Arc, Cell, Library, Table
+from rtnerf.base.compiled import compiled
+from rtnerf.physical.cells import FALL, RISE, Arc, Cell, Table
 from rtnerf.physical.netlist import UNCONNECTED, Netlist
 
 REGISTER, PORT = 0, 1
@@ -146,7 +145,7 @@ class _Compiler:
         return Arcs(np.array(self.senses, np.int64), *pairs)
 
 
-@njit(cache=True)
+@compiled
 def _interval(axis, x):
     low = 0
     while low < len(axis) - 2 and axis[low + 1] <= x:
@@ -154,7 +153,7 @@ def _interval(axis, x):
     return low
 
 
-@njit(cache=True)
+@compiled
 def look_up(tables, table, row, column):
     """Return a value between, or beyond, the entries of a table."""
     rows, columns = tables.shapes[table, 0], tables.shapes[table, 1]
@@ -178,17 +177,16 @@ def look_up(tables, table, row, column):
     return upper * (1 - u) + lower * u
 
 
-@njit(cache=True)
-def _propagate(tables, arcs, edges, starts, loads, inputs, input_transition, waiting):
-    """Return arrivals (net, edge, start), transitions (net, edge), and from where each arrival came.
+@compiled
+def _propagate(
+    tables, arcs, edges, starts, loads, inputs, input_transition, waiting, queue, arrivals, transitions, came
+):
+    """Fill arrivals (net, edge, start), transitions (net, edge), and from where each arrival came.
 
-    ``waiting`` counts the arcs into each net; it is used up.
+    ``waiting`` counts the arcs into each net; it is used up. Return how many nets were reached: all but those in loops
+    and behind them.
     """
     nets = len(loads)
-    arrivals = np.full((nets, 2, 2), -np.inf)
-    transitions = np.zeros((nets, 2))
-    came = np.full((nets, 2, 2), _NONE, np.int64)
-    queue = np.empty(nets, np.int64)
     filled = 0
     for number in range(len(starts.nets)):
         net, arc = starts.nets[number], starts.arcs[number]
@@ -238,14 +236,12 @@ def _propagate(tables, arcs, edges, starts, loads, inputs, input_transition, wai
             if waiting[target] == 0:
                 queue[filled] = target
                 filled += 1
-    return arrivals, transitions, came, filled
+    return filled
 
 
-@njit(cache=True)
-def _required(tables, arcs, ends, arrivals, transitions):
-    """Return arrival plus set-up at each end (end, start), and the edge that is worst."""
-    delays = np.full((len(ends.nets), 2), -np.inf)
-    worst = np.zeros((len(ends.nets), 2), np.int64)
+@compiled
+def _require(tables, arcs, ends, arrivals, transitions, delays, worst):
+    """Fill arrival plus set-up at each end (end, start), and the edge that is worst."""
     for number in range(len(ends.nets)):
         net, arc = ends.nets[number], ends.arcs[number]
         for edge in range(2):
@@ -257,7 +253,6 @@ def _required(tables, arcs, ends, arrivals, transitions):
                 if delay > delays[number, start]:
                     delays[number, start] = delay
                     worst[number, start] = edge
-    return delays, worst
 
 
 # ---- From a netlist ----
@@ -331,12 +326,20 @@ class Timer:
         self.sources = np.repeat(np.arange(len(netlist.net_names)), np.diff(self.edges.first))
         tables, arcs = compiler.tables(), compiler.arcs()
         loads = _loads(netlist, port_load)
-        self.arrivals, self.transitions, self.came, reached = _propagate(
-            tables, arcs, self.edges, self.starts, loads, netlist.inputs.astype(np.int64), input_transition, waiting
-        )
-        if reached < len(netlist.net_names):
+        nets = len(netlist.net_names)
+        self.arrivals = np.full((nets, 2, 2), -np.inf)
+        self.came = np.full((nets, 2, 2), _NONE)
+        transitions = np.zeros((nets, 2))
+        inputs, queue = netlist.inputs.astype(np.int64), np.empty(nets, np.int64)
+        reached = _propagate(
+            tables, arcs, self.edges, self.starts, loads, inputs, float(input_transition), waiting, queue,
+            self.arrivals, transitions, self.came,
+        )  # fmt: skip
+        if reached < nets:
             raise ValueError(f"{netlist.name} must have logic without a loop")
-        self.delays, self.worst = _required(tables, arcs, self.ends, self.arrivals, self.transitions)
+        self.delays = np.full((len(self.ends.nets), 2), -np.inf)
+        self.worst = np.zeros((len(self.ends.nets), 2), np.int64)
+        _require(tables, arcs, self.ends, self.arrivals, transitions, self.delays, self.worst)
 
     def timing(self) -> Timing:
         """Return the worst paths."""
@@ -381,10 +384,14 @@ class Timer:
         steps = []
         while True:
             came = int(self.came[net, edge, start])
-            driver = "" if came == _NONE else (
-                self.instances[self.starts.instances[-2 - came]]
-                if came < _NONE
-                else self.instances[self.edges.instances[came // 2]]
+            driver = (
+                ""
+                if came == _NONE
+                else (
+                    self.instances[self.starts.instances[-2 - came]]
+                    if came < _NONE
+                    else self.instances[self.edges.instances[came // 2]]
+                )
             )
             name = self.netlist.net_names[net]
             arrival = float(self.arrivals[net, edge, start])
@@ -392,14 +399,6 @@ class Timer:
             if came < 0:
                 return tuple(reversed(steps))
             net, edge = int(self.sources[came // 2]), came % 2
-
-
-def fan_out_of_four(library: Library) -> tuple[str, float, float, float]:
-    """Return an inverter or buffer, its delay and transition driving four of its kind, ps, and its capacitance, fF.
-
-    The smallest buffer of a library, or its smallest inverter where it has none.
-    """
-    raise NotImplementedError
 
 
 def cell_delay(cell: Cell, transition: float, load: float) -> tuple[float, float]:
@@ -413,13 +412,3 @@ def cell_delay(cell: Cell, transition: float, load: float) -> tuple[float, float
         for part in (arcs.delays, arcs.transitions)
     ]
     return max(results[0]), max(results[1])
-
-
-def summary(cells: Mapping[str, Cell], netlist: Netlist) -> dict[str, float]:
-    """Return cells, flip-flops and area of a netlist without its memories."""
-    counts = netlist.counts
-    return {
-        "cells": sum(counts[kind] for kind in counts if kind in cells),
-        "flip_flops": sum(counts[kind] for kind in counts if kind in cells and cells[kind].flip_flop),
-        "area_um2": sum(counts[kind] * cells[kind].area for kind in counts if kind in cells),
-    }

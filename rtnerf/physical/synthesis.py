@@ -1,0 +1,283 @@
+"""Synthesis of a configuration, unit by unit: area, clock, memories, worst paths. Everything is kept by digest."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from nerf.contract.config import AcceleratorConfig
+from rtnerf.base.errors import InputError
+from rtnerf.base.files import write_bytes
+from rtnerf.physical.libraries import Technology
+from rtnerf.physical.memories import MACRO_BITS, ports
+from rtnerf.physical.netlist import Netlist, from_json
+from rtnerf.physical.units import Design, Unit
+
+WIRES = 0.2
+"""Share of the clock that wires are taken to cost."""
+
+PROGRESS = Callable[[int, int, str], None]
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
+_SECONDS = 6 * 3600
+
+
+class SynthesisError(RuntimeError):
+    """Yosys or ABC failed; says where the log is."""
+
+
+def _digest(*parts: object) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part if isinstance(part, bytes) else f"{part}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def _sources(*folders: Path) -> str:
+    """Return a digest of the Python files below some folders."""
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    return _digest(*(path.read_bytes() for path in files))
+
+
+def load_design(config: AcceleratorConfig, cache: Path) -> Design:
+    """Return the units of a configuration; made once for each state of the RTL."""
+    versions = importlib.metadata.version("amaranth")
+    sources = _sources(_ROOT / "rtl", _ROOT / "nerf" / "contract")
+    kept = cache / f"design-{_digest(config.digest, versions, sources)}.il.gz"
+    if kept.is_file():
+        return Design(gzip.decompress(kept.read_bytes()).decode())
+    design = Design.of(config)
+    write_bytes(kept, gzip.compress(design.text.encode(), 1))
+    return design
+
+
+def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
+    """Return a unit as cells of a library, as Yosys writes it; made once for each unit, library and recipe.
+
+    Raises
+    ------
+    SynthesisError
+        Yosys or ABC failed.
+    """
+    settings = [
+        str(MACRO_BITS),
+        technology.driver.name,
+        str(technology.target_ps),
+        f"{technology.port_load:.4g}",
+    ]
+    recipe = (_HERE / "recipe.py").read_bytes()
+    version = importlib.metadata.version("pyosys")
+    digest = _digest(unit.text, technology.text, *settings, recipe, version)
+    kept = cache / f"netlist-{digest}.json.gz"
+    if not kept.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=f"{unit.name}-", dir=cache))
+        (place / "unit.il").write_text(unit.text)
+        (place / "library.lib").write_text(technology.text)
+        log = place / "log"
+        with open(log, "wb") as output:
+            command = [sys.executable, "-m", "rtnerf.physical.recipe", str(place), *settings]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+            status = subprocess.run(
+                command, stdout=output, stderr=output, env=environment, timeout=_SECONDS, check=False
+            ).returncode
+        if status != 0 or not (place / "netlist.json").is_file():
+            raise SynthesisError(f"{unit.name}: Yosys or ABC failed, see {log}")
+        write_bytes(kept, gzip.compress((place / "netlist.json").read_bytes(), 1))
+        shutil.rmtree(place)
+    return json.loads(gzip.decompress(kept.read_bytes()))["modules"]["unit"]
+
+
+def netlist_of(unit: Unit, technology: Technology, cache: Path) -> Netlist:
+    """Return a unit's mapped netlist, its memories as cells."""
+    module = map_unit(unit, technology, cache)
+    return from_json(module, unit.name, technology.library, technology.memories.cell)
+
+
+def measure(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
+    """Return what a unit takes and how long its paths are; kept for each state of this package."""
+    digest = _digest(unit.text, technology.digest, _sources(_HERE))
+    kept = cache / f"unit-{digest}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text())
+    from rtnerf.physical.timing import Timer
+
+    netlist = netlist_of(unit, technology, cache)
+    timing = Timer(netlist, input_transition=technology.input_transition, port_load=technology.port_load).timing()
+    cells = technology.library.cells
+    counts = netlist.counts
+    prices = [technology.memories.price(memory) for memory in netlist.memories]
+    register = timing.register
+    result = {
+        "cells": sum(count for kind, count in counts.items() if kind in cells),
+        "area_um2": sum(count * cells[kind].area for kind, count in counts.items() if kind in cells),
+        "flip_flops": sum(count for kind, count in counts.items() if kind in cells and cells[kind].flip_flop),
+        "leakage_uw": sum(count * cells[kind].leakage for kind, count in counts.items() if kind in cells) / 1000,
+        "memory_bits": sum(memory.size for memory in netlist.memories),
+        "memory_area_um2": sum(price["area_um2"] for price in prices),
+        "delay_ps": None if register is None else register.delay_ps,
+        "path": None if register is None else _path(register),
+        **{
+            f"{name}_ps": None if path is None else path.delay_ps
+            for name, path in (
+                ("arriving", timing.arriving),
+                ("leaving", timing.leaving),
+                ("through", timing.through),
+            )
+        },
+        "slack": _histogram(timing.end_delays),
+        "memories": [
+            {
+                "name": memory.name,
+                "words": memory.words,
+                "bits": memory.bits,
+                "reads": memory.reads,
+                "writes": memory.writes,
+                "rom": memory.is_rom,
+                "missing": list(ports(memory).missing),
+                **price,
+            }
+            for memory, price in zip(netlist.memories, prices, strict=True)
+        ],
+    }
+    write_bytes(kept, json.dumps(result).encode())
+    return result
+
+
+def _path(path) -> dict[str, Any]:
+    """Return a path by names: where it starts and ends, and the named nets between."""
+    named = [step.net for step in path.steps if step.net and "$" not in step.net]
+    return {
+        "from": path.start,
+        "to": path.end,
+        "cells": len(path.steps) - 1,
+        "through": [name for number, name in enumerate(named) if name not in named[:number]],
+    }
+
+
+def _histogram(delays) -> list[int]:
+    """Return how many register inputs have a delay in each tenth of the longest, the longest last."""
+    if len(delays) == 0:
+        return []
+    counts = [0] * 10
+    for delay in delays:
+        counts[min(max(int(10 * delay / delays[0]), 0), 9)] += 1
+    return counts
+
+
+def choose(units: Sequence[Unit], names: Iterable[str]) -> list[Unit]:
+    """Return the units of some names, all without any.
+
+    Raises
+    ------
+    InputError
+        A name is no unit.
+    """
+    by_name = {unit.name: unit for unit in units}
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if name not in by_name:
+            raise InputError(f"unit must be one of {', '.join(by_name)}, not {name}")
+    return [by_name[name] for name in names] or list(units)
+
+
+def synthesize(
+    config: AcceleratorConfig,
+    technology: Technology,
+    names: Iterable[str] = (),
+    *,
+    cache: Path,
+    workers: int = 1,
+    progress: PROGRESS | None = None,
+) -> dict[str, Any]:
+    """Synthesise a configuration, or some of its units.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    technology : Technology
+    names : iterable of str
+        Units; none: all, and what they come to together.
+    cache : Path
+        Folder where results are kept.
+    workers : int
+        Units at a time.
+    progress : function, optional
+        Takes the number of units done, of all, and the name of the last one.
+
+    Raises
+    ------
+    InputError
+        A name is no unit.
+    SynthesisError
+        Yosys or ABC failed.
+    """
+    names = list(names)
+    design = load_design(config, cache)
+    units = choose(design.units, names)
+    measured: dict[str, dict[str, Any]] = {}
+    # The largest first, so that none is left alone at the end.
+    order = sorted(units, key=lambda unit: -len(unit.text))
+    with ThreadPoolExecutor(workers) as pool:
+        running = {pool.submit(measure, unit, technology, cache): unit for unit in order}
+        try:
+            for done, future in enumerate(as_completed(running), 1):
+                unit = running[future]
+                measured[unit.name] = future.result()
+                if progress is not None:
+                    progress(done, len(units), unit.name)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    found = {}
+    for unit in units:
+        one = {"instances": unit.instances, **measured[unit.name]}
+        if one["path"]:
+            one["path"] = {**one["path"]}
+            for end in ("from", "to"):
+                one["path"][f"{end}_source"] = design.source_of(unit, one["path"][end])
+        found[unit.name] = one
+    result = {
+        "config": config.name,
+        "config_digest": config.digest,
+        "library": technology.name,
+        "library_digest": technology.digest,
+        "memories": technology.memories.origin,
+        "fo4_ps": technology.fo4_ps,
+        "units": found,
+    }
+    return result if names else {**result, **summary(found)}
+
+
+def summary(units: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what all units come to: clock of the slowest, area, memory."""
+
+    def total(key: str) -> float:
+        return sum(unit["instances"] * unit[key] for unit in units.values())
+
+    timed = {name: unit["delay_ps"] for name, unit in units.items() if unit["delay_ps"] is not None}
+    slowest = max(timed, key=timed.__getitem__)
+    clock = 1e6 / timed[slowest]
+    return {
+        "slowest": slowest,
+        "clock_mhz": clock,
+        "clock_mhz_with_wires": clock * (1 - WIRES),
+        "cells": total("cells"),
+        "flip_flops": total("flip_flops"),
+        "logic_mm2": total("area_um2") / 1e6,
+        "memory_mm2": total("memory_area_um2") / 1e6,
+        "area_mm2": (total("area_um2") + total("memory_area_um2")) / 1e6,
+        "memory_bytes": total("memory_bits") // 8,
+    }

@@ -1,0 +1,78 @@
+"""``rtnerf synth``: what the accelerator takes in cells, and how fast it clocks."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rtnerf.base.options import PATH, Whole, check_targets, example, json_option
+from rtnerf.options import ROOT, config_option, progress_bar, save
+
+
+@click.command(
+    **example(
+        "rtnerf synth --config tiny --library compact --json synth.json",
+        "rtnerf synth --library asap7 --unit compositor --unit density",
+    )
+)
+@config_option
+@click.option(
+    "--library",
+    "libraries",
+    multiple=True,
+    help="asap7, sg13g2, sky130 (from the data's folder), compact (built in), or a Liberty file, again for each file; "
+    "default: asap7 where it is, else compact.",
+)
+@click.option("--unit", "units", multiple=True, help="Only this unit, again for each; default: all, and their sums.")
+@click.option(
+    "--workers", type=Whole(1), default=os.cpu_count() or 1, show_default="processors", help="Units at a time."
+)
+@click.option("--build-dir", type=PATH, help="Where results are kept; default: build/synthesis.")
+@json_option
+def synth(
+    config: str,
+    libraries: tuple[str, ...],
+    units: tuple[str, ...],
+    workers: int,
+    build_dir: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Map every unit to cells of a library: area, flip-flops, memories, and the slowest path of each."""
+    check_targets(json=json_file)
+    from nerf.contract.config import load_config
+
+    accelerator = load_config(config)
+    from rtnerf.physical.libraries import load_technology
+    from rtnerf.physical.synthesis import synthesize
+
+    cache = build_dir or ROOT / "build" / "synthesis"
+    technology = load_technology(libraries, cache)
+    started = time.perf_counter()
+    with progress_bar("synthesis") as progress:
+        result = synthesize(accelerator, technology, units, cache=cache, workers=workers, progress=progress)
+    save(json_file, "synth", {**result, "seconds": time.perf_counter() - started})
+    _show(result)
+
+
+def _show(result: dict[str, Any]) -> None:
+    click.echo(
+        f"  {'unit':<28} {'number':>6} {'cells':>9} {'um2':>10} {'flops':>7} {'memory bits':>12} {'ps':>7}  path"
+    )
+    for name, unit in result["units"].items():
+        delay = "-" if unit["delay_ps"] is None else f"{unit['delay_ps']:.0f}"
+        path = f"{unit['path']['from']} -> {unit['path']['to']}" if unit["path"] else ""
+        click.echo(
+            f"  {name:<28} {unit['instances']:>6} {unit['cells']:>9,} {unit['area_um2']:>10,.0f} "
+            f"{unit['flip_flops']:>7,} {unit['memory_bits']:>12,} {delay:>7}  {path}"
+        )
+    if "clock_mhz" in result:
+        click.echo(
+            f"{result['config']} in {result['library']}: {result['clock_mhz']:.0f} MHz ({result['slowest']}), "
+            f"{result['clock_mhz_with_wires']:.0f} MHz less 20 % for wires; "
+            f"{result['logic_mm2']:.3f} mm2 of logic, {result['memory_mm2']:.3f} mm2 of memory "
+            f"({result['memory_bytes'] / 1024:,.0f} KiB, {result['memories']})"
+        )
