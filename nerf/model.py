@@ -7,6 +7,7 @@ authors' program, so that float32 results agree to rounding.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,7 +92,7 @@ class TensorfModel:
     basis: torch.Tensor
     mlp: list[tuple[torch.Tensor, torch.Tensor]]
     mask: np.ndarray | None = None
-    mask_aabb: torch.Tensor | None = None
+    mask_aabb: torch.Tensor = None  # type: ignore[assignment]
     density_shift: float = -10.0
     distance_scale: float = 25.0
     step_ratio: float = 0.5
@@ -118,7 +119,7 @@ class TensorfModel:
     def to(self, device: torch.device | str) -> TensorfModel:
         """The model with its tensors on another device."""
 
-        def moved(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        def moved(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
             return [tensor.to(device) for tensor in tensors]
 
         return replace(
@@ -129,24 +130,27 @@ class TensorfModel:
             app_planes=moved(self.app_planes),
             app_lines=moved(self.app_lines),
             basis=self.basis.to(device),
-            mlp=[tuple(moved(layer)) for layer in self.mlp],
+            mlp=[(weight.to(device), bias.to(device)) for weight, bias in self.mlp],
             mask_aabb=self.mask_aabb.to(device),
         )
 
     @property
     def grid_size(self) -> tuple[int, int, int]:
         """Vertices of the factor grid along x, y, z."""
-        return tuple(self.density_lines[LINE_AXES.index(axis)].shape[1] for axis in range(3))
+        x, y, z = (self.density_lines[LINE_AXES.index(axis)].shape[1] for axis in range(3))
+        return x, y, z
 
     @property
     def density_components(self) -> tuple[int, int, int]:
         """Density components of each plane and line pair."""
-        return tuple(plane.shape[0] for plane in self.density_planes)
+        one, two, three = (plane.shape[0] for plane in self.density_planes)
+        return one, two, three
 
     @property
     def app_components(self) -> tuple[int, int, int]:
         """Appearance components of each plane and line pair."""
-        return tuple(plane.shape[0] for plane in self.app_planes)
+        one, two, three = (plane.shape[0] for plane in self.app_planes)
+        return one, two, three
 
     @property
     def extent(self) -> torch.Tensor:

@@ -199,8 +199,8 @@ def _eye(camera: Camera) -> walk.Eye:
 
 def _walked(model: TensorfModel, grid: CubeGrid) -> walk.Cubes:
     margins = [(_MARGIN * float(unit)) * np.array([-1.0, 1.0]) for unit in model.unit]
-    widened = tuple(bounds + margin for bounds, margin in zip(grid.bounds, margins, strict=True))
-    return walk.Cubes(grid.live, widened, grid.edge)
+    x, y, z = (bounds + margin for bounds, margin in zip(grid.bounds, margins, strict=True))
+    return walk.Cubes(grid.live, (x, y, z), grid.edge)
 
 
 def _mask(model: TensorfModel) -> walk.Mask:
@@ -211,17 +211,16 @@ def _mask(model: TensorfModel) -> walk.Mask:
 
 def _factors(model: TensorfModel, planes: list[torch.Tensor], lines: list[torch.Tensor]) -> walk.Factors:
     lower, upper = model.aabb.numpy()
-    return walk.Factors(
-        tuple(np.ascontiguousarray(plane.permute(1, 2, 0).numpy()) for plane in planes),
-        tuple(np.ascontiguousarray(line.T.numpy()) for line in lines),
-        walk.Box(lower, upper, (2.0 / model.extent).numpy()),
-    )
+    yx, zx, zy = (np.ascontiguousarray(plane.permute(1, 2, 0).numpy()) for plane in planes)
+    z, y, x = (np.ascontiguousarray(line.T.numpy()) for line in lines)
+    return walk.Factors((yx, zx, zy), (z, y, x), walk.Box(lower, upper, (2.0 / model.extent).numpy()))
 
 
 def _vertex_range(
     model: TensorfModel, axis: int, faces: np.ndarray, bounds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """First vertex, and the one after the last, of the mask cells that cubes overlap on an axis."""
+    assert model.mask is not None
     vertices = model.mask.shape[2 - axis]
     same_box = torch.equal(model.mask_aabb[:, axis], model.aabb[:, axis])
     if same_box and vertices == model.grid_size[axis]:

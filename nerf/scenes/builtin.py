@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ from PIL import Image
 from nerf.cameras import Camera, Cameras
 from nerf.optics import Optics
 from nerf.pictures import premultiplied
-from nerf.scenes.primitives import Bar, Block, Material, Primitive, Sphere, lit
+from nerf.scenes.primitives import Bar, Block, Material, Primitive, Sphere, lit, vector
 from rtnerf.base.errors import InputError
 
 FIELD_OF_VIEW = 0.6911112070083618
@@ -87,8 +87,9 @@ class Scene:
             turns = generator.uniform(0, 2 * math.pi, count)
             heights = generator.uniform(0.05, 0.95, count)
         elif split == "test":
-            turns = 2 * math.pi * (np.arange(count) + 0.5) / count
-            heights = 0.2 + 0.6 * ((np.arange(count) * 0.618034) % 1)
+            numbers = np.arange(count, dtype=np.float64)
+            turns = 2 * math.pi * (numbers + 0.5) / count
+            heights = 0.2 + 0.6 * ((numbers * 0.618034) % 1)
         else:
             raise InputError(f"split must be 'train' or 'test', not {split!r}")
         poses = [_looking_in(turn, height) for turn, height in zip(turns, heights, strict=True)]
@@ -177,7 +178,7 @@ def lattice() -> Scene:
     pitch = 0.52  # Distance between neighbouring nodes.
     lift = np.array([0.0, 0.0, 0.18])
 
-    def place(node: tuple[float, float, float]) -> np.ndarray:
+    def place(node: Sequence[float]) -> np.ndarray:
         return (turn @ (np.array(node) * pitch) + lift).astype(np.float32)
 
     parts: list[Primitive] = []
@@ -191,7 +192,7 @@ def lattice() -> Scene:
     for cell, colour in balls.items():
         glossy = Material(colour, shine=0.9, hardness=50, rim=0.45)
         parts.append(Sphere(place(tuple(0.5 * value for value in cell)), 0.2, glossy))
-    low, high = np.float32([-0.9, -0.9, -0.86]), np.float32([0.9, 0.9, -0.78])
+    low, high = vector(-0.9, -0.9, -0.86), vector(0.9, 0.9, -0.78)
     parts.append(Block(low, high, plate))
     return Scene("lattice", tuple(parts))
 
@@ -204,7 +205,7 @@ def helix() -> Scene:
 
     def node(strand: int, index: int) -> np.ndarray:
         turn, height = 2.5 * index / (count - 1) + strand, 2 * index / (count - 1) - 1
-        return np.float32([0.6 * math.cos(math.pi * turn), 0.6 * math.sin(math.pi * turn), height])
+        return vector(0.6 * math.cos(math.pi * turn), 0.6 * math.sin(math.pi * turn), height)
 
     parts: list[Primitive] = []
     for strand, wire in enumerate(wires):
@@ -222,11 +223,11 @@ def pearls() -> Scene:
     coats = [Material(colour, shine=1.0, hardness=80 - 20 * kind, rim=0.9) for kind, colour in enumerate(colours)]
     plate = Material((0.10, 0.10, 0.12), shine=0.6, hardness=20, rim=0.6)
     radius = 0.3
-    parts: list[Primitive] = [Block(np.float32([-1, -1, -0.75]), np.float32([1, 1, -0.65]), plate)]
+    parts: list[Primitive] = [Block(vector(-1, -1, -0.75), vector(1, 1, -0.65), plate)]
     for layer in range(3):
         for column, row in product(range(3 - layer), repeat=2):
             side = np.array([column, row]) * 2 * radius - (2 - layer) * radius
-            centre = np.float32([*side, radius - 0.65 + layer * math.sqrt(2) * radius])
+            centre = vector(side[0], side[1], radius - 0.65 + layer * math.sqrt(2) * radius)
             parts.append(Sphere(centre, radius, coats[(column + 2 * row + layer) % 4]))
     return Scene("pearls", tuple(parts))
 
@@ -237,15 +238,15 @@ def clutter() -> Scene:
     parts: list[Primitive] = []
     for number in range(72):
         away = generator.normal(size=3)
-        centre = np.float32(1.1 * away / np.linalg.norm(away) * generator.uniform() ** (1 / 3))
+        centre = vector(*(1.1 * away / np.linalg.norm(away) * generator.uniform() ** (1 / 3)))
         material = Material(tuple(generator.uniform(0.05, 0.9, 3)), shine=0.4, rim=0.2)
         if number % 3 == 0:
             parts.append(Sphere(centre, generator.uniform(0.05, 0.12), material))
         elif number % 3 == 1:
-            half = np.float32(generator.uniform(0.04, 0.12, 3))
+            half = vector(*generator.uniform(0.04, 0.12, 3))
             parts.append(Block(centre - half, centre + half, material))
         else:
-            arm = np.float32(generator.uniform(-0.11, 0.11, 3))
+            arm = vector(*generator.uniform(-0.11, 0.11, 3))
             parts.append(Bar(centre - arm, centre + arm, 0.02, material))
             parts += [Sphere(end, 0.045, material) for end in (centre - arm, centre + arm)]
     return Scene("clutter", tuple(parts))
@@ -263,9 +264,9 @@ def mosaic() -> Scene:
     for storey, (one, other) in enumerate(tiles):
         half, floor = 0.97 - 0.21 * storey, 0.3 * storey - 0.9
         finish = Material(one, other, check=0.16 - 0.03 * storey, shine=0.3, hardness=15, rim=0.1)
-        parts.append(Block(np.float32([-half, -half, floor]), np.float32([half, half, floor + 0.3]), finish))
+        parts.append(Block(vector(-half, -half, floor), vector(half, half, floor + 0.3), finish))
     ball = Material((0.95, 0.95, 0.95), (0.75, 0.08, 0.08), check=0.06, shine=0.6, rim=0.2)
-    parts.append(Sphere(np.float32([0, 0, 0.55]), 0.3, ball))
+    parts.append(Sphere(vector(0, 0, 0.55), 0.3, ball))
     return Scene("mosaic", tuple(parts))
 
 
@@ -283,7 +284,7 @@ def hills() -> Scene:
         height = max(rise - 0.75, sea)
         band = sum(height > limit for limit in (sea, -0.5, -0.1, 0.35))
         low, high = [column * edge, row * edge, base], [(column + 1) * edge, (row + 1) * edge, height]
-        parts.append(Block(np.float32(low), np.float32(high), (water, *land, snow)[band]))
+        parts.append(Block(vector(*low), vector(*high), (water, *land, snow)[band]))
     return Scene("hills", tuple(parts))
 
 
@@ -320,8 +321,8 @@ def sponge() -> Scene:
         # Neighbouring cubes of a column are one block: from each first to the next last.
         changes = np.flatnonzero(np.diff(solid[x, y].astype(int), prepend=0, append=0))
         for first, last in changes.reshape(-1, 2):
-            corners = (np.float32([[x, y, first], [x + 1, y + 1, last]]) - 4.5) * edge
-            parts.append(Block(*corners, material))
+            low, high = vector(x, y, first) - 4.5, vector(x + 1, y + 1, last) - 4.5
+            parts.append(Block(low * edge, high * edge, material))
     return Scene("sponge", tuple(parts))
 
 

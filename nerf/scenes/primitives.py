@@ -11,6 +11,11 @@ _LIGHTS = (((0.5, -0.6, 0.8), 0.65), ((-0.8, 0.3, 0.5), 0.25))  # Towards the li
 _AMBIENT = 0.35
 
 
+def vector(x: float, y: float, z: float) -> np.ndarray:
+    """A point, direction or colour, float32 (3,)."""
+    return np.array((x, y, z), np.float32)
+
+
 @dataclass(frozen=True)
 class Material:
     """Phong material: two colours of a checker of edge ``check`` (0 = the first only), gloss.
@@ -29,15 +34,18 @@ class Material:
     def albedo(self, points: np.ndarray) -> np.ndarray:
         """Base colour at points (n, 3). Returns (n, 3)."""
         if not self.check:
-            return np.broadcast_to(np.float32(self.colour), points.shape)
+            return np.broadcast_to(vector(*self.colour), points.shape)
         odd = np.floor(points[:, :2] / self.check).sum(axis=1) % 2 > 0.5
-        return np.where(odd[:, None], np.float32(self.other), np.float32(self.colour))
+        return np.where(odd[:, None], vector(*self.other), vector(*self.colour))
 
 
 class Primitive(Protocol):
     """A closed opaque surface."""
 
-    material: Material
+    @property
+    def material(self) -> Material:
+        """What it is made of."""
+        ...
 
     def meet(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Distance (n,) to the first meeting, infinite for a miss."""
@@ -156,7 +164,7 @@ def lit(primitive: Primitive, points: np.ndarray, directions: np.ndarray) -> np.
     colour = material.albedo(points)
     result = colour * _AMBIENT
     for towards, strength in _LIGHTS:
-        light = np.float32(towards) / np.linalg.norm(np.float32(towards))
+        light = vector(*towards) / np.linalg.norm(vector(*towards))
         diffuse = np.maximum(normals @ light, 0)[:, None]
         gloss = np.maximum(mirrored @ light, 0)[:, None] ** material.hardness
         result = result + strength * (colour * diffuse + material.shine * gloss)

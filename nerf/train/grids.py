@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -80,9 +80,8 @@ def refresh_mask(model: TensorfModel) -> TensorfModel:
 
 def vertex_layers(model: TensorfModel) -> Iterator[torch.Tensor]:
     """The vertices of the factor grid, layer by layer along z: points (y * x, 3), x fastest."""
-    z, y, x = (
-        torch.linspace(*model.aabb[:, axis].tolist(), model.grid_size[axis], device=model.device) for axis in (2, 1, 0)
-    )
+    (lower, upper), size = model.aabb.tolist(), model.grid_size
+    z, y, x = (torch.linspace(lower[axis], upper[axis], size[axis], device=model.device) for axis in (2, 1, 0))
     y, x = torch.meshgrid(y, x, indexing="ij")
     for height in z:
         yield torch.stack([x, y, height.expand_as(x)], dim=-1).view(-1, 3)
@@ -94,9 +93,9 @@ def shrink(model: TensorfModel) -> TensorfModel:
 
     Raises :class:`rtnerf.base.errors.InputError` where the mask is empty.
     """
-    occupied = np.argwhere(model.mask)
-    if len(occupied) == 0:
+    if model.mask is None or not model.mask.any():
         raise InputError("mask must be set somewhere, not empty")
+    occupied = np.argwhere(model.mask)
     # Two vertices at least; z, y, x turned to x, y, z.
     last = np.maximum(occupied.max(axis=0), 1)[::-1]
     first = np.minimum(occupied.min(axis=0)[::-1], last - 1)
@@ -144,10 +143,11 @@ def resolution(extent: torch.Tensor, edge: int) -> tuple[int, int, int]:
     """Grid of about ``edge ** 3`` cubic voxels over a box of ``extent``."""
     lengths = extent.tolist()
     voxel = (math.prod(lengths) / edge**3) ** (1 / 3)
-    return tuple(max(2, int(length / voxel + 1e-6)) for length in lengths)
+    x, y, z = (max(2, int(length / voxel + 1e-6)) for length in lengths)
+    return x, y, z
 
 
-def with_factors(model: TensorfModel, change: Callable, **others: object) -> TensorfModel:
+def with_factors(model: TensorfModel, change: Callable, **others: Any) -> TensorfModel:
     """The model with ``change(planes, lines)`` applied to density and appearance."""
     density_planes, density_lines = change(model.density_planes, model.density_lines)
     app_planes, app_lines = change(model.app_planes, model.app_lines)

@@ -205,7 +205,9 @@ def train(
                 progress(run.step, settings.steps, -10 * math.log10(max(run.error, 1e-10)))
             if run.step in masks and run.step < settings.steps:
                 refreshed = refresh_mask(run.model)
-                if refreshed.mask.any():  # An empty mask comes too early: it would end the training.
+                if (
+                    refreshed.mask is not None and refreshed.mask.any()
+                ):  # An empty mask comes too early: it would end the training.
                     run.replace_model(shrink(refreshed))
                     within = _within(run.model, dataset)
             if run.step in upsamplings:
@@ -218,7 +220,7 @@ def train(
         return model.to("cpu")
     model = replace(model, shading_threshold=TensorfModel.shading_threshold)
     refreshed = refresh_mask(model)
-    return (shrink(refreshed) if refreshed.mask.any() else model).to("cpu")
+    return (shrink(refreshed) if refreshed.mask is not None and refreshed.mask.any() else model).to("cpu")
 
 
 class _Run:
@@ -255,7 +257,9 @@ class _Run:
         jitter = torch.from_numpy(random.random(settings.batch_rays, dtype=np.float32))
         batch = within[chosen.to(within.device)]
 
-        def share(rays: torch.Tensor, rgb: torch.Tensor, jitter: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
+        def share(
+            rays: torch.Tensor, rgb: torch.Tensor, jitter: torch.Tensor
+        ) -> tuple[float, tuple[torch.Tensor, ...]]:
             """Loss and gradients of a part of the batch."""
             error = (colours(self.model, rays, jitter, self.cells) - rgb).square().sum() / (3 * settings.batch_rays)
             return float(error.detach()), torch.autograd.grad(error, self.parameters)
@@ -273,6 +277,7 @@ class _Run:
             for gradient in gradients[1:]:
                 parameter.grad += gradient
         for factor in [] if settings.frozen else self.model.density_planes + self.model.density_lines:
+            assert factor.grad is not None
             factor.grad.add_(factor.detach().sign(), alpha=sparsity / factor.numel())
         for group in self.optimiser.param_groups:
             group["lr"] = group["initial_lr"] * settings.rate_decay ** (self.step / settings.steps)
@@ -314,8 +319,8 @@ def _restored(path: Path, settings: TrainingSettings, digest: str, device: str |
         model, tensors, header = read_model_file(path)
         state = json.loads(header[_STATE])
         found, step, error = state["digest"], int(state["step"]), float(state["error"])
-    except (InputError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"checkpoint must be one of this program or absent, not {path} ({error})") from None
+    except (InputError, KeyError, TypeError, ValueError) as cause:
+        raise InputError(f"checkpoint must be one of this program or absent, not {path} ({cause})") from None
     if found != digest:
         raise InputError(
             f"checkpoint must be of this very run (settings and data), not of another: {path}; "
@@ -336,10 +341,10 @@ def _digest(dataset: Dataset, settings: TrainingSettings, start: TensorfModel | 
     tensors = [dataset.rays, dataset.rgb]
     if start is not None:
         hashed.update(start.shading.encode())
-        hashed.update(b"" if start.mask is None else np.packbits(start.mask))
+        hashed.update(b"" if start.mask is None else np.packbits(start.mask).tobytes())
         tensors += [start.aabb, *start.named_tensors().values()]
     for tensor in tensors:
-        hashed.update(tensor.detach().contiguous().numpy())
+        hashed.update(tensor.detach().contiguous().numpy().tobytes())
     return hashed.hexdigest()
 
 
@@ -401,7 +406,8 @@ def _upsamplings(settings: TrainingSettings) -> dict[int, int]:
 
 
 def _optimiser(model: TensorfModel, settings: TrainingSettings) -> torch.optim.Adam:
-    factors, network = [], []
+    factors: list[torch.Tensor] = []
+    network: list[torch.Tensor] = []
     for name, tensor in model.named_tensors().items():
         if settings.frozen and name.startswith("density"):
             continue

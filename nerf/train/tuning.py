@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def tune(model: TensorfModel, knobs: Knobs) -> TensorfModel:
     The mask comes last: it is that of the factors and the step that stay.
     Raises :class:`rtnerf.base.errors.InputError` where the mask would be empty.
     """
-    settings = {"step_ratio": knobs.step_ratio, "shading_threshold": knobs.shading_threshold}
+    settings: dict[str, Any] = {"step_ratio": knobs.step_ratio, "shading_threshold": knobs.shading_threshold}
     model = replace(model, **{name: value for name, value in settings.items() if value is not None})
     if knobs.factor_bits < FACTOR.width:
         model = round_factors(model, knobs.factor_bits)
@@ -99,7 +100,8 @@ def tight_occupancy(model: TensorfModel, least_alpha: float = LEAST_ALPHA) -> Te
     and is occupied as a whole. What the old mask leaves empty stays so; a mask on the same grid can only lose vertices.
     Raises :class:`rtnerf.base.errors.InputError` where none would be set.
     """
-    planes, lines = resized(model.density_planes, model.density_lines, tuple(2 * n - 1 for n in model.grid_size))
+    x, y, z = model.grid_size
+    planes, lines = resized(model.density_planes, model.density_lines, (2 * x - 1, 2 * y - 1, 2 * z - 1))
     kept = _occupied_vertices(model)
     reached = np.zeros((lines[0].shape[1], *kept.shape[1:]), dtype=bool)
     largest = 0.0
@@ -135,13 +137,11 @@ def round_factors(model: TensorfModel, bits: int) -> TensorfModel:
 def prune_factors(model: TensorfModel, density: float, appearance: float) -> TensorfModel:
     """The model with 0 for every density and appearance factor of at most these magnitudes."""
     groups = {"density_planes": density, "density_lines": density, "app_planes": appearance, "app_lines": appearance}
-    return replace(
-        model,
-        **{
-            name: [tensor.where(tensor.abs() > threshold, 0.0) for tensor in getattr(model, name)]
-            for name, threshold in groups.items()
-        },
-    )
+    pruned: dict[str, Any] = {
+        name: [tensor.where(tensor.abs() > threshold, 0.0) for tensor in getattr(model, name)]
+        for name, threshold in groups.items()
+    }
+    return replace(model, **pruned)
 
 
 def describe(model: TensorfModel) -> dict[str, float]:
