@@ -11,17 +11,17 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
-from sim.clock import PROBES, TRACE, new_clock, settle_all
+from sim.clock import new_clock, settle_all
 from sim.frame import new_frame
 from sim.machine import run
 from sim.memory import memory
 from sim.memory.lpddr4 import Lpddr4
 from sim.parts.activity import NAMES
+from sim.parts.clients import Reader
 from sim.result import Simulation
-from sim.wiring import new_blocks, new_wires
+from sim.wiring import BLOCKS, PROBES, new_blocks, new_wires
 
-READERS = ("tables", "rows", "records", "block_headers", "block_payloads", "cube_list")
-"""What the clients of the read master read, by their number; ``tables`` with the device header."""
+READERS = tuple(reader.name.lower() for reader in Reader)
 WATCHDOG_CYCLES = 1 << 44
 WINDOWS = 512
 """Most windows that a frame's activity is recorded in."""
@@ -63,20 +63,19 @@ def simulate(
     timing = timing or MemoryTiming()
     regions = place(len(decoded.scene.data), view, config)
     blocks = new_blocks(config, memory.new(timing, elapsed, clock_hz), regions, view)
-    wires, clock = new_wires(config.shading), new_clock()
+    wires, clock = new_wires(), new_clock(record)
     frame = new_frame(decoded, view, config, uniform)
-    trace = np.zeros(1, TRACE)[0]
-    trace["recording"] = record
+    trace, finished = clock["trace"], wires["finished"]["set"]
     # The cycle of the start is not one of the frame's.
-    now = run(0, 1, blocks, wires, frame, clock, trace)
+    now = run(0, 1, blocks, wires, frame, clock)
     settle_all(clock, now)
     clock["spent"] = 0
     entries, spent, window = [], [clock["spent"].copy()], FIRST_WINDOW
-    while now < end and not wires.finished["set"]:
-        now = run(now, min(window * len(spent), end), blocks, wires, frame, clock, trace)
+    while now < end and not finished:
+        now = run(now, min(window * len(spent), end), blocks, wires, frame, clock)
         entries.append(trace["entries"][: trace["count"]].copy())
         trace["count"] = 0
-        if now == window * len(spent) or wires.finished["set"]:
+        if now == window * len(spent) or finished:
             settle_all(clock, now)
             spent.append(clock["spent"].copy())
             if len(spent) > WINDOWS:
@@ -88,7 +87,7 @@ def simulate(
     if record:
         table = np.concatenate(entries)
         transfers = {name: table[table[:, 1] == index, 0] for index, name in enumerate(PROBES)}
-    banks = blocks.memory["banks"]
+    banks = blocks["memory"]["banks"]
     return Simulation(
         config=config,
         timing=timing,
@@ -96,18 +95,18 @@ def simulate(
         cycles=now - 1,
         activity={
             name: dict(zip(NAMES, row, strict=True))
-            for name, row in zip(blocks._fields, clock["spent"].tolist(), strict=True)
+            for name, row in zip(BLOCKS.names, clock["spent"].tolist(), strict=True)
         },
-        samples=int(blocks.compositor["composited"]),
-        shaded=int(blocks.tile_buffer["shaded"]),
-        read_bytes=dict(zip(READERS, blocks.memory["read_bytes"].tolist(), strict=True)),
-        written_bytes=int(blocks.memory["written_bytes"]),
+        samples=int(blocks["compositor"]["composited"]),
+        shaded=int(blocks["tile_buffer"]["shaded"]),
+        read_bytes=dict(zip(READERS, blocks["memory"]["read_bytes"].tolist(), strict=True)),
+        written_bytes=int(blocks["memory"]["written_bytes"]),
         rows={name: int(banks[f"row_{name}"]) for name in ("hits", "misses", "conflicts")}
         | {"refreshes": int(banks["refreshes"])}
         if isinstance(timing, Lpddr4)
         else {},
         steps=int(clock["steps"]),
-        doing={name: NAMES[state["activity"]] for name, state in zip(blocks._fields, blocks, strict=True)},
+        doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names},
         transfers=transfers,
         window=window,
         windows=np.diff(np.array(spent), axis=0),

@@ -1,6 +1,13 @@
-"""The wiring: all blocks, and the streams between them. RTL: `rtl.accelerator`."""
+"""The wiring: all blocks, and the wires between them. RTL: `rtl.accelerator`.
 
-from typing import Any, NamedTuple
+`Block` and `WIRING` say everything once: a block's place in the order and what makes it; what travels on a wire, who
+puts it up and who takes it. The records, the probes, and who is told of what are derived from them.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,234 +18,241 @@ from sim.control import frame_controller, scene_loader, tile_scheduler
 from sim.factors import block_fetch, cube_loader, cube_sequencer, hybrid_decoder, interpolator, tree_server
 from sim.memory import memory, read_master, write_master
 from sim.parts import queue, streams
+from sim.parts.clients import Reader
 from sim.samples import cube_list, occupancy_walker, projector, ray_setup, sample_generator, uniform_sampler
 from sim.shading import appearance, compositor, density, mlp_engine, product_buffer, tile_buffer
-
-
-class Blocks(NamedTuple):
-    """The blocks' states, in the order in which they step: consumers before producers."""
-
-    memory: Any
-    read_master: Any
-    write_master: Any
-    tree_server: Any
-    tile_buffer: Any
-    mlp_engine: Any
-    appearance: Any
-    product_buffer: Any
-    appearance_interpolator: Any
-    visible_samples: Any
-    cube_sequencer: Any
-    compositor: Any
-    density: Any
-    density_interpolator: Any
-    density_samples: Any
-    hybrid_decoder: Any
-    block_fetch: Any
-    appearance_loader: Any
-    density_loader: Any
-    sample_generator: Any
-    cube_list: Any
-    projector: Any
-    ray_setup: Any
-    scene_loader: Any
-    frame_controller: Any
-    occupancy_walker: Any
-    tile_scheduler: Any
-    uniform_sampler: Any
-
-
-(
-    MEMORY, READ_MASTER, WRITE_MASTER, TREE_SERVER, TILE_BUFFER, MLP_ENGINE, APPEARANCE, PRODUCT_BUFFER,
-    APPEARANCE_INTERPOLATOR, VISIBLE_SAMPLES, CUBE_SEQUENCER, COMPOSITOR, DENSITY, DENSITY_INTERPOLATOR,
-    DENSITY_SAMPLES, HYBRID_DECODER, BLOCK_FETCH, APPEARANCE_LOADER, DENSITY_LOADER, SAMPLE_GENERATOR, CUBE_LIST,
-    PROJECTOR, RAY_SETUP, SCENE_LOADER, FRAME_CONTROLLER, OCCUPANCY_WALKER, TILE_SCHEDULER, UNIFORM_SAMPLER,
-) = range(len(Blocks._fields))  # fmt: skip
-
-CLIENTS = (SCENE_LOADER, OCCUPANCY_WALKER, SAMPLE_GENERATOR, BLOCK_FETCH, BLOCK_FETCH, CUBE_LIST)
-"""Blocks behind the clients of the read master, by number."""
-TREE_REQUESTERS = (DENSITY_INTERPOLATOR, HYBRID_DECODER, OCCUPANCY_WALKER)
-TREE_CLIENTS = (DENSITY, HYBRID_DECODER, OCCUPANCY_WALKER)
-"""Blocks that ask the tree, and that take its responses, by number of the client."""
-
-_CONNECTED = {
-    MEMORY: (READ_MASTER, WRITE_MASTER),
-    TREE_SERVER: (DENSITY, DENSITY_INTERPOLATOR, HYBRID_DECODER, OCCUPANCY_WALKER),
-    TILE_BUFFER: (WRITE_MASTER, MLP_ENGINE, TILE_SCHEDULER),
-    APPEARANCE: (MLP_ENGINE, APPEARANCE_INTERPOLATOR, PRODUCT_BUFFER),
-    PRODUCT_BUFFER: (MLP_ENGINE, APPEARANCE_INTERPOLATOR),
-    APPEARANCE_INTERPOLATOR: (MLP_ENGINE, VISIBLE_SAMPLES, APPEARANCE_LOADER),
-    CUBE_SEQUENCER: (VISIBLE_SAMPLES, COMPOSITOR, APPEARANCE_LOADER),
-    DENSITY: (COMPOSITOR, DENSITY_INTERPOLATOR),
-    DENSITY_INTERPOLATOR: (DENSITY_SAMPLES, DENSITY_LOADER),
-    BLOCK_FETCH: (HYBRID_DECODER, APPEARANCE_LOADER, DENSITY_LOADER),
-    SAMPLE_GENERATOR: (DENSITY_SAMPLES, DENSITY_LOADER, CUBE_LIST),
-    CUBE_LIST: (WRITE_MASTER, PROJECTOR, TILE_SCHEDULER),
-    UNIFORM_SAMPLER: (DENSITY_SAMPLES, DENSITY_LOADER, TILE_SCHEDULER),
-    OCCUPANCY_WALKER: (PROJECTOR, FRAME_CONTROLLER),
-    TILE_SCHEDULER: (RAY_SETUP, FRAME_CONTROLLER),
-    SCENE_LOADER: (FRAME_CONTROLLER,),
-}
-"""Blocks that share a stream or a strobe; what concerns one client of memory or tree is told to that one alone."""
-NEIGHBOURS = np.zeros(len(Blocks._fields), np.int64)
-for _one, _others in _CONNECTED.items():
-    for _other in _others:
-        NEIGHBOURS[_one] |= 1 << _other
-        NEIGHBOURS[_other] |= 1 << _one
-# Its grants and responses concern one client each.
-NEIGHBOURS[TREE_SERVER] = 0
-
-STROBES = (
-    "start", "load", "loaded", "render", "walk_cubes", "set_up", "rays_ready", "walk", "walked", "tile_done",
-    "rendered", "finished",
-)  # fmt: skip
-
-
-class Wires(NamedTuple):
-    """The streams and strobes between the blocks."""
-
-    burst: Any
-    beat: Any
-    write_address: Any
-    write_data: Any
-    answer: Any
-    read_requests: Any
-    tree_requests: Any
-    tree_responses: Any
-    rays: Any
-    visits: Any
-    footprints: Any
-    list_writes: Any
-    rectangles: Any
-    samples: Any
-    sampled_cubes: Any
-    queued_samples: Any
-    density_cubes: Any
-    density_finished: Any
-    density_requests: Any
-    jobs: Any
-    payload: Any
-    vector: Any
-    interpolated_samples: Any
-    opaque: Any
-    visible: Any
-    sequenced: Any
-    visible_cubes: Any
-    queued_visible: Any
-    appearance_cubes: Any
-    appearance_finished: Any
-    appearance_requests: Any
-    visible_interpolated: Any
-    interpolated_products: Any
-    shaded: Any
-    products: Any
-    shade_jobs: Any
-    coloured: Any
-    pixels: Any
-    set_up_tile: Any
-    walk_tile: Any
-    put_out_tile: Any
-    start: Any
-    load: Any
-    loaded: Any
-    render: Any
-    walk_cubes: Any
-    set_up: Any
-    rays_ready: Any
-    walk: Any
-    walked: Any
-    tile_done: Any
-    rendered: Any
-    finished: Any
-
 
 AFTER_RESET = 2
 """Cycle of a frame in which the blocks begin: it starts in cycle 0, and they are reset in the next."""
 
 
-def new_blocks(config: AcceleratorConfig, memory_state: np.void, regions: Regions, view: View) -> Blocks:
-    """Return all blocks as they are when a frame starts."""
-    return Blocks(
-        memory=memory_state,
-        read_master=read_master.new(),
-        write_master=write_master.new(regions.frame_base, view.window_width),
-        tree_server=tree_server.new(),
-        tile_buffer=tile_buffer.new(),
-        mlp_engine=mlp_engine.new(config),
-        appearance=appearance.new(),
-        product_buffer=product_buffer.new(config),
-        appearance_interpolator=interpolator.new(3),
-        visible_samples=queue.new(config.sample_queue),
-        cube_sequencer=cube_sequencer.new(),
-        compositor=compositor.new(),
-        density=density.new(),
-        density_interpolator=interpolator.new(1),
-        density_samples=queue.new(config.sample_queue),
-        hybrid_decoder=hybrid_decoder.new(),
-        block_fetch=block_fetch.new(config),
-        appearance_loader=cube_loader.new(True),
-        density_loader=cube_loader.new(False),
-        sample_generator=sample_generator.new(config),
-        cube_list=cube_list.new(regions.list_base, config.tile, AFTER_RESET),
-        projector=projector.new(),
-        ray_setup=ray_setup.new(config),
-        scene_loader=scene_loader.new(),
-        frame_controller=frame_controller.new(),
-        occupancy_walker=occupancy_walker.new(),
-        tile_scheduler=tile_scheduler.new(config.tile),
-        uniform_sampler=uniform_sampler.new(config.tile),
-    )
+class Setting(NamedTuple):
+    """What the blocks are made for."""
+
+    config: AcceleratorConfig
+    memory: np.void
+    """The state of the memory when the frame starts."""
+    regions: Regions
+    view: View
 
 
-def new_wires(shading: str) -> Wires:
-    """Return all streams and strobes at rest, but for the strobe that starts a frame.
+class Block(IntEnum):
+    """The blocks, in the order in which they step: consumers before producers. Each with what makes it."""
 
-    If shading is not deferred, nothing lies between the appearance interpolator and what follows it.
+    state: np.dtype
+    new: Callable[[Setting], np.void]
+
+    def __new__(cls, state: np.dtype, new: Callable[[Setting], np.void]) -> "Block":
+        """Number the blocks from 0."""
+        block = int.__new__(cls, len(cls.__members__))
+        block._value_ = len(cls.__members__)
+        block.state, block.new = state, new
+        return block
+
+    MEMORY = memory.STATE, lambda its: its.memory
+    READ_MASTER = read_master.STATE, lambda its: read_master.new()
+    WRITE_MASTER = write_master.STATE, lambda its: write_master.new(its.regions.frame_base, its.view.window_width)
+    TREE_SERVER = tree_server.STATE, lambda its: tree_server.new()
+    TILE_BUFFER = tile_buffer.STATE, lambda its: tile_buffer.new()
+    MLP_ENGINE = mlp_engine.STATE, lambda its: mlp_engine.new(its.config)
+    APPEARANCE = appearance.STATE, lambda its: appearance.new()
+    PRODUCT_BUFFER = product_buffer.STATE, lambda its: product_buffer.new(its.config)
+    APPEARANCE_INTERPOLATOR = interpolator.STATE, lambda its: interpolator.new(3)
+    VISIBLE_SAMPLES = queue.STATE, lambda its: queue.new(its.config.sample_queue)
+    CUBE_SEQUENCER = cube_sequencer.STATE, lambda its: cube_sequencer.new()
+    COMPOSITOR = compositor.STATE, lambda its: compositor.new()
+    DENSITY = density.STATE, lambda its: density.new()
+    DENSITY_INTERPOLATOR = interpolator.STATE, lambda its: interpolator.new(1)
+    DENSITY_SAMPLES = queue.STATE, lambda its: queue.new(its.config.sample_queue)
+    HYBRID_DECODER = hybrid_decoder.STATE, lambda its: hybrid_decoder.new()
+    BLOCK_FETCH = block_fetch.STATE, lambda its: block_fetch.new(its.config)
+    APPEARANCE_LOADER = cube_loader.STATE, lambda its: cube_loader.new(True)
+    DENSITY_LOADER = cube_loader.STATE, lambda its: cube_loader.new(False)
+    SAMPLE_GENERATOR = sample_generator.STATE, lambda its: sample_generator.new(its.config)
+    CUBE_LIST = cube_list.STATE, lambda its: cube_list.new(its.regions.list_base, its.config.tile, AFTER_RESET)
+    PROJECTOR = projector.STATE, lambda its: projector.new()
+    UNIFORM_SAMPLER = uniform_sampler.STATE, lambda its: uniform_sampler.new(its.config.tile)
+    RAY_SETUP = ray_setup.STATE, lambda its: ray_setup.new(its.config)
+    SCENE_LOADER = scene_loader.STATE, lambda its: scene_loader.new()
+    FRAME_CONTROLLER = frame_controller.STATE, lambda its: frame_controller.new()
+    OCCUPANCY_WALKER = occupancy_walker.STATE, lambda its: occupancy_walker.new()
+    TILE_SCHEDULER = tile_scheduler.STATE, lambda its: tile_scheduler.new(its.config.tile)
+
+
+Ends = Block | tuple[Block, ...]
+
+
+class Wire(NamedTuple):
+    """A stream, a strobe or a level between blocks: what travels on it, who puts it up, who takes it.
+
+    Of several blocks at an end one is there in a frame, unless they are clients, by number: then there is a record for
+    ``each``, or one whose field ``by`` holds the number.
     """
-    of = streams.new
-    interpolated, products = of(streams.SAMPLE), of(streams.PRODUCTS)
-    deferred = shading == "deferred"
-    wires = Wires(
-        burst=of(streams.BURST),
-        beat=of(streams.READ_BEAT),
-        write_address=of(streams.WRITE),
-        write_data=of(streams.WRITE_DATA),
-        answer=of(streams.ANSWER),
-        read_requests=np.zeros(memory.CLIENTS, streams.READ_REQUEST),
-        tree_requests=np.zeros(tree_server.CLIENTS, streams.TREE_REQUEST),
-        tree_responses=np.zeros(tree_server.CLIENTS, streams.TREE_RESPONSE),
-        rays=of(streams.RAY),
-        visits=of(streams.VISIT),
-        footprints=of(streams.FOOTPRINT),
-        list_writes=of(streams.WRITE),
-        rectangles=of(streams.RECTANGLE),
-        samples=of(streams.SAMPLE),
-        sampled_cubes=of(streams.CUBE),
-        queued_samples=of(streams.SAMPLE),
-        density_cubes=of(streams.CUBE),
-        density_finished=of(streams.STROBE),
-        density_requests=of(streams.BLOCK_REQUEST),
-        jobs=of(streams.DECODE_JOB),
-        payload=of(streams.READ_BEAT),
-        vector=of(streams.VECTOR),
-        interpolated_samples=of(streams.SAMPLE),
-        opaque=of(streams.SAMPLE),
-        visible=of(streams.SAMPLE),
-        sequenced=of(streams.SAMPLE),
-        visible_cubes=of(streams.CUBE),
-        queued_visible=of(streams.SAMPLE),
-        appearance_cubes=of(streams.CUBE),
-        appearance_finished=of(streams.STROBE),
-        appearance_requests=of(streams.BLOCK_REQUEST),
-        visible_interpolated=interpolated,
-        interpolated_products=products,
-        shaded=of(streams.SAMPLE) if deferred else interpolated,
-        products=of(streams.PRODUCTS) if deferred else products,
-        shade_jobs=of(streams.SHADE_JOB),
-        coloured=of(streams.COLOURED),
-        pixels=of(streams.PIXEL),
-        **{name: of(streams.TILE) for name in ("set_up_tile", "walk_tile", "put_out_tile")},
-        **{name: of(streams.STROBE) for name in STROBES},
-    )
-    wires.start["set"] = 1
+
+    kind: np.dtype
+    producers: Ends
+    consumers: Ends
+    probed: bool = False
+    """Its transfers are recorded, as `rtl.accelerator.probes`."""
+    each: bool = False
+    by: str = ""
+
+
+HOST: Ends = ()
+"""No block: the host starts a frame, and learns of its end."""
+READERS = (
+    Block.SCENE_LOADER, Block.OCCUPANCY_WALKER, Block.SAMPLE_GENERATOR, Block.BLOCK_FETCH, Block.BLOCK_FETCH,
+    Block.CUBE_LIST,
+)  # fmt: skip
+"""Blocks behind the clients of the read master, by `Reader`."""
+TREE_REQUESTERS = Block.DENSITY_INTERPOLATOR, Block.HYBRID_DECODER, Block.OCCUPANCY_WALKER
+TREE_CLIENTS = Block.DENSITY, Block.HYBRID_DECODER, Block.OCCUPANCY_WALKER
+"""Blocks that ask the tree, and that take its responses, by `sim.parts.clients.TreeUser`."""
+LOADERS = Block.DENSITY_LOADER, Block.APPEARANCE_LOADER
+WALKERS = Block.CUBE_LIST, Block.UNIFORM_SAMPLER
+SAMPLERS = Block.SAMPLE_GENERATOR, Block.UNIFORM_SAMPLER
+SHADED = Block.PRODUCT_BUFFER, Block.APPEARANCE_INTERPOLATOR
+"""Without deferred shading nothing lies between the interpolator and what follows it."""
+LEVELS = streams.TILE, streams.VECTOR
+"""Kinds that are looked at and not taken: nobody is told of a change."""
+
+WIRING = {
+    # ---- The buses and the tree ----
+    "burst": Wire(streams.BURST, Block.READ_MASTER, Block.MEMORY),
+    "beat": Wire(streams.READ_BEAT, Block.MEMORY, READERS, by="client"),
+    "write_address": Wire(streams.WRITE, Block.WRITE_MASTER, Block.MEMORY),
+    "write_data": Wire(streams.WRITE_DATA, Block.WRITE_MASTER, Block.MEMORY),
+    "answer": Wire(streams.ANSWER, Block.MEMORY, Block.WRITE_MASTER),
+    "read_requests": Wire(streams.READ_REQUEST, READERS, Block.READ_MASTER, each=True),
+    "tree_requests": Wire(streams.TREE_REQUEST, TREE_REQUESTERS, Block.TREE_SERVER, each=True),
+    "tree_responses": Wire(streams.TREE_RESPONSE, Block.TREE_SERVER, TREE_CLIENTS, each=True),
+    # ---- From cubes to samples ----
+    # The ray buffer, which takes one a cycle, has its turn with the ray set-up.
+    "rays": Wire(streams.RAY, Block.RAY_SETUP, Block.RAY_SETUP, probed=True),
+    "visits": Wire(streams.VISIT, Block.OCCUPANCY_WALKER, Block.PROJECTOR, probed=True),
+    "footprints": Wire(streams.FOOTPRINT, Block.PROJECTOR, Block.CUBE_LIST, probed=True),
+    "list_writes": Wire(streams.WRITE, Block.CUBE_LIST, Block.WRITE_MASTER),
+    "rectangles": Wire(streams.RECTANGLE, Block.CUBE_LIST, Block.SAMPLE_GENERATOR, probed=True),
+    "samples": Wire(streams.SAMPLE, SAMPLERS, Block.DENSITY_SAMPLES, probed=True),
+    "sampled_cubes": Wire(streams.CUBE, SAMPLERS, Block.DENSITY_LOADER),
+    # ---- Factors ----
+    "density_requests": Wire(streams.BLOCK_REQUEST, Block.DENSITY_LOADER, Block.BLOCK_FETCH, probed=True),
+    "appearance_requests": Wire(streams.BLOCK_REQUEST, Block.APPEARANCE_LOADER, Block.BLOCK_FETCH, probed=True),
+    "jobs": Wire(streams.DECODE_JOB, Block.BLOCK_FETCH, Block.HYBRID_DECODER, probed=True),
+    "payload": Wire(streams.READ_BEAT, Block.BLOCK_FETCH, Block.HYBRID_DECODER),
+    "vector": Wire(streams.VECTOR, Block.HYBRID_DECODER, LOADERS, by="appearance"),
+    # ---- From samples to visible samples ----
+    "queued_samples": Wire(streams.SAMPLE, Block.DENSITY_SAMPLES, Block.DENSITY_INTERPOLATOR),
+    "density_cubes": Wire(streams.CUBE, Block.DENSITY_LOADER, Block.DENSITY_INTERPOLATOR, probed=True),
+    "density_finished": Wire(streams.STROBE, Block.DENSITY_INTERPOLATOR, Block.DENSITY_LOADER),
+    "interpolated_samples": Wire(streams.SAMPLE, Block.DENSITY_INTERPOLATOR, Block.DENSITY),
+    "opaque": Wire(streams.SAMPLE, Block.DENSITY, Block.COMPOSITOR, probed=True),
+    "visible": Wire(streams.SAMPLE, Block.COMPOSITOR, Block.CUBE_SEQUENCER, probed=True),
+    # ---- From visible samples to pixels ----
+    "sequenced": Wire(streams.SAMPLE, Block.CUBE_SEQUENCER, Block.VISIBLE_SAMPLES),
+    "visible_cubes": Wire(streams.CUBE, Block.CUBE_SEQUENCER, Block.APPEARANCE_LOADER),
+    "queued_visible": Wire(streams.SAMPLE, Block.VISIBLE_SAMPLES, Block.APPEARANCE_INTERPOLATOR),
+    "appearance_cubes": Wire(streams.CUBE, Block.APPEARANCE_LOADER, Block.APPEARANCE_INTERPOLATOR, probed=True),
+    "appearance_finished": Wire(streams.STROBE, Block.APPEARANCE_INTERPOLATOR, Block.APPEARANCE_LOADER),
+    "visible_interpolated": Wire(streams.SAMPLE, Block.APPEARANCE_INTERPOLATOR, Block.PRODUCT_BUFFER),
+    "interpolated_products": Wire(streams.PRODUCTS, Block.APPEARANCE_INTERPOLATOR, Block.PRODUCT_BUFFER),
+    "shaded": Wire(streams.SAMPLE, SHADED, Block.APPEARANCE),
+    "products": Wire(streams.PRODUCTS, SHADED, Block.MLP_ENGINE),
+    "shade_jobs": Wire(streams.SHADE_JOB, Block.APPEARANCE, Block.MLP_ENGINE, probed=True),
+    "coloured": Wire(streams.COLOURED, Block.MLP_ENGINE, Block.TILE_BUFFER, probed=True),
+    "pixels": Wire(streams.PIXEL, Block.TILE_BUFFER, Block.WRITE_MASTER, probed=True),
+    # ---- The course of a frame ----
+    "start": Wire(streams.STROBE, HOST, Block.FRAME_CONTROLLER),
+    "load": Wire(streams.STROBE, Block.FRAME_CONTROLLER, Block.SCENE_LOADER),
+    "loaded": Wire(streams.STROBE, Block.SCENE_LOADER, Block.FRAME_CONTROLLER),
+    "render": Wire(streams.STROBE, Block.FRAME_CONTROLLER, Block.TILE_SCHEDULER),
+    "walk_cubes": Wire(streams.STROBE, Block.FRAME_CONTROLLER, Block.OCCUPANCY_WALKER),
+    "set_up": Wire(streams.STROBE, Block.TILE_SCHEDULER, Block.RAY_SETUP),
+    "set_up_tile": Wire(streams.TILE, Block.TILE_SCHEDULER, Block.RAY_SETUP),
+    "rays_ready": Wire(streams.STROBE, Block.RAY_SETUP, Block.TILE_SCHEDULER),
+    "walk": Wire(streams.STROBE, Block.TILE_SCHEDULER, WALKERS),
+    "walk_tile": Wire(streams.TILE, Block.TILE_SCHEDULER, WALKERS),
+    "walked": Wire(streams.STROBE, WALKERS, Block.TILE_SCHEDULER),
+    "put_out_tile": Wire(streams.TILE, Block.TILE_SCHEDULER, Block.TILE_BUFFER),
+    "tile_done": Wire(streams.STROBE, Block.TILE_BUFFER, Block.TILE_SCHEDULER),
+    "rendered": Wire(streams.STROBE, Block.TILE_SCHEDULER, Block.FRAME_CONTROLLER),
+    "finished": Wire(streams.STROBE, Block.FRAME_CONTROLLER, HOST),
+}
+"""Every wire by name. A stream or strobe that is put up or taken concerns who is at its other end."""
+
+
+# ---- What is derived ----
+
+
+def _blocks(ends: Ends) -> tuple[Block, ...]:
+    return (ends,) if isinstance(ends, Block) else ends
+
+
+def _clients(wire: Wire) -> int:
+    """Return how many records a wire has."""
+    return max(len(_blocks(wire.producers)), len(_blocks(wire.consumers))) if wire.each else 1
+
+
+BLOCKS = np.dtype([(block.name.lower(), block.state) for block in Block])
+"""The states of all blocks."""
+WIRES = np.dtype([(name, wire.kind, (_clients(wire),) if wire.each else ()) for name, wire in WIRING.items()])
+"""The records of all wires, which are integers of 64 bits throughout; the first one of a record is its flag."""
+PROBES = tuple(name for name, wire in WIRING.items() if wire.probed)
+
+
+def _flags() -> Iterator[tuple[int, str, tuple[Block, ...], tuple[Block, ...]]]:
+    """Yield each flag: its place among the integers of all wires, its wire, and the blocks at both ends."""
+    for name, wire in WIRING.items():
+        for client in range(_clients(wire)):
+            place = (WIRES.fields[name][1] + client * wire.kind.itemsize) // 8
+            producers, consumers = (
+                ends[client : client + 1] if wire.each and len(ends) > 1 else ends
+                for ends in (_blocks(wire.producers), _blocks(wire.consumers))
+            )
+            if wire.kind not in LEVELS:
+                yield place, name, producers, consumers
+
+
+def _tables() -> tuple[np.ndarray, ...]:
+    """Return the tables that say who is told of what."""
+    words = WIRES.itemsize // 8
+    of_block: dict[Block, list[int]] = {block: [] for block in Block}
+    when_set, number_at = np.zeros((words, len(Reader)), np.int64), np.zeros(words, np.int64)
+    when_cleared, probe = np.zeros(words, np.int64), np.full(words, -1)
+    for place, name, producers, consumers in _flags():
+        wire = WIRING[name]
+        for block in {*producers, *consumers}:
+            of_block[block].append(place)
+        if wire.by:
+            when_set[place, : len(consumers)] = [1 << block for block in consumers]
+            number_at[place] = wire.kind.fields[wire.by][1] // 8
+        else:
+            when_set[place] = sum(1 << block for block in consumers)
+        if wire.kind != streams.STROBE:
+            when_cleared[place] = sum(1 << block for block in producers)
+        if wire.probed:
+            probe[place] = PROBES.index(name)
+    flags = np.array(list(itertools.zip_longest(*of_block.values(), fillvalue=-1))).T.copy()
+    return flags, when_set, number_at, when_cleared, probe
+
+
+FLAGS, WHEN_SET, NUMBER_AT, WHEN_CLEARED, PROBE = _tables()
+"""By block: the places of the flags that it sets and clears, then -1. By place of a flag: the blocks, as bits, that are
+told when it has been set, by number of the client; where that number stands, from the flag on (at the flag itself,
+which is 1, if it does not matter); the blocks that are told when it has been cleared; its probe's number, or -1."""
+
+
+def new_blocks(config: AcceleratorConfig, memory_state: np.void, regions: Regions, view: View) -> np.void:
+    """Return the `BLOCKS` as they are when a frame starts."""
+    setting = Setting(config, memory_state, regions, view)
+    blocks = np.zeros(1, BLOCKS)[0]
+    for block in Block:
+        blocks[block] = block.new(setting)
+    return blocks
+
+
+def new_wires() -> np.ndarray:
+    """Return the `WIRES` at rest, but for the strobe that starts a frame; an array of one."""
+    wires = np.zeros(1, WIRES)
+    wires["start"]["set"] = 1
     return wires

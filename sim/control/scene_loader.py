@@ -8,9 +8,9 @@ import numpy as np
 from nerf.contract.scene_image import BEAT, HEADER_WORDS
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER
+from sim.parts.clients import Reader
 
-CLIENT = 0
-"""Number at the read master."""
+CLIENT = Reader.TABLES
 HEADER_BEATS = 4 * HEADER_WORDS // BEAT
 TABLE_BURST = 16
 """Beats of a table read: it ends on a multiple of 256 bytes, so that it crosses no page."""

@@ -11,10 +11,10 @@ from nerf.contract.scene_image import BEAT
 from rtnerf.base.compiled import compiled
 from sim.factors.tree_server import count_of
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT
+from sim.parts.clients import Reader
 from sim.parts.streams import DECODE_JOB
 
-HEADERS_CLIENT, PAYLOAD_CLIENT = 3, 4
-"""Numbers of the two read ports at the read master."""
+HEADERS_CLIENT, PAYLOAD_CLIENT = Reader.BLOCK_HEADERS, Reader.BLOCK_PAYLOADS
 HEADERS = 16
 """Headers on their way at a time."""
 JOBS = 16

@@ -5,10 +5,10 @@ import numpy as np
 from nerf.contract.config import COMPONENTS
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
+from sim.parts.clients import TreeUser
 from sim.parts.streams import SEARCH, SUM, TREE_RESPONSE
 
-CLIENTS = 3
-"""Clients, numbered: density sum, decoder, walker's search."""
+CLIENTS = len(TreeUser)
 LATENCY = 3
 """Cycles from an accepted request to its valid response."""
 CREDITS = 4

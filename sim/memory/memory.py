@@ -11,10 +11,10 @@ from nerf.contract.scene_image import BEAT
 from rtnerf.base.compiled import compiled
 from sim.memory import lpddr4
 from sim.parts.activity import BUSY, IDLE, NEVER
+from sim.parts.clients import Reader
 from sim.parts.streams import BURST
 
-CLIENTS = 6
-"""Clients of the read master, numbered: scene loader, walker's rows, records, block headers and payloads, cube list."""
+CLIENTS = len(Reader)
 QUEUE = 16
 """Read bursts taken ahead."""
 BURST_LIMIT = 32

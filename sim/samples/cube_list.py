@@ -10,11 +10,11 @@ import numpy as np
 from nerf.contract.registers import LIST_ENTRY_BYTES, list_stride
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT
+from sim.parts.clients import Reader
 from sim.parts.streams import FOOTPRINT, RECTANGLE
 from sim.samples.record_reader import copy
 
-CLIENT = 5
-"""Number at the read master."""
+CLIENT = Reader.CUBE_LIST
 BURST = 16
 ENTRIES_AHEAD = 128
 """Entries that have been requested and are neither dropped nor handed on."""

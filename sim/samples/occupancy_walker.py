@@ -9,10 +9,10 @@ from nerf.contract.config import COMPONENTS
 from nerf.contract.scene_image import BEAT, RANK_BITS, ROW_BITS
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT, TREE
+from sim.parts.clients import Reader
 from sim.parts.streams import PREFIX, SEARCH
 
-CLIENT = 1
-"""Number at the read master."""
+CLIENT = Reader.ROWS
 CHUNKS = ROW_BITS // COMPONENTS
 """Parts of a row that the tree takes at once."""
 ROWS_AHEAD = 8

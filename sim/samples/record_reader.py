@@ -10,10 +10,10 @@ import numpy as np
 from nerf.contract.scene_image import BEAT, PAGE, RECORD_BYTES
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import NEVER
+from sim.parts.clients import Reader
 from sim.parts.streams import RECTANGLE
 
-CLIENT = 2
-"""Number at the read master."""
+CLIENT = Reader.RECORDS
 BEATS = RECORD_BYTES // BEAT
 CUBES_AHEAD = 8
 """Depth of the queues of rectangles and of windows, the place at the output included."""

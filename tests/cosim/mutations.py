@@ -91,11 +91,19 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "visible_samples": (
         "wiring",
-        {"visible_samples=queue.new(config.sample_queue)": "visible_samples=queue.new(config.sample_queue - 1)"},
+        {
+            "VISIBLE_SAMPLES = queue.STATE, lambda its: queue.new(": (
+                "VISIBLE_SAMPLES = queue.STATE, lambda its: queue.new(-1 + "
+            )
+        },
     ),
     "density_samples": (
         "wiring",
-        {"density_samples=queue.new(config.sample_queue)": "density_samples=queue.new(config.sample_queue - 1)"},
+        {
+            "DENSITY_SAMPLES = queue.STATE, lambda its: queue.new(": (
+                "DENSITY_SAMPLES = queue.STATE, lambda its: queue.new(-1 + "
+            )
+        },
     ),
     # Takes nothing in when it hands on.
     "queue": ("queue", {"if i.valid and has_room:": "if i.valid and has_room and not moved:"}),

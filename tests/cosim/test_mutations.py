@@ -5,7 +5,7 @@ from amaranth.hdl import Const, Fragment
 
 from cosim.unit import STALLS, run
 from rtl.parts.queue import Queue
-from sim.wiring import Blocks
+from sim.wiring import BLOCKS
 from tests.cosim import mutations
 from tests.cosim.late import UNTIMED, Late, LateAccelerator
 
@@ -37,7 +37,7 @@ def test_a_late_stream_is_one_cycle_late_and_whole(stalls):
 
 
 def test_every_block_of_the_simulator_has_an_edit(tmp_path):
-    assert set(Blocks._fields) <= {*mutations.SIMULATOR, *mutations.MODELLED}
+    assert set(BLOCKS.names) <= {*mutations.SIMULATOR, *mutations.MODELLED}
     stepping = {path.stem for path in (mutations.ROOT / "sim").glob("**/*.py") if "\ndef step(" in path.read_text()}
     assert stepping <= {*(file for file, _ in mutations.SIMULATOR.values()), *mutations.MODELLED}
     for name, (file, edits) in mutations.SIMULATOR.items():

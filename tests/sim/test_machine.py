@@ -11,13 +11,13 @@ from nerf.golden.occupancy_walker import walk
 from nerf.golden.projector import project
 from nerf.prepared import Prepared
 from sim.ablation import ORDERINGS, with_ordering
-from sim.clock import PROBES, TRACE, new_clock, settle_all
+from sim.clock import new_clock, settle_all
 from sim.frame import new_frame
 from sim.machine import run
 from sim.memory import memory
 from sim.memory.lpddr4 import Lpddr4
 from sim.simulate import simulate, simulate_all
-from sim.wiring import new_blocks, new_wires
+from sim.wiring import PROBES, new_blocks, new_wires
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
 SMALL = AcceleratorConfig(
@@ -38,18 +38,16 @@ def small():
 def every_cycle(decoded, view, timing):
     """Step every block in every cycle."""
     blocks = new_blocks(SMALL, memory.new(timing), place(1 << 20, view, SMALL), view)
-    wires, frame, clock = new_wires(SMALL.shading), new_frame(decoded, view, SMALL), new_clock()
-    trace = np.zeros(1, TRACE)[0]
-    trace["recording"] = 1
+    wires, frame, clock = new_wires(), new_frame(decoded, view, SMALL), new_clock(True)
     everyone, entries = int(clock["following"]), []
-    now = run(0, 1, blocks, wires, frame, clock, trace)
+    now = run(0, 1, blocks, wires, frame, clock)
     settle_all(clock, now)
     clock["spent"] = 0
-    while not wires.finished["set"]:
+    while not wires["finished"]["set"]:
         clock["following"] = everyone
-        now = run(now, now + 1, blocks, wires, frame, clock, trace)
-        entries += trace["entries"][: trace["count"]].tolist()
-        trace["count"] = 0
+        now = run(now, now + 1, blocks, wires, frame, clock)
+        entries += clock["trace"]["entries"][: clock["trace"]["count"]].tolist()
+        clock["trace"]["count"] = 0
     settle_all(clock, now)
     return now - 1, np.array(entries), clock["spent"].copy()
 
