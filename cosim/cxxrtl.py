@@ -11,13 +11,10 @@ digest of everything that goes into it.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import functools
-import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
-import json
 import re
 import subprocess
 import sys
@@ -39,6 +36,7 @@ from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_ABORT, CONTROL_STA
 from rtl.accelerator import Accelerator
 from rtl.parts.shared_module import text_of
 from rtl.verilog.export import TOP, describe
+from rtnerf.base.builds import kept_build
 
 HARNESS = Path(__file__).parent / "bench" / "cxxrtl_harness.cc"
 
@@ -63,6 +61,7 @@ _COMPILER_FLAGS = (
     "-shared", "-fPIC",
 )  # fmt: skip
 _PART_CHARACTERS = 4000
+_LIBRARY = "bench.so"
 
 # The host of the cocotb bench, in cycles: first access after reset, then from one write to the next.
 _FIRST_WRITE = 2
@@ -151,25 +150,18 @@ def build(text: str, sidecar: Mapping[str, Any], folder: Path) -> Path:
     runtime = Path(spec.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"
     sources = {"design.il": text, "bench.h": _bench_header(sidecar), HARNESS.name: HARNESS.read_text(encoding="utf-8")}
     versions = [importlib.metadata.version("pyosys"), str(compiler.path), compiler.version]
-    content = [sources, versions, _YOSYS, _COMPILER_FLAGS, _PART_CHARACTERS, inspect.getsource(split_evaluation)]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    place = (folder / f"{TOP}-cxxrtl-{digest[:16]}").resolve()
-    library = place / "bench.so"
-    if library.exists():
-        return library
-    place.mkdir(parents=True, exist_ok=True)
-    with open(place / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not library.exists():
-            for name, source in sources.items():
-                (place / name).write_text(source, encoding="utf-8")
-            _step(place, "translate", [sys.executable, "-c", _TRANSLATE, *_YOSYS])
-            model = (place / "whole.cc").read_text(encoding="utf-8")
-            (place / "model.cc").write_text(split_evaluation(model), encoding="utf-8")
-            command = [str(compiler.path), *_COMPILER_FLAGS, "-I", str(runtime), HARNESS.name, "-o", "bench.part"]
-            _step(place, "compile", command)
-            (place / "bench.part").replace(library)
-    return library
+
+    def make(place: Path) -> None:
+        for name, source in sources.items():
+            (place / name).write_text(source, encoding="utf-8")
+        _step(place, "translate", [sys.executable, "-c", _TRANSLATE, *_YOSYS])
+        model = (place / "whole.cc").read_text(encoding="utf-8")
+        (place / "model.cc").write_text(split_evaluation(model), encoding="utf-8")
+        command = [str(compiler.path), *_COMPILER_FLAGS, "-I", str(runtime), HARNESS.name, "-o", _LIBRARY]
+        _step(place, "compile", command)
+
+    ingredients = [sources, versions, _YOSYS, _COMPILER_FLAGS, _PART_CHARACTERS, inspect.getsource(split_evaluation)]
+    return kept_build(folder, f"{TOP}-cxxrtl", ingredients, make) / _LIBRARY
 
 
 def run(

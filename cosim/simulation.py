@@ -7,8 +7,6 @@ call finds it ready. A bench is a Python module with cocotb tests; it takes its 
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cosim.toolchain import Tool, require_engine
+from rtnerf.base.builds import kept_build
 
 TIMESCALE = ("1ns", "1ps")
 """Unit and precision of the simulated time; the generated Verilog states none."""
@@ -83,9 +82,9 @@ class Simulation:
     folder: Path = Path("build/simulation")
     waves: bool = False
 
-    def digest(self, tool: Tool) -> str:
-        """Hexadecimal SHA-256 over engine, versions, flags and sources."""
-        content = {
+    def ingredients(self, tool: Tool) -> dict[str, Any]:
+        """All that decides what is built: engine, versions, flags and sources."""
+        return {
             "engine": [self.engine, tool.version, str(tool.path)],
             "cocotb": [importlib.metadata.version("cocotb"), sys.version],
             "flags": _flags(self.engine),
@@ -93,7 +92,6 @@ class Simulation:
             "waves": self.waves,
             "sources": dict(self.sources),
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def build(self, timeout_seconds: float = 1800) -> Path:
         """Build, unless it is built already. Returns the build's folder.
@@ -102,19 +100,13 @@ class Simulation:
         `cosim.toolchain` where the engine is not installed.
         """
         tool = require_engine(self.engine)
-        folder = (self.folder / f"{self.top}-{self.engine}-{self.digest(tool)[:16]}").resolve()
-        done = folder / "complete"
-        if done.exists():
-            return folder
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not done.exists():
-                for name, text in self.sources.items():
-                    (folder / name).write_text(text, encoding="utf-8")
-                self._child("build", {"folder": str(folder)}, folder, tool, timeout_seconds)
-                done.touch()
-        return folder
+
+        def make(folder: Path) -> None:
+            for name, text in self.sources.items():
+                (folder / name).write_text(text, encoding="utf-8")
+            self._child("build", {"folder": str(folder)}, folder, tool, timeout_seconds)
+
+        return kept_build(self.folder, f"{self.top}-{self.engine}", self.ingredients(tool), make)
 
     def run(
         self,

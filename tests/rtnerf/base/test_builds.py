@@ -1,0 +1,88 @@
+"""Builds that are kept: whole or not there, and made once."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rtnerf.base.builds import kept_build
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# Notes each build that is begun, and takes a while in the middle.
+BUILDER = """
+import sys, time
+from pathlib import Path
+from rtnerf.base.builds import kept_build
+folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
+def make(place):
+    with open(folder / "begun", "a") as begun:
+        begun.write("x")
+    (place / "first").touch()
+    time.sleep(seconds)
+    (place / "second").touch()
+print(kept_build(folder / "builds", "model", [1], make))
+"""
+
+
+def start(folder, seconds):
+    command = [sys.executable, "-c", BUILDER, str(folder), str(seconds)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def begun(folder):
+    return len((folder / "begun").read_text()) if (folder / "begun").exists() else 0
+
+
+def wait_for_a_build(folder):
+    end = time.monotonic() + 60
+    while not begun(folder):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_processes_that_want_the_same_build_make_it_once(tmp_path):
+    children = [start(tmp_path, 1.5) for _ in range(3)]
+    places = {child.communicate(timeout=60)[0].strip() for child in children}
+    assert begun(tmp_path) == 1
+    (place,) = map(Path, places)
+    assert {path.name for path in place.iterdir()} == {"first", "second"}
+
+
+def test_a_killed_build_leaves_nothing_that_is_taken_for_one(tmp_path):
+    child = start(tmp_path, 60)
+    wait_for_a_build(tmp_path)
+    child.kill()
+    child.communicate()
+    out, _ = start(tmp_path, 0).communicate(timeout=60)
+    place = Path(out.strip())
+    assert begun(tmp_path) == 2
+    assert {path.name for path in place.iterdir()} == {"first", "second"}
+    assert [path for path in (tmp_path / "builds").iterdir() if path.is_dir() and path.resolve() != place] == []
+
+
+def test_a_failed_build_keeps_its_log_and_is_tried_again(tmp_path):
+    def fail(place):
+        (place / "log").touch()
+        raise RuntimeError("on purpose")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="on purpose"):
+            kept_build(tmp_path, "model", {}, fail)
+        assert len(list(tmp_path.glob("*/log"))) == 1
+    place = kept_build(tmp_path, "model", {}, lambda place: (place / "done").touch())
+    assert [path.name for path in place.iterdir()] == ["done"]
+
+
+def test_each_ingredient_has_a_build_of_its_own(tmp_path):
+    made = [kept_build(tmp_path, "model", {"flags": flags}, lambda place: None) for flags in ("-O1", "-O2", "-O1")]
+    assert made[0] == made[2] != made[1]
+
+
+def test_a_build_stays_where_it_was_made(tmp_path):
+    noted = []
+    assert kept_build(tmp_path, "model", 1, noted.append) == noted[0]
+    assert kept_build(tmp_path, "model", 1, noted.append) == noted[0]
+    assert len(noted) == 1
