@@ -24,6 +24,7 @@ from nerf.metrics import psnr
 from nerf.prepared import TERMINATION, Prepared
 from rtl.verilog.export import TOP, design
 from rtnerf.base.errors import require
+from rtnerf.base.folders import kept_folder
 
 WATCHDOG_CYCLES = 2_000_000_000
 
@@ -93,7 +94,7 @@ def run_rtl(
     engine: str = "verilator",
     memory: str = "verilog",
     timing: MemoryTiming | None = None,
-    build_dir: str | Path = "build/simulation",
+    build_dir: str | Path | None = None,
     record: bool = True,
     abort_after: int | None = None,
     fail_read: int | None = None,
@@ -114,6 +115,8 @@ def run_rtl(
         ``verilog`` or ``cocotbext``, see `cosim.wrapper`; cxxrtl has its own, timed as ``verilog``.
     timing : MemoryTiming, optional
         Of the memory; of ``cocotbext`` only the pauses.
+    build_dir : path, optional
+        Where builds are kept, by default `rtnerf.base.folders.kept_folder`.
     record : bool
         Record the probed streams.
     abort_after : int, optional
@@ -123,20 +126,21 @@ def run_rtl(
     render_again : bool
         Render a second frame after the first has ended, and return that one.
     """
+    build_dir = Path(build_dir or kept_folder("simulation"))
     regions = place(len(image), view, config)
     memory_bytes = 1 << regions.end.bit_length()
     timing = timing or MemoryTiming()
     if engine == "cxxrtl":
         require(memory == "verilog", "memory", "verilog for the engine cxxrtl", memory)
         return _run_cxxrtl(
-            image, view, config, regions, max(memory_bytes, 1 << 24), Path(build_dir),
+            image, view, config, regions, max(memory_bytes, 1 << 24), build_dir,
             timing=timing, fail_read=fail_read, record=record, abort_after=abort_after,
             render_again=render_again, watchdog_cycles=watchdog_cycles, timeout_seconds=timeout_seconds,
         )  # fmt: skip
     text, sidecar = design(config)
     probes = [Probe(p["name"], p["fire"], "", (p["payload"],)) for p in sidecar["probes"]]
     bench = bench_verilog(TOP, ports_of(sidecar), memory=memory, memory_bytes=max(memory_bytes, 1 << 24), probes=probes)
-    simulation = Simulation(BENCH, {f"{TOP}.v": text, f"{BENCH}.v": bench}, engine, Path(build_dir))
+    simulation = Simulation(BENCH, {f"{TOP}.v": text, f"{BENCH}.v": bench}, engine, build_dir)
     started = time.perf_counter()
     simulation.build()
     built = time.perf_counter()
@@ -226,7 +230,7 @@ def cosimulate(
     engine: str = "verilator",
     memory: str = "verilog",
     timing: MemoryTiming | None = None,
-    build_dir: str | Path = "build/simulation",
+    build_dir: str | Path | None = None,
     termination: float = TERMINATION,
 ) -> Cosimulation:
     """Render a view with the RTL, and compare with golden model, simulator and float renderer.

@@ -78,8 +78,8 @@ class Simulation:
 
     top: str
     sources: Mapping[str, str]
-    engine: str = "verilator"
-    folder: Path = Path("build/simulation")
+    engine: str
+    folder: Path
     waves: bool = False
 
     def ingredients(self, tool: Tool) -> dict[str, Any]:

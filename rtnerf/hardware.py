@@ -9,7 +9,7 @@ import click
 
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option, seed_option
-from rtnerf.options import ROOT, Subject, config_option, form_option, save, subject_options, timing_options
+from rtnerf.options import Subject, config_option, form_option, save, subject_options, timing_options
 
 EXIT_MISMATCH = 1
 
@@ -98,7 +98,7 @@ def cosim(
         engine=engine,
         memory=memory,
         timing=timing,
-        build_dir=build_dir or ROOT / "build" / "simulation",
+        build_dir=build_dir,
     )
     found = outcome.record()
     result = {

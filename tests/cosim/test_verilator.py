@@ -151,7 +151,7 @@ def test_failures_become_exceptions_with_the_log(design):
 @pytest.mark.simulator
 def test_bad_verilog_fails_with_the_log(tmp_path):
     with pytest.raises(SimulationError, match="syntax error"):
-        Simulation("top", {"top.v": "module top; oops endmodule"}, folder=tmp_path).build()
+        Simulation("top", {"top.v": "module top; oops endmodule"}, "verilator", tmp_path).build()
 
 
 @needs["verilator"]

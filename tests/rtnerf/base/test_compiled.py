@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numba import TypingError
 
-from rtnerf.base import code_cache
+from rtnerf.base import code_cache, folders
 from rtnerf.base.compiled import compiled
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -170,7 +170,7 @@ def test_one_place_says_where_compiled_code_is_kept(tmp_path, monkeypatch):
     monkeypatch.delenv("NUMBA_CACHE_DIR")
     assert code_cache.cache_folder() == ROOT / "build" / "numba"
     # Installed, no checkout is around the package.
-    monkeypatch.setattr(code_cache, "ROOT", tmp_path)
+    monkeypatch.setattr(folders, "ROOT", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", "/home/cache")
     assert code_cache.cache_folder() == Path("/home/cache/rtnerf/numba")
     monkeypatch.delenv("XDG_CACHE_HOME")
