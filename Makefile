@@ -14,8 +14,12 @@ SIZE ?= 40
 # Scene of the benchmarks, for instance SCENE="--model lego.th --transforms transforms_test.json"; default: embedded.
 SCENE ?=
 CONFIG ?= tiny
-# For instance PIP_FLAGS="--index-url ..." to choose another build of PyTorch.
+# For instance PIP_FLAGS="--index-url ..." to choose another index.
 PIP_FLAGS ?=
+# For instance VENV_FLAGS=--system-site-packages to take a PyTorch that is installed already.
+VENV_FLAGS ?=
+# PyPI's PyTorch for Linux on x86-64 depends on several GB of CUDA. This index has builds without, and is asked first.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTEST_FLAGS ?=
 # The newest Python that can make an environment; evaluated only where it is needed.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -25,7 +29,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME
 
-.PHONY: help setup tools demo test bench verify-full lint clean distclean
+.PHONY: help setup tools demo test bench verify-full matrix lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sort \
@@ -42,7 +46,15 @@ $(READY): pyproject.toml constraints.txt
 			exit 2; \
 		fi; \
 		echo "creating $(VENV) with $$python"; \
-		"$$python" -m venv --clear $(VENV); \
+		"$$python" -m venv --clear $(VENV_FLAGS) $(VENV); \
+	fi
+	@index=""; \
+	if [ "$$(uname -sm)" = "Linux x86_64" ] && ! $(VENV)/bin/python -c 'import torch' >/dev/null 2>&1; then \
+		if $(VENV)/bin/python -c 'import urllib.request; urllib.request.urlopen("$(TORCH_INDEX)", timeout=5)' \
+			>/dev/null 2>&1; then index="--extra-index-url $(TORCH_INDEX)"; \
+		else echo "PyTorch comes from the ordinary index: $(TORCH_INDEX) does not answer"; fi; \
+		$(VENV)/bin/python -m pip install --disable-pip-version-check $(PIP_FLAGS) $$index \
+			--constraint constraints.txt torch; \
 	fi
 	$(VENV)/bin/python -m pip install --disable-pip-version-check $(PIP_FLAGS) \
 		--constraint constraints.txt --editable '.[all]'
@@ -88,6 +100,9 @@ verify-full: tools setup ## the longest tests; the simulator against the RTL on 
 	python -m pytest -m full
 	python -m benchmarks.simulator --part exact $(SCENE) > $(BUILD)/bench/exact.json
 	python -m tests.cosim.mutations --json $(BUILD)/bench/mutations.json
+
+matrix: tools ## set-up, demonstration and a sample of the tests on every Python that is promised and there
+	$(PYTHON) benchmarks/matrix.py --json reports/results/matrix.json
 
 lint: setup ## check style and layering
 	ruff check .
