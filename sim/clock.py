@@ -1,4 +1,7 @@
-"""Which blocks are stepped in which cycle, what each of them has done, and what is recorded of the wires."""
+"""Which blocks are stepped in which cycle, what each of them has done, and what is recorded of the wires.
+
+What looks at the flags of a block is compiled anew for each: its number, and where its flags lie, are constants.
+"""
 
 import numpy as np
 
@@ -47,7 +50,7 @@ def begin(clock, now: int) -> None:
                 clock.earliest = min(clock.earliest, clock.wake[block])
 
 
-@compiled
+@compiled(forceinline=True)
 def look(clock, words, block: int) -> int:
     """Look at a block's flags, and record transfers; return the blocks that changes concern, as bits."""
     concerned = 0
@@ -74,13 +77,13 @@ def record(trace, now: int, probe: int) -> None:
     trace.count += 1
 
 
-@compiled
+@compiled(forceinline=True)
 def tell(clock, words, block: int) -> None:
     """Have those stepped whom a block's changes before its step concern: their turns are still to come."""
     clock.todo |= look(clock, words, block)
 
 
-@compiled
+@compiled(forceinline=True)
 def settle(clock, words, block: int, wake: int, activity: int) -> None:
     """Note the outcome of a block's step; have those stepped whom it concerns, this cycle or next: in their turn."""
     concerned = look(clock, words, block)
