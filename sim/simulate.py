@@ -22,6 +22,7 @@ from sim.result import Simulation
 from sim.wiring import BLOCKS, PROBES, new_blocks, new_wires
 
 READERS = tuple(reader.name.lower() for reader in Reader)
+ROWS = {"hits": "row_hits", "misses": "row_misses", "conflicts": "row_conflicts", "refreshes": "refreshes"}
 WATCHDOG_CYCLES = 1 << 44
 WINDOWS = 512
 """Most windows that a frame's activity is recorded in."""
@@ -101,10 +102,7 @@ def simulate(
         shaded=int(blocks["tile_buffer"]["shaded"]),
         read_bytes=dict(zip(READERS, blocks["memory"]["read_bytes"].tolist(), strict=True)),
         written_bytes=int(blocks["memory"]["written_bytes"]),
-        rows={name: int(banks[f"row_{name}"]) for name in ("hits", "misses", "conflicts")}
-        | {"refreshes": int(banks["refreshes"])}
-        if isinstance(timing, Lpddr4)
-        else {},
+        rows={name: int(banks[field]) for name, field in ROWS.items()} if isinstance(timing, Lpddr4) else {},
         steps=int(clock["steps"]),
         doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names},
         transfers=transfers,

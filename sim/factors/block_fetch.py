@@ -99,7 +99,10 @@ def _request_header(state, i, appearance: int, scene, headers) -> None:
 
 @compiled
 def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat, o_job, o_payload, image) -> int:
-    """Work on a request, a header and a payload a cycle; ``beat``: what the memory offers in this cycle."""
+    """Work on a request, a header and a payload a cycle; ``beat``: what the memory offers in this cycle.
+
+    One function for all of it: its parts decide on what stood in the registers when the cycle began.
+    """
     requested = i_density.valid or i_appearance.valid
     arriving = beat.valid != 0 and (beat.client == HEADERS_CLIENT or beat.client == PAYLOAD_CLIENT)
     if not (requested or arriving or state.wanted or state.checking or state.jobs or state.reserved):

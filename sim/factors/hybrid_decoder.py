@@ -72,6 +72,8 @@ def step(now: int, state, i_job, i_payload, request, response, image) -> int:
     """Load maps or entries, or make a vector; take a beat into the byte window, which holds two.
 
     ``request``, ``response``: to and from the shared tree, which turns maps into the places of the packed values.
+
+    One function for all of it: its parts decide on what stood in the registers when the cycle began.
     """
     phase = state.phase
     if phase == REST and not (i_job.valid or i_payload.valid):
