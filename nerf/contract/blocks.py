@@ -65,12 +65,22 @@ class Header:
         return 2 * self.count
 
 
+def _shifted(crc: int) -> int:
+    """Return the CRC-8 of a byte, bit by bit."""
+    for _ in range(8):
+        crc = (crc << 1 & 0xFF) ^ (CRC_POLYNOMIAL if crc >> 7 else 0)
+    return crc
+
+
+_CRC_OF_BYTE = tuple(map(_shifted, range(256)))
+
+
 def crc8(value: int, bits: int) -> int:
     """Return the CRC-8 (polynomial `CRC_POLYNOMIAL`, start 0) of an integer's bits, most significant first."""
     crc = 0
-    for position in reversed(range(bits)):
-        top = (crc >> 7) ^ (value >> position & 1)
-        crc = (crc << 1 & 0xFF) ^ (CRC_POLYNOMIAL if top else 0)
+    # Leading zeros, which fill up the first byte, leave the start as it is.
+    for byte in (value & (1 << bits) - 1).to_bytes(-(-bits // 8), "big"):
+        crc = _CRC_OF_BYTE[crc ^ byte]
     return crc
 
 
