@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,20 +127,39 @@ def run_rtl(
     render_again : bool
         Render a second frame after the first has ended, and return that one.
     """
-    build_dir = Path(build_dir or kept_folder("simulation"))
+    build_dir, timing = Path(build_dir or kept_folder("simulation")), timing or MemoryTiming()
     regions = place(len(image), view, config)
-    memory_bytes = 1 << regions.end.bit_length()
-    timing = timing or MemoryTiming()
+    frame = (image, view, config, regions, build_dir, timing)
+    host = {"abort_after": abort_after, "render_again": render_again, "watchdog_cycles": watchdog_cycles}
+    run = {"fail_read": fail_read, "record": record, "timeout_seconds": timeout_seconds}
     if engine == "cxxrtl":
         require(memory == "verilog", "memory", "verilog for the engine cxxrtl", memory)
-        return _run_cxxrtl(
-            image, view, config, regions, max(memory_bytes, 1 << 24), build_dir,
-            timing=timing, fail_read=fail_read, record=record, abort_after=abort_after,
-            render_again=render_again, watchdog_cycles=watchdog_cycles, timeout_seconds=timeout_seconds,
-        )  # fmt: skip
+        return _run_cxxrtl(*frame, **host, **run)
+    return _run_verilog(*frame, host, engine=engine, memory=memory, **run)
+
+
+def _memory_bytes(regions: Regions) -> int:
+    """Return a size of the memory that holds everything."""
+    return max(1 << regions.end.bit_length(), 1 << 24)
+
+
+def _run_verilog(
+    image: bytes,
+    view: View,
+    config: AcceleratorConfig,
+    regions: Regions,
+    build_dir: Path,
+    timing: MemoryTiming,
+    host: Mapping[str, Any],
+    engine: str,
+    memory: str,
+    fail_read: int | None,
+    record: bool,
+    timeout_seconds: float,
+) -> RtlFrame:
     text, sidecar = design(config)
     probes = [Probe(p["name"], p["fire"], "", (p["payload"],)) for p in sidecar["probes"]]
-    bench = bench_verilog(TOP, ports_of(sidecar), memory=memory, memory_bytes=max(memory_bytes, 1 << 24), probes=probes)
+    bench = bench_verilog(TOP, ports_of(sidecar), memory=memory, memory_bytes=_memory_bytes(regions), probes=probes)
     simulation = Simulation(BENCH, {f"{TOP}.v": text, f"{BENCH}.v": bench}, engine, build_dir)
     started = time.perf_counter()
     simulation.build()
@@ -154,20 +174,15 @@ def run_rtl(
             "frame_bytes": regions.frame_bytes,
             "list_base": regions.list_base,
             "memory": memory,
-            "memory_bytes": memory_bytes,
+            "memory_bytes": 1 << regions.end.bit_length(),
             "pause": timing.pause_of_256 / 256,
             "registers": {register: view.values[register] for register in CAMERA_REGISTERS},
-            "abort_after": abort_after,
-            "render_again": render_again,
-            "watchdog_cycles": watchdog_cycles,
+            **host,
         }
         plusargs = [f"+trace={folder / 'trace'}"] if record else []
         if memory == "verilog":
             (folder / "memory").write_text(memory_words(image, BEAT))
-            plusargs += [f"+memory={folder / 'memory'}", f"+memory_out={folder / 'memory_out'}"]
-            plusargs += [f"+latency={timing.latency}", f"+interval={timing.beat_interval}"]
-            plusargs += [f"+pause={timing.pause_of_256}", f"+seed={timing.seed}"]
-            plusargs += [] if fail_read is None else [f"+fail_read={fail_read}"]
+            plusargs += _memory_plusargs(folder, timing, fail_read)
         status = simulation.run(
             "cosim.frame_bench", parameters, seed=timing.seed, plusargs=plusargs, timeout_seconds=timeout_seconds,
             run_folder=folder / "run",
@@ -185,22 +200,31 @@ def run_rtl(
     return _result(status, data, view, trace, sidecar, built - started, finished - built)
 
 
+def _memory_plusargs(folder: Path, timing: MemoryTiming, fail_read: int | None) -> list[str]:
+    return [
+        f"+memory={folder / 'memory'}", f"+memory_out={folder / 'memory_out'}",
+        f"+latency={timing.latency}", f"+interval={timing.beat_interval}",
+        f"+pause={timing.pause_of_256}", f"+seed={timing.seed}",
+        *([] if fail_read is None else [f"+fail_read={fail_read}"]),
+    ]  # fmt: skip
+
+
 def _run_cxxrtl(
     image: bytes,
     view: View,
     config: AcceleratorConfig,
     regions: Regions,
-    memory_bytes: int,
     build_dir: Path,
+    timing: MemoryTiming,
     **options: Any,
 ) -> RtlFrame:
     text, sidecar = cxxrtl.design(config)
     started = time.perf_counter()
     library = cxxrtl.build(text, sidecar, build_dir)
     built = time.perf_counter()
-    content = np.zeros(memory_bytes, np.uint8)
+    content = np.zeros(_memory_bytes(regions), np.uint8)
     content[: len(image)] = np.frombuffer(image, np.uint8)
-    outcome = cxxrtl.run(library, sidecar, content, view, regions, **options)
+    outcome = cxxrtl.run(library, sidecar, content, view, regions, timing=timing, **options)
     finished = time.perf_counter()
     data = content[regions.frame_base :][: regions.frame_bytes].tobytes()
     return _result(outcome.registers, data, view, outcome.trace, sidecar, built - started, finished - built)
