@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -166,6 +167,11 @@ class Cameras:
             return f"picture must be of the shape asked for, {_times((width, height))}, not {_times(size)}: {path}"
         return None
 
+    @property
+    def pictures(self) -> list[Path]:
+        """The pictures that are there."""
+        return [path for path in map(self._picture, range(len(self))) if path is not None]
+
     def _size(self, index: int, width: int, height: int | None) -> tuple[int, int]:
         if not 0 <= index < len(self):
             raise InputError(f"index must be in 0..{len(self) - 1}, not {index}")
@@ -191,8 +197,9 @@ class Cameras:
         named = self.files[index]
         for each in (named, Path(str(named).replace("\\", "/"))):
             for path in (each, *(each.with_name(each.name + ending) for ending in _ENDINGS)):
-                if path.is_file():
-                    return path
+                with suppress(OSError):  # A name that no file can have.
+                    if path.is_file():
+                        return path
         return None
 
 

@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 
+LEAST_SIDE = 7
+"""Of a picture that has a structural similarity: the standard window, in pixels."""
+
 
 def psnr(picture: np.ndarray, reference: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of two pictures of one shape with values in 0..1.

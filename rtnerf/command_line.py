@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from rtnerf import doctor, hardware, render, report, simulate, synth, train
+from rtnerf import doctor, evaluate, hardware, inspect, render, report, simulate, synth, train
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import example
 from rtnerf.options import version_of
@@ -40,8 +40,8 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
-    doctor.doctor, train.train, train.tune, render.render, render.encode, hardware.generate, simulate.simulate,
-    simulate.ablate, hardware.cosim, synth.synth, report.report, specdec,
+    doctor.doctor, inspect.inspect, train.train, train.tune, render.render, evaluate.evaluate, render.encode,
+    hardware.generate, simulate.simulate, simulate.ablate, hardware.cosim, synth.synth, report.report, specdec,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from rtnerf.base.errors import InputError
-from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option, seed_option
+from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option, refuse_given, seed_option
 from rtnerf.options import Subject, config_option, form_option, save, subject_options, timing_options
 
 EXIT_MISMATCH = 1
@@ -88,6 +88,8 @@ def cosim(
     Exit code 1 where they differ, 3 where the simulator is missing or fails.
     """
     check_targets(out=out, json=json_file)
+    if memory == "cocotbext":
+        refuse_given("with memory cocotbext, which has its own timing", "latency", "beat-interval")
     job = subject.job(encoding)
     from nerf.contract.memory import MemoryTiming
 

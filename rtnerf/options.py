@@ -17,6 +17,8 @@ import click
 from rtnerf.base.options import PATH, OneOf, Whole, refuse, together
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nerf.cameras import Camera, Cameras
     from rtnerf.api import Job
 
@@ -74,8 +76,8 @@ form_option = click.option(
 )
 
 timing_options = together(
-    click.option("--latency", type=Whole(1), default=20, show_default=True, help="Of the memory, cycles."),
-    click.option("--beat-interval", type=Whole(1), default=1, show_default=True, help="Cycles a beat."),
+    click.option("--latency", type=Whole(1, 65535), default=20, show_default=True, help="Of the memory, cycles."),
+    click.option("--beat-interval", type=Whole(1, 65535), default=1, show_default=True, help="Cycles a beat."),
 )
 
 
@@ -102,6 +104,23 @@ class Subject:
         camera = self.cameras.camera(self.index + ahead, *self.size)
         return camera if self.crop is None else camera.cropped(*self.crop)
 
+    def truth(self) -> np.ndarray | None:
+        """The picture of the view's window, float32 (h, w, 3) on white; None, and why, where there is none."""
+        camera = self.camera()
+        left, top, width, height = camera.window
+        picture = self.cameras.ground_truth(self.index, camera.width, camera.height)
+        if picture is None:
+            note(f"not compared: {self.cameras.no_truth(self.index, camera.width, camera.height)}")
+            return None
+        return picture[top : top + height, left : left + width]
+
+    def spare_pictures(self, **targets: Path | None) -> None:
+        """Refuse to write over the data set's pictures."""
+        from rtnerf.base.files import check_distinct
+
+        written = {name: path for name, path in targets.items() if path is not None}
+        check_distinct(written, {"a picture of the data set": self.cameras.pictures})
+
     def job(self, encoding: str = "hybrid") -> Job:
         """The model, made ready."""
         from nerf.checkpoint import load_model
@@ -110,6 +129,8 @@ class Subject:
 
         config = load_config(self.config)
         self.camera()  # What it refuses is refused before a model is read.
+        if remark := self.cameras.remarks.get(self.index):
+            note(f"view {self.index}: {remark}")
         return prepare(load_model(self.model), config, encoding)
 
     def record(self) -> dict[str, Any]:
@@ -147,6 +168,11 @@ def subject_options(command: Callable) -> Callable:
         click.option("--crop", type=Window(), help="Only this window of the full picture, in pixels."),
         config_option,
     )(with_subject)
+
+
+def note(text: str) -> None:
+    """Say something that the user should know, beside the results."""
+    click.echo(f"note: {text}", err=True)
 
 
 def name_of(path: Path | None) -> str:

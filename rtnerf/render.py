@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rtnerf.base.options import PATH, OneOf, check_targets, example, json_option
+from rtnerf.base.options import PATH, OneOf, check_targets, example, json_option, refuse_given
 from rtnerf.options import Subject, config_option, model_option, name_of, progress_bar, save, subject_options
 
 
@@ -26,21 +26,21 @@ from rtnerf.options import Subject, config_option, model_option, name_of, progre
 def render(subject: Subject, pipeline: str, out: Path, png: Path | None, json_file: Path | None) -> None:
     """Render a view in software: L0, L1 or L2."""
     check_targets(out=out, png=png, json=json_file)
+    if pipeline != "integer":
+        refuse_given("without pipeline integer", "config")
+    subject.spare_pictures(out=out, png=png, json=json_file)
     from nerf.metrics import psnr
     from nerf.pictures import write_npy, write_png
 
     job, camera = subject.job(), subject.camera()
+    truth = None
+    # The embedded cameras show the embedded model: their pictures say nothing about another.
+    if subject.model is None or subject.transforms is not None:
+        truth = subject.truth()
     started = time.perf_counter()
     with progress_bar("rendering") as advance:
         picture = job.render(camera, pipeline, progress=advance)
     seconds = time.perf_counter() - started
-    # The embedded cameras show the embedded model: their pictures say nothing about another.
-    truth = None
-    if subject.model is None or subject.transforms is not None:
-        truth = subject.cameras.ground_truth(subject.index, camera.width, camera.height)
-    if truth is not None:
-        left, top, width, height = camera.window
-        truth = truth[top : top + height, left : left + width]
     result = {
         "pipeline": pipeline,
         **subject.record(),

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rtnerf.base.options import FRACTION, PATH, OneOf, Whole, check_targets, example, json_option, together
+from rtnerf.base.options import (
+    FRACTION,
+    PATH,
+    OneOf,
+    Whole,
+    check_targets,
+    example,
+    json_option,
+    refuse_given,
+    together,
+)
 from rtnerf.options import Subject, form_option, progress_bar, save, subject_options, timing_options
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
 simulation_options = together(
     subject_options,
     click.option(
-        "--clock-mhz", type=Whole(1), default=1000, show_default=True, help="Assumed clock of the accelerator."
+        "--clock-mhz", type=Whole(1, 10000), default=1000, show_default=True, help="Assumed clock of the accelerator."
     ),
     click.option(
         "--memory",
@@ -73,6 +83,7 @@ def simulate(
     With several frames, the report is of the first, and cycles and frame rates are of all.
     """
     check_targets(timeline=timeline, json=json_file)
+    timing = timing_of(memory, latency, beat_interval)
     cameras = [subject.camera(ahead) for ahead in range(frames)]
     job = subject.job(encoding)
     from rtnerf.base.files import write_json
@@ -82,7 +93,6 @@ def simulate(
     switches = Switches(termination, ordering, encoding, sampling)
     _ = job.decoded  # Here, to be timed apart.
     prepared = time.perf_counter()
-    timing = timing_of(memory, latency, beat_interval)
     outcomes = job.simulate_all(cameras, workers, timing, clock_mhz * 1e6, **switches.of_frame)
     finished = time.perf_counter()
     frame, cycles = outcomes[0], [each.cycles for each in outcomes]
@@ -126,12 +136,12 @@ def ablate(
     Only the exact order gives the right picture: the others are cycles only.
     """
     check_targets(json=json_file)
+    timing, clock_hz = timing_of(memory, latency, beat_interval), clock_mhz * 1e6
     cameras = [subject.camera(ahead) for ahead in range(frames)]
     job = subject.job()
     from rtnerf.api import prepare
     from sim.ablation import IDEAS, Ablation
 
-    timing, clock_hz = timing_of(memory, latency, beat_interval), clock_mhz * 1e6
     rows = {}
     with progress_bar("runs") as advance:
         for number, (name, switches) in enumerate(IDEAS.items()):
@@ -158,6 +168,8 @@ def ablate(
 
 def timing_of(memory: str, latency: int, beat_interval: int) -> MemoryTiming | Lpddr4:
     """The memory that the options describe."""
+    if memory == "lpddr4":
+        refuse_given("with memory lpddr4, which has its own timing", "latency", "beat-interval")
     from nerf.contract.memory import MemoryTiming
     from sim.memory.lpddr4 import Lpddr4
 

@@ -11,7 +11,18 @@ from typing import Any
 import click
 
 from rtnerf.base.errors import InputError
-from rtnerf.base.options import FRACTION, PATH, Number, OneOf, Whole, check_targets, example, json_option, seed_option
+from rtnerf.base.options import (
+    FRACTION,
+    PATH,
+    Number,
+    OneOf,
+    Whole,
+    check_targets,
+    example,
+    json_option,
+    refuse_given,
+    seed_option,
+)
 from rtnerf.options import SCENE, model_option, name_of, progress_bar, save
 
 
@@ -133,6 +144,8 @@ def train(
 def tune(model: Path | None, factor_bits: str, out: Path, json_file: Path | None, **others: Any) -> None:
     """Trade quality for work: make a model with fewer samples, fewer shaded ones, or smaller factors."""
     check_targets(out=out, json=json_file)
+    if others["occupancy"] == "keep":
+        refuse_given("without occupancy tight", "occupancy-alpha")
     from nerf.checkpoint import load_model, save_model
     from nerf.train.tuning import Knobs, describe
     from nerf.train.tuning import tune as tuned_by

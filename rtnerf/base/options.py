@@ -18,19 +18,20 @@ def refuse(param: click.Parameter | None, rule: str, value: Any) -> NoReturn:
 
 
 class Whole(click.IntRange):
-    """A whole number from ``low`` on."""
+    """A whole number from ``low`` on, or up to ``high``."""
 
     name = "integer"
 
-    def __init__(self, low: int = 0) -> None:
-        super().__init__(min=low)
+    def __init__(self, low: int = 0, high: int | None = None) -> None:
+        super().__init__(min=low, max=high)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number, or refuse it."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            refuse(param, f"a whole number of at least {self.min}", value)
+            span = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+            refuse(param, f"a whole number {span}", value)
 
 
 class Wholes(click.ParamType):
@@ -120,7 +121,9 @@ class Picture(click.Path):
 PATH = click.Path(path_type=Path)
 
 json_option = click.option("--json", "json_file", type=PATH, help="Write the results to this file, as JSON.")
-seed_option = click.option("--seed", type=Whole(), default=0, show_default=True, help="Of everything that is random.")
+seed_option = click.option(
+    "--seed", type=Whole(0, 2**32 - 1), default=0, show_default=True, help="Of everything that is random."
+)
 
 
 def plot_option(shown: str) -> Callable:
@@ -162,6 +165,15 @@ def check_targets(**targets: Path | None) -> None:
     read = {name: value for name, value in given if name not in targets}
     files = {name: value for name, value in read.items() if isinstance(value, Path) or str(value).endswith(".toml")}
     check_distinct(written, files)
+
+
+def refuse_given(where: str, *names: str) -> None:
+    """Refuse options of the command that were given ``where`` they have no effect; the words end its message."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        given = context.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
+        if given and _name(param) in names:
+            raise InputError(f"{_name(param)} must be absent {where}, not {context.params[param.name]}")
 
 
 def _name(param: click.Parameter | None) -> str:

@@ -33,6 +33,10 @@ def fakes(monkeypatch):
             return Camera(self.width, self.height, crop)
 
     class Cameras:
+        def __init__(self):
+            self.remarks = {}
+            self.pictures = []
+
         def camera(self, index, width, height=None):
             return Camera(width, height)
 

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 COMMANDS = (
-    "doctor", "train", "tune", "render", "encode", "generate", "simulate", "ablate", "cosim", "synth",
+    "doctor", "inspect", "train", "tune", "render", "evaluate", "encode", "generate", "simulate", "ablate", "cosim",
+    "synth",
     "report", "specdec",
 )  # fmt: skip
 
@@ -43,10 +44,35 @@ def test_help_comes_at_once():
         ),
         (["cosim", "--crop", "1,2,3"], "crop must be X,Y,W,H in pixels, such as 60,60,16,16, not 1,2,3"),
         (["cosim", "--engine", "vcs"], "engine must be one of verilator, icarus, cxxrtl, not vcs"),
-        (["simulate", "--latency", "0"], "latency must be a whole number of at least 1, not 0"),
+        (["simulate", "--latency", "0"], "latency must be a whole number from 1 to 65535, not 0"),
+        (
+            ["simulate", "--latency", "30"],
+            "latency must be absent with memory lpddr4, which has its own timing, not 30",
+        ),
+        (
+            ["ablate", "--beat-interval", "2"],
+            "beat-interval must be absent with memory lpddr4, which has its own timing, not 2",
+        ),
+        (
+            ["cosim", "--memory", "cocotbext", "--latency", "3"],
+            "latency must be absent with memory cocotbext, which has its own timing, not 3",
+        ),
+        (["render", "--out", "x", "--config", "edge"], "config must be absent without pipeline integer, not edge"),
+        (["evaluate", "--config", "edge"], "config must be absent without pipeline integer, not edge"),
+        (
+            ["evaluate", "--model", "m"],
+            "transforms must be given beside model: the embedded pictures show another scene",
+        ),
+        (
+            ["tune", "--out", "x", "--occupancy-alpha", "1e-3"],
+            "occupancy-alpha must be absent without occupancy tight, not 0.001",
+        ),
+        (["simulate", "--clock-mhz", "10000000"], "clock-mhz must be a whole number from 1 to 10000, not 10000000"),
+        (["simulate", "--size", "9999999999"], "size must be at most 8192 pixels a side, not 9999999999x9999999999"),
+        (["inspect"], "file must be given, not missing"),
         (["simulate", "--ordering", "depth"], "ordering must be one of exact, coarse, none, not depth"),
         (["cosim", "--pause", "1"], "pause must be a number of at least 0 and below 1, not 1"),
-        (["cosim", "--seed", "x"], "seed must be a whole number of at least 0, not x"),
+        (["cosim", "--seed", "x"], "seed must be a whole number from 0 to 4294967295, not x"),
         (["render", "--out", "x", "--pipeline", "fast"], "pipeline must be one of uniform, cubes, integer, not fast"),
         (["train", "--out", "/", "--steps", "3"], "out must be a file that can be written, not / (a folder)"),
         (

@@ -30,3 +30,27 @@ def test_another_model_is_not_measured_against_the_embedded_pictures(call, fakes
         chosen = [f"--{name}={value}" for name, value in (("model", model), ("transforms", transforms)) if value]
         assert call("render", *arguments, *chosen)[0] == 0
         assert (json.loads((tmp_path / "results.json").read_text())["psnr_db"] is not None) == measured
+
+
+def test_a_missing_picture_is_said_and_the_render_goes_on(call, tmp_path):
+    frame = {"file_path": "absent", "transform_matrix": np.eye(4).tolist()}
+    content = {"camera_angle_x": 0.7, "fl_x": 9, "w": 4, "h": 4, "frames": [frame]}
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    arguments = ["--transforms", tmp_path / "t.json", "--size", 4, "--out", tmp_path / "rgb.npy"]
+    status, out, err = call("render", *arguments)
+    assert status == 0
+    assert "against" not in out
+    first, second = err.splitlines()
+    assert first.startswith("note: view 0: fl_x (9 pixels) contradicts camera_angle_x (5.4")
+    assert second == f"note: not compared: picture must be a file, not missing: {tmp_path / 'absent'}"
+    assert np.load(tmp_path / "rgb.npy").shape == (4, 4, 3)
+
+
+def test_a_picture_of_the_data_set_is_not_written_over(call, tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "v.png")
+    frame = {"file_path": "v", "transform_matrix": np.eye(4).tolist()}
+    (tmp_path / "t.json").write_text(json.dumps({"camera_angle_x": 0.7, "frames": [frame]}))
+    arguments = ["--transforms", tmp_path / "t.json", "--size", 4, "--out", tmp_path / "rgb.npy"]
+    status, _, err = call("render", *arguments, "--png", tmp_path / "v.png")
+    message = f"error: png must be another file than a picture of the data set, not {tmp_path / 'v.png'}\n"
+    assert (status, err) == (2, message)
