@@ -28,7 +28,7 @@ import numpy as np
 from amaranth.back import rtlil
 
 from cosim.simulation import SimulationError
-from cosim.toolchain import ToolMissingError, find_compiler
+from cosim.toolchain import Tool, ToolMissingError, find_compiler
 from cosim.wrapper import Transaction
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, Regions
@@ -37,6 +37,7 @@ from rtl.accelerator import Accelerator
 from rtl.parts.shared_module import text_of
 from rtl.verilog.export import TOP, describe
 from rtnerf.base.builds import kept_build
+from rtnerf.base.processes import run_supervised
 
 HARNESS = Path(__file__).parent / "bench" / "cxxrtl_harness.cc"
 
@@ -119,6 +120,26 @@ def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
     return text_of(component, TOP, rtlil), sidecar
 
 
+def require_tools() -> tuple[Tool, Path]:
+    """Return the C++ compiler and the folder of Yosys's C++ headers.
+
+    Raises
+    ------
+    ToolMissingError
+        One is not installed.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise ToolMissingError(
+            "g++, make and perl must be installed, not missing: "
+            "apt-get install g++ make perl (Debian and Ubuntu, as root)"
+        )
+    spec = importlib.util.find_spec("pyosys")
+    if spec is None or spec.origin is None:
+        raise ToolMissingError("pyosys must be installed, not missing: pip install 'rtnerf[cosim]'")
+    return compiler, Path(spec.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"
+
+
 def build(text: str, sidecar: Mapping[str, Any], folder: Path) -> Path:
     """Return the shared library of a design, built unless it is there already.
 
@@ -138,16 +159,7 @@ def build(text: str, sidecar: Mapping[str, Any], folder: Path) -> Path:
     SimulationError
         The build failed.
     """
-    compiler = find_compiler()
-    if compiler is None:
-        raise ToolMissingError(
-            "g++, make and perl must be installed, not missing: "
-            "apt-get install g++ make perl (Debian and Ubuntu, as root)"
-        )
-    spec = importlib.util.find_spec("pyosys")
-    if spec is None or spec.origin is None:
-        raise ToolMissingError("pyosys must be installed, not missing: pip install 'rtnerf[cosim]'")
-    runtime = Path(spec.origin).parent / "share" / "include" / "backends" / "cxxrtl" / "runtime"
+    compiler, runtime = require_tools()
     sources = {"design.il": text, "bench.h": _bench_header(sidecar), HARNESS.name: HARNESS.read_text(encoding="utf-8")}
     versions = [importlib.metadata.version("pyosys"), str(compiler.path), compiler.version]
 
@@ -308,10 +320,7 @@ def _step(folder: Path, name: str, command: Sequence[str]) -> None:
     log = folder / f"{name}.log"
     with open(log, "wb") as output:
         try:
-            status = subprocess.run(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                timeout=_BUILD_SECONDS, check=False,
-            ).returncode  # fmt: skip
+            status = run_supervised(command, log=output, timeout_seconds=_BUILD_SECONDS, folder=folder)
         except subprocess.TimeoutExpired:
             raise SimulationError(f"{TOP}: the {name} step took more than {_BUILD_SECONDS} seconds ({log})") from None
     if status != 0:

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from cosim import cxxrtl
 from cosim.cycles import compare_cycles
 from cosim.scoreboard import compare, unpack
 from cosim.simulation import Simulation
+from cosim.toolchain import require_engine
 from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
 from nerf.cameras import Camera
 from nerf.contract.config import AcceleratorConfig
@@ -28,6 +29,8 @@ from rtnerf.base.errors import require
 from rtnerf.base.folders import kept_folder
 
 WATCHDOG_CYCLES = 2_000_000_000
+STEPS = ("integer model", "RTL", "comparison with the simulator", "float renderer")
+"""Of a co-simulation."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def _run_verilog(
             plusargs += _memory_plusargs(folder, timing, fail_read)
         status = simulation.run(
             "cosim.frame_bench", parameters, seed=timing.seed, plusargs=plusargs, timeout_seconds=timeout_seconds,
-            run_folder=folder / "run",
+            run_folder=folder / "run", scratch=folder,
         )  # fmt: skip
         finished = time.perf_counter()
         if memory == "verilog":
@@ -256,10 +259,12 @@ def cosimulate(
     timing: MemoryTiming | None = None,
     build_dir: str | Path | None = None,
     termination: float = TERMINATION,
+    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
 ) -> Cosimulation:
     """Render a view with the RTL, and compare with golden model, simulator and float renderer.
 
     The simulator knows the timing of the memories ``verilog`` and of cxxrtl; with another one no cycles are compared.
+    ``progress`` gets steps done, all steps, and the name of the next.
 
     Raises
     ------
@@ -268,16 +273,26 @@ def cosimulate(
     SimulationError
         The simulator failed.
     """
+    if engine == "cxxrtl":
+        cxxrtl.require_tools()
+    else:
+        require_engine(engine)
     timing = timing or MemoryTiming()
+    progress(0, len(STEPS), STEPS[0])
     config, view = job.config, job.view(camera, termination)
     golden = render_frame(job.decoded, view)
+    progress(1, len(STEPS), STEPS[1])
     rtl = run_rtl(job.scene.data, view, config, engine, memory, timing, build_dir)
+    progress(2, len(STEPS), STEPS[2])
     values = compare(rtl.trace, rtl.sidecar, golden, view, config.tile)
     started = time.perf_counter()
     cycles = None
     if memory == "verilog" and rtl.error == ErrorCode.NONE:
         cycles = compare_cycles(rtl.trace, job.decoded, view, config, timing)
     compared = time.perf_counter()
+    progress(3, len(STEPS), STEPS[3])
+    reference = job.render(camera, "uniform").rgb
+    progress(4, len(STEPS), "")
     differences = [None if values.first is None else str(values.first), cycles and cycles.first]
     picture = (rtl.pixels[..., :3] / np.float32(CHANNEL.high)).astype(np.float32)
     return Cosimulation(
@@ -296,7 +311,7 @@ def cosimulate(
         cubes_loaded=rtl.counters["cubes"],
         dram_read_bytes=rtl.counters["read_beats"] * BEAT,
         dram_write_bytes=golden.pixels.size * 2 + _listed(rtl, config.tile) * LIST_ENTRY_BYTES,
-        psnr_vs_float_db=psnr(picture, job.render(camera, "uniform").rgb),
+        psnr_vs_float_db=psnr(picture, reference),
         seconds_build=rtl.seconds_build,
         seconds_rtl=rtl.seconds_run,
         seconds_sim=compared - started,

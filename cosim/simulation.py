@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 
 from cosim.toolchain import Tool, require_engine
 from rtnerf.base.builds import kept_build
+from rtnerf.base.processes import run_supervised
 
 TIMESCALE = ("1ns", "1ps")
 """Unit and precision of the simulated time; the generated Verilog states none."""
@@ -119,6 +119,7 @@ class Simulation:
         plusargs: Sequence[str] = (),
         python_path: Iterable[str | Path] = (),
         run_folder: Path | None = None,
+        scratch: Path | None = None,
     ) -> dict[str, Any]:
         """Run the cocotb tests of ``module``.
 
@@ -140,6 +141,8 @@ class Simulation:
             Folders to import the bench from, before the current ones.
         run_folder : Path or None
             Where log, waveform and results go; None = a temporary folder, removed when all is well.
+        scratch : Path or None
+            A folder of the caller's, removed if this process is stopped or killed during the run.
 
         Returns what the bench gave to `bench_result`, or an empty dictionary.
         Raises `SimulationError` where a test fails, none ran, or the time is over.
@@ -148,7 +151,7 @@ class Simulation:
         tool = require_engine(self.engine)
         keep = run_folder is not None
         if run_folder is None:
-            run_folder = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+            run_folder = scratch = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         run_folder = run_folder.resolve()
         run_folder.mkdir(parents=True, exist_ok=True)
         result = run_folder / "result.json"
@@ -163,7 +166,7 @@ class Simulation:
             "testcase": testcase,
             "plusargs": list(plusargs),
         }
-        self._child("run", request, run_folder, tool, timeout_seconds, python_path)
+        self._child("run", request, run_folder, tool, timeout_seconds, python_path, scratch)
         value = json.loads(result.read_text()) if result.exists() else {}
         if not keep:
             shutil.rmtree(run_folder)
@@ -177,6 +180,7 @@ class Simulation:
         tool: Tool,
         timeout_seconds: float,
         python_path: Iterable[str | Path] = (),
+        scratch: Path | None = None,
     ) -> None:
         """Do one step in a child, so that a hang or a crash of the simulator stays there."""
         request |= {
@@ -189,25 +193,19 @@ class Simulation:
         request_file, log_file = folder / f"{action}.json", folder / f"{action}.log"
         request_file.write_text(json.dumps(request))
         with open(log_file, "wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "cosim.simulation"],
-                cwd=folder,
-                env=_child_environment(tool, request_file, python_path),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
             try:
-                status = child.wait(timeout_seconds)
-            except BaseException as error:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise SimulationError(
-                        f"{self.top}: the {action} took more than {timeout_seconds:g} seconds\n" + _tail(log_file)
-                    ) from None
-                raise
+                status = run_supervised(
+                    [sys.executable, "-m", "cosim.simulation"],
+                    log=log,
+                    timeout_seconds=timeout_seconds,
+                    folder=folder,
+                    environment=_child_environment(tool, request_file, python_path),
+                    scratch=scratch,
+                )
+            except subprocess.TimeoutExpired:
+                raise SimulationError(
+                    f"{self.top}: the {action} took more than {timeout_seconds:g} seconds\n" + _tail(log_file)
+                ) from None
         if status != 0:
             raise SimulationError(
                 f"{self.top}: the {action} failed with status {status} ({log_file})\n" + _tail(log_file)

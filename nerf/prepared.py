@@ -63,9 +63,9 @@ class Prepared:
 
     def view(self, camera: Camera, termination: float = TERMINATION) -> View:
         """The registers for a camera and its crop; ``termination`` in 0..1, 0: never."""
-        return view_registers(
-            self.scene, camera.c2w, camera.focal, camera.width, camera.height, camera.crop, termination=termination
-        )
+        focal = (camera.focal, camera.focal_y)
+        size = (camera.width, camera.height)
+        return view_registers(self.scene, camera.c2w, focal, *size, camera.crop, camera.centre, termination=termination)
 
     def frame(self, camera: Camera, termination: float = TERMINATION) -> Frame:
         """Every value that the accelerator computes for a camera, in integers."""

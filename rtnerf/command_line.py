@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -48,6 +50,9 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; never shows a traceback for bad input."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # Under nohup it is not.
+            signal.signal(number, _stop)
     try:
         status = cli.main(arguments, prog_name="rtnerf", standalone_mode=False)
     except InputError as error:
@@ -66,6 +71,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         fail(str(error), EXIT_TOOL)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End as after Ctrl-C: files and processes of the command are cleared away."""
+    fail("stopped", 128 + number)
 
 
 def fail(message: str, status: int) -> NoReturn:

@@ -9,7 +9,7 @@ import click
 
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option, refuse_given, seed_option
-from rtnerf.options import Subject, config_option, form_option, save, subject_options, timing_options
+from rtnerf.options import Subject, config_option, form_option, progress_bar, save, subject_options, timing_options
 
 EXIT_MISMATCH = 1
 
@@ -95,13 +95,15 @@ def cosim(
 
     timing = MemoryTiming(latency, beat_interval, pause, seed or 1)
     started = time.perf_counter()
-    outcome = job.cosimulate(
-        subject.camera(),
-        engine=engine,
-        memory=memory,
-        timing=timing,
-        build_dir=build_dir,
-    )
+    with progress_bar("cosim") as advance:
+        outcome = job.cosimulate(
+            subject.camera(),
+            engine=engine,
+            memory=memory,
+            timing=timing,
+            build_dir=build_dir,
+            progress=advance,
+        )
     found = outcome.record()
     result = {
         **subject.record(),

@@ -1,9 +1,7 @@
 """Simulate a frame: cycles, what every block did in them, and the bytes that went over the bus."""
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 
@@ -11,6 +9,7 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
+from rtnerf.base.processes import worker_pool
 from sim.clock import new_clock, settle_all
 from sim.frame import new_frame
 from sim.machine import run
@@ -121,5 +120,5 @@ def simulate_all(
     run = partial(simulate, decoded, config=config, **options)
     if workers == 1 or len(views) == 1:
         return [run(view) for view in views]
-    with ProcessPoolExecutor(min(workers, len(views)), get_context("spawn")) as pool:
+    with worker_pool(min(workers, len(views))) as pool:
         return list(pool.map(run, views))

@@ -31,7 +31,7 @@ from rtnerf.base.errors import require
 CONTROL_START, CONTROL_ABORT = 1, 2
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR = 1, 2, 4
 STATUS_CODE_SHIFT = 8
-IDENTITY = 0x4E545201
+IDENTITY = 0x4E545202
 """Value of the ``identity`` register: the design and its register map version."""
 
 AXES = "xyz"
@@ -143,7 +143,8 @@ CAMERA_TABLE = (
     Register("direction_row", DIRECTION, "Its change from a row to the next", vector=True),
     Register("slope_x", DIRECTION, "Slope of the first pixel's ray in camera space, to the right"),
     Register("slope_y", DIRECTION, "Slope of the first pixel's ray in camera space, down"),
-    Register("slope_pixel", DIRECTION, "Change of the slopes from a pixel to the next"),
+    Register("slope_column", DIRECTION, "Change of the slope to the right from a column to the next"),
+    Register("slope_row", DIRECTION, "Change of the slope down from a row to the next"),
     Register("near", DISTANCE, "Least distance of a ray's first sample, in steps"),
     Register("far", DISTANCE, "Largest distance of a ray's first sample, in steps"),
     Register("sample_limit", _bits(16), "Samples that a ray has at most"),
@@ -151,10 +152,11 @@ CAMERA_TABLE = (
     Register("projection_x", PROJECTION_IMAGE, "Depth times image column, in pixels a cell", vector=True),
     Register("projection_y", PROJECTION_IMAGE, "Depth times image row, in pixels a cell", vector=True),
     Register("projection_z", PROJECTION_DEPTH, "Depth, in mean cells a cell", vector=True),
-    Register("centre_x", PIXEL, "Column of the image's centre, from the window's first"),
-    Register("centre_y", PIXEL, "Row of the image's centre, from the window's first"),
+    Register("centre_x", PIXEL, "Column of the principal point, from the window's first"),
+    Register("centre_y", PIXEL, "Row of the principal point, from the window's first"),
     Register("radius", RADIUS, "Bounding ball of a cube, in mean cells"),
-    Register("image_radius", IMAGE_RADIUS, "Bounding ball times focal length, in mean cells times pixels"),
+    Register("image_radius_x", IMAGE_RADIUS, "Bounding ball times focal length across, in mean cells times pixels"),
+    Register("image_radius_y", IMAGE_RADIUS, "Bounding ball times focal length down, in mean cells times pixels"),
     Register(
         "start_cube", Format(8, 0), "The camera's cube; -1 before the grid, the count of cubes behind", vector=True
     ),
@@ -246,10 +248,11 @@ class View:
 def view_registers(
     scene: Scene,
     camera_to_world: np.ndarray,
-    focal: float,
+    focal: float | tuple[float, float],
     width: int,
     height: int,
     window: tuple[int, int, int, int] | None = None,
+    centre: tuple[float, float] | None = None,
     termination: float = 1e-3,
     white: bool = True,
 ) -> View:
@@ -260,12 +263,14 @@ def view_registers(
     scene : Scene
     camera_to_world : array, shape (4, 4)
         Blender axes: x right, y up, the camera looks along -z; world units.
-    focal : float
-        In pixels.
+    focal : float or (float, float)
+        Focal length across and down, in pixels.
     width, height : int
         Image size, in pixels.
     window : (x, y, width, height), optional
         Part of the image to render, in pixels; all of it by default.
+    centre : (float, float), optional
+        Principal point, in pixels from the image's upper left corner; its middle by default.
     termination : float
         A pixel whose transmittance is below this takes no more samples; 0 switches termination off.
     white : bool
@@ -289,14 +294,16 @@ def view_registers(
     require(max(width, height) <= 8192, "size", "at most 8192 pixels", max(width, height))
     pose = np.asarray(camera_to_world, np.float64) @ np.diag([1.0, -1.0, -1.0, 1.0])
     require(bool(np.isfinite(pose).all()), "camera", "finite", "a matrix with NaN or infinity")
-    require(focal > 0, "focal length", "positive", focal)
-    first_x, first_y = (x + 0.5 - width / 2) / focal, (y + 0.5 - height / 2) / focal
+    require(np.min(focal) > 0, "focal length", "positive", focal)
+    focal_x, focal_y = np.broadcast_to(focal, 2).tolist()
+    centre_x, centre_y = centre or (width / 2, height / 2)
+    first = ((x + 0.5 - centre_x) / focal_x, (y + 0.5 - centre_y) / focal_y)
     return View.of(
-        _rays(scene, pose, focal, first_x, first_y)
-        | _projection(scene, pose, focal)
+        _rays(scene, pose, (focal_x, focal_y), first)
+        | _projection(scene, pose, (focal_x, focal_y))
         | {
-            "centre_x": width / 2 - x,
-            "centre_y": height / 2 - y,
+            "centre_x": centre_x - x,
+            "centre_y": centre_y - y,
             "window_width": window_width,
             "window_height": window_height,
             "termination": termination,
@@ -312,19 +319,20 @@ def _grid(scene: Scene, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return unit, (pose[:3, 3] - low) / unit
 
 
-def _rays(scene: Scene, pose: np.ndarray, focal: float, first_x: float, first_y: float) -> dict:
+def _rays(scene: Scene, pose: np.ndarray, focal: tuple[float, float], first: tuple[float, float]) -> dict:
     """Return the values of the registers that rays are made of; ``first``: slopes of the window's first pixel."""
     unit, origin = _grid(scene, pose)
     step = scene.host["step"]
     to_grid = pose[:3, :3] * (step / unit)[:, None]
     return {
         "origin": origin,
-        "direction": to_grid @ np.array([first_x, first_y, 1.0]),
-        "direction_column": to_grid[:, 0] / focal,
-        "direction_row": to_grid[:, 1] / focal,
-        "slope_x": first_x,
-        "slope_y": first_y,
-        "slope_pixel": 1 / focal,
+        "direction": to_grid @ np.array([*first, 1.0]),
+        "direction_column": to_grid[:, 0] / focal[0],
+        "direction_row": to_grid[:, 1] / focal[1],
+        "slope_x": first[0],
+        "slope_y": first[1],
+        "slope_column": 1 / focal[0],
+        "slope_row": 1 / focal[1],
         "near": scene.host["near"] / step,
         "far": scene.host["far"] / step,
         "sample_limit": scene.host["sample_count"] - 1,
@@ -332,17 +340,18 @@ def _rays(scene: Scene, pose: np.ndarray, focal: float, first_x: float, first_y:
     }
 
 
-def _projection(scene: Scene, pose: np.ndarray, focal: float) -> dict:
+def _projection(scene: Scene, pose: np.ndarray, focal: tuple[float, float]) -> dict:
     """Return the values of the registers that project cubes into the image and order them."""
     unit, origin = _grid(scene, pose)
     mean_unit = float(unit.mean())
     rows = pose[:3, :3].T * (unit / mean_unit)[None, :]
     radius = float(np.linalg.norm(unit * CUBE / 2)) / mean_unit * (1 + 1e-6) + 2.0**-10
     return {
-        "projection_x": rows[0] * focal,
-        "projection_y": rows[1] * focal,
+        "projection_x": rows[0] * focal[0],
+        "projection_y": rows[1] * focal[1],
         "projection_z": rows[2],
         "radius": radius,
-        "image_radius": radius * focal,
+        "image_radius_x": radius * focal[0],
+        "image_radius_y": radius * focal[1],
         "start_cube": np.clip(np.floor(origin / CUBE), -1, cubes_of(scene.grid)),
     }

@@ -75,8 +75,9 @@ def project(cube: tuple[int, int, int], view: View) -> tuple[int, int, int, int]
         return 0, 0, *limits
     near, far = inverse_depth(depth - view.radius), inverse_depth(depth + view.radius)
     first, last = [], []
-    for middle, limit, offset in zip(image, limits, (view.centre_x, view.centre_y), strict=True):
-        edges = covered(middle - view.image_radius, middle + view.image_radius, near, far, offset)
+    offsets, radii = (view.centre_x, view.centre_y), (view.image_radius_x, view.image_radius_y)
+    for middle, limit, offset, radius in zip(image, limits, offsets, radii, strict=True):
+        edges = covered(middle - radius, middle + radius, near, far, offset)
         first.append(max(edges[0], 0))
         last.append(min(edges[1], limit))
     if first[0] > last[0] or first[1] > last[1]:

@@ -54,8 +54,8 @@ class Rays:
 def set_up(x: np.ndarray, y: np.ndarray, view: View, grid: tuple[int, int, int]) -> Rays:
     """Return the rays of window pixels (x, y), int64 arrays of length n."""
     to_slope = DIRECTION.fraction - SLOPE.fraction
-    slope_x = (view.slope_x + x * view.slope_pixel) >> to_slope
-    slope_y = (view.slope_y + y * view.slope_pixel) >> to_slope
+    slope_x = (view.slope_x + x * view.slope_column) >> to_slope
+    slope_y = (view.slope_y + y * view.slope_row) >> to_slope
     square = (1 << 2 * SLOPE.fraction) + slope_x * slope_x + slope_y * slope_y
     norm = np.minimum(np.floor(np.sqrt(square.astype(np.float64))).astype(np.int64), NORM.high)
     inverse_norm = RECIPROCAL_DIVIDEND // norm

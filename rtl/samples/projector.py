@@ -90,7 +90,7 @@ class Projector(wiring.Component):
         low = {row: Signal(signed(IMAGE_BITS + 1), name=f"low_{row}") for row in "xy"}
         high = {row: Signal(signed(IMAGE_BITS + 1), name=f"high_{row}") for row in "xy"}
         centre = {"x": view.centre_x, "y": view.centre_y}
-        radius = {"x": view.image_radius, "y": view.image_radius}
+        radius = {"x": view.image_radius_x, "y": view.image_radius_y}
         end = {"x": view.window_width - 1, "y": view.window_height - 1}
         first_covered = {row: footprint[f"first_{row}"] for row in "xy"}
         last_covered = {row: footprint[f"last_{row}"] for row in "xy"}

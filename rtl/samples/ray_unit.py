@@ -122,11 +122,11 @@ class RayUnit(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "SLOPE_X"
             with m.State("SLOPE_X"):
-                m.d.comb += [left.eq(view.slope_pixel), right.eq(x)]
+                m.d.comb += [left.eq(view.slope_column), right.eq(x)]
                 m.next = "SLOPE_Y"
             with m.State("SLOPE_Y"):
                 m.d.sync += slope_x.eq(_slope(view.slope_x + product))
-                m.d.comb += [left.eq(view.slope_pixel), right.eq(y)]
+                m.d.comb += [left.eq(view.slope_row), right.eq(y)]
                 m.next = "SQUARE_X"
             with m.State("SQUARE_X"):
                 m.d.sync += slope_y.eq(_slope(view.slope_y + product))

@@ -79,8 +79,8 @@ def fate(view, i, o) -> tuple[int, int]:
         return AFTER_DEPTH, 0
     if near < NEAREST:
         return AFTER_DEPTH, 1
-    low_x, high_x = x - view.image_radius, x + view.image_radius
-    low_y, high_y = y - view.image_radius, y + view.image_radius
+    low_x, high_x = x - view.image_radius_x, x + view.image_radius_x
+    low_y, high_y = y - view.image_radius_y, y + view.image_radius_y
     if _ends_before(high_x, near, far, view.centre_x) or _ends_before(high_y, near, far, view.centre_y):
         return AFTER_TEST_BEFORE, 0
     if _begins_behind(low_x, near, far, end_x, view.centre_x) or _begins_behind(low_y, near, far, end_y, view.centre_y):

@@ -1,12 +1,12 @@
 """Controllers against loads: simulations side by side, in this process, on other cores or on a Dask cluster."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
+from rtnerf.base.processes import worker_pool
 from specdec.serving.controllers import Controller
 from specdec.serving.engine import Tables, serve, tables
 from specdec.serving.server import Server
@@ -113,7 +113,7 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
         with Client(scheduler) as client, client.get_executor() as executor:
             yield executor
     elif workers > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as executor:
+        with worker_pool(workers) as executor:
             yield executor
     else:
         yield None

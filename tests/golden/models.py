@@ -1,6 +1,7 @@
 """Small models for benches: a soft blob with texture, in every shape that the hardware takes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -90,6 +91,11 @@ EDGE_CASES = {
     "no mask": (small_model, {"mask": None}, look_at((2.5, 1.2, 1.0))),
     "one pixel": (small_model, {}, look_at((2.5, 1.2, 1.0), width=1, height=1)),
     "wide": (small_model, {}, look_at((2.0, -1.5, 1.0), width=37, height=9)),
+    "own focal lengths and principal point": (
+        small_model,
+        {},
+        replace(look_at((2.5, 1.2, 1.0), width=20, height=12), focal=22.0, focal_y=30.0, centre=(13.25, 4.5)),
+    ),
     "smallest grid": (small_model, {"grid": (2, 3, 5), "thin": (2, 3, 4), "mask": "full"}, look_at((2.5, 1.2, 1.0))),
 }
 """Views that must render like the reference: name to (model factory, its arguments, camera)."""

@@ -6,8 +6,7 @@ import pytest
 
 COMMANDS = (
     "doctor", "inspect", "train", "tune", "render", "evaluate", "encode", "generate", "simulate", "ablate", "cosim",
-    "synth",
-    "report", "specdec",
+    "synth", "report", "specdec",
 )  # fmt: skip
 
 

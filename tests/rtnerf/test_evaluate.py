@@ -28,7 +28,18 @@ def data_set(tmp_path):
 def test_means_over_the_views_with_pictures(call, data_set, tmp_path):
     save_model(load_model(), tmp_path / "m")
     results = tmp_path / "e.json"
-    options = ["--model", tmp_path / "m", "--transforms", data_set, "--size", 12, "--json", results]
+    options = [
+        "--model",
+        tmp_path / "m",
+        "--transforms",
+        data_set,
+        "--size",
+        12,
+        "--pipeline",
+        "uniform",
+        "--json",
+        results,
+    ]
     status, out, err = call("evaluate", *options)
     assert (status, err) == (0, f"note: not compared: picture must be a file, not missing: {tmp_path / 'v1'}\n")
     assert out.endswith(" s\n")

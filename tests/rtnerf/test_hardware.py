@@ -18,7 +18,7 @@ class Outcome:
 
 
 def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, monkeypatch, tmp_path):
-    def cosimulate(job, camera, **options):
+    def cosimulate(job, camera, progress, **options):
         fakes["cosim"] = (job.config.name, job.encoding, camera.window, options)
         return Outcome(fakes.get("mismatches", 0), fakes.get("error", "NONE"))
 

@@ -41,7 +41,10 @@ def camera(scene: SimpleNamespace, seed: int, width: int, height: int, kind: str
         else:
             position = size * [chance.uniform(-0.45, 0.45) for _ in AXES]
     pose[:3, 3] = position
-    return view_registers(scene, pose, chance.uniform(0.5, 2.0) * width, width, height)
+    focal = chance.uniform(0.5, 2.0) * width
+    # The middle of the picture, for the parallel rays, or near it.
+    centre = None if kind == "parallel" else (chance.uniform(0.4, 0.6) * width, chance.uniform(0.4, 0.6) * height)
+    return view_registers(scene, pose, (focal, chance.uniform(0.8, 1.25) * focal), width, height, centre=centre)
 
 
 def view_constants(view: View) -> dict:

@@ -33,7 +33,7 @@ def extreme_view(seed: int) -> View:
     values |= {f"projection_{row}_{axis}": pick(PROJECTION_IMAGE) for row in "xy" for axis in AXES}
     values |= {f"projection_z_{axis}": pick(PROJECTION_DEPTH) for axis in AXES}
     values |= {"centre_x": pick(PIXEL), "centre_y": pick(PIXEL)}
-    values |= {"radius": pick(RADIUS), "image_radius": pick(IMAGE_RADIUS)}
+    values |= {"radius": pick(RADIUS), **{f"image_radius_{axis}": pick(IMAGE_RADIUS) for axis in "xy"}}
     return View(values | {"window_width": chance.randint(1, 8192), "window_height": chance.randint(1, 8192)})
 
 
