@@ -4,6 +4,7 @@ Two AXI4 ports meet the outside: ``axi`` (master: scene image in, pixels out) an
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, wiring
@@ -25,14 +26,7 @@ from rtl.memory.axi import Axi4, Axi4Lite
 from rtl.memory.read_master import ReadMaster
 from rtl.memory.write_master import WriteMaster
 from rtl.parts.queue import Queue
-from rtl.payloads import (
-    BlockRequest,
-    Cube,
-    CubeVisit,
-    DecodeJob,
-    Footprint,
-    TileLayouts,
-)
+from rtl.payloads import BlockLayouts, Cube, CubeVisit, Footprint, TileLayouts
 from rtl.samples.cube_list import CubeList
 from rtl.samples.occupancy_walker import OccupancyWalker
 from rtl.samples.projector import Projector
@@ -69,7 +63,7 @@ FrameEvent = data.StructLayout({"ends": 1})
 
 def probes(cfg: AcceleratorConfig) -> list[Probe]:
     """Return the probed streams, in the order of the data flow."""
-    layouts = TileLayouts(cfg)
+    layouts, blocks = TileLayouts(cfg), BlockLayouts(cfg)
     return [
         Probe("frame", FrameEvent),
         Probe("rays", data.StructLayout({"pixel": layouts.pixel, "live": 1})),
@@ -78,9 +72,9 @@ def probes(cfg: AcceleratorConfig) -> list[Probe]:
         Probe("rectangles", layouts.Rectangle),
         Probe("density_cubes", Cube),
         Probe("appearance_cubes", Cube),
-        Probe("jobs", DecodeJob),
-        Probe("density_requests", BlockRequest),
-        Probe("appearance_requests", BlockRequest),
+        Probe("jobs", blocks.DecodeJob),
+        Probe("density_requests", blocks.BlockRequest),
+        Probe("appearance_requests", blocks.BlockRequest),
         Probe("samples", layouts.Sample),
         Probe("opaque", layouts.OpaqueSample),
         Probe("visible", layouts.VisibleSample),
@@ -130,48 +124,64 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the blocks and their wiring."""
         m = Module()
-        cfg, layouts = self.cfg, TileLayouts(self.cfg)
         reset = Signal()
+        blocks = self._blocks(m, reset)
+        self._connect_frame(m, blocks, reset)
+        self._connect_memory(m, blocks)
+        self._connect_samples(m, blocks)
+        self._connect_factors(m, blocks)
+        self._connect_shading(m, blocks)
+        self._count(m, blocks)
+        self._observe(m, blocks)
+        return m
 
-        def block(name: str, component):
-            """Add a block that is reset before each frame."""
-            component = self.block(name, component)
-            m.submodules[name] = ResetInserter(reset)(component)
-            return component
-
+    def _blocks(self, m: Module, reset: Signal) -> SimpleNamespace:
+        """Add all blocks; return them by name."""
+        cfg, layouts = self.cfg, TileLayouts(self.cfg)
         # The masters and the registers outlive a frame's reset: the bus sees no broken transaction.
-        m.submodules.registers = registers = self.block("registers", ControlRegisters(cfg))
-        m.submodules.controller = controller = self.block("controller", FrameController())
-        m.submodules.read_master = reader = self.block("read_master", ReadMaster(cfg, clients=6))
-        m.submodules.write_master = writer = self.block("write_master", WriteMaster(cfg))
+        lasting = {
+            "registers": ControlRegisters(cfg),
+            "controller": FrameController(),
+            "read_master": ReadMaster(cfg, clients=6),
+            "write_master": WriteMaster(cfg),
+        }
+        of_frame = {
+            "scene_loader": SceneLoader(cfg),
+            "tile_scheduler": TileScheduler(cfg),
+            "occupancy_walker": OccupancyWalker(cfg),
+            "projector": Projector(),
+            "cube_list": CubeList(cfg),
+            "ray_setup": RaySetup(cfg),
+            "ray_buffer": RayBuffer(cfg),
+            "sample_generator": SampleGenerator(cfg),
+            "tree_server": TreeServer(clients=3),
+            "block_fetch": BlockFetch(cfg),
+            "hybrid_decoder": HybridDecoder(cfg),
+            "density_loader": CubeLoader(cfg, groups=1),
+            "density_buffer": CubeBuffer(cfg, groups=1),
+            "density_samples": Queue(layouts.Sample, cfg.sample_queue),
+            "density_interpolator": Interpolator(cfg, 1, layouts.Sample),
+            "density": Density(cfg),
+            "compositor": Compositor(cfg),
+            "cube_sequencer": CubeSequencer(layouts.VisibleSample),
+            "appearance_loader": CubeLoader(cfg, groups=3),
+            "appearance_buffer": CubeBuffer(cfg, groups=3),
+            "visible_samples": Queue(layouts.VisibleSample, cfg.sample_queue),
+            "appearance_interpolator": Interpolator(cfg, 3, layouts.VisibleSample),
+            "appearance": Appearance(cfg),
+            "mlp_engine": MlpEngine(cfg),
+            "tile_buffer": TileBuffer(cfg),
+        }
+        if cfg.shading == "deferred":
+            of_frame["product_buffer"] = ProductBuffer(cfg)
+        blocks = {name: self.block(name, component) for name, component in (lasting | of_frame).items()}
+        for name, component in blocks.items():
+            m.submodules[name] = component if name in lasting else ResetInserter(reset)(component)
+        return SimpleNamespace(**blocks)
 
-        loader = block("scene_loader", SceneLoader(cfg))
-        scheduler = block("tile_scheduler", TileScheduler(cfg))
-        walker = block("occupancy_walker", OccupancyWalker(cfg))
-        projector = block("projector", Projector())
-        cubes = block("cube_list", CubeList(cfg))
-        ray_setup = block("ray_setup", RaySetup(cfg))
-        ray_buffer = block("ray_buffer", RayBuffer(cfg))
-        generator = block("sample_generator", SampleGenerator(cfg))
-        tree = block("tree_server", TreeServer(clients=3))
-        fetch = block("block_fetch", BlockFetch(cfg))
-        decoder = block("hybrid_decoder", HybridDecoder())
-        density_loader = block("density_loader", CubeLoader(groups=1))
-        density_buffer = block("density_buffer", CubeBuffer(groups=1))
-        density_samples = block("density_samples", Queue(layouts.Sample, cfg.sample_queue))
-        density_interpolator = block("density_interpolator", Interpolator(cfg, 1, layouts.Sample))
-        density = block("density", Density(cfg))
-        compositor = block("compositor", Compositor(cfg))
-        sequencer = block("cube_sequencer", CubeSequencer(layouts.VisibleSample))
-        appearance_loader = block("appearance_loader", CubeLoader(groups=3))
-        appearance_buffer = block("appearance_buffer", CubeBuffer(groups=3))
-        visible_samples = block("visible_samples", Queue(layouts.VisibleSample, cfg.sample_queue))
-        appearance_interpolator = block("appearance_interpolator", Interpolator(cfg, 3, layouts.VisibleSample))
-        appearance = block("appearance", Appearance(cfg))
-        mlp_engine = block("mlp_engine", MlpEngine(cfg))
-        tile_buffer = block("tile_buffer", TileBuffer(cfg))
-
-        # ---- Host and frame ----
+    def _connect_frame(self, m: Module, b: SimpleNamespace, reset: Signal) -> None:
+        """Host, frame controller, and what holds for a frame or a tile."""
+        registers, controller, scheduler = b.registers, b.controller, b.tile_scheduler
         connect(m, flipped(self.control), registers.control)
         m.d.comb += [
             self.interrupt.eq(registers.interrupt),
@@ -181,154 +191,162 @@ class Accelerator(wiring.Component):
             registers.finished.eq(controller.finished),
             registers.code.eq(controller.code),
             reset.eq(controller.pipeline_reset),
-            loader.start.eq(controller.load),
+            b.scene_loader.start.eq(controller.load),
             scheduler.start.eq(controller.render),
-            ray_setup.start.eq(scheduler.set_up),
-            walker.start.eq(controller.render),
-            cubes.start.eq(scheduler.walk),
-            controller.loaded.eq(loader.done),
+            b.ray_setup.start.eq(scheduler.set_up),
+            b.occupancy_walker.start.eq(controller.render),
+            b.cube_list.start.eq(scheduler.walk),
+            controller.loaded.eq(b.scene_loader.done),
             controller.rendered.eq(scheduler.done),
-            scheduler.rays_ready.eq(ray_setup.done),
-            scheduler.walked.eq(cubes.done),
-            scheduler.tile_done.eq(tile_buffer.done),
-            controller.bus_idle.eq(reader.idle & writer.idle),
-            controller.error_bus.eq(reader.error | writer.error),
-            controller.error_header.eq(loader.error_header),
-            controller.error_config.eq(loader.error_config),
-            controller.error_tables.eq(loader.error_tables),
-            controller.error_row.eq(walker.error_row),
-            controller.error_record.eq(generator.error_record),
-            controller.error_list.eq(cubes.error),
-            controller.error_block_header.eq(fetch.error_header),
-            controller.error_block_payload.eq(decoder.error_payload),
-            reader.abort.eq(controller.drop),
-            writer.abort.eq(controller.drop),
-            ray_setup.tile.eq(scheduler.set_up_tile),
-            cubes.tile.eq(scheduler.walk_tile),
-            tile_buffer.tile.eq(scheduler.put_out_tile),
+            scheduler.rays_ready.eq(b.ray_setup.done),
+            scheduler.walked.eq(b.cube_list.done),
+            scheduler.tile_done.eq(b.tile_buffer.done),
+            controller.bus_idle.eq(b.read_master.idle & b.write_master.idle),
+            controller.error_bus.eq(b.read_master.error | b.write_master.error),
+            controller.error_header.eq(b.scene_loader.error_header),
+            controller.error_config.eq(b.scene_loader.error_config),
+            controller.error_tables.eq(b.scene_loader.error_tables),
+            controller.error_row.eq(b.occupancy_walker.error_row),
+            controller.error_record.eq(b.sample_generator.error_record),
+            controller.error_list.eq(b.cube_list.error),
+            controller.error_block_header.eq(b.block_fetch.error_header),
+            controller.error_block_payload.eq(b.hybrid_decoder.error_payload),
+            b.read_master.abort.eq(controller.drop),
+            b.write_master.abort.eq(controller.drop),
+            b.ray_setup.tile.eq(scheduler.set_up_tile),
+            b.cube_list.tile.eq(scheduler.walk_tile),
+            b.tile_buffer.tile.eq(scheduler.put_out_tile),
         ]
-        for user in (walker, ray_setup, projector, generator, compositor, tile_buffer, scheduler):
-            if hasattr(user, "view"):
-                m.d.comb += user.view.eq(registers.view)
-        for user in (walker, ray_setup, generator, fetch, density_loader, appearance_loader, density, mlp_engine):
-            if hasattr(user, "scene"):
-                m.d.comb += user.scene.eq(loader.scene)
-        for user in (loader, walker, generator, fetch):
+        for user in (
+            b.occupancy_walker, b.ray_setup, b.projector, b.sample_generator, b.compositor, b.tile_buffer, scheduler
+        ):  # fmt: skip
+            m.d.comb += user.view.eq(registers.view)
+        for user in (
+            b.occupancy_walker, b.ray_setup, b.sample_generator, b.block_fetch, b.density_loader, b.appearance_loader,
+            b.density, b.mlp_engine,
+        ):  # fmt: skip
+            m.d.comb += user.scene.eq(b.scene_loader.scene)
+        for user in (b.scene_loader, b.occupancy_walker, b.sample_generator, b.block_fetch):
             m.d.comb += user.scene_base.eq(registers.scene_base)
 
-        # ---- Memory ----
-        clients = (loader.memory, walker.rows, generator.records, fetch.headers, fetch.payload, cubes.entries)
+    def _connect_memory(self, m: Module, b: SimpleNamespace) -> None:
+        """Read and write masters with their clients, and the tables on their way."""
+        reader, writer, loader = b.read_master, b.write_master, b.scene_loader
+        clients = (
+            loader.memory, b.occupancy_walker.rows, b.sample_generator.records, b.block_fetch.headers,
+            b.block_fetch.payload, b.cube_list.entries,
+        )  # fmt: skip
         for index, port in enumerate(clients):
             connect(m, port, getattr(reader, f"client_{index}"))
         self._connect_axi(m, reader, writer)
-        connect(m, tile_buffer.o, writer.i)
-        connect(m, cubes.writes, writer.beats)
+        connect(m, b.tile_buffer.o, writer.i)
+        connect(m, b.cube_list.writes, writer.beats)
         m.d.comb += [
-            writer.frame_base.eq(registers.frame_base),
-            writer.width.eq(registers.view.window_width),
-            cubes.list_base.eq(registers.list_base),
-            cubes.live_cubes.eq(loader.scene.live_cubes),
-            cubes.written.eq(writer.idle),
+            writer.frame_base.eq(b.registers.frame_base),
+            writer.width.eq(b.registers.view.window_width),
+            b.cube_list.list_base.eq(b.registers.list_base),
+            b.cube_list.live_cubes.eq(loader.scene.live_cubes),
+            b.cube_list.written.eq(writer.idle),
         ]
-        for user in (density, mlp_engine):
+        for user in (b.density, b.mlp_engine):
             m.d.comb += [user.table.valid.eq(loader.table.valid), user.table.payload.eq(loader.table.payload)]
 
-        # ---- Rays, cubes, samples ----
-        connect(m, ray_setup.o, ray_buffer.i)
-        connect(m, walker.o, projector.i)
-        connect(m, projector.o, cubes.i)
-        connect(m, cubes.o, generator.i)
-        for lane in range(cfg.sample_lanes):
+    def _connect_samples(self, m: Module, b: SimpleNamespace) -> None:
+        """Rays, cubes and samples."""
+        generator, ray_buffer, compositor = b.sample_generator, b.ray_buffer, b.compositor
+        connect(m, b.ray_setup.o, ray_buffer.i)
+        connect(m, b.occupancy_walker.o, b.projector.i)
+        connect(m, b.projector.o, b.cube_list.i)
+        connect(m, b.cube_list.o, generator.i)
+        for lane in range(self.cfg.sample_lanes):
             connect(m, generator.ray[lane], ray_buffer.ray[lane])
             connect(m, generator.terminated[lane], compositor.terminated[lane])
-        connect(m, generator.o, density_samples.i)
-        connect(m, generator.o_cube, density_loader.i)
+        connect(m, generator.o, b.density_samples.i)
+        connect(m, generator.o_cube, b.density_loader.i)
         m.d.comb += [
             compositor.initialise.eq(ray_buffer.initialise),
             compositor.initialise_pixel.eq(ray_buffer.pixel),
             compositor.initialise_live.eq(ray_buffer.live),
-            tile_buffer.initialise.eq(ray_buffer.initialise),
-            tile_buffer.initialise_pixel.eq(ray_buffer.pixel),
+            b.tile_buffer.initialise.eq(ray_buffer.initialise),
+            b.tile_buffer.initialise_pixel.eq(ray_buffer.pixel),
         ]
 
-        # ---- Factors ----
-        connect(m, density_loader.o_request, fetch.i_density)
-        connect(m, appearance_loader.o_request, fetch.i_appearance)
-        connect(m, fetch.o_job, decoder.i_job)
-        connect(m, fetch.o_payload, decoder.i_payload)
-        vector = decoder.o
-        for kind, buffer, its_loader in (
-            (0, density_buffer, density_loader),
-            (1, appearance_buffer, appearance_loader),
+    def _connect_factors(self, m: Module, b: SimpleNamespace) -> None:
+        """From the blocks that the loaders want to the cube buffers, and the tree."""
+        connect(m, b.density_loader.o_request, b.block_fetch.i_density)
+        connect(m, b.appearance_loader.o_request, b.block_fetch.i_appearance)
+        connect(m, b.block_fetch.o_job, b.hybrid_decoder.i_job)
+        connect(m, b.block_fetch.o_payload, b.hybrid_decoder.i_payload)
+        vector = b.hybrid_decoder.o
+        for kind, buffer, loader in (
+            (0, b.density_buffer, b.density_loader),
+            (1, b.appearance_buffer, b.appearance_loader),
         ):
             mine = vector.valid & (vector.payload.appearance == kind)
             m.d.comb += [
                 buffer.i.payload.eq(vector.payload.write),
                 buffer.i.valid.eq(mine),
-                its_loader.done.eq(mine & vector.payload.block_last),
+                loader.done.eq(mine & vector.payload.block_last),
             ]
         m.d.comb += vector.ready.eq(1)
-        connect(m, density.tree, tree.client_0)
-        connect(m, decoder.tree, tree.client_1)
-        connect(m, walker.tree, tree.client_2)
+        connect(m, b.density.tree, b.tree_server.client_0)
+        connect(m, b.hybrid_decoder.tree, b.tree_server.client_1)
+        connect(m, b.occupancy_walker.tree, b.tree_server.client_2)
 
-        # ---- Density, then appearance ----
-        connect(m, density_samples.o, density_interpolator.i)
-        self._connect_buffer(m, density_loader, density_buffer, density_interpolator)
-        connect(m, density_interpolator.o_sample, density.i_sample)
-        connect(m, density_interpolator.o_vector, density.i_vector)
-        connect(m, density.o, compositor.i)
-        connect(m, compositor.o, sequencer.i)
-        connect(m, sequencer.o, visible_samples.i)
-        connect(m, sequencer.o_cube, appearance_loader.i)
-        connect(m, visible_samples.o, appearance_interpolator.i)
-        self._connect_buffer(m, appearance_loader, appearance_buffer, appearance_interpolator)
-        shaded = appearance_interpolator
-        if cfg.shading == "deferred":
-            shaded = block("product_buffer", ProductBuffer(cfg))
-            connect(m, appearance_interpolator.o_sample, shaded.i_sample)
-            connect(m, appearance_interpolator.o_vector, shaded.i_vector)
-        connect(m, shaded.o_sample, appearance.i_sample)
-        connect(m, shaded.o_vector, appearance.i_vector)
-        connect(m, appearance.direction, ray_buffer.direction)
-        connect(m, appearance.o_job, mlp_engine.i_job)
-        connect(m, appearance.o_products, mlp_engine.i_products)
-        connect(m, mlp_engine.o, tile_buffer.i)
-        connect(m, tile_buffer.final, compositor.final)
+    def _connect_shading(self, m: Module, b: SimpleNamespace) -> None:
+        """Density, then appearance."""
+        connect(m, b.density_samples.o, b.density_interpolator.i)
+        self._connect_buffer(m, b.density_loader, b.density_buffer, b.density_interpolator)
+        connect(m, b.density_interpolator.o_sample, b.density.i_sample)
+        connect(m, b.density_interpolator.o_vector, b.density.i_vector)
+        connect(m, b.density.o, b.compositor.i)
+        connect(m, b.compositor.o, b.cube_sequencer.i)
+        connect(m, b.cube_sequencer.o, b.visible_samples.i)
+        connect(m, b.cube_sequencer.o_cube, b.appearance_loader.i)
+        connect(m, b.visible_samples.o, b.appearance_interpolator.i)
+        self._connect_buffer(m, b.appearance_loader, b.appearance_buffer, b.appearance_interpolator)
+        shaded = b.appearance_interpolator
+        if self.cfg.shading == "deferred":
+            shaded = b.product_buffer
+            connect(m, b.appearance_interpolator.o_sample, shaded.i_sample)
+            connect(m, b.appearance_interpolator.o_vector, shaded.i_vector)
+        connect(m, shaded.o_sample, b.appearance.i_sample)
+        connect(m, shaded.o_vector, b.appearance.i_vector)
+        connect(m, b.appearance.direction, b.ray_buffer.direction)
+        connect(m, b.appearance.o_job, b.mlp_engine.i_job)
+        connect(m, b.appearance.o_products, b.mlp_engine.i_products)
+        connect(m, b.mlp_engine.o, b.tile_buffer.i)
+        connect(m, b.tile_buffer.final, b.compositor.final)
 
-        self._count(m, controller, registers, {
-            "samples": compositor.composited,
-            "shaded": tile_buffer.shaded,
-            "cubes": density_loader.o.valid & density_loader.o.ready,
-            "read_beats": reader.beat,
-        })  # fmt: skip
+    def _observe(self, m: Module, b: SimpleNamespace) -> None:
+        """Drive the probes."""
+        registers, controller, ray = b.registers, b.controller, b.ray_setup.o
         observed = {
-            "visits": walker.o,
-            "footprints": projector.o,
-            "rectangles": cubes.o,
-            "density_cubes": density_loader.o,
-            "appearance_cubes": appearance_loader.o,
-            "jobs": fetch.o_job,
-            "density_requests": density_loader.o_request,
-            "appearance_requests": appearance_loader.o_request,
-            "samples": generator.o,
-            "opaque": density.o,
-            "visible": compositor.o,
-            "shade_jobs": appearance.o_job,
-            "coloured": mlp_engine.o,
-            "pixels": tile_buffer.o,
+            "visits": b.occupancy_walker.o,
+            "footprints": b.projector.o,
+            "rectangles": b.cube_list.o,
+            "density_cubes": b.density_loader.o,
+            "appearance_cubes": b.appearance_loader.o,
+            "jobs": b.block_fetch.o_job,
+            "density_requests": b.density_loader.o_request,
+            "appearance_requests": b.appearance_loader.o_request,
+            "samples": b.sample_generator.o,
+            "opaque": b.density.o,
+            "visible": b.compositor.o,
+            "shade_jobs": b.appearance.o_job,
+            "coloured": b.mlp_engine.o,
+            "pixels": b.tile_buffer.o,
         }
         m.d.comb += [
             self.probe_frame.fire.eq((registers.start & ~controller.busy) | controller.finished),
             self.probe_frame.payload.ends.eq(controller.finished),
-            self.probe_rays.fire.eq(ray_setup.o.valid),
-            self.probe_rays.payload.pixel.eq(ray_setup.o.payload.pixel),
-            self.probe_rays.payload.live.eq(ray_setup.o.payload.live),
+            self.probe_rays.fire.eq(ray.valid),
+            self.probe_rays.payload.pixel.eq(ray.payload.pixel),
+            self.probe_rays.payload.live.eq(ray.payload.live),
         ]
         for name, source in observed.items():
             port = getattr(self, f"probe_{name}")
             m.d.comb += [port.fire.eq(source.valid & source.ready), port.payload.eq(source.payload)]
-        return m
 
     def _connect_axi(self, m: Module, reader: ReadMaster, writer: WriteMaster) -> None:
         """Read channels from one master, write channels from the other."""
@@ -342,11 +360,18 @@ class Accelerator(wiring.Component):
         m.d.comb += loader.finished.eq(user.finished)
         connect(m, user.factors, buffer.factors)
 
-    def _count(self, m: Module, controller: FrameController, registers: ControlRegisters, events: dict) -> None:
+    def _count(self, m: Module, b: SimpleNamespace) -> None:
         """Counters of the running or last frame."""
+        registers, controller = b.registers, b.controller
         cycles = Signal(64)
         m.d.comb += [registers.counter_cycles_low.eq(cycles[:32]), registers.counter_cycles_high.eq(cycles[32:])]
         m.d.sync += cycles.eq(Mux(controller.start & ~controller.busy, 0, cycles + controller.busy))
+        events = {
+            "samples": b.compositor.composited,
+            "shaded": b.tile_buffer.shaded,
+            "cubes": b.density_loader.o.valid & b.density_loader.o.ready,
+            "read_beats": b.read_master.beat,
+        }
         for name, event in events.items():
             counter = Signal(32, name=f"count_{name}")
             m.d.comb += getattr(registers, f"counter_{name}").eq(counter)

@@ -11,7 +11,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.blocks import COMPONENTS
-from nerf.contract.config import CUBE, WINDOW, AcceleratorConfig
+from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.formats import (
     COLOUR_BITS,
     FACTOR,
@@ -51,9 +51,6 @@ def vector3(shape) -> data.StructLayout:
 Cube = vector3(CUBE_BITS)
 Local = vector3(LOCAL_BITS)
 FactorVector = data.ArrayLayout(signed(FACTOR.width), COMPONENTS)
-WINDOW_BITS = WINDOW.bit_length() - 1
-FactorAddress = data.StructLayout({"group": 2, "cell": vector3(WINDOW_BITS + 4)})
-"""Where a cube buffer is read: ``cell`` has the coordinates of its first vertex modulo that window of a line."""
 CellFactors = data.ArrayLayout(
     data.StructLayout({"corners": data.ArrayLayout(FactorVector, 4), "ends": data.ArrayLayout(FactorVector, 2)}),
     len(PAIRS),
@@ -126,15 +123,26 @@ TreeResponse = data.StructLayout(
 )
 """``total``: sum, or count of the set bits; ``prefix``: set bits before each; ``index``: of the k-th set bit."""
 
-BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": 2, "slot": 2 * WINDOW_BITS})
-"""Where a decoded block goes: in a plane, ``slot`` = first tile % WINDOW + WINDOW * (second tile % WINDOW); in a line,
-block % WINDOW."""
-BlockRequest = data.StructLayout({"to": BlockAddress, "index": BLOCK_BITS})
-"""``index``: of the block among its factor's, component group included."""
-DecodeJob = data.StructLayout({"appearance": 1, "to": BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1})
-"""``skip``: the payload starts in the upper half of its first beat."""
-VectorWrite = data.StructLayout({"to": BlockAddress, "position": 4, "values": FactorVector})
-"""One decoded vector on its way into a cube buffer."""
+
+class BlockLayouts:
+    """Layouts of blocks and their places, which depend on the window of a configuration's cube buffers."""
+
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        self.FactorAddress = data.StructLayout({"group": 2, "cell": vector3(cfg.window_bits + 4)})
+        """Where a cube buffer is read: ``cell`` has the coordinates of its first vertex modulo the window of a line."""
+        self.BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": 2, "slot": 2 * cfg.window_bits})
+        """Where a decoded block goes: in a plane, ``slot`` = first tile % window + window * (second tile % window); in
+        a line, block % window."""
+        self.BlockRequest = data.StructLayout({"to": self.BlockAddress, "index": BLOCK_BITS})
+        """``index``: of the block among its factor's, component group included."""
+        self.DecodeJob = data.StructLayout(
+            {"appearance": 1, "to": self.BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1}
+        )
+        """``skip``: the payload starts in the upper half of its first beat."""
+        self.VectorWrite = data.StructLayout({"to": self.BlockAddress, "position": 4, "values": FactorVector})
+        """One decoded vector on its way into a cube buffer."""
+        self.DecodedVector = data.StructLayout({"appearance": 1, "write": self.VectorWrite, "block_last": 1})
+        """A vector for the density or the appearance cube buffer; ``block_last``: the last of its block."""
 
 
 class TileLayouts:

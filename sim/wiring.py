@@ -51,7 +51,10 @@ class Block(IntEnum):
 
     MEMORY = memory.STATE, lambda its: its.memory
     READ_MASTER = read_master.STATE, lambda its: read_master.new()
-    WRITE_MASTER = write_master.STATE, lambda its: write_master.new(its.regions.frame_base, its.view.window_width)
+    WRITE_MASTER = (
+        write_master.STATE,
+        lambda its: write_master.new(its.config, its.regions.frame_base, its.view.window_width),
+    )
     TREE_SERVER = tree_server.STATE, lambda its: tree_server.new()
     TILE_BUFFER = tile_buffer.STATE, lambda its: tile_buffer.new()
     MLP_ENGINE = mlp_engine.STATE, lambda its: mlp_engine.new(its.config)
@@ -66,16 +69,16 @@ class Block(IntEnum):
     DENSITY_SAMPLES = queue.STATE, lambda its: queue.new(its.config.sample_queue)
     HYBRID_DECODER = hybrid_decoder.STATE, lambda its: hybrid_decoder.new()
     BLOCK_FETCH = block_fetch.STATE, lambda its: block_fetch.new(its.config)
-    APPEARANCE_LOADER = cube_loader.STATE, lambda its: cube_loader.new(True)
-    DENSITY_LOADER = cube_loader.STATE, lambda its: cube_loader.new(False)
+    APPEARANCE_LOADER = cube_loader.STATE, lambda its: cube_loader.new(its.config, True)
+    DENSITY_LOADER = cube_loader.STATE, lambda its: cube_loader.new(its.config, False)
     SAMPLE_GENERATOR = sample_generator.STATE, lambda its: sample_generator.new(its.config)
-    CUBE_LIST = cube_list.STATE, lambda its: cube_list.new(its.regions.list_base, its.config.tile, AFTER_RESET)
+    CUBE_LIST = cube_list.STATE, lambda its: cube_list.new(its.config, its.regions.list_base, AFTER_RESET)
     PROJECTOR = projector.STATE, lambda its: projector.new()
     UNIFORM_SAMPLER = uniform_sampler.STATE, lambda its: uniform_sampler.new(its.config.tile)
     RAY_SETUP = ray_setup.STATE, lambda its: ray_setup.new(its.config)
     SCENE_LOADER = scene_loader.STATE, lambda its: scene_loader.new()
     FRAME_CONTROLLER = frame_controller.STATE, lambda its: frame_controller.new()
-    OCCUPANCY_WALKER = occupancy_walker.STATE, lambda its: occupancy_walker.new()
+    OCCUPANCY_WALKER = occupancy_walker.STATE, lambda its: occupancy_walker.new(its.config)
     TILE_SCHEDULER = tile_scheduler.STATE, lambda its: tile_scheduler.new(its.config.tile)
 
 

@@ -15,11 +15,26 @@ COMPONENTS = 16
 CUBE = 4
 """Factor cells along the side of an occupancy cube, and factor positions along the side of a plane block."""
 
-WINDOW = 8
-"""Plane blocks along the sides of what a cube buffer holds of a plane, and line blocks that it holds of a line."""
-
-
 SHADINGS = ("sample", "deferred")
+POWERS = {
+    "tile": (4, 128),
+    "mlp_lanes": (16, 128),
+    "ray_units": (1, 128),
+    "sample_lanes": (1, 8),
+    "sample_queue": (4, 8192),
+    "payload_queue": (32, 512),
+    "buffer_window": (4, 16),
+    "row_queue": (4, 64),
+    "list_queue": (32, 1024),
+    "record_queue": (4, 64),
+    "ray_queue": (4, 64),
+    "lane_queue": (4, 64),
+    "cube_queue": (4, 16),
+    "header_queue": (4, 64),
+    "job_queue": (4, 64),
+    "write_bursts": (2, 16),
+}
+"""Parameters that are powers of two: the smallest and the largest."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,28 @@ class AcceleratorConfig:
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 8192.
     payload_queue : int
         Depth of the encoded payload queue, in beats; a power of two, 32 to 512.
+    buffer_window : int
+        Plane blocks along each side of what a cube buffer holds of a plane, and line blocks that it holds of a line; a
+        power of two, 4 to 16.
+    row_queue : int
+        Rows of the occupancy grid that are requested before they are walked; a power of two, 4 to 64.
+    list_queue : int
+        Entries of a cube list that are requested before they are used; a power of two, 32 to 1024.
+    record_queue : int
+        Cubes whose mask windows are requested before they are used; a power of two, 4 to 64.
+    ray_queue : int
+        Depth of a sample lane's queue of rays before the march; a power of two, 4 to 64.
+    lane_queue : int
+        Depth of a sample lane's queue of samples; a power of two, 4 to 64.
+    cube_queue : int
+        Cubes that a cube loader holds: announced, loaded ahead, and the one that is read; a power of two, 4 to 16.
+    header_queue : int
+        Block headers on their way at a time; a power of two, 4 to 64.
+    job_queue : int
+        Depth of the queue of blocks before the decoder; a power of two, 4 to 64.
+    write_bursts : int
+        Write bursts that are held, the one that is collected and the one that is written included; a power of two, 2 to
+        16.
     shading : str
         ``sample``: the network runs on every visible sample; ``deferred``: once a ray, on its composited products.
 
@@ -68,6 +105,16 @@ class AcceleratorConfig:
     sample_lanes: int = 1
     sample_queue: int = 16
     payload_queue: int = 64
+    buffer_window: int = 8
+    row_queue: int = 8
+    list_queue: int = 128
+    record_queue: int = 8
+    ray_queue: int = 16
+    lane_queue: int = 8
+    cube_queue: int = 8
+    header_queue: int = 16
+    job_queue: int = 16
+    write_bursts: int = 2
     shading: str = "sample"
 
     def __post_init__(self) -> None:
@@ -75,14 +122,7 @@ class AcceleratorConfig:
             kind = type(field.default)
             value = getattr(self, field.name)
             require(type(value) is kind, field.name, f"of type {kind.__name__}", repr(value))
-        for name, low, high in (
-            ("tile", 4, 128),
-            ("mlp_lanes", 16, 128),
-            ("ray_units", 1, 128),
-            ("sample_lanes", 1, 8),
-            ("sample_queue", 4, 8192),
-            ("payload_queue", 32, 512),
-        ):
+        for name, (low, high) in POWERS.items():
             value = getattr(self, name)
             require(
                 low <= value <= high and value & (value - 1) == 0,
@@ -112,6 +152,11 @@ class AcceleratorConfig:
     def tile_bits(self) -> int:
         """Bits of a pixel coordinate inside a tile."""
         return self.tile.bit_length() - 1
+
+    @property
+    def window_bits(self) -> int:
+        """Bits of a block coordinate inside the window of a cube buffer."""
+        return self.buffer_window.bit_length() - 1
 
     @property
     def stages(self) -> tuple[Stage, Stage, Stage]:

@@ -10,20 +10,17 @@ from nerf.contract.scene_image import BEAT, PAGE
 from rtl.parts.checksum import crc8_of
 from rtl.parts.queue import Queue
 from rtl.parts.round_robin import RoundRobin
-from rtl.payloads import BlockAddress, BlockRequest, DecodeJob, ReadBeat, ReadPort, SceneRegisters
+from rtl.payloads import BlockLayouts, ReadBeat, ReadPort, SceneRegisters
 
 Header = data.StructLayout({"pointer": 28, "mask": POSITIONS, "count": 9, "form": 2, "zero": 1, "checksum": 8})
 """A block header in memory, see `nerf.contract.blocks`."""
-
-Wanted = data.StructLayout({"appearance": 1, "to": BlockAddress, "upper": 1})
-"""What a header on its way is for; ``upper``: it is in the upper half of its beat."""
 
 
 class BlockFetch(wiring.Component):
     """Read block headers and payloads for two requesters, and tell the decoder what comes.
 
-    Requests are taken in turn (round robin). Up to `HEADERS` headers are on their way at a time. A payload is asked for
-    only when the payload queue has room for all its beats, so both memory ports accept every beat at once.
+    Requests are taken in turn (round robin). Up to ``header_queue`` headers are on their way at a time. A payload is
+    asked for only when the payload queue has room for all its beats, so both memory ports accept every beat at once.
 
     A header that no encoder writes, and one whose payload is not inside the payload section and a page, give a strobe;
     nothing is read for it, and its job says that the block is empty.
@@ -57,22 +54,19 @@ class BlockFetch(wiring.Component):
     LATENCY_PAYLOAD = 4
     LATENCY_JOB = 5
     LATENCY_BEAT = 2
-    HEADERS = 16
-    """Headers on their way at a time."""
-    JOBS = 16
-    """Jobs that wait for the decoder at a time."""
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self._cfg = cfg
+        self._layouts = layouts = BlockLayouts(cfg)
         super().__init__(
             {
-                "i_density": In(stream.Signature(BlockRequest)),
-                "i_appearance": In(stream.Signature(BlockRequest)),
+                "i_density": In(stream.Signature(layouts.BlockRequest)),
+                "i_appearance": In(stream.Signature(layouts.BlockRequest)),
                 "scene": In(SceneRegisters),
                 "scene_base": In(cfg.address_width),
                 "headers": Out(ReadPort(cfg)),
                 "payload": Out(ReadPort(cfg)),
-                "o_job": Out(stream.Signature(DecodeJob)),
+                "o_job": Out(stream.Signature(layouts.DecodeJob)),
                 "o_payload": Out(stream.Signature(ReadBeat)),
                 "error_header": Out(1),
             }
@@ -81,10 +75,13 @@ class BlockFetch(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the header reader, the check, the payload reader and their queues."""
         m = Module()
-        m.submodules.wanted = wanted = Queue(Wanted, self.HEADERS)
-        m.submodules.words = words = Queue(128, self.HEADERS)
-        m.submodules.jobs = jobs = Queue(DecodeJob, self.JOBS)
-        m.submodules.beats = beats = Queue(ReadBeat, self._cfg.payload_queue)
+        cfg, layouts = self._cfg, self._layouts
+        # What a header on its way is for; upper: it is in the upper half of its beat.
+        expected = data.StructLayout({"appearance": 1, "to": layouts.BlockAddress, "upper": 1})
+        m.submodules.wanted = wanted = Queue(expected, cfg.header_queue)
+        m.submodules.words = words = Queue(128, cfg.header_queue)
+        m.submodules.jobs = jobs = Queue(layouts.DecodeJob, cfg.job_queue)
+        m.submodules.beats = beats = Queue(ReadBeat, cfg.payload_queue)
         wiring.connect(m, jobs.o, wiring.flipped(self.o_job))
         self._request_headers(m, wanted)
 
@@ -94,7 +91,7 @@ class BlockFetch(wiring.Component):
             words.i.valid.eq(self.headers.beats.valid),
             self.headers.beats.ready.eq(1),
         ]
-        checking = Signal(data.StructLayout({"job": DecodeJob, "present": 5, "start": 31, "whole": 1}))
+        checking = Signal(data.StructLayout({"job": layouts.DecodeJob, "present": 5, "start": 31, "whole": 1}))
         address = Signal(self._cfg.address_width)
         valid = Signal()
         issue = Signal()
@@ -127,7 +124,7 @@ class BlockFetch(wiring.Component):
         """Turn the requests into header reads."""
         m.submodules.turn = turn = RoundRobin(2)
         request = self.headers.request
-        chosen = Signal(BlockRequest)
+        chosen = Signal(self._layouts.BlockRequest)
         section = Signal(32)
         free = wanted.i.ready & (request.ready | ~request.valid)
         m.d.comb += turn.requests.eq(Cat(self.i_density.valid, self.i_appearance.valid))

@@ -5,20 +5,18 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
+from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.payloads import WINDOW_BITS, CellFactors, FactorAddress, FactorVector, LookUp, VectorWrite, vector3
-
-PLANE_BITS = WINDOW_BITS + 2
-"""Low bits of a vertex coordinate that address the window of a plane; those of a line are all of `FactorAddress`."""
+from rtl.payloads import BlockLayouts, CellFactors, FactorVector, LookUp, vector3
 
 
 class CubeBuffer(wiring.Component):
-    """Hold, per pair and component group, a window of 8 x 8 plane tiles and 8 line blocks that wraps around.
+    """Hold, per pair and component group, a window of plane tiles (a square) and line blocks that wraps around.
 
-    A plane has 32 x 32 vertices, addressed by the low 5 bits of their coordinates, a line 128. Every pair has its own
-    memories, and neighbouring vertices lie in different ones (by the parity of their coordinates), so that a read never
-    conflicts.
+    With a ``buffer_window`` of 8 a plane has 32 x 32 vertices, addressed by the low 5 bits of their coordinates, a line
+    128. Every pair has its own memories, and neighbouring vertices lie in different ones (by the parity of their
+    coordinates), so that a read never conflicts.
 
     A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``enable``.
 
@@ -27,6 +25,7 @@ class CubeBuffer(wiring.Component):
 
     Parameters
     ----------
+    cfg : AcceleratorConfig
     groups : int
         Component groups: 1 for density, 3 for appearance.
 
@@ -40,14 +39,16 @@ class CubeBuffer(wiring.Component):
 
     LATENCY = 1
 
-    def __init__(self, groups: int) -> None:
+    def __init__(self, cfg: AcceleratorConfig, groups: int) -> None:
         if not 1 <= groups <= 3:
             raise ValueError(f"groups must be from 1 to 3, not {groups}")
         self._groups = groups
+        self._window_bits = cfg.window_bits
+        layouts = BlockLayouts(cfg)
         super().__init__(
             {
-                "i": In(stream.Signature(VectorWrite, always_ready=True)),
-                "factors": In(LookUp(FactorAddress, CellFactors)),
+                "i": In(stream.Signature(layouts.VectorWrite, always_ready=True)),
+                "factors": In(LookUp(layouts.FactorAddress, CellFactors)),
             }
         )
 
@@ -82,17 +83,20 @@ class CubeBuffer(wiring.Component):
         """Add a pair's plane."""
         to, position = self.i.payload.to, self.i.payload.position
         cell = self.factors.address.cell
-        written = Cat(position[1], to.slot[:WINDOW_BITS], position[3], to.slot[WINDOW_BITS:])
+        window_bits = self._window_bits
+        # The low bits of a vertex coordinate address the window of a plane; those of a line are all of the address.
+        plane_bits = window_bits + 2
+        written = Cat(position[1], to.slot[:window_bits], position[3], to.slot[window_bits:])
         banks = {}
         for bank_first in range(2):
             for bank_second in range(2):
                 banks[bank_first, bank_second] = self._bank(
                     m,
                     f"plane_{pair}_{bank_first}{bank_second}",
-                    1 << 2 * (PLANE_BITS - 1),
+                    1 << 2 * (plane_bits - 1),
                     ~to.line & (to.pair == pair) & (position[0] == bank_first) & (position[2] == bank_second),
                     written,
-                    Cat(_half(cell[first][:PLANE_BITS], bank_first), _half(cell[second][:PLANE_BITS], bank_second)),
+                    Cat(_half(cell[first][:plane_bits], bank_first), _half(cell[second][:plane_bits], bank_second)),
                 )
         for corner, vector in enumerate(self.factors.data[pair].corners):
             # The corner's parity is that of the first vertex, turned over one step further.
@@ -111,7 +115,7 @@ class CubeBuffer(wiring.Component):
                 f"line_{pair}_{bank}",
                 1 << len(cell) - 1,
                 to.line & (to.pair == pair) & (position[0] == bank),
-                Cat(position[1:], to.slot[:WINDOW_BITS]),
+                Cat(position[1:], to.slot[: self._window_bits]),
                 _half(cell, bank),
             )
             for bank in range(2)

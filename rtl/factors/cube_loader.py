@@ -5,10 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from nerf.contract.config import CUBE
+from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.payloads import BLOCK_BITS, CUBE_BITS, WINDOW_BITS, BlockRequest, Cube, SceneRegisters
+from rtl.payloads import BLOCK_BITS, CUBE_BITS, BlockLayouts, Cube, SceneRegisters
 
 TILE_BITS = CUBE_BITS + 1
 """Bits of a tile coordinate: that of a cube, or one more."""
@@ -16,9 +16,6 @@ LINE_SHIFT = CUBE.bit_length() - 1
 """A line block of 16 positions covers 4 cubes."""
 CANDIDATES = 6
 """Blocks that a pair may need: 2 x 2 plane tiles and 2 line blocks."""
-TAG_BITS = 2 * (CUBE_BITS - WINDOW_BITS)
-PLACE_BITS = 2 * WINDOW_BITS + 2
-"""Of a slot among those of all pairs: the planes' come first."""
 
 
 class CubeLoader(wiring.Component):
@@ -28,8 +25,8 @@ class CubeLoader(wiring.Component):
     first and last vertex; what lies outside the grid is left out. Each block has one slot in the buffer's window, whose
     tag says which block it holds.
 
-    The loader holds `CUBES` cubes: announced ones, loaded ones, and the one that is read. They are loaded ahead, in
-    order, one after the other. A slot that an earlier one of them may read is not requested before that one is
+    The loader holds ``cube_queue`` cubes: announced ones, loaded ones, and the one that is read. They are loaded ahead,
+    in order, one after the other. A slot that an earlier one of them may read is not requested before that one is
     ``finished``. Blocks are done in the order of their requests; a token is offered when those of its cube are.
 
     Latency: `LATENCY` cycles from an accepted cube to its token if all blocks are there; each request adds a cycle.
@@ -37,6 +34,7 @@ class CubeLoader(wiring.Component):
 
     Parameters
     ----------
+    cfg : AcceleratorConfig
     groups : int
         Component groups: 1 for density, 3 for appearance.
 
@@ -48,7 +46,7 @@ class CubeLoader(wiring.Component):
         `Cube`: the token of a cube whose blocks are all in the buffer.
     finished : In(1)
         Strobe: the first of the cubes that are read will not be read any more. A cube is read from the cycle after that
-        in which its token is accepted; no more than ``CUBES`` - 1 may be read at a time.
+        in which its token is accepted; no more than ``cube_queue`` - 1 may be read at a time.
     o_request : Out(stream)
         `BlockRequest`.
     done : In(1)
@@ -56,37 +54,43 @@ class CubeLoader(wiring.Component):
     scene : In(SceneRegisters)
     """
 
-    CUBES = 8
     CYCLES = len(PAIRS) * CANDIDATES + 1
     LATENCY = CYCLES + 1
 
-    i: In(stream.Signature(Cube))
-    o: Out(stream.Signature(Cube))
-    finished: In(1)
-    o_request: Out(stream.Signature(BlockRequest))
-    done: In(1)
-    scene: In(SceneRegisters)
-
-    def __init__(self, groups: int) -> None:
+    def __init__(self, cfg: AcceleratorConfig, groups: int) -> None:
         if not 1 <= groups <= 3:
             raise ValueError(f"groups must be from 1 to 3, not {groups}")
         self._groups = groups
-        super().__init__()
+        self._cubes = cfg.cube_queue
+        self._window_bits = cfg.window_bits
+        self._tag_bits = 2 * (CUBE_BITS - cfg.window_bits)
+        self._place_bits = 2 * cfg.window_bits + 2
+        """Of a slot among those of all pairs: the planes' come first."""
+        super().__init__(
+            {
+                "i": In(stream.Signature(Cube)),
+                "o": Out(stream.Signature(Cube)),
+                "finished": In(1),
+                "o_request": Out(stream.Signature(BlockLayouts(cfg).BlockRequest)),
+                "done": In(1),
+                "scene": In(SceneRegisters),
+            }
+        )
 
     def elaborate(self, platform) -> Module:
         """Return the ring of cubes, the walk over candidates, the tags and the counts of blocks."""
         m = Module()
         most = len(PAIRS) * CANDIDATES * self._groups
-        cubes = Signal(data.ArrayLayout(Cube, self.CUBES))
-        blocks = Signal(data.ArrayLayout(range(most + 1), self.CUBES))
+        cubes = Signal(data.ArrayLayout(Cube, self._cubes))
+        blocks = Signal(data.ArrayLayout(range(most + 1), self._cubes))
         """Requested, by cube."""
-        there = Signal(range(self.CUBES * most + 1))
+        there = Signal(range(self._cubes * most + 1))
         """Blocks that are done, without those of accepted tokens."""
-        waits = Signal(self.CUBES)
+        waits = Signal(self._cubes)
         """By cube: it has been taken, and not yet examined to its end."""
-        loads = Signal(self.CUBES)
+        loads = Signal(self._cubes)
         """By cube: it has been examined, and may still be read."""
-        taken = Signal(range(self.CUBES))
+        taken = Signal(range(self._cubes))
         examined = Signal.like(taken)
         accepted = Signal.like(taken)
         oldest = Signal.like(taken)
@@ -95,15 +99,15 @@ class CubeLoader(wiring.Component):
         pair = Signal(range(len(PAIRS)))
         candidate = Signal(range(CANDIDATES))
         group = Signal(range(3))
-        m.submodules.tags = tags = Memory(shape=TAG_BITS, depth=1 << PLACE_BITS, init=[])
+        m.submodules.tags = tags = Memory(shape=self._tag_bits, depth=1 << self._place_bits, init=[])
         tag_read, tag_write = tags.read_port(domain="comb"), tags.write_port()
-        valid = Signal(1 << PLACE_BITS)
+        valid = Signal(1 << self._place_bits)
 
         wanted = self._candidate(m, cube, pair, candidate)
         hit = Signal()
         busy = Signal()
         claim = Signal()
-        uses = [self._uses(m, cubes[number], pair, wanted.line, wanted.slot) for number in range(self.CUBES)]
+        uses = [self._uses(m, cubes[number], pair, wanted.line, wanted.slot) for number in range(self._cubes)]
         m.d.comb += [
             tag_read.addr.eq(wanted.place),
             hit.eq(valid.bit_select(wanted.place, 1) & (tag_read.data == wanted.tag)),
@@ -182,14 +186,15 @@ class CubeLoader(wiring.Component):
 
     def _candidate(self, m: Module, cube, pair, candidate):
         """Return the block to look at: where it goes, its tag and index, and whether the factor has it."""
+        window_bits = self._window_bits
         wanted = Signal(
             data.StructLayout(
                 {
                     "exists": 1,
                     "line": 1,
-                    "slot": 2 * WINDOW_BITS,
-                    "place": PLACE_BITS,
-                    "tag": TAG_BITS,
+                    "slot": 2 * window_bits,
+                    "place": self._place_bits,
+                    "tag": self._tag_bits,
                     "index": BLOCK_BITS,
                 }
             )
@@ -220,23 +225,24 @@ class CubeLoader(wiring.Component):
             # Where the last vertex is in the same block as the first, that block is a hit by now.
             m.d.comb += [
                 wanted.exists.eq(Cat(Const(0, 4), block) < vertices),
-                wanted.slot.eq(block[:WINDOW_BITS]),
-                wanted.place.eq(Cat(block[:WINDOW_BITS], pair, Const(0, WINDOW_BITS - 2), Const(0b11, 2))),
-                wanted.tag.eq(block[WINDOW_BITS:]),
+                wanted.slot.eq(block[:window_bits]),
+                wanted.place.eq(Cat(block[:window_bits], pair, Const(0, window_bits - 2), Const(0b11, 2))),
+                wanted.tag.eq(block[window_bits:]),
                 wanted.index.eq(block * self._groups),
             ]
         with m.Else():
             m.d.comb += [
                 wanted.exists.eq((first < columns) & (second < rows)),
-                wanted.slot.eq(Cat(first[:WINDOW_BITS], second[:WINDOW_BITS])),
-                wanted.place.eq(Cat(first[:WINDOW_BITS], second[:WINDOW_BITS], pair)),
-                wanted.tag.eq(Cat(first[WINDOW_BITS:CUBE_BITS], second[WINDOW_BITS:CUBE_BITS])),
+                wanted.slot.eq(Cat(first[:window_bits], second[:window_bits])),
+                wanted.place.eq(Cat(first[:window_bits], second[:window_bits], pair)),
+                wanted.tag.eq(Cat(first[window_bits:CUBE_BITS], second[window_bits:CUBE_BITS])),
                 wanted.index.eq((second * columns + first) * self._groups),
             ]
         return wanted
 
     def _uses(self, m: Module, cube, pair, line, slot) -> Signal:
         """Return whether a slot of a pair may be read for a cube."""
+        window_bits = self._window_bits
         of_cube = [getattr(cube, axis) for axis in AXES]
         uses = Signal()
         with m.Switch(pair):
@@ -244,11 +250,11 @@ class CubeLoader(wiring.Component):
                 with m.Case(number):
                     first, second, along = of_cube[first_axis], of_cube[second_axis], of_cube[line_axis]
                     plane_uses = [
-                        (slot[:WINDOW_BITS] - first)[1:WINDOW_BITS] == 0,
-                        (slot[WINDOW_BITS:] - second)[1:WINDOW_BITS] == 0,
+                        (slot[:window_bits] - first)[1:window_bits] == 0,
+                        (slot[window_bits:] - second)[1:window_bits] == 0,
                     ]
                     line_uses = [
-                        slot[:WINDOW_BITS] == vertex[LINE_SHIFT : LINE_SHIFT + WINDOW_BITS]
+                        slot[:window_bits] == vertex[LINE_SHIFT : LINE_SHIFT + window_bits]
                         for vertex in (along, along + 1)
                     ]
                     with m.If(line):

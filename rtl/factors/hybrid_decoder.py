@@ -5,16 +5,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.blocks import COORDINATE_LIMIT, POSITIONS, Form
-from nerf.contract.config import COMPONENTS
+from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from rtl.factors.sparse_search import LOAD_ENTRIES, SparseSearch
-from rtl.payloads import DecodeJob, Mode, ReadBeat, TreePort, VectorWrite
+from rtl.payloads import BlockLayouts, Mode, ReadBeat, TreePort
 
 BEAT_BYTES = 16
 MAP_BYTES = 2
 """Bytes of a bitmap's map, and of a coordinate entry."""
-
-DecodedVector = data.StructLayout({"appearance": 1, "write": VectorWrite, "block_last": 1})
-"""A vector for the density or the appearance cube buffer; ``block_last``: the last of its block."""
 
 
 class ByteWindow(wiring.Component):
@@ -128,11 +125,17 @@ class HybridDecoder(wiring.Component):
 
     LATENCY = 2
 
-    i_job: In(stream.Signature(DecodeJob))
-    i_payload: In(stream.Signature(ReadBeat))
-    tree: Out(TreePort())
-    o: Out(stream.Signature(DecodedVector))
-    error_payload: Out(1)
+    def __init__(self, cfg: AcceleratorConfig) -> None:
+        self._layouts = layouts = BlockLayouts(cfg)
+        super().__init__(
+            {
+                "i_job": In(stream.Signature(layouts.DecodeJob)),
+                "i_payload": In(stream.Signature(ReadBeat)),
+                "tree": Out(TreePort()),
+                "o": Out(stream.Signature(layouts.DecodedVector)),
+                "error_payload": Out(1),
+            }
+        )
 
     def elaborate(self, platform) -> Module:
         """Return the byte window, the search unit and the sequencer."""
@@ -141,7 +144,7 @@ class HybridDecoder(wiring.Component):
         m.submodules.search = search = SparseSearch()
         wiring.connect(m, wiring.flipped(self.i_payload), window.i)
 
-        job = Signal(DecodeJob)
+        job = Signal(self._layouts.DecodeJob)
         present = Signal(range(POSITIONS + 1))
         load_left = Signal(range(COORDINATE_LIMIT + 1))
         chunk = Signal(range(COORDINATE_LIMIT // LOAD_ENTRIES))

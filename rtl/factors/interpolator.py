@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import FRACTION_BITS, INTERPOLATED
 from nerf.contract.scene_image import PAIRS
-from rtl.payloads import AXES, CellFactors, Cube, FactorAddress, LookUp, ProductVector, vector3
+from rtl.payloads import AXES, BlockLayouts, CellFactors, Cube, LookUp, ProductVector, vector3
 
 
 class Interpolator(wiring.Component):
@@ -59,7 +59,7 @@ class Interpolator(wiring.Component):
                 "i": In(stream.Signature(sample_layout)),
                 "loaded": In(stream.Signature(Cube)),
                 "finished": Out(1),
-                "factors": Out(LookUp(FactorAddress, CellFactors)),
+                "factors": Out(LookUp(BlockLayouts(cfg).FactorAddress, CellFactors)),
                 "o_sample": Out(stream.Signature(sample_layout)),
                 "o_vector": Out(stream.Signature(ProductVector)),
             }

@@ -12,8 +12,6 @@ from rtl.payloads import TileLayouts, beat_write
 
 BURST = 16
 """Beats of the longest burst, a power of two; a burst stays in a block of so many aligned beats, and so in a page."""
-BURSTS_HELD = 2
-"""One is written while the next is collected."""
 OUTSTANDING_LIMIT = 15
 
 
@@ -74,23 +72,23 @@ class WriteMaster(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Return the memory of two bursts, its writer and its reader."""
+        """Return the memory of bursts, its writer and its reader."""
         m = Module()
-        axi = self.axi
+        axi, held = self.axi, self.cfg.write_bursts
         halves = data.StructLayout({"upper": 1, "beat": range(BURST)})
         place = data.StructLayout({"below": range(PIXEL_BYTES), "half": halves, "above": self.cfg.address_width - 8})
-        bursts = Signal(data.ArrayLayout(data.StructLayout({"first": place, "last": halves}), BURSTS_HELD))
-        # Counted modulo 4; the low bit is the place of the burst that comes next.
-        collected = Signal(2)
-        written = Signal(2)
+        bursts = Signal(data.ArrayLayout(data.StructLayout({"first": place, "last": halves}), held))
+        # Counted modulo twice what is held; the low bits are the place of the burst that comes next.
+        collected = Signal(range(2 * held))
+        written = Signal.like(collected)
         collecting = Signal()
         begins = Signal()
         outstanding = Signal(range(OUTSTANDING_LIMIT + 1))
         answered = Signal()
         shape = data.ArrayLayout(8 * PIXEL_BYTES, self.cfg.data_width // 8 // PIXEL_BYTES)
-        m.submodules.content = content = Memory(shape=shape, depth=BURSTS_HELD * BURST, init=[])
-        self._collect(m, content.write_port(granularity=1), bursts[collected[0]], collected, written, collecting)
-        self._write(m, content.read_port(), bursts[written[0]], begins, written)
+        m.submodules.content = content = Memory(shape=shape, depth=held * BURST, init=[])
+        self._collect(m, content.write_port(granularity=1), bursts[collected[:-1]], collected, written, collecting)
+        self._write(m, content.read_port(), bursts[written[:-1]], begins, written)
         m.d.comb += [
             begins.eq(
                 (collected != written) & ~axi.wvalid & (~axi.awvalid | axi.awready) & (outstanding != OUTSTANDING_LIMIT)
@@ -113,7 +111,7 @@ class WriteMaster(wiring.Component):
         address = Signal(burst.first.shape())
         at = Signal(burst.last.shape())
         m.d.comb += [
-            room.eq((collected - written)[:2] != BURSTS_HELD),
+            room.eq((collected - written)[: len(collected)] != self.cfg.write_bursts),
             self.beats.ready.eq(room & ~collecting),
             takes_beat.eq(self.beats.valid & self.beats.ready),
             self.i.ready.eq((room & ~takes_beat) | self.abort),
@@ -127,7 +125,7 @@ class WriteMaster(wiring.Component):
             ),
             at.as_value().eq(Mux(collecting, burst.last.as_value() + 1, address.half.as_value())),
             whole.eq(takes_beat | (takes_pixel & (pixel.ends_row | at.as_value().all()))),
-            port.addr.eq(Cat(at.beat, collected[0])),
+            port.addr.eq(Cat(at.beat, collected[:-1])),
             port.data.as_value().eq(Mux(takes_beat, self.beats.payload.data, pixel.channels.as_value().replicate(2))),
             port.en.eq(Mux(takes_beat, 0b11, Cat(takes_pixel & ~at.upper, takes_pixel & at.upper))),
         ]
@@ -150,7 +148,7 @@ class WriteMaster(wiring.Component):
             axi.awsize.eq(beat_bytes.bit_length() - 1),
             axi.awburst.eq(BURST_INCREMENTING),
             moves.eq(axi.wvalid & axi.wready),
-            port.addr.eq(Cat(Mux(begins, first.beat, beat + 1)[: len(beat)], written[0])),
+            port.addr.eq(Cat(Mux(begins, first.beat, beat + 1)[: len(beat)], written[:-1])),
             port.en.eq(begins | moves),
             axi.wdata.eq(port.data.as_value()),
             axi.wlast.eq(beat == last.beat),

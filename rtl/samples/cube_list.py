@@ -14,8 +14,6 @@ from rtl.payloads import Footprint, ReadPort, TileLayouts, beat_write
 
 BURST = 16
 """Entries of a burst: none crosses a page, since each list begins with one."""
-ENTRIES_AHEAD = 128
-"""Entries that have been requested and are neither dropped nor handed on."""
 CRC_AT = 8 * LIST_ENTRY_BYTES - 8
 """Bit of an entry where its checksum begins; before it lies the `Footprint`."""
 PAGE_ENTRIES = PAGE // LIST_ENTRY_BYTES
@@ -37,7 +35,7 @@ class CubeList(wiring.Component):
     its first write; it is accepted with its last row. `LATENCY` from an entry out of memory to its rectangle. To the
     first request, and to ``last`` of an empty list, 1 from ``start`` and 2 from the ``last`` footprint; 1 from the end
     of the last entry to ``last``.
-    Throughput: an entry a cycle, each way; `ENTRIES_AHEAD` are on their way or wait for room behind the block.
+    Throughput: an entry a cycle, each way; ``list_queue`` are on their way or wait for room behind the block.
 
     Parameters
     ----------
@@ -78,6 +76,8 @@ class CubeList(wiring.Component):
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self._layouts = layouts = TileLayouts(cfg)
         self._tile_bits = cfg.tile_bits
+        self._ahead = cfg.list_queue
+        """Entries that have been requested and are neither dropped nor handed on."""
         self.rows = 1 << Footprint["last_y"].width - cfg.tile_bits
         super().__init__(
             {
@@ -157,14 +157,14 @@ class CubeList(wiring.Component):
         request, beats, tile = self.entries.request, self.entries.beats, self.tile
         running, arrived, meets, drops = Signal(), Signal(), Signal(), Signal()
         requested = Signal(RANK_BITS)
-        ahead = Signal(range(ENTRIES_AHEAD + 1))
+        ahead = Signal(range(self._ahead + 1))
         left = look_up.data - requested
         burst = Signal(range(BURST + 1))
         entry = Signal(8 * LIST_ENTRY_BYTES)
         ends = Signal()
         m.d.comb += [
             burst.eq(Mux(left < BURST, left, BURST)),
-            request.valid.eq(running & listed & (left != 0) & (ahead <= ENTRIES_AHEAD - BURST)),
+            request.valid.eq(running & listed & (left != 0) & (ahead <= self._ahead - BURST)),
             request.payload.address.eq(base + LIST_ENTRY_BYTES * requested),
             request.payload.last_beat.eq(burst - 1),
             beats.ready.eq(1),
@@ -172,7 +172,7 @@ class CubeList(wiring.Component):
         ]
         m.d.sync += [arrived.eq(beats.valid), entry.eq(beats.payload.data)]
 
-        m.submodules.rectangles = rectangles = Queue(self.o.payload.shape(), ENTRIES_AHEAD)
+        m.submodules.rectangles = rectangles = Queue(self.o.payload.shape(), self._ahead)
         footprint = data.View(Footprint, entry[: Footprint.size])
         rectangle = rectangles.i.payload
         inside = []

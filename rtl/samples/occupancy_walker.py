@@ -19,8 +19,6 @@ CHUNKS = ROW_BITS // COMPONENTS
 """Parts of a row that the tree takes at once."""
 CRC_AT = ROW_BITS + RANK_BITS
 """Bit of a row entry where its checksum begins."""
-ROWS_AHEAD = 8
-"""Rows that are requested before they are walked."""
 
 RowPlace = data.StructLayout({"y": CUBE_BITS, "z": CUBE_BITS, "last": 1})
 """Where a requested row lies; ``last``: it is the last one of the walk."""
@@ -79,7 +77,7 @@ class OccupancyWalker(wiring.Component):
 
     Latency: ``LATENCY`` cycles, a memory read and a round through the tree from ``start`` to the first visit, if the
     first row has no downward part.
-    Throughput: an empty row takes 1 cycle, or what the memory needs for ``ROWS_AHEAD`` beats in flight; a visit
+    Throughput: an empty row takes 1 cycle, or what the memory needs for ``row_queue`` beats in flight; a visit
     takes 1 cycle and a round through the tree; each chunk of the downward part takes one such round more.
 
     Parameters
@@ -107,6 +105,7 @@ class OccupancyWalker(wiring.Component):
     LATENCY = 6
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
+        self._rows_ahead = cfg.row_queue
         super().__init__(
             {
                 "start": In(1),
@@ -123,8 +122,8 @@ class OccupancyWalker(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return a part that requests rows and a part that walks them."""
         m = Module()
-        m.submodules.places = places = Queue(RowPlace, ROWS_AHEAD)
-        m.submodules.entries = entries = Queue(128, ROWS_AHEAD)
+        m.submodules.places = places = Queue(RowPlace, self._rows_ahead)
+        m.submodules.entries = entries = Queue(128, self._rows_ahead)
         self._request_rows(m, places.i, entries.i)
         self._walk_rows(m, places.o, entries.o)
         return m

@@ -10,8 +10,6 @@ from rtl.parts.checksum import crc8_of
 from rtl.parts.queue import Queue
 from rtl.payloads import ReadPort, SceneRegisters, TileLayouts, vector3
 
-CUBES_AHEAD = 8
-"""Cubes whose records have been requested and are not used up."""
 CRC_AT = 8 * RECORD_BYTES - 8
 """Bit of a record where its checksum begins."""
 
@@ -26,7 +24,7 @@ def masked_rectangle(cfg: AcceleratorConfig) -> data.StructLayout:
 class RecordReader(wiring.Component):
     """Add to each rectangle the record of its cube. ``last`` passes without a read.
 
-    A record is two beats in one burst, or in two bursts where it crosses a page. `CUBES_AHEAD` rectangles are held.
+    A record is two beats in one burst, or in two bursts where it crosses a page. ``record_queue`` rectangles are held.
 
     Latency: 3 cycles more than the memory needs for the second beat; 3 for ``last``.
     Throughput: one rectangle in 2 cycles, in 3 where the record crosses a page, if the memory is as quick.
@@ -65,8 +63,8 @@ class RecordReader(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the requests, and the queues of rectangles and of records."""
         m = Module()
-        m.submodules.rectangles = rectangles = Queue(self.i.payload.shape(), CUBES_AHEAD)
-        m.submodules.windows = windows = Queue(8 * RECORD_BYTES, CUBES_AHEAD)
+        m.submodules.rectangles = rectangles = Queue(self.i.payload.shape(), self._cfg.record_queue)
+        m.submodules.windows = windows = Queue(8 * RECORD_BYTES, self._cfg.record_queue)
         self._request(m, rectangles.i)
         self._assemble(m, windows.i)
         is_last = rectangles.o.payload.last

@@ -14,9 +14,6 @@ from rtl.payloads import Cube, LookUp, Ray, ReadPort, SceneRegisters, TileLayout
 from rtl.samples.record_reader import RecordReader, masked_rectangle
 from rtl.samples.sample_lane import SLOTS, SampleLane, lane_sample
 
-LANE_QUEUE = 8
-"""Depth of the queue behind a lane."""
-
 
 class SampleGenerator(wiring.Component):
     """Enumerate the samples of a rectangle's pixels in a cube: samples of a pixel ascending, pixels in any order.
@@ -91,7 +88,7 @@ class SampleGenerator(wiring.Component):
         lanes, queues = [], []
         for n in range(self._cfg.sample_lanes):
             m.submodules[f"lane_{n}"] = lane = SampleLane(self._cfg, n)
-            m.submodules[f"queue_{n}"] = queue = Queue(lane_sample(self._cfg), LANE_QUEUE)
+            m.submodules[f"queue_{n}"] = queue = Queue(lane_sample(self._cfg), self._cfg.lane_queue)
             connect(m, lane.o, queue.i)
             connect(m, lane.ray, flipped(self.ray[n]))
             connect(m, lane.terminated, flipped(self.terminated[n]))

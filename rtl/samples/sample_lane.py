@@ -41,8 +41,6 @@ Point = vector3(signed(POINT_BITS))
 Steps = vector3(shape_of(STEP))
 SLOTS = 2
 """Cubes that are worked on at a time."""
-RAYS_AHEAD = 16
-"""Depth of the queue of rays that wait to be marched along."""
 Start = data.StructLayout({"position": vector3(shape_of(POSITION)), "step": Steps})
 """What is needed of a ray when its distance to the cube is known."""
 
@@ -91,6 +89,7 @@ class SampleLane(wiring.Component):
 
     def __init__(self, cfg: AcceleratorConfig, lane: int) -> None:
         self._lane = lane
+        self._rays_ahead = cfg.ray_queue
         self._lane_bits = cfg.sample_lanes.bit_length() - 1
         layouts = TileLayouts(cfg)
         super().__init__(
@@ -116,7 +115,7 @@ class SampleLane(wiring.Component):
         indexed = Stage(m, "indexed", item | {"start": Start, "index": DISTANCE_BITS})
         ray = item | {"index": INDEX_BITS, "point": Point, "step": Steps}
         begun = Stage(m, "begun", ray | {"reachable": 1})
-        m.submodules.rays = rays = Queue(data.StructLayout(ray), RAYS_AHEAD)
+        m.submodules.rays = rays = Queue(data.StructLayout(ray), self._rays_ahead)
         march = Stage(m, "march", ray)
         scaled = Stage(m, "scaled", item | {"scaled": vector3(PLACE_BITS + 26), "local": vector3(LOCAL_BITS)})
         cell = Stage(m, "cell", item | {"cell": vector3(range(MASK_WINDOW)), "local": vector3(LOCAL_BITS)})

@@ -6,7 +6,7 @@ A right scene image is taken for granted: its headers are read, not checked.
 import numpy as np
 
 from nerf.contract.blocks import HEADER_BYTES, Form
-from nerf.contract.config import AcceleratorConfig
+from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.scene_image import BEAT
 from rtnerf.base.compiled import compiled
 from sim.factors.tree_server import count_of
@@ -15,23 +15,31 @@ from sim.parts.clients import Reader
 from sim.parts.streams import DECODE_JOB
 
 HEADERS_CLIENT, PAYLOAD_CLIENT = Reader.BLOCK_HEADERS, Reader.BLOCK_PAYLOADS
-HEADERS = 16
-"""Headers on their way at a time."""
-JOBS = 16
-"""Jobs that wait for the decoder at a time, the one at the output included."""
 HEADER_DELAY = 2
 """Cycles from a header's beat until it can be taken for checking."""
-PAYLOAD_LIMIT = 512
-"""Most beats of a payload queue in any configuration."""
+HEADERS_LIMIT, JOBS_LIMIT, PAYLOAD_LIMIT = (POWERS[name][1] for name in ("header_queue", "job_queue", "payload_queue"))
+"""The longest queues of any configuration."""
 
 WANTED = np.dtype([("job", DECODE_JOB), ("address", np.int64), ("due", np.int64)])
 """A header on its way: what it is for, where it is, and from which cycle on it is here."""
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "payload_queue", "last", "first_wanted", "wanted", "arrived")]
+    [
+        (name, np.int64)
+        for name in (
+            "activity",
+            "header_queue",
+            "job_queue",
+            "payload_queue",
+            "last",
+            "first_wanted",
+            "wanted",
+            "arrived",
+        )
+    ]
     + [(name, np.int64) for name in ("checking", "address", "last_beat", "first_job", "jobs")]
     + [(name, np.int64) for name in ("first_beat", "beats", "reserved", "payload_offered")]
-    + [("waiting", WANTED, (HEADERS,)), ("job", DECODE_JOB), ("queue", DECODE_JOB, (JOBS,))]
+    + [("waiting", WANTED, (HEADERS_LIMIT,)), ("job", DECODE_JOB), ("queue", DECODE_JOB, (JOBS_LIMIT,))]
     + [("beat_address", np.int64, (PAYLOAD_LIMIT,)), ("beat_last", np.int64, (PAYLOAD_LIMIT,))]
 )
 """``last``: the requester served last; ``arrived``: headers that are here, of those ``wanted``; ``checking``: whether
@@ -43,7 +51,8 @@ for."""
 def new(config: AcceleratorConfig) -> np.void:
     """Return a block fetch that has nothing to do."""
     state = np.zeros(1, STATE)[0]
-    state["payload_queue"] = config.payload_queue
+    for name in ("header_queue", "job_queue", "payload_queue"):
+        state[name] = getattr(config, name)
     state["last"] = 1
     return state
 
@@ -75,7 +84,7 @@ def _take_header(state, scene, image) -> None:
     state.address = address
     state.last_beat = (size + 8 * job.skip - 1) // BEAT if job.mask else -1
     state.checking = 1
-    state.first_wanted = (state.first_wanted + 1) % HEADERS
+    state.first_wanted = (state.first_wanted + 1) % HEADERS_LIMIT
     state.wanted -= 1
     state.arrived -= 1
 
@@ -85,7 +94,7 @@ def _request_header(state, i, appearance: int, scene, headers) -> None:
     """Take the request of a density or an appearance block, and ask for its header."""
     section = i.pair + 3 * i.line
     offset = scene.appearance_headers[section] if appearance else scene.density_headers[section]
-    wanted = state.waiting[(state.first_wanted + state.wanted) % HEADERS]
+    wanted = state.waiting[(state.first_wanted + state.wanted) % HEADERS_LIMIT]
     wanted.address = offset + HEADER_BYTES * i.index
     job = wanted.job
     job.appearance, job.line, job.pair, job.group, job.slot = appearance, i.line, i.pair, i.group, i.slot
@@ -109,8 +118,8 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
         state.activity = OUTPUT if o_job.valid else IDLE
         return NEVER
     changed = False
-    jobs_room = state.jobs != JOBS - 1
-    wanted_room = state.wanted != HEADERS
+    jobs_room = state.jobs != state.job_queue - 1
+    wanted_room = state.wanted != state.header_queue
     reserved = state.reserved
 
     # ---- The outputs ----
@@ -130,7 +139,7 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
     if state.jobs and not o_job.valid:
         _copy_job(state.queue[state.first_job], o_job)
         o_job.valid = 1
-        state.first_job = (state.first_job + 1) % JOBS
+        state.first_job = (state.first_job + 1) % JOBS_LIMIT
         state.jobs -= 1
         changed = True
 
@@ -139,7 +148,7 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
     if state.checking:
         reading = state.last_beat >= 0
         if jobs_room and (not reading or (reserved + state.last_beat < state.payload_queue and not payload.valid)):
-            _copy_job(state.job, state.queue[(state.first_job + state.jobs) % JOBS])
+            _copy_job(state.job, state.queue[(state.first_job + state.jobs) % JOBS_LIMIT])
             state.jobs += 1
             state.checking = 0
             changed = True
@@ -172,7 +181,7 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
         beat.valid = 0
         changed = True
         if beat.client == HEADERS_CLIENT:
-            state.waiting[(state.first_wanted + state.arrived) % HEADERS].due = now + HEADER_DELAY
+            state.waiting[(state.first_wanted + state.arrived) % HEADERS_LIMIT].due = now + HEADER_DELAY
             state.arrived += 1
         else:
             place = (state.first_beat + state.beats) % PAYLOAD_LIMIT

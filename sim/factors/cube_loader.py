@@ -5,7 +5,7 @@ RTL: `rtl.factors.cube_loader`.
 
 import numpy as np
 
-from nerf.contract.config import WINDOW
+from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, FACTORS, IDLE, MEMORY, NEVER, OUTPUT
@@ -13,12 +13,10 @@ from sim.parts.activity import BUSY, FACTORS, IDLE, MEMORY, NEVER, OUTPUT
 CANDIDATES = 6
 """Blocks that a pair may need: 2 x 2 plane tiles and 2 line blocks; one is examined a cycle."""
 TOTAL = len(PAIRS) * CANDIDATES
-SQUARE = WINDOW**2
-LINE_PLACES = len(PAIRS) * SQUARE
-PLACES = LINE_PLACES + len(PAIRS) * WINDOW
-"""Slots of all windows: those of the planes, pair by pair, then those of the lines."""
-CUBES = 8
-"""Cubes that a loader holds: announced, loaded ahead, and the one that is read."""
+CUBES_LIMIT = POWERS["cube_queue"][1]
+WINDOW_LIMIT = POWERS["buffer_window"][1]
+PLACES_LIMIT = len(PAIRS) * (WINDOW_LIMIT**2 + WINDOW_LIMIT)
+"""Slots of all windows of the largest buffer."""
 
 AXES_OF_PAIR = np.array(PAIRS)
 
@@ -26,20 +24,25 @@ REST, EXAMINE, REQUEST = range(3)
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "appearance", "groups", "phase", "until", "candidate", "missing")]
+    + [(name, np.int64) for name in ("cube_queue", "window", "window_bits", "lines_at")]
     + [(name, np.int64) for name in ("taken", "examined", "accepted", "finished", "there", "offering")]
     + [(name, np.int64) for name in ("group", "index", "place")]
-    + [("cubes", np.int64, (CUBES, 3)), ("blocks", np.int64, (CUBES,)), ("held", np.int64, (PLACES,))]
+    + [("cubes", np.int64, (CUBES_LIMIT, 3)), ("blocks", np.int64, (CUBES_LIMIT,)), ("held", np.int64, (PLACES_LIMIT,))]
 )
-"""``until``: cycle in which the next missing ``candidate`` is examined, or else the last; ``taken``, ``examined``,
-``accepted``, ``finished``: cubes that were announced, that were examined, whose tokens were accepted, that are not read
-any more; ``blocks``: requested for each of the ``cubes``; ``there``: blocks that are there, without those of accepted
-tokens; ``index``, ``place``: of the candidate; ``held``: index of the block in each slot, or -1."""
+"""``lines_at``: the first slot of a line: those of the planes come before, pair by pair; ``until``: cycle in which the
+next missing ``candidate`` is examined, or else the last; ``taken``, ``examined``, ``accepted``, ``finished``: cubes
+that were announced, that were examined, whose tokens were accepted, that are not read any more; ``blocks``: requested
+for each of the ``cubes``; ``there``: blocks that are there, without those of accepted tokens; ``index``, ``place``: of
+the candidate; ``held``: index of the block in each slot, or -1."""
 
 
-def new(appearance: bool) -> np.void:
+def new(config: AcceleratorConfig, appearance: bool) -> np.void:
     """Return a loader at rest with an empty window, for density (1 component group) or appearance (3)."""
     state = np.zeros(1, STATE)[0]
     state["appearance"], state["groups"] = appearance, 3 if appearance else 1
+    state["cube_queue"] = config.cube_queue
+    state["window"], state["window_bits"] = config.buffer_window, config.window_bits
+    state["lines_at"] = len(PAIRS) * config.buffer_window**2
     state["phase"] = REST
     state["held"] = -1
     return state
@@ -50,30 +53,32 @@ def _examine(state, scene, candidate: int) -> bool:
     """Find slot and index of one of the 18 blocks; return whether it exists and is not in the buffer."""
     pair, which = candidate // CANDIDATES, candidate % CANDIDATES
     first_axis, second_axis, line_axis = AXES_OF_PAIR[pair, 0], AXES_OF_PAIR[pair, 1], AXES_OF_PAIR[pair, 2]
-    cube = state.cubes[state.examined % CUBES]
+    cube = state.cubes[state.examined % CUBES_LIMIT]
     if which < 4:
         first, second = cube[first_axis] + (which & 1), cube[second_axis] + (which >> 1)
         exists = first < scene.cubes[first_axis] and second < scene.cubes[second_axis]
-        state.place = SQUARE * pair + WINDOW * (second % WINDOW) + first % WINDOW
+        inside = state.window - 1
+        state.place = (pair << state.window_bits | second & inside) << state.window_bits | first & inside
         state.index = second * scene.cubes[first_axis] + first
     else:
         block = cube[line_axis] + (which & 1) >> 2
         exists = 16 * block < scene.grid[line_axis]
-        state.place = LINE_PLACES + WINDOW * pair + block % WINDOW
+        state.place = state.lines_at + (pair << state.window_bits) + (block & state.window - 1)
         state.index = block
     return exists and state.held[state.place] != state.index
 
 
 @compiled
-def _uses(cube, place: int) -> bool:
+def _uses(state, cube, place: int) -> bool:
     """Return whether a slot may be read for a cube."""
-    if place >= LINE_PLACES:
-        pair, slot = (place - LINE_PLACES) // WINDOW, place % WINDOW
+    bits, inside = state.window_bits, state.window - 1
+    if place >= state.lines_at:
+        pair, slot = place - state.lines_at >> bits, place & inside
         along = cube[AXES_OF_PAIR[pair, 2]]
-        return slot == (along >> 2) % WINDOW or slot == (along + 1 >> 2) % WINDOW
-    pair, slot = place // SQUARE, place % SQUARE
+        return slot == along >> 2 & inside or slot == along + 1 >> 2 & inside
+    pair, row = place >> 2 * bits, place >> bits
     first, second = cube[AXES_OF_PAIR[pair, 0]], cube[AXES_OF_PAIR[pair, 1]]
-    return (slot % WINDOW - first) % WINDOW < 2 and (slot // WINDOW - second) % WINDOW < 2
+    return (place - first & inside) < 2 and (row - second & inside) < 2
 
 
 @compiled
@@ -81,7 +86,7 @@ def _in_use(state, finished: int) -> bool:
     """Return whether the slot of the missing candidate may be read for a cube that is waiting or being read."""
     used = False
     for number in range(finished, state.examined):
-        used |= _uses(state.cubes[number % CUBES], state.place)
+        used |= _uses(state, state.cubes[number % CUBES_LIMIT], state.place)
     return used
 
 
@@ -106,10 +111,10 @@ def _go_on(now: int, state, scene, candidate: int) -> None:
 @compiled
 def _put_request(state, o_request) -> None:
     """Ask for the present component group of the missing candidate."""
-    line = state.place >= LINE_PLACES
+    line = state.place >= state.lines_at
     o_request.line = line
     o_request.pair = state.candidate // CANDIDATES
-    o_request.slot = state.place % (WINDOW if line else SQUARE)
+    o_request.slot = state.place & (state.window if line else state.window**2) - 1
     o_request.group = state.group
     o_request.index = state.index * state.groups + state.group
     o_request.valid = 1
@@ -134,12 +139,12 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
         state.finished += 1
     if state.offering and not o.valid:
         state.offering = 0
-        state.there -= state.blocks[state.accepted % CUBES]
+        state.there -= state.blocks[state.accepted % CUBES_LIMIT]
         state.accepted += 1
         changed = True
-    if i.valid and were_taken - were_finished != CUBES:
+    if i.valid and were_taken - were_finished != state.cube_queue:
         i.valid = 0
-        cube = state.cubes[were_taken % CUBES]
+        cube = state.cubes[were_taken % CUBES_LIMIT]
         cube[0], cube[1], cube[2] = i.x, i.y, i.z
         state.taken += 1
         changed = True
@@ -148,7 +153,7 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
     state.activity = BUSY
     if phase == REST:
         if state.examined != were_taken:
-            state.blocks[state.examined % CUBES] = 0
+            state.blocks[state.examined % CUBES_LIMIT] = 0
             _go_on(now, state, scene, 0)
             changed = True
         elif state.examined == state.accepted:
@@ -172,7 +177,7 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
     elif o_request.valid:
         state.activity = MEMORY
     else:
-        state.blocks[state.examined % CUBES] += 1
+        state.blocks[state.examined % CUBES_LIMIT] += 1
         state.group += 1
         changed = True
         if state.group < state.groups:
@@ -181,7 +186,7 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
             _go_on(now, state, scene, state.candidate + 1)
 
     # ---- The token ----
-    number = state.accepted % CUBES
+    number = state.accepted % CUBES_LIMIT
     if not state.offering and state.accepted != state.examined and state.there >= state.blocks[number]:
         o.x, o.y, o.z = state.cubes[number, 0], state.cubes[number, 1], state.cubes[number, 2]
         o.valid = 1

@@ -5,6 +5,7 @@ RTL: `rtl.memory.write_master`.
 
 import numpy as np
 
+from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.memory import PIXEL_BYTES
 from nerf.contract.scene_image import BEAT
 from rtnerf.base.compiled import compiled
@@ -12,23 +13,24 @@ from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER
 
 BURST = 16
 """Beats of the longest burst: it stays in a block of so many aligned beats."""
-BURSTS_HELD = 2
+HELD_LIMIT = POWERS["write_bursts"][1]
 UNANSWERED_LIMIT = 15
 PIXELS_OF_BEAT = BEAT // PIXEL_BYTES
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "frame_base", "width", "unanswered")]
+    [(name, np.int64) for name in ("activity", "write_bursts", "frame_base", "width", "unanswered")]
     + [(name, np.int64) for name in ("collecting", "collected", "written", "writing", "at")]
-    + [(name, np.int64, (BURSTS_HELD,)) for name in ("first", "last")]
+    + [(name, np.int64, (HELD_LIMIT,)) for name in ("first", "last")]
 )
-"""``width``: of the window, in pixels; ``collecting``: pixels of a burst that is not whole; ``collected``,
-``written``: bursts so far; ``first``, ``last``: places of the pixels of those that are held, which are addresses in
-units of a pixel; ``at``: the next of the burst that is being written, if ``writing``."""
+"""``write_bursts``: that may be held; ``width``: of the window, in pixels; ``collecting``: pixels of a burst that is
+not whole; ``collected``, ``written``: bursts so far; ``first``, ``last``: places of the pixels of those that are held,
+which are addresses in units of a pixel; ``at``: the next of the burst that is being written, if ``writing``."""
 
 
-def new(frame_base: int, width: int) -> np.void:
+def new(config: AcceleratorConfig, frame_base: int, width: int) -> np.void:
     """Return a master at rest, for a frame at a byte address."""
     state = np.zeros(1, STATE)[0]
+    state["write_bursts"] = config.write_bursts
     state["frame_base"], state["width"] = frame_base, width
     return state
 
@@ -51,13 +53,13 @@ def step(now: int, state, i, beats, address, data, answer) -> int:
             _offer_beat(state, data)
         moved = True
     if begins:
-        state.at = state.first[state.written % BURSTS_HELD]
+        state.at = state.first[state.written % HELD_LIMIT]
         address.address = PIXEL_BYTES * state.at & -BEAT
         address.valid = 1
         state.unanswered += 1
         state.writing = 1
         _offer_beat(state, data)
-    if held != BURSTS_HELD and (i.valid or (beats.valid and not state.collecting)):
+    if held != state.write_bursts and (i.valid or (beats.valid and not state.collecting)):
         _collect(state, i, beats)
         moved = True
     state.activity = BUSY if moved else MEMORY if state.unanswered else IDLE
@@ -67,7 +69,7 @@ def step(now: int, state, i, beats, address, data, answer) -> int:
 @compiled
 def _offer_beat(state, data) -> None:
     """Put up the next beat of a burst, or the half of it that is enabled."""
-    last = state.last[state.written % BURSTS_HELD]
+    last = state.last[state.written % HELD_LIMIT]
     end = min(state.at | PIXELS_OF_BEAT - 1, last)
     data.bytes = PIXEL_BYTES * (end + 1 - state.at)
     data.last = end == last
@@ -78,7 +80,7 @@ def _offer_beat(state, data) -> None:
 @compiled
 def _collect(state, i, beats) -> None:
     """Take a beat, or else a pixel: a burst is whole with the row of the tile or with its block."""
-    place = state.collected % BURSTS_HELD
+    place = state.collected % HELD_LIMIT
     if beats.valid and not state.collecting:
         beats.valid = 0
         state.first[place] = beats.address // PIXEL_BYTES

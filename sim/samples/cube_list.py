@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.registers import LIST_ENTRY_BYTES, list_stride
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT
@@ -16,22 +17,22 @@ from sim.samples.record_reader import copy
 
 CLIENT = Reader.CUBE_LIST
 BURST = 16
-ENTRIES_AHEAD = 128
-"""Entries that have been requested and are neither dropped nor handed on."""
+AHEAD_LIMIT = POWERS["list_queue"][1]
 NOTHING = -1
 WINDOW_LIMIT = 1 << 14
 """Pixels of the highest window: a counter for each row of its tiles is cleared at first, one a cycle."""
 
-_PLACE = ("list_base", "tile_size", "cleared_from", "row", "passed")
+_PLACE = ("list_base", "tile_size", "list_queue", "cleared_from", "row", "passed")
 _COUNTS = ("whole", "listed", "running", "requested", "asking", "ahead", "arrived", "offers")
 _QUEUE = ("held", "first")
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", *_PLACE, *_COUNTS, *_QUEUE)] + [("queue", RECTANGLE, (ENTRIES_AHEAD,))]
+    [(name, np.int64) for name in ("activity", *_PLACE, *_COUNTS, *_QUEUE)] + [("queue", RECTANGLE, (AHEAD_LIMIT,))]
 )
-"""``cleared_from``: cycle from which footprints are accepted; ``row``: of the tile; ``passed``: rows to whose lists the
-footprint has been written; ``whole``: the lists are, and ``listed``: the tile's count is there; ``asking``: entries of
-the burst that is being asked for; ``arrived``: number of the entry that came in the cycle before, or `NOTHING`;
-``offers``: something is up; ``held``, ``first``: of the ``queue`` behind it."""
+"""``list_queue``: entries that may have been requested and be neither dropped nor handed on; ``cleared_from``: cycle
+from which footprints are accepted; ``row``: of the tile; ``passed``: rows to whose lists the footprint has been
+written; ``whole``: the lists are, and ``listed``: the tile's count is there; ``asking``: entries of the burst that is
+being asked for; ``arrived``: number of the entry that came in the cycle before, or `NOTHING`; ``offers``: something is
+up; ``held``, ``first``: of the ``queue`` behind it."""
 
 
 class Lists(NamedTuple):
@@ -45,11 +46,12 @@ class Lists(NamedTuple):
     """`FOOTPRINT` by row and number."""
 
 
-def new(list_base: int, tile_size: int, now: int = 0) -> np.void:
-    """Return a block that is reset before a cycle, for tiles of some pixels a side."""
+def new(config: AcceleratorConfig, list_base: int, now: int = 0) -> np.void:
+    """Return a block that is reset before a cycle."""
     state = np.zeros(1, STATE)[0]
-    state["list_base"], state["tile_size"], state["arrived"] = list_base, tile_size, NOTHING
-    state["cleared_from"] = now + WINDOW_LIMIT // tile_size
+    state["list_base"], state["tile_size"], state["arrived"] = list_base, config.tile, NOTHING
+    state["list_queue"] = config.list_queue
+    state["cleared_from"] = now + WINDOW_LIMIT // config.tile
     return state
 
 
@@ -81,11 +83,11 @@ def step(now: int, state, i, write, written: bool, start, tile, request, beat, o
     if state.held and not state.offers:
         copy(state.queue[state.first], o)
         o.valid, state.offers = 1, 1
-        state.first = (state.first + 1) % ENTRIES_AHEAD
+        state.first = (state.first + 1) % AHEAD_LIMIT
         state.held -= 1
         moved = True
     if state.arrived != NOTHING:
-        if _cut(lists.entries[state.row, state.arrived], tile, state.queue[(state.first + state.held) % ENTRIES_AHEAD]):
+        if _cut(lists.entries[state.row, state.arrived], tile, state.queue[(state.first + state.held) % AHEAD_LIMIT]):
             state.held += 1
         else:
             state.ahead -= 1
@@ -110,7 +112,7 @@ def step(now: int, state, i, write, written: bool, start, tile, request, beat, o
         left = lists.counts[state.row] - state.requested
         if not left and not state.ahead and not state.offers:
             o.valid, o.last, state.offers = 1, 1, 1
-        if left and not state.asking and state.ahead <= ENTRIES_AHEAD - BURST:
+        if left and not state.asking and state.ahead <= state.list_queue - BURST:
             state.asking = min(left, BURST)
             request.address = _base(state, lists, state.row) + LIST_ENTRY_BYTES * state.requested
             request.last_beat = state.asking - 1

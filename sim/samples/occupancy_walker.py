@@ -5,7 +5,7 @@ One part requests rows of cubes ahead, the other walks them with the shared tree
 
 import numpy as np
 
-from nerf.contract.config import COMPONENTS
+from nerf.contract.config import COMPONENTS, POWERS, AcceleratorConfig
 from nerf.contract.scene_image import BEAT, RANK_BITS, ROW_BITS
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT, TREE
@@ -15,8 +15,7 @@ from sim.parts.streams import PREFIX, SEARCH
 CLIENT = Reader.ROWS
 CHUNKS = ROW_BITS // COMPONENTS
 """Parts of a row that the tree takes at once."""
-ROWS_AHEAD = 8
-"""Rows that are requested before they are walked: depth of both queues, the place at the output included."""
+AHEAD_LIMIT = POWERS["row_queue"][1]
 RANK_AT, RANK_BYTES = ROW_BITS // 8, RANK_BITS // 8
 """Bytes of a row entry: where the rank begins, and how many it takes."""
 
@@ -30,18 +29,20 @@ _QUEUES = ("place_valid", "places_held", "places_first", "entry_valid", "entry",
 _WALK = ("phase", "at_y", "at_z", "last", "upward_rank", "downward_rank", "counted", "falls", "chunk", "k")
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", *_REQUESTS, *_QUEUES, *_WALK)]
-    + [("place", PLACE), ("places", PLACE, (ROWS_AHEAD,)), ("entries", np.int64, (ROWS_AHEAD,))]
+    [(name, np.int64) for name in ("activity", "row_queue", *_REQUESTS, *_QUEUES, *_WALK)]
+    + [("place", PLACE), ("places", PLACE, (AHEAD_LIMIT,)), ("entries", np.int64, (AHEAD_LIMIT,))]
     + [(name, np.int64, (CHUNKS,)) for name in ("upward", "downward", "counts")]
 )
-"""``place_y`` to ``falls_z``: the row to be requested next, and whether each axis is in its downward part; ``place``,
-``entry``: what stands at the outputs of the queues ``places`` and ``entries`` (addresses of beats), which hold the
-rest; ``at_y`` to ``k``: the row being walked."""
+"""``row_queue``: depth of both queues, the place at the output included; ``place_y`` to ``falls_z``: the row to be
+requested next, and whether each axis is in its downward part; ``place``, ``entry``: what stands at the outputs of the
+queues ``places`` and ``entries`` (addresses of beats), which hold the rest; ``at_y`` to ``k``: the row being walked."""
 
 
-def new() -> np.void:
+def new(config: AcceleratorConfig) -> np.void:
     """Return an idle walker."""
-    return np.zeros(1, STATE)[0]
+    state = np.zeros(1, STATE)[0]
+    state["row_queue"] = config.row_queue
+    return state
 
 
 @compiled
@@ -63,13 +64,13 @@ def step(
         state.activity = IDLE
         return NEVER
 
-    places_have_room = state.places_held != ROWS_AHEAD - 1
-    entries_have_room = state.entries_held != ROWS_AHEAD - 1
+    places_have_room = state.places_held != state.row_queue - 1
+    entries_have_room = state.entries_held != state.row_queue - 1
     walked = _walk(state, scene, view, scene_base, tree_request, response, o, image)
     moved = _advance_queues(state)
     if beat.valid and beat.client == CLIENT and entries_have_room:
         beat.valid = 0
-        state.entries[(state.entries_first + state.entries_held) % ROWS_AHEAD] = beat.address
+        state.entries[(state.entries_first + state.entries_held) % AHEAD_LIMIT] = beat.address
         state.entries_held += 1
         moved = True
     if state.requesting:
@@ -100,7 +101,7 @@ def _request_row(state, scene, view, scene_base: int, request) -> None:
     request.address = scene_base + scene.rows_offset + BEAT * (state.place_z * scene.cubes[1] + state.place_y)
     request.last_beat = 0
     request.valid = 1
-    place = state.places[(state.places_first + state.places_held) % ROWS_AHEAD]
+    place = state.places[(state.places_first + state.places_held) % AHEAD_LIMIT]
     state.places_held += 1
     place.y, place.z, place.last = state.place_y, state.place_z, 0
     if not _is_last(state.place_y, state.falls_y, view.start_cube[1], scene.cubes[1]):
@@ -145,13 +146,13 @@ def _advance_queues(state) -> bool:
         place = state.places[state.places_first]
         state.place.y, state.place.z, state.place.last = place.y, place.z, place.last
         state.place_valid = 1
-        state.places_first = (state.places_first + 1) % ROWS_AHEAD
+        state.places_first = (state.places_first + 1) % AHEAD_LIMIT
         state.places_held -= 1
         moved = True
     if state.entries_held and not state.entry_valid:
         state.entry = state.entries[state.entries_first]
         state.entry_valid = 1
-        state.entries_first = (state.entries_first + 1) % ROWS_AHEAD
+        state.entries_first = (state.entries_first + 1) % AHEAD_LIMIT
         state.entries_held -= 1
         moved = True
     return moved

@@ -7,6 +7,7 @@ The window itself is looked up by the rank of the cube where it is used.
 
 import numpy as np
 
+from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.scene_image import BEAT, PAGE, RECORD_BYTES
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import NEVER
@@ -15,25 +16,27 @@ from sim.parts.streams import RECTANGLE
 
 CLIENT = Reader.RECORDS
 BEATS = RECORD_BYTES // BEAT
-CUBES_AHEAD = 8
-"""Depth of the queues of rectangles and of windows, the place at the output included."""
+AHEAD_LIMIT = POWERS["record_queue"][1]
 
 IDLES, WAITS, REQUESTS, REQUESTS_SECOND, LAST = range(5)
 """Phases of a request; `WAITS`: for a place in the queue."""
 
-_COUNTS = ("phase", "address", "held", "first", "beats", "whole", "window_valid", "windows_held")
+_COUNTS = ("record_queue", "phase", "address", "held", "first", "beats", "whole", "window_valid", "windows_held")
 STATE = np.dtype(
     [(name, np.int64) for name in _COUNTS]
-    + [("taken", RECTANGLE), ("queue", RECTANGLE, (CUBES_AHEAD,)), ("o", RECTANGLE)]
+    + [("taken", RECTANGLE), ("queue", RECTANGLE, (AHEAD_LIMIT,)), ("o", RECTANGLE)]
 )
-"""``taken``: the rectangle whose record is being asked for; ``held``, ``first``: of the ``queue`` behind ``o``;
-``beats``: of the record that is being read; ``whole``: its last one came in the cycle before; ``window_valid``: the
-record of a cube is at the output of its queue, ``windows_held`` are behind it."""
+"""``record_queue``: depth of the queues of rectangles and of windows, the place at the output included; ``taken``: the
+rectangle whose record is being asked for; ``held``, ``first``: of the ``queue`` behind ``o``; ``beats``: of the record
+that is being read; ``whole``: its last one came in the cycle before; ``window_valid``: the record of a cube is at the
+output of its queue, ``windows_held`` are behind it."""
 
 
-def new() -> np.void:
+def new(config: AcceleratorConfig) -> np.void:
     """Return an idle reader."""
-    return np.zeros(1, STATE)[0]
+    state = np.zeros(1, STATE)[0]
+    state["record_queue"] = config.record_queue
+    return state
 
 
 @compiled
@@ -59,7 +62,7 @@ def waits(state) -> bool:
 @compiled
 def step(now: int, state, scene, scene_base: int, i, request, beat) -> int:
     """Ask for the records of some rectangles ahead; ``last`` passes without one."""
-    has_room = state.held != CUBES_AHEAD - 1
+    has_room = state.held != state.record_queue - 1
     moved = _move_queues(state)
     if beat.valid and beat.client == CLIENT:
         beat.valid = 0
@@ -89,7 +92,7 @@ def step(now: int, state, scene, scene_base: int, i, request, beat) -> int:
             state.phase = REQUESTS_SECOND
         else:
             _put_in(state)
-    if state.phase == WAITS and state.held != CUBES_AHEAD - 1:
+    if state.phase == WAITS and state.held != state.record_queue - 1:
         request.address = state.address
         request.last_beat = 0 if _crosses_page(state.address) else BEATS - 1
         request.valid = 1
@@ -105,7 +108,7 @@ def _move_queues(state) -> bool:
     if state.held and not state.o.valid:
         copy(state.queue[state.first], state.o)
         state.o.valid = 1
-        state.first = (state.first + 1) % CUBES_AHEAD
+        state.first = (state.first + 1) % AHEAD_LIMIT
         state.held -= 1
         moved = True
     if state.windows_held and not state.window_valid:
@@ -122,7 +125,7 @@ def _move_queues(state) -> bool:
 @compiled
 def _put_in(state) -> None:
     """Put the rectangle into the queue."""
-    copy(state.taken, state.queue[(state.first + state.held) % CUBES_AHEAD])
+    copy(state.taken, state.queue[(state.first + state.held) % AHEAD_LIMIT])
     state.held += 1
     state.phase = IDLES
 

@@ -29,6 +29,8 @@ def new(config: AcceleratorConfig) -> np.void:
     state["tile_size"] = config.tile
     state["count"] = config.sample_lanes
     state["turn"] = config.sample_lanes - 1
+    state["reader"] = record_reader.new(config)
+    state["lanes"]["lane_queue"], state["lanes"]["ray_queue"] = config.lane_queue, config.ray_queue
     return state
 
 

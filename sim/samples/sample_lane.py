@@ -7,20 +7,15 @@ What becomes of a pixel is known when it is looked up; it then passes the stages
 
 import numpy as np
 
-from nerf.contract.formats import INVERSE, POSITION, STEP
+from nerf.contract.config import POWERS
+from nerf.contract.formats import FINE_BITS, INVERSE, POSITION
 from nerf.contract.scene_image import MASK_WINDOW
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell
 from rtnerf.base.compiled import compiled
 
-FINE = STEP.fraction - POSITION.fraction
-"""Fraction bits that a step has more than a position."""
 STEPS_FRACTION = POSITION.fraction + INVERSE.fraction
 POSITION_FRACTION = POSITION.fraction
-QUEUE = 8
-"""Depth of a lane's queue, the place at the output included."""
-
-RAYS_AHEAD = 16
-"""Depth of the queue of rays before the march, the place at the output included."""
+QUEUE_LIMIT, RAYS_LIMIT = (POWERS[name][1] for name in ("lane_queue", "ray_queue"))
 
 SET_UP_STAGES = 5
 """Stages before that queue: a pixel is looked up into the first and leaves the last."""
@@ -42,17 +37,18 @@ _WALK = ("slot", "walks", "left", "column", "row")
 _MARCH = ("pixel", "index", "marched", "at_x", "at_y", "at_z", "by_x", "by_y", "by_z")
 _QUEUES = ("rays_held", "rays_first", "held", "first", "has_room")
 STATE = np.dtype(
-    [(name, np.int64) for name in ("sleeps", "stages", *_WALK, *_MARCH, *_QUEUES)]
+    [(name, np.int64) for name in ("sleeps", "stages", "lane_queue", "ray_queue", *_WALK, *_MARCH, *_QUEUES)]
     + [(name, np.int64, (SLOTS,)) for name in ("pending", "busy")]
-    + [("looked", np.int64, (SET_UP_STAGES, 3)), ("rays", np.int64, (RAYS_AHEAD + 1, 3))]
-    + [("scaled", PLACE), ("cell", PLACE), ("o", PLACE), ("queue", PLACE, (QUEUE,))]
+    + [("looked", np.int64, (SET_UP_STAGES, 3)), ("rays", np.int64, (RAYS_LIMIT + 1, 3))]
+    + [("scaled", PLACE), ("cell", PLACE), ("o", PLACE), ("queue", PLACE, (QUEUE_LIMIT,))]
 )
-"""``sleeps``: nothing will change before the queue moves or a cube is loaded; ``slot`` to ``row``: the cube whose
-pixels are looked up, whether there are any ``left``, and the next; ``pixel`` to ``by_z``: the ray marched along, its
-cube's slot (``marched``), the point where it is and its step, both in the format STEP; ``rays_held``, ``rays_first``:
-of the queue before the march; ``held``, ``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle;
-``pending``, ``busy``: by slot, the lane has not begun with its cube, or not ended it; ``looked``: pixel, first index
-and slot by stage; ``rays``: likewise by place in the queue before the march, and at its output."""
+"""``lane_queue``, ``ray_queue``: depths, the place at the output included; ``sleeps``: nothing will change before the
+queue moves or a cube is loaded; ``slot`` to ``row``: the cube whose pixels are looked up, whether there are any
+``left``, and the next; ``pixel`` to ``by_z``: the ray marched along, its cube's slot (``marched``), the point where it
+is and its step, both in the format STEP; ``rays_held``, ``rays_first``: of the queue before the march; ``held``,
+``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle; ``pending``, ``busy``: by slot, the lane has
+not begun with its cube, or not ended it; ``looked``: pixel, first index and slot by stage; ``rays``: likewise by place
+in the queue before the march, and at its output."""
 
 
 @compiled
@@ -66,11 +62,11 @@ def load(lane, slot: int) -> None:
 @compiled
 def hand_on(lane) -> bool:
     """Move the queue to its output; return whether anything has changed."""
-    lane.has_room = lane.held != QUEUE - 1
+    lane.has_room = lane.held != lane.lane_queue - 1
     if not lane.held or lane.o.kind:
         return False
     _copy(lane.queue[lane.first], lane.o)
-    lane.first = (lane.first + 1) % QUEUE
+    lane.first = (lane.first + 1) % QUEUE_LIMIT
     lane.held -= 1
     return True
 
@@ -86,12 +82,12 @@ def step(
     """
     before = lane.stages
     moved = _test_and_march(lane, cubes, scene, view, windows, bases)
-    rays_have_room = lane.rays_held != RAYS_AHEAD - 1
+    rays_have_room = lane.rays_held != lane.ray_queue - 1
     if lane.stages & RAY and not lane.stages & MARCH:
         _begin_march(lane, position, direction)
     if lane.rays_held and not lane.stages & RAY:
-        _copy_ray(lane.rays, lane.rays_first, lane.rays, RAYS_AHEAD)
-        lane.rays_first = (lane.rays_first + 1) % RAYS_AHEAD
+        _copy_ray(lane.rays, lane.rays_first, lane.rays, RAYS_LIMIT)
+        lane.rays_first = (lane.rays_first + 1) % RAYS_LIMIT
         lane.rays_held -= 1
         lane.stages ^= RAY
         moved = True
@@ -99,7 +95,7 @@ def step(
         if lane.looked[SET_UP_STAGES - 1, 1] == MISSES:
             lane.stages ^= BEGUN
         elif rays_have_room:
-            _copy_ray(lane.looked, SET_UP_STAGES - 1, lane.rays, (lane.rays_first + lane.rays_held) % RAYS_AHEAD)
+            _copy_ray(lane.looked, SET_UP_STAGES - 1, lane.rays, (lane.rays_first + lane.rays_held) % RAYS_LIMIT)
             lane.rays_held += 1
             lane.stages ^= BEGUN
     for stage in range(SET_UP_STAGES - 2, -1, -1):
@@ -138,13 +134,13 @@ def step(
 def _begin_march(lane, position, direction) -> None:
     """Begin to march along the ray at the queue's output."""
     lane.stages ^= RAY | MARCH
-    pixel, index = lane.rays[RAYS_AHEAD, 0], lane.rays[RAYS_AHEAD, 1]
-    lane.pixel, lane.index, lane.marched = pixel, index, lane.rays[RAYS_AHEAD, 2]
+    pixel, index = lane.rays[RAYS_LIMIT, 0], lane.rays[RAYS_LIMIT, 1]
+    lane.pixel, lane.index, lane.marched = pixel, index, lane.rays[RAYS_LIMIT, 2]
     if index != CUBE_ENDS:
         lane.by_x, lane.by_y, lane.by_z = direction[pixel, 0], direction[pixel, 1], direction[pixel, 2]
-        lane.at_x = (position[pixel, 0] << FINE) + index * lane.by_x
-        lane.at_y = (position[pixel, 1] << FINE) + index * lane.by_y
-        lane.at_z = (position[pixel, 2] << FINE) + index * lane.by_z
+        lane.at_x = (position[pixel, 0] << FINE_BITS) + index * lane.by_x
+        lane.at_y = (position[pixel, 1] << FINE_BITS) + index * lane.by_y
+        lane.at_z = (position[pixel, 2] << FINE_BITS) + index * lane.by_z
 
 
 @compiled
@@ -188,7 +184,7 @@ def _test_and_march(lane, cubes, scene, view, windows, bases) -> bool:
         lane.scaled.kind = ENDS
         lane.stages ^= MARCH | SCALED
         return True
-    x, y, z = lane.at_x >> FINE, lane.at_y >> FINE, lane.at_z >> FINE
+    x, y, z = lane.at_x >> FINE_BITS, lane.at_y >> FINE_BITS, lane.at_z >> FINE_BITS
     if _inside(x, cube.x, scene.grid[0]) and _inside(y, cube.y, scene.grid[1]) and _inside(z, cube.z, scene.grid[2]):
         lane.scaled.kind = SAMPLE
         lane.scaled.pixel, lane.scaled.x, lane.scaled.y, lane.scaled.z = lane.pixel, x, y, z
@@ -200,9 +196,9 @@ def _test_and_march(lane, cubes, scene, view, windows, bases) -> bool:
     lane.at_z += lane.by_z
     if (
         lane.index == view.sample_limit
-        or _left(lane.at_x >> FINE, lane.by_x, cube.x, scene.grid[0])
-        or _left(lane.at_y >> FINE, lane.by_y, cube.y, scene.grid[1])
-        or _left(lane.at_z >> FINE, lane.by_z, cube.z, scene.grid[2])
+        or _left(lane.at_x >> FINE_BITS, lane.by_x, cube.x, scene.grid[0])
+        or _left(lane.at_y >> FINE_BITS, lane.by_y, cube.y, scene.grid[1])
+        or _left(lane.at_z >> FINE_BITS, lane.by_z, cube.z, scene.grid[2])
     ):
         lane.stages ^= MARCH
     return True
@@ -228,9 +224,9 @@ def _first_index(cube, position, direction, inverse, scene, view) -> int:
     )
     if index >= view.sample_limit:
         return MISSES
-    x = (position[0] << FINE) + index * direction[0] >> FINE
-    y = (position[1] << FINE) + index * direction[1] >> FINE
-    z = (position[2] << FINE) + index * direction[2] >> FINE
+    x = (position[0] << FINE_BITS) + index * direction[0] >> FINE_BITS
+    y = (position[1] << FINE_BITS) + index * direction[1] >> FINE_BITS
+    z = (position[2] << FINE_BITS) + index * direction[2] >> FINE_BITS
     if (
         _left(x, direction[0], cube.x, scene.grid[0])
         or _left(y, direction[1], cube.y, scene.grid[1])
@@ -285,7 +281,7 @@ def _test_mask(x: int, y: int, z: int, rank: int, scene, windows, bases) -> int:
 @compiled
 def _put_in(lane, cubes) -> None:
     """Put what stands at the end of the mask test, a sample or the end of a cube, into the queue."""
-    entry = lane.queue[(lane.first + lane.held) % QUEUE]
+    entry = lane.queue[(lane.first + lane.held) % QUEUE_LIMIT]
     _copy(lane.cell, entry)
     lane.held += 1
     if entry.kind == ENDS:

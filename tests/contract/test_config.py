@@ -1,11 +1,13 @@
 """Configurations: presets, files, rules, digest; fixed-point formats."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerf.contract.config import AcceleratorConfig, load_config
+from nerf.contract.config import POWERS, AcceleratorConfig, load_config
 from nerf.contract.formats import Format, round_shift, saturate, sigmoid_table, sine_table
 from nerf.contract.network import Stage
 from rtnerf.base.errors import InputError
@@ -44,6 +46,18 @@ def test_bad_files_are_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         load_config(path)
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_every_size_has_its_range_and_is_in_the_digest(name):
+    low, high = POWERS[name]
+    others = {low, high} - {getattr(AcceleratorConfig(), name)}
+    assert {replace(AcceleratorConfig(), **{name: size}).digest for size in others}.isdisjoint(
+        {AcceleratorConfig().digest}
+    )
+    for size in (low // 2, high * 2, low + 1 if low > 1 else 3):
+        with pytest.raises(InputError, match=f"^{name} must be a power of two from {low} to {high}, not {size}$"):
+            replace(AcceleratorConfig(), **{name: size})
 
 
 def test_unknown_preset_is_refused():

@@ -135,9 +135,9 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Takes a record in with its second beat, not in the cycle behind.
     "record_reader": ("record_reader", {"state.whole = 1": "state.windows_held += 1"}),
     # Hands on an entry when the next one is dropped.
-    "cube_list": ("cube_list", {"ENTRIES_AHEAD = 128": "ENTRIES_AHEAD = 16"}),
+    "cube_list": ("cube_list", {'state["list_queue"] = config.list_queue': 'state["list_queue"] = 16'}),
     "projector": ("projector", {"AFTER_DIVISION = 32": "AFTER_DIVISION = 33"}),
-    "occupancy_walker": ("occupancy_walker", {"ROWS_AHEAD = 8": "ROWS_AHEAD = 7"}),
+    "occupancy_walker": ("occupancy_walker", {'state["row_queue"] = config.row_queue': 'state["row_queue"] = 7'}),
     "ray_setup": ("ray_setup", {"CYCLES = 106": "CYCLES = 107"}),
     # Asks for the tables without the cycle of checks.
     "scene_loader": (

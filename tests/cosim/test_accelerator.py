@@ -24,14 +24,15 @@ from nerf.contract.registers import ErrorCode
 from nerf.contract.scene_image import BEAT, RECORD_BYTES
 from nerf.prepared import Prepared
 from rtl.verilog.export import TOP, design, generate
+from tests import sizes
 from tests.golden.models import EDGE_CASES, look_at, small_model
 from tests.sim.control.test_scene_loader import bursts_of
 
 TINY = load_config("tiny")
 WIDE = replace(load_config("edge"), name="wide", mlp_batch=4, ray_units=8)
 """As `edge`, which takes Verilator minutes to build: ``make verify-full`` does."""
-SMALL = AcceleratorConfig(
-    tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32
+SMALL = replace(
+    sizes.SMALL, tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32
 )
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"

@@ -18,6 +18,7 @@ from nerf.prepared import Prepared
 from rtnerf.base.errors import InputError
 from tests.cosim.test_accelerator import FOLDER, TINY
 from tests.golden.models import EDGE_CASES, look_at, small_model
+from tests.sizes import LARGE, SMALL
 
 pytestmark = [
     pytest.mark.simulator,
@@ -51,6 +52,15 @@ def test_several_tiles_are_bit_exact():
     assert (result.error, result.first_difference) == ("NONE", None)
     assert (result.pixel_mismatches, result.transaction_mismatches) == (0, 0)
     assert result.samples > 0
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("cfg", [SMALL, LARGE], ids=lambda cfg: cfg.name)
+def test_other_windows_and_queues_are_bit_exact(cfg):
+    result = cosimulate(small_model(), EDGE_CASES["outside"][2], cfg, engine="cxxrtl", build_dir=FOLDER)
+    assert (result.error, result.first_difference) == ("NONE", None)
+    assert (result.pixel_mismatches, result.transaction_mismatches) == (0, 0)
+    assert result.cycles_rtl == result.cycles_sim
 
 
 @pytest.mark.full

@@ -14,7 +14,7 @@ from nerf.contract.blocks import COORDINATE_LIMIT, POINTER_UNIT, Form, Header, c
 from nerf.contract.scene_image import PAGE
 from rtl.factors.block_fetch import BlockFetch
 from rtl.parts.queue import Queue
-from rtl.payloads import BlockRequest, DecodeJob, ReadBeat, SceneRegisters
+from rtl.payloads import BlockLayouts, ReadBeat, SceneRegisters
 from tests.rtl.factors.helpers_blocks import BASE, CONFIG, BurstMemory
 
 PAYLOAD_OFFSET = 2 * PAGE
@@ -27,13 +27,14 @@ class Harness(wiring.Component):
 
     def __init__(self, image, pauses=False, cfg=CONFIG):
         self._image, self._pauses, self._cfg = image, pauses, cfg
+        layouts = BlockLayouts(cfg)
         super().__init__(
             {
-                "i_density": In(stream.Signature(BlockRequest)),
-                "i_appearance": In(stream.Signature(BlockRequest)),
+                "i_density": In(stream.Signature(layouts.BlockRequest)),
+                "i_appearance": In(stream.Signature(layouts.BlockRequest)),
                 "scene": In(SceneRegisters),
                 "scene_base": In(cfg.address_width),
-                "o_job": Out(stream.Signature(DecodeJob)),
+                "o_job": Out(stream.Signature(layouts.DecodeJob)),
                 "o_payload": Out(stream.Signature(ReadBeat)),
                 "error": Out(stream.Signature(1)),
             }

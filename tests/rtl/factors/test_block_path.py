@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from cosim.unit import PERIOD
-from nerf.contract.config import CUBE, WINDOW
+from nerf.contract.config import CUBE
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import GROUPS, PAIRS, Scene
 from nerf.golden.hybrid_decoder import decode_factors
@@ -29,7 +29,7 @@ class BlockPath(wiring.Component):
 
     def __init__(self, image: bytes, pauses: bool):
         self._image, self._pauses = image, pauses
-        self.buffers = {kind: CubeBuffer(groups) for kind, groups in GROUPS.items()}
+        self.buffers = {kind: CubeBuffer(CONFIG, groups) for kind, groups in GROUPS.items()}
         super().__init__(
             {"scene": In(SceneRegisters), "scene_base": In(CONFIG.address_width), "errors": Out(16)}
             | {f"i_{kind}": In(stream.Signature(Cube)) for kind in GROUPS}
@@ -40,7 +40,7 @@ class BlockPath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.fetch = fetch = BlockFetch(CONFIG)
-        m.submodules.decoder = decoder = HybridDecoder()
+        m.submodules.decoder = decoder = HybridDecoder(CONFIG)
         m.submodules.server = server = TreeServer(2)
         for name in ("headers", "payload"):
             m.submodules[name] = memory = BurstMemory(CONFIG, self._image, pauses=self._pauses)
@@ -52,7 +52,7 @@ class BlockPath(wiring.Component):
         m.d.comb += [fetch.scene.eq(self.scene), fetch.scene_base.eq(self.scene_base), vector.ready.eq(1)]
         m.d.sync += self.errors.eq(self.errors + fetch.error_header + decoder.error_payload)
         for number, (kind, groups) in enumerate(GROUPS.items()):
-            loader, buffer = CubeLoader(groups), self.buffers[kind]
+            loader, buffer = CubeLoader(CONFIG, groups), self.buffers[kind]
             m.submodules[f"{kind}_loader"], m.submodules[f"{kind}_buffer"] = loader, buffer
             wiring.connect(m, wiring.flipped(getattr(self, f"i_{kind}")), loader.i)
             wiring.connect(m, loader.o, wiring.flipped(getattr(self, f"o_{kind}")))
@@ -73,9 +73,8 @@ async def read(ctx, buffer, factors, scene, cube, group, chance):
     cell = [CUBE * start + chance.randrange(CUBE) for start in cube]
     port = buffer.factors
     ctx.set(port.enable, 1)
-    ctx.set(
-        port.address, {"group": group, "cell": {axis: at % (16 * WINDOW) for axis, at in zip(AXES, cell, strict=True)}}
-    )
+    held = 16 * CONFIG.buffer_window
+    ctx.set(port.address, {"group": group, "cell": {axis: at % held for axis, at in zip(AXES, cell, strict=True)}})
     await ctx.tick()
     components = slice(16 * group, 16 * group + 16)
     for pair, axes in enumerate(PAIRS):

@@ -8,28 +8,27 @@ import pytest
 from amaranth.sim import Simulator
 
 from cosim.unit import PERIOD
-from nerf.contract.config import WINDOW
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
 from rtl.factors.cube_buffer import CubeBuffer
-
-PLANE, LINE = 4 * WINDOW, 16 * WINDOW
-"""Positions of what is held."""
+from tests.sizes import SMALL, TINY
 
 
 def vector(values):
     return [int(value) for value in values]
 
 
-@pytest.mark.parametrize("groups", [1, 3])
-def test_reads_return_the_corners_of_what_was_written(groups):
-    buffer = CubeBuffer(groups)
+@pytest.mark.parametrize(("cfg", "groups"), [(TINY, 1), (TINY, 3), (SMALL, 1)])
+def test_reads_return_the_corners_of_what_was_written(cfg, groups):
+    window = cfg.buffer_window
+    plane_size, line_size = 4 * window, 16 * window
+    buffer = CubeBuffer(cfg, groups)
     simulator = Simulator(buffer)
     simulator.add_clock(PERIOD)
     generator = random.Random(groups)
     noise = np.random.default_rng(groups)
-    planes = noise.integers(-128, 128, (3, groups, PLANE, PLANE, 16))
-    lines = noise.integers(-128, 128, (3, groups, LINE, 16))
+    planes = noise.integers(-128, 128, (3, groups, plane_size, plane_size, 16))
+    lines = noise.integers(-128, 128, (3, groups, line_size, 16))
 
     async def write(ctx, line, pair, group, slot, position, values):
         to = {"line": line, "pair": pair, "group": group, "slot": slot}
@@ -41,16 +40,19 @@ def test_reads_return_the_corners_of_what_was_written(groups):
     async def testbench(ctx):
         for pair in range(3):
             for group in range(groups):
-                for slot in range(WINDOW**2):
+                for slot in range(window**2):
                     for p in range(16):
-                        first, second = 4 * (slot % WINDOW) + p % 4, 4 * (slot // WINDOW) + p // 4
+                        first, second = 4 * (slot % window) + p % 4, 4 * (slot // window) + p // 4
                         await write(ctx, 0, pair, group, slot, p, planes[pair, group, second, first])
-                for slot in range(WINDOW):
+                for slot in range(window):
                     for p in range(16):
                         await write(ctx, 1, pair, group, slot, p, lines[pair, group, 16 * slot + p])
         edges = [(0, 0, 0), (127, 127, 127), (31, 32, 63), (64, 31, 95), (126, 1, 31), (63, 126, 0), (31, 31, 32)]
+        edges = [tuple(at % line_size for at in edge) for edge in edges]
         cases = [(group, *edge) for group in range(groups) for edge in edges]
-        cases += [tuple(generator.randrange(size) for size in (groups, LINE, LINE, LINE)) for _ in range(200)]
+        cases += [
+            tuple(generator.randrange(size) for size in (groups, line_size, line_size, line_size)) for _ in range(200)
+        ]
         port = buffer.factors
         for group, *cell in cases:
             ctx.set(port.enable, 1)
@@ -62,13 +64,13 @@ def test_reads_return_the_corners_of_what_was_written(groups):
                     first, second, along = (cell[axis] for axis in axes)
                     corners, ends = ctx.get(port.data[pair].corners), ctx.get(port.data[pair].ends)
                     for corner in range(4):
-                        at = planes[pair, group, (second + corner // 2) % PLANE, (first + corner % 2) % PLANE]
+                        at = planes[pair, group, (second + corner // 2) % plane_size, (first + corner % 2) % plane_size]
                         assert vector(corners[corner]) == vector(at)
                     for end in range(2):
-                        assert vector(ends[end]) == vector(lines[pair, group, (along + end) % LINE])
+                        assert vector(ends[end]) == vector(lines[pair, group, (along + end) % line_size])
                 if hold == 0 and generator.random() < 0.3:
                     ctx.set(port.enable, 0)
-                    ctx.set(port.address.cell, {axis: generator.randrange(LINE) for axis in AXES})
+                    ctx.set(port.address.cell, {axis: generator.randrange(line_size) for axis in AXES})
                     await ctx.tick()
 
     simulator.add_testbench(testbench)
@@ -77,4 +79,4 @@ def test_reads_return_the_corners_of_what_was_written(groups):
 
 def test_groups_outside_the_range_are_refused():
     with pytest.raises(ValueError, match="groups must be from 1 to 3, not 4"):
-        CubeBuffer(4)
+        CubeBuffer(TINY, 4)

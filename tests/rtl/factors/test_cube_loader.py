@@ -8,12 +8,12 @@ import pytest
 from amaranth.sim import Simulator
 
 from cosim.unit import PERIOD
-from nerf.contract.config import WINDOW
 from nerf.contract.scene_image import PAIRS, cubes_of
 from rtl.factors.cube_loader import CubeLoader
+from tests.sizes import SIZES, TINY
 
 
-def needed(cube, grid):
+def needed(cube, grid, window):
     """Return the blocks that a cube needs, in order: (line, pair, slot, index without groups)."""
     cubes, blocks = cubes_of(grid), []
     for pair, (first, second, line) in enumerate(PAIRS):
@@ -21,21 +21,21 @@ def needed(cube, grid):
             for a in range(2):
                 x, y = cube[first] + a, cube[second] + b
                 if x < cubes[first] and y < cubes[second]:
-                    blocks.append((0, pair, x % WINDOW + WINDOW * (y % WINDOW), y * cubes[first] + x))
+                    blocks.append((0, pair, x % window + window * (y % window), y * cubes[first] + x))
         for block in dict.fromkeys((cube[line] >> 2, cube[line] + 1 >> 2)):
             if 16 * block < grid[line]:
-                blocks.append((1, pair, block % WINDOW, block))
+                blocks.append((1, pair, block % window, block))
     return blocks
 
 
-def expected_requests(cubes, grid, groups):
+def expected_requests(cubes, grid, groups, window=TINY.buffer_window):
     """Return per cube the requests (line, pair, group, slot, index) that a window with tags gives."""
-    window, per_cube = {}, []
+    held, per_cube = {}, []
     for cube in cubes:
         requests = []
-        for line, pair, slot, index in needed(cube, grid):
-            if window.get((line, pair, slot)) != index:
-                window[line, pair, slot] = index
+        for line, pair, slot, index in needed(cube, grid, window):
+            if held.get((line, pair, slot)) != index:
+                held[line, pair, slot] = index
                 requests += [(line, pair, group, slot, index * groups + group) for group in range(groups)]
         per_cube.append(requests)
     return per_cube
@@ -51,11 +51,12 @@ class Bench:
     ``alone``: a cube comes only when the one before is finished.
     """
 
-    def __init__(self, grid, groups, cubes, chance, hold, seed=0, delay=12, alone=False):
-        self.loader = CubeLoader(groups)
+    def __init__(self, grid, groups, cubes, chance, hold, seed=0, delay=12, alone=False, cfg=TINY):
+        self.cfg = cfg
+        self.loader = CubeLoader(cfg, groups)
         self.grid, self.cubes, self.chance, self.hold = grid, cubes, chance, hold
         self.delay, self.alone = delay, alone
-        self.per_cube = expected_requests(cubes, grid, groups)
+        self.per_cube = expected_requests(cubes, grid, groups, cfg.buffer_window)
         self.random = random.Random(seed)
         self.requests, self.tokens, self.accepted, self.finished, self.done = [], [], [], [], []
         self.cycle = 0
@@ -119,11 +120,11 @@ class Bench:
             for cycle, (line, pair, _, slot, _) in self.requests[at : at + len(requests)]:
                 for earlier in range(number):
                     if self.finished[earlier] >= cycle:
-                        used = {block[:3] for block in needed(self.cubes[earlier], self.grid)}
+                        used = {block[:3] for block in needed(self.cubes[earlier], self.grid, self.cfg.buffer_window)}
                         assert (line, pair, slot) not in used
             at += len(requests)
-        for number in range(CubeLoader.CUBES, len(self.cubes)):
-            assert self.accepted[number] > self.finished[number - CubeLoader.CUBES]
+        for number in range(self.cfg.cube_queue, len(self.cubes)):
+            assert self.accepted[number] > self.finished[number - self.cfg.cube_queue]
 
 
 def walk(grid):
@@ -153,7 +154,7 @@ def test_requests_and_tokens(groups, chance, hold):
 
 def test_cubes_are_loaded_while_one_is_read():
     """Those that have place in the window beside it; the fourth takes a slot of the first, when that is finished."""
-    cubes = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (WINDOW, 0, 0)]
+    cubes = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (TINY.buffer_window, 0, 0)]
     bench = Bench((40, 40, 40), 1, cubes, 1.0, 600, seed=3)
     bench.check()
     assert bench.done[bench.blocks(3) - 1] < bench.finished[0] < bench.requests[bench.blocks(3)][0]
@@ -168,10 +169,11 @@ def test_a_token_does_not_wait_for_blocks_of_later_cubes():
     assert bench.requests[-1][0] < bench.tokens[0][0]
 
 
-def test_as_many_cubes_as_stated_are_held():
-    bench = Bench((16, 16, 16), 1, [(1, 1, 1)] * 12, 1.0, 600, seed=5)
+@pytest.mark.parametrize("cfg", SIZES)
+def test_as_many_cubes_as_stated_are_held(cfg):
+    bench = Bench((16, 16, 16), 1, [(1, 1, 1)] * 20, 1.0, 600, seed=5, cfg=cfg)
     bench.check()
-    assert sum(cycle <= bench.finished[0] for cycle in bench.accepted) == CubeLoader.CUBES
+    assert sum(cycle <= bench.finished[0] for cycle in bench.accepted) == cfg.cube_queue
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -186,4 +188,4 @@ def test_cubes_without_requests_take_the_stated_cycles(groups):
 
 def test_groups_outside_the_range_are_refused():
     with pytest.raises(ValueError, match="groups must be from 1 to 3, not 0"):
-        CubeLoader(0)
+        CubeLoader(TINY, 0)

@@ -10,21 +10,24 @@ from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run
 from nerf.contract.blocks import COORDINATE_LIMIT, Form, Header, decode, encode
-from rtl.factors.hybrid_decoder import DecodedVector, HybridDecoder
+from rtl.factors.hybrid_decoder import HybridDecoder
 from rtl.factors.tree_server import TreeServer
-from rtl.payloads import DecodeJob, ReadBeat
+from rtl.payloads import BlockLayouts, ReadBeat
+from tests.sizes import TINY
+
+LAYOUTS = BlockLayouts(TINY)
 
 
 class Harness(wiring.Component):
     """A decoder with the tree that it needs; ``error``: there was a strobe for this block."""
 
-    i_job: In(stream.Signature(DecodeJob))
+    i_job: In(stream.Signature(LAYOUTS.DecodeJob))
     i_payload: In(stream.Signature(ReadBeat))
-    o: Out(stream.Signature(data.StructLayout({"vector": DecodedVector, "error": 1})))
+    o: Out(stream.Signature(data.StructLayout({"vector": LAYOUTS.DecodedVector, "error": 1})))
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.decoder = decoder = HybridDecoder()
+        m.submodules.decoder = decoder = HybridDecoder(TINY)
         m.submodules.server = server = TreeServer(2)
         strobed = Signal()
         m.d.comb += self.o.payload.error.eq(strobed | decoder.error_payload)

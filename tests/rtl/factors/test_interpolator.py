@@ -10,7 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run
-from nerf.contract.config import COMPONENTS, WINDOW, AcceleratorConfig
+from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
 from nerf.golden.interpolator import product
 from rtl.factors.interpolator import Interpolator
@@ -19,7 +19,7 @@ from tests.rtl.shading.helpers_shading import fields, record
 
 CFG = AcceleratorConfig(tile=8)
 LAYOUTS = TileLayouts(CFG)
-PLANE, LINE = 4 * WINDOW, 16 * WINDOW
+PLANE, LINE = 4 * CFG.buffer_window, 16 * CFG.buffer_window
 
 
 def factors(groups, seed):

@@ -39,9 +39,11 @@ class Bench(wiring.Component):
     ``o_errors`` tells of wrong checksums, ``o_breach`` of breaches of the rules of `ReadPort`.
     """
 
-    def __init__(self, live_cubes: int, image: bytes, frame_tiles: int, latency: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, live_cubes: int, image: bytes, frame_tiles: int, latency: int = 0, seed: int = 0, cfg=CFG
+    ) -> None:
         self._memory = ReadMemory(CFG, image, BASE, seed, latency)
-        self._live_cubes, self._frame_tiles = live_cubes, frame_tiles
+        self._live_cubes, self._frame_tiles, self._cfg = live_cubes, frame_tiles, cfg
         layouts = TileLayouts(CFG)
         super().__init__(
             {
@@ -56,7 +58,7 @@ class Bench(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        cubes, restarts, listing = CubeList(CFG), Signal(), Signal(init=1)
+        cubes, restarts, listing = CubeList(self._cfg), Signal(), Signal(init=1)
         m.submodules.cubes = ResetInserter(restarts)(cubes)
         m.submodules.memory = memory = self._memory
         connect(m, cubes.writes, flipped(self.o_writes))
@@ -156,7 +158,7 @@ def rectangles_of(footprints: list[dict], tiles: list[dict]) -> list[dict]:
     return rectangles
 
 
-def hardware(footprints, tiles, stalls=STALLS[0], seed=0, latency=0, damage=None, errors=0, frames=1):
+def hardware(footprints, tiles, stalls=STALLS[0], seed=0, latency=0, damage=None, errors=0, frames=1, cfg=CFG):
     """Run the bench; return its run and the rectangles that it must put out.
 
     ``damage``: byte of the memory with a wrong bit; ``frames``: how often the same is listed and read.
@@ -165,7 +167,7 @@ def hardware(footprints, tiles, stalls=STALLS[0], seed=0, latency=0, damage=None
     image = image_of(writes)
     if damage is not None:
         image[damage] ^= 4
-    bench = Bench(len(footprints) + MORE_CUBES, bytes(image), len(tiles), latency, seed)
+    bench = Bench(len(footprints) + MORE_CUBES, bytes(image), len(tiles), latency, seed, cfg)
     inputs = {"i": frames * [*footprints, END], "i_tile": frames * tiles}
     counts = {"o_writes": len(writes), "o": len(wanted), "o_errors": errors, "o_breach": 0}
     result = run(bench, inputs, counts, stalls=stalls, seed=seed)

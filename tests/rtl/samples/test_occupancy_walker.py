@@ -16,7 +16,7 @@ from nerf.contract.scene_image import BEAT, pack_row
 from nerf.golden.occupancy_walker import axis_order, walk
 from rtl.factors.tree_server import TreeServer
 from rtl.payloads import CubeVisit, SceneRegisters, ViewRegisters
-from rtl.samples.occupancy_walker import ROWS_AHEAD, OccupancyWalker
+from rtl.samples.occupancy_walker import OccupancyWalker
 from tests.rtl.memory.helpers_memory import ReadMemory
 
 CONFIG = AcceleratorConfig()
@@ -132,7 +132,7 @@ def test_throughput():
     gaps = [b - a for a, b in pairwise(cycles[:96])]
     per_visit = TreeServer.LATENCY + 1
     assert gaps == [per_visit + (x % 16 == 15) for x in range(95)]
-    assert cycles[96] - cycles[95] <= 50 + 5 + 2 * ROWS_AHEAD
+    assert cycles[96] - cycles[95] <= 50 + 5 + 2 * CONFIG.row_queue
 
 
 @pytest.mark.parametrize("bit", [0, 95, 96, 119, 120, 127])

@@ -21,7 +21,6 @@ from nerf.golden.projector import project
 from nerf.golden.ray_setup import Rays, set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
 from rtl.payloads import Cube, Ray, SceneRegisters, TileLayouts, ViewRegisters
-from rtl.samples.record_reader import CUBES_AHEAD
 from rtl.samples.sample_generator import SampleGenerator
 from rtl.samples.sample_lane import SLOTS
 from tests.rtl.memory.helpers_memory import ReadMemory
@@ -392,9 +391,9 @@ def test_last_alone():
 def test_records_are_read_ahead():
     """Two cubes are worked on, and as many as are held wait while one is marched."""
     case = straight_case(1 / 16)
-    result, _ = compare(case, [((0, 0, 0), INSIDE)] * (SLOTS + CUBES_AHEAD + 4))
+    result, _ = compare(case, [((0, 0, 0), INSIDE)] * (SLOTS + CONFIG.record_queue + 4))
     march = 64 * PIXELS
-    assert sum(cycle < march / 2 for cycle in result.cycles["i"]) == SLOTS + CUBES_AHEAD + 1
+    assert sum(cycle < march / 2 for cycle in result.cycles["i"]) == SLOTS + CONFIG.record_queue + 1
     cubes = [((x, 0, 0), INSIDE | {"last_y": 0}) for x in range(6)]
     quick, slow = (compare(case, cubes, latency=latency)[0].total for latency in (0, 100))
     assert slow - quick < 2 * 100

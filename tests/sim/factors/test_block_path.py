@@ -5,6 +5,7 @@ First block fetch alone behind read master and memory, then all together, with a
 
 import functools
 import random
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -15,7 +16,6 @@ from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run
 from nerf.contract.blocks import HEADER_BYTES, POINTER_UNIT, unpack_header
-from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import BEAT, GROUPS
@@ -24,7 +24,7 @@ from rtl.factors.cube_loader import CubeLoader
 from rtl.factors.hybrid_decoder import HybridDecoder
 from rtl.factors.tree_server import TreeServer
 from rtl.memory.read_master import ReadMaster
-from rtl.payloads import BlockRequest, Cube, DecodeJob, ReadBeat, SceneRegisters, TreeRequest, TreeResponse
+from rtl.payloads import BlockLayouts, Cube, ReadBeat, SceneRegisters, TreeRequest, TreeResponse
 from sim.control.registers import scene_registers
 from sim.factors import block_fetch, cube_loader, hybrid_decoder, tree_server
 from sim.memory import memory, read_master
@@ -36,8 +36,9 @@ from tests.rtl.factors.test_cube_loader import expected_requests
 from tests.rtl.factors.test_search_tree import random_requests
 from tests.sim.memory.helpers_memory import AxiMemory
 from tests.sim.replay import replay
+from tests.sizes import SMALL, TINY
 
-CONFIGS = [AcceleratorConfig(), AcceleratorConfig(payload_queue=32)]
+CONFIGS = [TINY, replace(SMALL, payload_queue=32)]
 TIMINGS = [
     *MEMORY_TIMINGS.values(),
     MemoryTiming(latency=3, beat_interval=5),
@@ -53,12 +54,13 @@ class FetchPath(wiring.Component):
 
     def __init__(self, cfg, image, timing):
         self._cfg, self._image, self._timing = cfg, image, timing
+        layouts = BlockLayouts(cfg)
         super().__init__(
             {
-                "i_density": In(stream.Signature(BlockRequest)),
-                "i_appearance": In(stream.Signature(BlockRequest)),
+                "i_density": In(stream.Signature(layouts.BlockRequest)),
+                "i_appearance": In(stream.Signature(layouts.BlockRequest)),
                 "scene": In(SceneRegisters),
-                "o_job": Out(stream.Signature(DecodeJob)),
+                "o_job": Out(stream.Signature(layouts.DecodeJob)),
                 "o_payload": Out(stream.Signature(ReadBeat)),
             }
         )
@@ -81,6 +83,7 @@ class BlockPath(wiring.Component):
     """Loaders, block fetch, read master, memory, decoder and tree; ``i_tree``, ``o_tree``: another client of it."""
 
     def __init__(self, cfg, image, timing):
+        self._cfg = cfg
         self._fetch = FetchPath(cfg, image, timing)
         super().__init__(
             {
@@ -97,7 +100,7 @@ class BlockPath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.fetch = fetch = self._fetch
-        m.submodules.decoder = decoder = HybridDecoder()
+        m.submodules.decoder = decoder = HybridDecoder(self._cfg)
         m.submodules.server = server = TreeServer(tree_server.CLIENTS)
         wiring.connect(m, fetch.o_job, decoder.i_job)
         wiring.connect(m, fetch.o_payload, decoder.i_payload)
@@ -106,7 +109,7 @@ class BlockPath(wiring.Component):
         wiring.connect(m, server.client_0.response, wiring.flipped(self.o_tree))
         m.d.comb += [fetch.scene.eq(self.scene), decoder.o.ready.eq(1)]
         for number, (kind, groups) in enumerate(GROUPS.items()):
-            m.submodules[kind] = loader = CubeLoader(groups)
+            m.submodules[kind] = loader = CubeLoader(self._cfg, groups)
             source, token = getattr(self, f"i_{kind}"), getattr(self, f"o_{kind}")
             wiring.connect(m, wiring.flipped(source), loader.i)
             wiring.connect(m, loader.o, wiring.flipped(token))
@@ -162,7 +165,7 @@ def simulate_fetch(cfg, scene, timing, requests, counts, stalls, seed, skip):
 
 def simulate_path(cfg, scene, timing, cubes, asked, stalls, seed, skip):
     bus, fetch, decoder, server = Memory(timing), block_fetch.new(cfg), hybrid_decoder.new(), tree_server.new()
-    loaders = [cube_loader.new(appearance=bool(kind)) for kind in range(2)]
+    loaders = [cube_loader.new(cfg, bool(kind)) for kind in range(2)]
     image, registers = np.frombuffer(scene.data, np.uint8), scene_registers(scene)
     sources, tokens, block_requests, finished = (
         [new(record), new(record)] for record in (streams.CUBE, streams.CUBE, streams.BLOCK_REQUEST, streams.STROBE)
@@ -230,7 +233,7 @@ def test_block_fetch_behind_the_memory(cfg, timing):
     chance = random.Random(number)
     requests = {}
     for kind, groups in GROUPS.items():
-        wanted = expected_requests(chance.sample(walk(scene()), 12), scene().grid, groups)
+        wanted = expected_requests(chance.sample(walk(scene()), 12), scene().grid, groups, cfg.buffer_window)
         requests[kind] = [*chain.from_iterable(wanted)][: 12 * groups]
     counts = {
         "o_job": sum(map(len, requests.values())),

@@ -11,12 +11,13 @@ from cosim.unit import STALLS, run
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import cubes_of
 from rtl.factors.cube_loader import CubeLoader
-from rtl.payloads import BlockRequest, Cube, SceneRegisters
+from rtl.payloads import BlockLayouts, Cube, SceneRegisters
 from sim.control.registers import SCENE
 from sim.factors import cube_loader
 from sim.parts.streams import BLOCK_REQUEST, CUBE, STROBE, VECTOR, new
 from tests.rtl.factors.test_cube_loader import expected_requests, jumps, walk
 from tests.sim.replay import replay
+from tests.sizes import LARGE, SMALL, TINY
 
 LARGEST = (384, 512, 512)
 HARSH = [*STALLS[1:], (0.05, 0.2)]
@@ -31,18 +32,20 @@ CASES = {
 class Harness(wiring.Component):
     """A loader; blocks are there ``fetch`` cycles after their request, cubes are done ``hold`` after their token."""
 
-    i: In(stream.Signature(Cube))
-    o: Out(stream.Signature(Cube))
-    o_request: Out(stream.Signature(BlockRequest))
-    scene: In(SceneRegisters)
-
-    def __init__(self, groups, fetch, hold):
-        self._groups, self._fetch, self._hold = groups, fetch, hold
-        super().__init__()
+    def __init__(self, cfg, groups, fetch, hold):
+        self._cfg, self._groups, self._fetch, self._hold = cfg, groups, fetch, hold
+        super().__init__(
+            {
+                "i": In(stream.Signature(Cube)),
+                "o": Out(stream.Signature(Cube)),
+                "o_request": Out(stream.Signature(BlockLayouts(cfg).BlockRequest)),
+                "scene": In(SceneRegisters),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.loader = loader = CubeLoader(self._groups)
+        m.submodules.loader = loader = CubeLoader(self._cfg, self._groups)
         m.d.comb += loader.scene.eq(self.scene)
         for name in ("i", "o", "o_request"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(loader, name))
@@ -56,8 +59,8 @@ class Harness(wiring.Component):
         return m
 
 
-def simulate(groups, fetch, hold, grid, cubes, counts, stalls, seed, skip):
-    state = cube_loader.new(appearance=groups == 3)
+def simulate(cfg, groups, fetch, hold, grid, cubes, counts, stalls, seed, skip):
+    state = cube_loader.new(cfg, groups == 3)
     i, o, request, vector, finished = new(CUBE), new(CUBE), new(BLOCK_REQUEST), new(VECTOR), new(STROBE)
     vector["appearance"], vector["block_last"] = groups == 3, 1
     scene = new(SCENE)
@@ -92,15 +95,25 @@ def simulate(groups, fetch, hold, grid, cubes, counts, stalls, seed, skip):
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("case", CASES)
 def test_every_transfer_comes_in_the_same_cycle(case, groups, fetch, hold):
+    compare(TINY, case, groups, fetch, hold)
+
+
+@pytest.mark.parametrize(("case", "groups"), [("jumps", 1), ("corners", 3)])
+@pytest.mark.parametrize("cfg", [SMALL, LARGE])
+def test_other_windows_and_queues(cfg, case, groups):
+    compare(cfg, case, groups, 5, 60)
+
+
+def compare(cfg, case, groups, fetch, hold):
     grid, cubes = CASES[case]
-    requests = [*chain.from_iterable(expected_requests(cubes, grid, groups))]
+    requests = [*chain.from_iterable(expected_requests(cubes, grid, groups, cfg.buffer_window))]
     scene = {
         "grid": dict(zip(AXES, grid, strict=True)),
         "cubes": dict(zip(AXES, cubes_of(grid), strict=True)),
     }
     for stalls in ((1.0, 1.0), HARSH[(fetch + groups) % len(HARSH)]):
         hardware = run(
-            Harness(groups, fetch, hold),
+            Harness(cfg, groups, fetch, hold),
             {"i": [dict(zip(AXES, cube, strict=True)) for cube in cubes]},
             {"o": len(cubes), "o_request": len(requests)},
             {"scene": scene},
@@ -108,7 +121,7 @@ def test_every_transfer_comes_in_the_same_cycle(case, groups, fetch, hold):
             seed=hold,
         )
         for skip in (False, True):
-            cycles, payloads = simulate(groups, fetch, hold, grid, cubes, len(requests), stalls, hold, skip)
+            cycles, payloads = simulate(cfg, groups, fetch, hold, grid, cubes, len(requests), stalls, hold, skip)
             assert payloads["o"] == cubes
             assert payloads["o_request"] == requests
             assert cycles == hardware.cycles

@@ -21,6 +21,7 @@ from sim.parts import streams
 from sim.parts.streams import ANSWER, BURST, PIXEL, READ_BEAT, READ_REQUEST, WRITE, WRITE_DATA, new
 from tests.sim.memory.helpers_memory import AxiMemory
 from tests.sim.replay import put, replay
+from tests.sizes import LARGE, SMALL
 
 CFG = PRESETS["tiny"]
 TIMINGS = [
@@ -125,13 +126,13 @@ class Writer(wiring.Component):
     o_written: Out(stream.Signature(Written))
     o_idle: Out(stream.Signature(1))
 
-    def __init__(self, timing):
-        self._timing = timing
+    def __init__(self, timing, cfg):
+        self._timing, self._cfg = timing, cfg
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.master = master = WriteMaster(CFG)
+        m.submodules.master = master = WriteMaster(self._cfg)
         m.submodules.memory = store = AxiMemory(CFG, bytes(BEAT), self._timing)
         wiring.connect(m, master.axi, store.axi)
         wiring.connect(m, wiring.flipped(self.i), master.i)
@@ -148,8 +149,8 @@ class Writer(wiring.Component):
         return m
 
 
-def write(pixels, beats, count, timing, stalls, skip):
-    store, master = memory.new(timing), write_master.new(FRAME, WIDTH)
+def write(pixels, beats, count, timing, stalls, skip, cfg):
+    store, master = memory.new(timing), write_master.new(cfg, FRAME, WIDTH)
     i, address, data, answer, burst, beat = (new(kind) for kind in (PIXEL, WRITE, WRITE_DATA, ANSWER, BURST, READ_BEAT))
     whole = new(WRITE)
     written, idle = new(streams.stream("address", "bytes", "last")), new(streams.stream("idle"))
@@ -184,6 +185,16 @@ def write(pixels, beats, count, timing, stalls, skip):
 @pytest.mark.parametrize("timing", TIMINGS)
 @pytest.mark.parametrize("source", [1.0, 0.5, 0.05])
 def test_written_pixels_and_beats(source, timing):
+    compare_writes(source, timing, CFG)
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+@pytest.mark.parametrize("cfg", [SMALL, LARGE])
+def test_more_bursts_held(cfg, timing):
+    compare_writes(1.0, timing, cfg)
+
+
+def compare_writes(source, timing, cfg):
     beats = [BEAT * (7 * index % 32) for index in range(25)]
     pixels, count = [], len(beats)
     for first, columns, rows in TILES:
@@ -191,9 +202,9 @@ def test_written_pixels_and_beats(source, timing):
             pixels += [(first + column, row, int(column == columns - 1)) for column in range(columns)]
             half = FRAME // 8 + row * WIDTH + first
             count += (half + columns + 1) // 2 - half // 2
-    results = [write(pixels, beats, count, timing, (source, 1.0), skip) for skip in (False, True)]
+    results = [write(pixels, beats, count, timing, (source, 1.0), skip, cfg) for skip in (False, True)]
     hardware = run(
-        Writer(timing),
+        Writer(timing, cfg),
         {
             "i": [{"x": x, "y": y, "channels": [1, 2, 3, 4], "ends_row": ends_row} for x, y, ends_row in pixels],
             "i_beats": [{"address": address, "data": address} for address in beats],

@@ -1,6 +1,7 @@
 """The simulator's cube list against the RTL's, cycle for cycle."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -29,8 +30,8 @@ from tests.sim.shading.helpers_shading import watched
 FIELDS = ("rank", *BOUNDS)
 
 
-def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity):
-    state = cube_list.new(BASE, CFG.tile)
+def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity, cfg=CFG):
+    state = cube_list.new(cfg, BASE)
     lists = cube_list.new_lists(len(footprints) + MORE_CUBES, -(-HEIGHT // CFG.tile))
     i, write, o, tile = new(FOOTPRINT), new(WRITE), new(RECTANGLE), new(TILE)
     request, beat, start, done = new(READ_REQUEST), new(READ_BEAT), new(STROBE), new(STROBE)
@@ -83,13 +84,23 @@ def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity):
 @pytest.mark.parametrize("stalls", [*STALLS, (0.9, 0.1), (0.1, 0.9)])
 @pytest.mark.parametrize(("count", "latency"), [(70, 0), (300, 40), (37, 30), (0, 0), (16, 4)])
 def test_every_transfer_comes_in_the_same_cycle(count, latency, stalls):
+    compare(count, latency, stalls, CFG)
+
+
+@pytest.mark.parametrize("stalls", [STALLS[0], (0.9, 0.1)])
+@pytest.mark.parametrize("list_queue", [32, 512])
+def test_other_queues(list_queue, stalls):
+    compare(300, 40, stalls, replace(CFG, list_queue=list_queue))
+
+
+def compare(count, latency, stalls, cfg):
     footprints, tiles = random_footprints(random.Random(count), count), tiles_of(7)
-    result, wanted = hardware(footprints, tiles, stalls, count, latency)
+    result, wanted = hardware(footprints, tiles, stalls, count, latency, cfg=cfg)
     activities = {False: [], True: []}
     for skip, activity in activities.items():
         cycles, payloads = simulate(
             footprints, tiles, {name: len(found) for name, found in result.outputs.items()}, stalls, count, latency,
-            skip, activity,
+            skip, activity, cfg,
         )  # fmt: skip
         for name in cycles:
             assert cycles[name] == result.cycles[name], name

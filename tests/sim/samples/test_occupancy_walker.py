@@ -23,12 +23,14 @@ from tests.rtl.memory.helpers_memory import ReadMemory as HardwareMemory
 from tests.rtl.samples.test_occupancy_walker import BASE, CONFIG, ROWS_OFFSET, make_scene
 from tests.sim.replay import replay
 from tests.sim.samples.helpers_front_end import ReadMemory, scene_record, sleeper, view_record
+from tests.sizes import SIZES
 
 
 class Bench(wiring.Component):
     """The walker with a memory; the tree is outside. A 1 on ``i`` starts a walk."""
 
-    def __init__(self, image: bytes, seed: int, latency: int):
+    def __init__(self, image: bytes, seed: int, latency: int, config):
+        self.config = config
         self.image, self.seed, self.latency = image, seed, latency
         super().__init__(
             {
@@ -43,7 +45,7 @@ class Bench(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.walker = walker = OccupancyWalker(CONFIG)
+        m.submodules.walker = walker = OccupancyWalker(self.config)
         m.submodules.memory = rows = HardwareMemory(CONFIG, self.image, BASE, self.seed, self.latency)
         wiring.connect(m, walker.rows, rows.port)
         wiring.connect(m, walker.tree.request, wiring.flipped(self.o_tree))
@@ -85,8 +87,8 @@ def tree_traffic(scene, start):
     return requests, responses
 
 
-def simulate(scene, start, starts, responses, counts, stalls, seed, latency, skip):
-    state = occupancy_walker.new()
+def simulate(scene, start, starts, responses, counts, stalls, seed, latency, skip, config):
+    state = occupancy_walker.new(config)
     request, beat, o, i = new(READ_REQUEST), new(READ_BEAT), new(VISIT), new(record_of("starts"))
     strobe, tree_request, response = np.zeros(1, STROBE)[0], new(TREE_REQUEST), new(TREE_RESPONSE)
     registers = scene_record(cubes=scene.cubes, rows_offset=ROWS_OFFSET)
@@ -123,13 +125,13 @@ def simulate(scene, start, starts, responses, counts, stalls, seed, latency, ski
     )
 
 
-def compare(scene, start, stalls=STALLS[0], seed=0, latency=0, starts=(1,)):
+def compare(scene, start, stalls=STALLS[0], seed=0, latency=0, starts=(1,), config=CONFIG):
     """Walk on both; compare all transfers."""
     visits = [*map(list, walk(scene, start)), None] * sum(starts)
     requests, responses = (sum(starts) * part for part in tree_traffic(scene, start))
     counts = {"o": len(visits), "o_tree": len(requests)}
     hardware = run(
-        Bench(scene.data, seed, latency),
+        Bench(scene.data, seed, latency, config),
         {"i": starts, "i_tree": [{"total": total, "index": index} for total, index in responses]},
         counts,
         constants={
@@ -140,7 +142,7 @@ def compare(scene, start, stalls=STALLS[0], seed=0, latency=0, starts=(1,)):
         seed=seed,
     )
     for skip in (False, True):
-        cycles, payloads = simulate(scene, start, starts, responses, counts, stalls, seed, latency, skip)
+        cycles, payloads = simulate(scene, start, starts, responses, counts, stalls, seed, latency, skip, config)
         assert cycles == hardware.cycles
         assert [None if last else visit for *visit, last in payloads["o"]] == visits
         for (mode, _, bits, k), wanted in zip(payloads["o_tree"], requests, strict=True):
@@ -171,7 +173,8 @@ def test_many_empty_rows(cubes, latency):
 
 
 @pytest.mark.parametrize("latency", [2, 12])
-def test_how_far_rows_are_read_ahead(latency):
+@pytest.mark.parametrize("config", SIZES)
+def test_how_far_rows_are_read_ahead(config, latency):
     """While a full row is walked the queues fill; then the memory must bring the rest of the empty rows."""
     full, empty = (pack_row(bits, rank).to_bytes(BEAT, "little") for bits, rank in ((0xFFFF, 0), (0, 16)))
     rows = 2 * (full + 30 * empty)
@@ -179,6 +182,7 @@ def test_how_far_rows_are_read_ahead(latency):
         SimpleNamespace(cubes=(16, 62, 1), rows_offset=ROWS_OFFSET, data=bytes(ROWS_OFFSET) + rows),
         (0, 0, 0),
         latency=latency,
+        config=config,
     )
 
 

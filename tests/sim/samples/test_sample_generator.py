@@ -36,6 +36,7 @@ from tests.rtl.samples.test_sample_generator import (
 )
 from tests.sim.replay import replay
 from tests.sim.samples.helpers_front_end import ReadMemory, scene_record, sleeper, view_record
+from tests.sizes import LARGE, SMALL
 
 NO_PIXEL = PIXELS
 """As a pixel to terminate: none in this cycle."""
@@ -45,9 +46,9 @@ BOUNDS = ("first_x", "first_y", "last_x", "last_y")
 class Bench(wiring.Component):
     """The generator with memories of records, rays and flags; ``i_terminate`` sets a pixel's flag."""
 
-    def __init__(self, case: SimpleNamespace, seed: int, latency: int, lanes: int):
+    def __init__(self, case: SimpleNamespace, seed: int, latency: int, lanes: int, sizes=CONFIG):
         self.case, self.seed, self.latency = case, seed, latency
-        self.config = replace(CONFIG, sample_lanes=lanes)
+        self.config = replace(sizes, tile=CONFIG.tile, sample_lanes=lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(LAYOUTS.Rectangle)),
@@ -95,9 +96,9 @@ class Bench(wiring.Component):
         return m
 
 
-def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip):
+def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip, sizes):
     """Return the cycles and payloads of the simulator, run until the last sample and a while beyond."""
-    state = sample_generator.new(replace(CONFIG, sample_lanes=lanes))
+    state = sample_generator.new(replace(sizes, tile=CONFIG.tile, sample_lanes=lanes))
     i, o, o_cube, request, beat = (new(kind) for kind in (RECTANGLE, SAMPLE, CUBE_STREAM, READ_REQUEST, READ_BEAT))
     terminate, all_out = new(record_of("pixel")), new(record_of("nothing"))
     scene = scene_record(
@@ -146,7 +147,7 @@ def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip)
     )
 
 
-def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=(), lanes=1):
+def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=(), lanes=1, sizes=CONFIG):
     """Run both over (cube, bounds) and compare; return the payloads."""
     named = [
         {"cube": dict(zip(AXES, cube, strict=True)), "rank": case.rank[cube], "tile": 1, "last": 0} | bounds
@@ -154,7 +155,7 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=
     ]
     plain = [(*cube, case.rank[cube], *(bounds[name] for name in BOUNDS), 1, 0) for cube, bounds in rectangles]
     simulated = [
-        simulate(case, [*plain, (0,) * 9 + (1,)], terminations, stalls, seed, latency, lanes, skip)
+        simulate(case, [*plain, (0,) * 9 + (1,)], terminations, stalls, seed, latency, lanes, skip, sizes)
         for skip in (False, True)
     ]
     assert simulated[0] == simulated[1]
@@ -169,7 +170,7 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=
         "view": {"sample_limit": case.limit},
     }
     hardware = run(
-        Bench(case, seed, latency, lanes),
+        Bench(case, seed, latency, lanes, sizes),
         {"i": [*named, {"last": 1}], "i_terminate": terminations},
         {name: len(payloads[name]) for name in ("o", "o_cube")},
         constants=constants,
@@ -217,6 +218,14 @@ def test_all_cubes_of_a_scene_while_pixels_terminate(kind, stalls, lanes):
     terminations = [chance.randrange(PIXELS) if chance.random() < 0.01 else NO_PIXEL for _ in range(1000)]
     payloads = compare(case, rectangles_of(case, view), stalls, seed, chance.choice((0, 6, 30)), terminations, lanes)
     assert len(payloads["o"]) > 20
+
+
+@pytest.mark.parametrize("latency", [0, 30])
+@pytest.mark.parametrize("stalls", [STALLS[0], (0.9, 0.1)])
+@pytest.mark.parametrize("sizes", [SMALL, LARGE])
+def test_other_queues(sizes, stalls, latency):
+    case, view = usual_case(1, "outside", filled=0.6)
+    compare(case, rectangles_of(case, view), stalls, 1, latency, lanes=2, sizes=sizes)
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
