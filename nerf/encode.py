@@ -9,7 +9,7 @@ the scales: neither changes a picture. `nerf.quantise` deals with outliers that 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,6 @@ from nerf.contract.formats import (
     UNIT,
     WEIGHT,
 )
-from nerf.contract.network import LAYERS
 from nerf.contract.scene_image import GROUPS, PAIRS, Scene
 from nerf.model import TensorfModel, encode_frequencies
 from nerf.occupancy import mask_map, mask_windows, pack_rows, read_cells, shadow
@@ -88,7 +87,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     ------
     InputError
         The model has another structure than the hardware (at most 16 density and 48 appearance components a pair,
-        27 features, MLP 150-128-128-3), its grid is too large, or a constant does not fit its register.
+        network of the sizes of the configuration), its grid is too large, or a constant does not fit its register.
     """
     _check_structure(model, config)
     image.check_grid(model.grid_size)
@@ -138,6 +137,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         "far": model.far,
         "shading_threshold": model.shading_threshold,
         "sample_count": model.sample_count,
+        **asdict(model.network),
     }
     for k, axis in enumerate("xyz"):
         host[f"low_{axis}"] = float(model.aabb[0, k])
@@ -155,15 +155,13 @@ def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
     for kind, components in (("density", model.density_components), ("app", model.app_components)):
         limit = COMPONENTS * GROUPS["density" if kind == "density" else "appearance"]
         require(max(components) <= limit, f"{kind} components", f"at most {limit} a pair", components)
-    shapes = (model.basis.shape[0], *(tuple(weight.shape) for weight, _ in model.mlp))
-    expected = (LAYERS[0][1], *((outputs, inputs) for inputs, outputs in LAYERS[1:]))
-    require(shapes == expected, "network", f"27 features and layers {expected[1:]}", shapes)
-    require(
-        (model.view_bands, model.feature_bands) == (2, 2),
-        "encoding bands",
-        "2 and 2",
-        (model.view_bands, model.feature_bands),
-    )
+    network = model.network
+    for name, fixed in (("feature_bands", 2), ("view_bands", 2)):
+        require(getattr(network, name) == fixed, f"{name} of the network", str(fixed), getattr(network, name))
+    for name in ("features", "hidden"):
+        wanted = getattr(config, name)
+        rule = f"{wanted}, as configuration {config.name} has it"
+        require(getattr(network, name) == wanted, f"{name} of the network", rule, getattr(network, name))
     require(model.step_ratio <= 4, "step_ratio", "at most 4", model.step_ratio)
 
 

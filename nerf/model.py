@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from nerf.contract.network import NetworkSize
 from rtnerf.base.errors import InputError
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
@@ -151,6 +152,12 @@ class TensorfModel:
         """Appearance components of each plane and line pair."""
         one, two, three = (plane.shape[0] for plane in self.app_planes)
         return one, two, three
+
+    @property
+    def network(self) -> NetworkSize:
+        """Sizes of basis and MLP."""
+        hidden = self.mlp[0][0].shape[0]
+        return NetworkSize(self.basis.shape[0], hidden, self.feature_bands, self.view_bands, max(self.app_components))
 
     @property
     def extent(self) -> torch.Tensor:

@@ -7,7 +7,6 @@ import numpy as np
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.memory import MemoryTiming
-from nerf.contract.network import LAYERS
 from nerf.contract.scene_image import BEAT, GROUPS, PAIRS
 from sim.memory.lpddr4 import Lpddr4
 from sim.parts.activity import BUSY, NAMES
@@ -19,7 +18,7 @@ NOT_UNITS = ("memory", "frame_controller", "tile_scheduler")
 VECTOR_MACS = 5 * COMPONENTS
 """Multiplications of one pair's 16 products: three for the plane, one for the line, one for their product."""
 SAMPLE_MACS = len(PAIRS) * GROUPS["density"] * VECTOR_MACS
-SHADED_MACS = len(PAIRS) * GROUPS["appearance"] * VECTOR_MACS + sum(inputs * outputs for inputs, outputs in LAYERS)
+APPEARANCE_MACS = len(PAIRS) * GROUPS["appearance"] * VECTOR_MACS
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +104,8 @@ class Simulation:
     @property
     def roofline(self) -> dict[str, Any]:
         """Multiply-accumulates a byte and a cycle, and the roofs: those of the network's lanes, and the memory's."""
-        macs = self.samples * SAMPLE_MACS + self.shaded * SHADED_MACS
+        shaded_macs = APPEARANCE_MACS + self.config.network.multiply_accumulates
+        macs = self.samples * SAMPLE_MACS + self.shaded * shaded_macs
         bandwidth = float(BEAT)
         if isinstance(self.timing, Lpddr4):
             bandwidth = min(bandwidth, self.timing.peak_bytes_per_second / self.clock_hz)

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from nerf.contract.network import Stage, stages
+from nerf.contract.network import NetworkSize, Stage, stages
 from rtnerf.base.errors import InputError, require
 
 COMPONENTS = 16
@@ -21,6 +21,7 @@ POWERS = {
     "mlp_lanes": (16, 128),
     "ray_units": (1, 128),
     "sample_lanes": (1, 8),
+    "hidden": (32, 128),
     "sample_queue": (4, 8192),
     "payload_queue": (32, 512),
     "buffer_window": (4, 16),
@@ -54,6 +55,10 @@ class AcceleratorConfig:
     mlp_lanes : int
         Outputs of a sample's hidden layers that the MLP engine accumulates in parallel; a power of two, 16 to 128.
         `stages` tells the lanes of the other layers.
+    features : int
+        Outputs of the basis (TensoRF's ``app_dim``), 24 to 32.
+    hidden : int
+        Outputs of each hidden layer of the MLP (``featureC``); a power of two, 32 to 128, at least ``mlp_lanes``.
     mlp_batch : int
         Samples that the MLP engine shades in lock step, 1 to 64.
     ray_units : int
@@ -99,6 +104,8 @@ class AcceleratorConfig:
     tile: int = 32
     data_width: int = 128
     address_width: int = 32
+    features: int = 27
+    hidden: int = 128
     mlp_lanes: int = 64
     mlp_batch: int = 1
     ray_units: int = 1
@@ -132,6 +139,8 @@ class AcceleratorConfig:
             )
         require(self.shading in SHADINGS, "shading", f"one of {', '.join(SHADINGS)}", self.shading)
         require(1 <= self.mlp_batch <= 64, "mlp_batch", "from 1 to 64", self.mlp_batch)
+        require(24 <= self.features <= 32, "features", "from 24 to 32", self.features)
+        require(self.mlp_lanes <= self.hidden, "mlp_lanes", f"at most hidden ({self.hidden})", self.mlp_lanes)
         require(self.data_width == 128, "data_width", "128", self.data_width)
         require(self.sample_lanes <= self.tile, "sample_lanes", "at most tile", self.sample_lanes)
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
@@ -159,9 +168,14 @@ class AcceleratorConfig:
         return self.buffer_window.bit_length() - 1
 
     @property
+    def network(self) -> NetworkSize:
+        """Sizes of the network that the MLP engine computes."""
+        return NetworkSize(self.features, self.hidden)
+
+    @property
     def stages(self) -> tuple[Stage, Stage, Stage]:
         """Basis, hidden layers and last layer of the MLP engine, with the lanes of each."""
-        return stages(self.mlp_lanes)
+        return stages(self.mlp_lanes, self.network)
 
     @property
     def multipliers(self) -> int:

@@ -3,10 +3,56 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-LAYERS = ((144, 27), (150, 128), (128, 128), (128, 3))
-"""Inputs and outputs of the basis and the three MLP layers."""
+AXES, COLOURS = 3, 3
 TURNAROUND = 11
 """Cycles without an input between two layers on the same lanes when one pass has all outputs of the first."""
+
+
+class Layer(NamedTuple):
+    """A layer of a network: its number, inputs and outputs."""
+
+    number: int
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Sizes of basis and MLP, as TensoRF's render module ``MLP_Fea`` has them.
+
+    Parameters
+    ----------
+    features : int
+        Outputs of the basis (``app_dim``).
+    hidden : int
+        Outputs of each of the two hidden layers (``featureC``).
+    feature_bands, view_bands : int
+        Frequencies with which features and view direction are encoded (``fea_pe``, ``view_pe``).
+    components : int
+        Appearance components of a pair (``appearance_n_comp``).
+    """
+
+    features: int = 27
+    hidden: int = 128
+    feature_bands: int = 2
+    view_bands: int = 2
+    components: int = 48
+
+    @property
+    def layers(self) -> tuple[Layer, Layer, Layer, Layer]:
+        """Basis and the three layers of the MLP."""
+        inputs = self.features * (1 + 2 * self.feature_bands) + AXES * (1 + 2 * self.view_bands)
+        return (
+            Layer(0, AXES * self.components, self.features),
+            Layer(1, inputs, self.hidden),
+            Layer(2, self.hidden, self.hidden),
+            Layer(3, self.hidden, COLOURS),
+        )
+
+    @property
+    def multiply_accumulates(self) -> int:
+        """Of a sample."""
+        return sum(layer.inputs * layer.outputs for layer in self.layers)
 
 
 class Pass(NamedTuple):
@@ -35,13 +81,12 @@ class Stage:
 
     Parameters
     ----------
-    layers : tuple of int
-        Which of `LAYERS`.
+    layers : tuple of Layer
     lanes : int
         Outputs that accumulate in parallel.
     """
 
-    layers: tuple[int, ...]
+    layers: tuple[Layer, ...]
     lanes: int
 
     @property
@@ -49,10 +94,10 @@ class Stage:
         """In the order of the tables."""
         found = []
         for layer in self.layers:
-            inputs, outputs = LAYERS[layer]
+            number, inputs, outputs = layer
             pause = TURNAROUND if outputs <= self.lanes and layer != self.layers[-1] else 0
             for first in range(0, outputs, self.lanes):
-                found.append(Pass(layer, first, inputs, min(outputs - first, self.lanes), inputs + pause))
+                found.append(Pass(number, first, inputs, min(outputs - first, self.lanes), inputs + pause))
         return found
 
     @property
@@ -71,13 +116,12 @@ class Stage:
         return sum(one.cycles for one in self.passes)
 
 
-def stages(mlp_lanes: int) -> tuple[Stage, Stage, Stage]:
+def stages(mlp_lanes: int, size: NetworkSize) -> tuple[Stage, Stage, Stage]:
     """Return basis, hidden layers and last layer, the first and the third with the fewest lanes that keep up."""
-    hidden = Stage((1, 2), mlp_lanes)
-    basis, last = (Stage((layer,), _fewest_lanes(layer, hidden.cycles)) for layer in (0, 3))
-    return basis, hidden, last
+    basis, *hidden, last = size.layers
+    between = Stage(tuple(hidden), mlp_lanes)
+    return _fewest_lanes(basis, between.cycles), between, _fewest_lanes(last, between.cycles)
 
 
-def _fewest_lanes(layer: int, cycles: int) -> int:
-    inputs, outputs = LAYERS[layer]
-    return -(-outputs // (cycles // inputs))
+def _fewest_lanes(layer: Layer, cycles: int) -> Stage:
+    return Stage((layer,), -(-layer.outputs // (cycles // layer.inputs)))

@@ -28,7 +28,7 @@ import numpy as np
 from nerf.contract.blocks import HEADER_BYTES, crc8
 from nerf.contract.config import CUBE
 from nerf.contract.formats import DENSITY_MULTIPLIER, MASK_OFFSET, MASK_SCALE, Format
-from nerf.contract.network import LAYERS, Stage
+from nerf.contract.network import Stage
 from rtnerf.base.errors import require
 
 MAGIC = 0x464E5452
@@ -113,6 +113,11 @@ HOST_FIELDS = [
     "far",
     "shading_threshold",
     "sample_count",
+    "features",
+    "hidden",
+    "feature_bands",
+    "view_bands",
+    "components",
 ]
 HOST_BYTES = 256
 BODY = 4 * HEADER_WORDS + HOST_BYTES
@@ -214,7 +219,7 @@ def pack_network(stages: Sequence[Stage], weights: Sequence[np.ndarray], entries
     """
     tables = bytearray()
     for stage in stages:
-        for layer in stage.layers:
+        for layer, _, _ in stage.layers:
             tables += np.stack([entries[layer], np.zeros_like(entries[layer])], axis=1).astype("<u8").tobytes()
         for one in stage.passes:
             part = weights[one.layer][one.first : one.first + one.outputs].T
@@ -224,11 +229,12 @@ def pack_network(stages: Sequence[Stage], weights: Sequence[np.ndarray], entries
 
 def unpack_network(stages: Sequence[Stage], tables: bytes) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return weights and entries as `pack_network` takes them."""
-    weights = [np.empty((outputs, inputs), np.int8) for inputs, outputs in LAYERS]
-    entries = [np.empty(outputs, np.uint64) for _, outputs in LAYERS]
+    layers = [layer for stage in stages for layer in stage.layers]
+    weights = [np.empty((layer.outputs, layer.inputs), np.int8) for layer in layers]
+    entries = [np.empty(layer.outputs, np.uint64) for layer in layers]
     offset = 0
     for stage in stages:
-        for layer in stage.layers:
+        for layer, _, _ in stage.layers:
             entries[layer][:] = np.frombuffer(tables, "<u8", 2 * len(entries[layer]), offset)[::2]
             offset += BEAT * len(entries[layer])
         for one in stage.passes:

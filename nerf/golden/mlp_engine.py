@@ -15,7 +15,6 @@ from nerf.contract.formats import (
     sigmoid_table,
     sine_table,
 )
-from nerf.contract.network import LAYERS
 from nerf.contract.scene_image import ENTRY, Scene, unpack_network
 
 
@@ -49,7 +48,7 @@ def load_network(scene: Scene, config: AcceleratorConfig) -> Network:
     weights, packed = unpack_network(config.stages, scene.data[scene.tables_offset + 8 * ALPHA_ENTRIES :])
     entries = np.concatenate(packed).view(ENTRY)
     bias, multiplier, shift = (entries[name].astype(np.int64) for name in ENTRY.names)
-    cuts = np.cumsum([outputs for _, outputs in LAYERS])[:-1]
+    cuts = np.cumsum([layer.outputs for layer in config.network.layers])[:-1]
     return Network(
         tuple(one.astype(np.int64) for one in weights),
         tuple(np.split(bias, cuts)),

@@ -21,17 +21,15 @@ from nerf.contract.formats import (
     WEIGHT,
     sine_table,
 )
-from nerf.contract.network import LAYERS
+from nerf.contract.network import COLOURS
 from nerf.contract.scene_image import GROUPS, PAIRS
 from rtl.parts.banks import BATCHES
 from rtl.payloads import AXES, Direction, SceneRegisters
 
 TRANSFERS = GROUPS["appearance"]
 """Of products, a sample."""
-CHANNELS = LAYERS[-1][1]
+CHANNELS = COLOURS
 ACTIVATION_SHAPE = signed(ACTIVATION.width)
-ACTIVATION_BITS = 7
-"""Bits of a hidden activation's index in its layer."""
 FEATURE_BITS = 5
 LOGIT_BITS = SIGMOID_ENTRIES.bit_length() - 1
 QUARTER = SINE_ENTRIES // 4
@@ -43,22 +41,26 @@ Step = data.StructLayout({"valid": 1, "first": 1, "last": 1})
 """One input activation on its way to the lanes; ``first`` and ``last`` of its pass."""
 Output = data.StructLayout({"valid": 1, "index": 8})
 """One output of a stage's layers on its way through requantisation."""
-Reads = data.StructLayout(
-    {
-        "products": data.StructLayout({"group": 2, "bank": 1}),
-        "features": data.StructLayout({"channel": FEATURE_BITS, "bank": 1}),
-        "direction": range(BATCHES),
-        "first_hidden": ACTIVATION_BITS,
-        "second_hidden": data.StructLayout({"index": ACTIVATION_BITS, "bank": 1}),
-    }
-)
-"""Addresses of what is there a cycle later."""
 Product = data.StructLayout({"component": COMPONENTS.bit_length() - 1, "pair": 2})
 Encoding = data.StructLayout({"layer": 1, "direct": 1, "axis": 2, "encoded": 1, "doubled": 1, "cosine": 1})
 """Where an input of the hidden ``layer`` comes from. ``direct``: from the view direction, by ``axis``; ``encoded``: as
 the sine or ``cosine`` of it or of twice it."""
 Logits = data.ArrayLayout(LOGIT_BITS, CHANNELS)
 """Outputs of the last layer, as the sigmoid table is addressed."""
+
+
+def reads_layout(cfg: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of the addresses of what is there a cycle later."""
+    hidden = range(cfg.hidden)
+    return data.StructLayout(
+        {
+            "products": data.StructLayout({"group": 2, "bank": 1}),
+            "features": data.StructLayout({"channel": FEATURE_BITS, "bank": 1}),
+            "direction": range(BATCHES),
+            "first_hidden": hidden,
+            "second_hidden": data.StructLayout({"index": hidden, "bank": 1}),
+        }
+    )
 
 
 class Drive(wiring.Signature):
@@ -199,6 +201,8 @@ class MlpDatapath(wiring.Component):
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self._stages = cfg.stages
+        self._index_bits = cfg.hidden.bit_length() - 1
+        """Of a hidden activation in its layer."""
         basis, hidden, last = (In(Drive(stage.lanes)) for stage in cfg.stages)
         super().__init__(
             {
@@ -210,7 +214,7 @@ class MlpDatapath(wiring.Component):
                 "write_direction": In(1),
                 "phase_multiplier": In(SceneRegisters["phase_multiplier"].shape),
                 "sine_shift": In(SceneRegisters["sine_shift"].shape),
-                "reads": In(Reads),
+                "reads": In(reads_layout(cfg)),
                 "product": In(Product),
                 "encodings": In(data.ArrayLayout(Encoding, self.ENCODING)),
                 "feature_bank": In(1),
@@ -237,7 +241,7 @@ class MlpDatapath(wiring.Component):
             wiring.connect(m, wiring.flipped(drive), lanes.drive)
         basis, hidden, last = (m.submodules[name] for name in names)
         of_basis, of_hidden, of_last = (drive.output for drive in drives)
-        second = of_hidden.index[ACTIVATION_BITS]
+        second = of_hidden.index[self._index_bits]
         reads = self.reads
 
         product = self._products(m)
@@ -246,12 +250,12 @@ class MlpDatapath(wiring.Component):
             of_basis.valid, Cat(of_basis.index[:FEATURE_BITS], self.feature_bank), basis.result,
         )  # fmt: skip
         first_hidden = _memory(
-            m, "first_hidden", ACTIVATION_BITS, reads.first_hidden,
-            of_hidden.valid & ~second, of_hidden.index[:ACTIVATION_BITS], hidden.result,
+            m, "first_hidden", self._index_bits, reads.first_hidden,
+            of_hidden.valid & ~second, of_hidden.index[:self._index_bits], hidden.result,
         )  # fmt: skip
         second_hidden = _memory(
-            m, "second_hidden", ACTIVATION_BITS + 1, reads.second_hidden,
-            of_hidden.valid & second, Cat(of_hidden.index[:ACTIVATION_BITS], self.hidden_bank), hidden.result,
+            m, "second_hidden", self._index_bits + 1, reads.second_hidden,
+            of_hidden.valid & second, Cat(of_hidden.index[:self._index_bits], self.hidden_bank), hidden.result,
         )  # fmt: skip
         m.d.sync += [basis.activation.eq(product), last.activation.eq(second_hidden)]
         m.d.comb += hidden.activation.eq(self._encode(m, self._hidden_input(m, feature, first_hidden)))

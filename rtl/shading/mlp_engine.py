@@ -13,7 +13,6 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, COLOUR_BITS, SIGMOID_ENTRIES, sigmoid_table
-from nerf.contract.network import LAYERS
 from nerf.contract.scene_image import stage_beats
 from rtl.parts.banks import Banks
 from rtl.parts.queue import Queue
@@ -22,7 +21,6 @@ from rtl.payloads import AXES, UNIT_BITS, SceneRegisters, TableWrite, TileLayout
 from rtl.shading.mlp_datapath import CHANNELS, TRANSFERS, Encoding, MlpDatapath, Product, Products
 from rtl.shading.mlp_sequence import MlpSequence, delayed
 
-FEATURES = LAYERS[0][1]
 FIRST_BEAT = ALPHA_ENTRIES // 2
 """Of the network in the tables section."""
 BATCHES = 9
@@ -189,7 +187,7 @@ class MlpEngine(wiring.Component):
         # Segments: (from the direction, encoded, cosine).
         segments = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 1), (1, 1, 0), (1, 1, 1))
         segment = Signal(range(len(segments)))
-        channel = Signal(range(FEATURES))
+        channel = Signal(range(self._cfg.features))
         doubled = Signal()
         last_channel = Signal()
         encoding = Signal(Encoding)
@@ -200,7 +198,7 @@ class MlpEngine(wiring.Component):
                         encoding.direct.eq(direct),
                         encoding.encoded.eq(encoded),
                         encoding.cosine.eq(cosine),
-                        last_channel.eq(channel == (len(AXES) if direct else FEATURES) - 1),
+                        last_channel.eq(channel == (len(AXES) if direct else self._cfg.features) - 1),
                     ]
         m.d.comb += [encoding.doubled.eq(doubled), encoding.axis.eq(channel)]
         with m.If(issue):

@@ -117,11 +117,11 @@ class MlpSequence(wiring.Component):
     def _weights(self, m: Module, read: Signal) -> Signal:
         """Return the row of weights that goes with the input of the cycle after ``read``."""
         stage = self._stage
-        width = WEIGHT.width * stage.lanes
+        beats = row_beats(stage)
+        width = WEIGHT.width * stage.lanes if beats == 1 else BEAT_BITS * beats
         m.submodules.weights = memory = Memory(shape=width, depth=stage.rows, init=[])
         write_port = memory.write_port(granularity=min(BEAT_BITS, width))
         read_port = memory.read_port()
-        beats = row_beats(stage)
         part_bits = beats.bit_length() - 1
         beat = Signal(16)
         m.d.comb += [

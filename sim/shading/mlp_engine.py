@@ -7,14 +7,13 @@ from those of the batches before, up to the colours, which wait for their reader
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.network import LAYERS
 from nerf.contract.scene_image import GROUPS
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 
 TRANSFERS = GROUPS["appearance"]
 """Of products, a sample."""
-COUNT = len(LAYERS)
+COUNT = 4
 """Layers; also the place behind the last of them, where the colours are."""
 OUTPUT_CYCLES = (8, 11, 8)
 """From a stage's last input to the cycle in which its first output can be read: basis, hidden layers, last layer."""

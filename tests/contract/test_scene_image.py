@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerf.contract.network import LAYERS, stages
+from nerf.contract.network import NetworkSize, stages
 from nerf.contract.scene_image import (
     BEAT,
     HOST_FIELDS,
@@ -52,14 +52,16 @@ def test_records(seed, base, flipped):
             unpack_record(word ^ 1 << flipped)
 
 
-@pytest.mark.parametrize("lanes", [16, 32, 64, 128])
-def test_networks(lanes):
+@pytest.mark.parametrize(("lanes", "hidden"), [(16, 128), (32, 128), (64, 128), (128, 128), (64, 64), (16, 32)])
+def test_networks(lanes, hidden):
+    size = NetworkSize(hidden=hidden)
+    of = stages(lanes, size)
     generator = np.random.default_rng(lanes)
-    weights = [generator.integers(-128, 128, (outputs, inputs), np.int8) for inputs, outputs in LAYERS]
-    entries = [generator.integers(0, 1 << 54, outputs, np.uint64) for _, outputs in LAYERS]
-    tables = pack_network(stages(lanes), weights, entries)
-    assert len(tables) == BEAT * sum(stage_beats(stage) for stage in stages(lanes))
-    got_weights, got_entries = unpack_network(stages(lanes), tables)
+    weights = [generator.integers(-128, 128, (outputs, inputs), np.int8) for _, inputs, outputs in size.layers]
+    entries = [generator.integers(0, 1 << 54, outputs, np.uint64) for *_, outputs in size.layers]
+    tables = pack_network(of, weights, entries)
+    assert len(tables) == BEAT * sum(stage_beats(stage) for stage in of)
+    got_weights, got_entries = unpack_network(of, tables)
     for got, expected in zip((*got_weights, *got_entries), (*weights, *entries), strict=True):
         assert np.array_equal(got, expected)
 

@@ -7,7 +7,10 @@ import numpy as np
 import torch
 
 from nerf.cameras import Camera
+from nerf.contract.network import NetworkSize
 from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
+
+NETWORK = NetworkSize()
 
 
 def small_model(
@@ -17,6 +20,7 @@ def small_model(
     mask="ball",
     thin=(12, 9, 15),
     box=((-1.0, -0.7, -1.2), (1.0, 0.7, 1.2)),
+    network=NETWORK,
 ) -> TensorfModel:
     """A model with random smooth factors; ``mask`` is ``ball``, ``empty``, ``one`` (vertex), ``full`` or None."""
     generator = torch.Generator().manual_seed(seed)
@@ -57,10 +61,12 @@ def small_model(
         density_lines=density_lines,
         app_planes=app_planes,
         app_lines=app_lines,
-        basis=torch.randn(27, 3 * components[1], generator=generator) * 0.3,
-        mlp=[layer(128, 150), layer(128, 128), layer(3, 128)],
+        basis=torch.randn(network.features, 3 * components[1], generator=generator) * 0.3,
+        mlp=[layer(outputs, inputs) for _, inputs, outputs in network.layers[1:]],
         mask=masks[mask],
         mask_aabb=aabb,
+        feature_bands=network.feature_bands,
+        view_bands=network.view_bands,
         near=0.1,
         far=6.0,
     )

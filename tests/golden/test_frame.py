@@ -36,6 +36,30 @@ def test_edge_cases_render_like_the_reference(case):
         assert reference.std() > 0.01, "the case must show something"
 
 
+@pytest.mark.parametrize(("features", "hidden"), [(24, 64), (32, 32)])
+def test_other_networks_render_like_the_reference(features, hidden):
+    config = replace(TINY, features=features, hidden=hidden, mlp_lanes=32)
+    model = small_model(network=config.network)
+    job = Prepared(model, config)
+    assert {name: job.scene.host[name] for name in ("features", "hidden")} == {"features": features, "hidden": hidden}
+    camera = EDGE_CASES["outside"][2]
+    assert psnr(job.render(camera, termination=0).rgb, uniform.render(model, camera).rgb) > 42
+    rule = f"features of the network must be 27, as configuration tiny has it, not {features}"
+    with pytest.raises(InputError, match=rule):
+        encode_model(model, TINY)
+    rule = f"hidden of the network must be 128, as configuration tiny has it, not {hidden}"
+    with pytest.raises(InputError, match=rule):
+        encode_model(small_model(network=replace(config.network, features=27)), TINY)
+
+
+def test_encodings_that_the_hardware_does_not_have_are_refused():
+    for name in ("feature_bands", "view_bands"):
+        network = replace(TINY.network, **{name: 4})
+        model = small_model(network=network)
+        with pytest.raises(InputError, match=f"{name} of the network must be 2, not 4"):
+            encode_model(model, TINY)
+
+
 @pytest.mark.parametrize("case", ["outside", "inside the box"])
 def test_a_crop_is_the_same_pixels(case):
     factory, arguments, camera = EDGE_CASES[case]

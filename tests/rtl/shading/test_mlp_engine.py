@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 from cosim.unit import STALLS, run
 from nerf.contract.config import COMPONENTS, AcceleratorConfig, load_config
 from nerf.contract.formats import ALPHA_ENTRIES, sine_table
-from nerf.contract.network import LAYERS
+from nerf.contract.network import NetworkSize
 from nerf.contract.scene_image import BEAT, GROUPS, PAIRS, pack_network
 from nerf.encode import encode_model
 from nerf.golden.mlp_engine import load_network, shade
@@ -29,39 +29,43 @@ ALPHA_BEATS = ALPHA_ENTRIES // 2
 Products = data.ArrayLayout(data.ArrayLayout(signed(16), COMPONENTS), len(PAIRS))
 
 
-def config(lanes, batch=1):
-    return AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch)
+SIZE = NetworkSize()
+SMALL = NetworkSize(features=25, hidden=64)
+SMALLEST = NetworkSize(features=32, hidden=32)
+
+
+def config(lanes, batch=1, size=SIZE):
+    return AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch, features=size.features, hidden=size.hidden)
 
 
 @cache
-def encoded_scene(lanes):
+def encoded_scene(lanes, size=SIZE):
     """Scene image of a small random model."""
     generator = torch.Generator().manual_seed(1)
 
     def normal(*shape):
         return torch.randn(*shape, generator=generator)
 
-    sizes = ((150, 128), (128, 128), (128, 3))
     model = TensorfModel(
         aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]),
         density_planes=[normal(16, 6, 6) for _ in range(3)],
         density_lines=[normal(16, 6) for _ in range(3)],
         app_planes=[normal(48, 6, 6) for _ in range(3)],
         app_lines=[normal(48, 6) for _ in range(3)],
-        basis=normal(27, 144) / 12,
-        mlp=[(normal(outputs, inputs) / inputs**0.5, normal(outputs) / 4) for inputs, outputs in sizes],
+        basis=normal(size.features, 144) / 12,
+        mlp=[(normal(outputs, inputs) / inputs**0.5, normal(outputs) / 4) for _, inputs, outputs in size.layers[1:]],
         density_shift=0.0,
     )
-    return encode_model(model, config(lanes)).scene
+    return encode_model(model, config(lanes, size=size)).scene
 
 
 @cache
-def extreme_scene(lanes):
+def extreme_scene(lanes, size=SIZE):
     """What the engine reads of a scene whose weights, biases, multipliers and shifts take all values in range."""
     generator = np.random.default_rng(lanes)
-    weights = [generator.integers(-128, 128, (outputs, inputs)).astype(np.int8) for inputs, outputs in LAYERS]
+    weights = [generator.integers(-128, 128, (outputs, inputs)).astype(np.int8) for _, inputs, outputs in size.layers]
     entries = []
-    for _, outputs in LAYERS:
+    for *_, outputs in size.layers:
         shift = generator.integers(10, 34, outputs)
         shift[0] = 1
         multiplier = generator.integers(1, 65536, outputs)
@@ -74,7 +78,7 @@ def extreme_scene(lanes):
     entries[2][-1] = 1 << 32 | 47 << 48
     entries[3][-2:] = [256 << 32 | 26 << 48, 60000 << 32 | 34 << 48]
     alpha = bytes([255]) * (ALPHA_BEATS * BEAT)
-    network = pack_network(config(lanes).stages, weights, entries)
+    network = pack_network(config(lanes, size=size).stages, weights, entries)
     return SimpleNamespace(
         data=alpha + network,
         tables_offset=0,
@@ -195,6 +199,18 @@ def test_colours_and_cycles(lanes, kind, count):
     assert result.cycles["o"][0] == result.cycles["i_products"][TRANSFERS - 1] + MlpEngine.latency(cfg)
 
 
+@pytest.mark.parametrize(
+    ("lanes", "size", "kind"),
+    [(64, SMALL, "encoded"), (16, SMALL, "extreme"), (32, SMALLEST, "extreme"), (16, SMALLEST, "encoded")],
+)
+def test_other_networks(lanes, size, kind):
+    cfg = config(lanes, 2, size)
+    result = check(SCENES[kind](lanes, size), cfg, *make_case(lanes, 6))
+    first = result.cycles["i_products"][2 * TRANSFERS - 1] + MlpEngine.latency(cfg)
+    period = cfg.stages[1].cycles
+    assert result.cycles["o"] == [first + period * one + sample for one in range(3) for sample in range(2)]
+
+
 def test_cycles_a_batch_are_the_documented_ones():
     cycles = {lanes: [stage.cycles for stage in config(lanes).stages] for lanes in (16, 32, 64, 128)}
     assert cycles == {16: [2016, 2224, 384], 32: [1008, 1112, 384], 64: [432, 556, 384], 128: [288, 289, 256]}
@@ -218,7 +234,7 @@ def test_the_multipliers_of_edge_are_used():
     jobs, products, direction = make_case(7, 3 * batch + 1, lasts=(3 * batch,))
     result = check(encoded_scene(128), cfg, jobs, products, direction)
     assert np.diff(result.cycles["o"][: 3 * batch + 1 : batch]).tolist() == [period] * 3
-    utilisation = batch * sum(inputs * outputs for inputs, outputs in LAYERS) / (period * cfg.multipliers)
+    utilisation = batch * SIZE.multiply_accumulates / (period * cfg.multipliers)
     assert (cfg.multipliers, round(utilisation, 3)) == (4032, 0.958)
 
 

@@ -20,9 +20,9 @@ def step(state, i_job, i_products, o, now):
     return mlp_engine.step(now, state, i_job, i_products, o)
 
 
-def check(lanes, batch, lasts, stalls, seed):
+def check(lanes, batch, lasts, stalls, seed, **network):
     """Compare the jobs of ``lasts``: 1 for a marker, 0 for a sample."""
-    cfg = AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch)
+    cfg = AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch, **network)
     chance = random.Random(seed)
     jobs = [
         {"last": 1} if last else {"pixel": chance.randrange(64), "weight": n, "last": 0} for n, last in enumerate(lasts)
@@ -59,6 +59,12 @@ def check(lanes, batch, lasts, stalls, seed):
 @pytest.mark.parametrize(("lanes", "batch"), [(16, 1), (32, 2), (64, 1), (128, 4)])
 def test_samples_and_markers_without_stalls(lanes, batch):
     check(lanes, batch, [1, 0, 1, *[0] * (2 * batch + 1), 1, 1], (1.0, 1.0), 1)
+
+
+@pytest.mark.parametrize("stalls", [(1.0, 1.0), (0.3, 0.01)])
+@pytest.mark.parametrize(("lanes", "hidden", "features"), [(64, 64, 25), (16, 64, 27), (32, 32, 32)])
+def test_other_networks(lanes, hidden, features, stalls):
+    check(lanes, 2, [1, 0, 1, *[0] * 5, 1, 1], stalls, 3, hidden=hidden, features=features)
 
 
 MANY = (*STALLS[1:], (0.02, 1.0), (1.0, 0.001), (0.05, 0.001), (0.01, 0.01))
