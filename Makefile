@@ -104,10 +104,11 @@ verify-full: tools setup ## the longest tests; the simulator against the RTL on 
 matrix: tools ## set-up, demonstration and a sample of the tests on every Python that is promised and there
 	$(PYTHON) benchmarks/matrix.py --json reports/results/matrix.json
 
-lint: setup ## check style and layering
+lint: setup ## check style, layering and types
 	ruff check .
 	ruff format --check .
 	lint-imports
+	mypy
 
 clean: ## remove everything generated
 	rm -rf $(BUILD) .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

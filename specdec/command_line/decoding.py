@@ -147,7 +147,7 @@ def calibrate(target: str, draft: str, model_dir: Path | None, prompts: int, tok
     torch.set_num_threads(1)
     directory = model_dir or pretrained.DATA
     pair = Pair(target, draft, 0, directory)
-    networks = (pretrained.load(name, directory) for name in (target, draft))
+    networks = pretrained.load(target, directory), pretrained.load(draft, directory)
     found = calibrate_pair(*networks, pair.prompts(prompts), tokens, lambda part: click.echo(part, err=True))
     if out is not None:
         import json

@@ -113,7 +113,7 @@ class Linear(PassTime):
         self._context = context
 
     @classmethod
-    def fit(cls, passes: Sequence[tuple[int, int, int]], ms: Sequence[float], context: int = 0) -> "Linear":
+    def fit(cls, passes: Sequence[tuple[int, ...]], ms: Sequence[float], context: int = 0) -> "Linear":
         """Fit to measured passes by least squares of the relative errors.
 
         Parameters

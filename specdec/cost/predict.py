@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rtnerf.base.errors import InputError, require
-from specdec.cost.pass_time import Constant, Linear, Measured
+from specdec.cost.pass_time import Constant, Linear, Measured, PassTime
 from specdec.cost.ranks import table
 from specdec.cost.roofline import named_pass
 from specdec.cost.step import Speculation, Step
@@ -158,11 +158,12 @@ def speculation_of(
     require(draft_vocabulary is None or draft is not None, "draft-vocabulary", "used with a named draft", "without")
     require(hardware is not None or (target is draft is None), "hardware", "given for named models", "missing")
     if step_times is not None:
+        times: PassTime
         times = _measured(step_times) if isinstance(step_times, Mapping) else read_step_times(step_times, context)
         search = min(times.last // len(shape), LARGEST_BATCH) if isinstance(times, Measured) else LARGEST_BATCH
     else:
-        times, search = named_pass(target, hardware, context), LARGEST_BATCH
-    passes = Constant(draft_ms or 0.0) if draft is None else named_pass(draft, hardware, context, draft_vocabulary)
+        times, search = named_pass(str(target), str(hardware), context), LARGEST_BATCH
+    passes = Constant(draft_ms or 0.0) if draft is None else named_pass(draft, str(hardware), context, draft_vocabulary)
     return Speculation(shape, times, passes, draft_passes, host_ms), search
 
 

@@ -17,12 +17,13 @@ from rtnerf.base.errors import require
 from specdec.cost.pass_time import Measured
 from specdec.cost.step import Speculation
 from specdec.decoding.decode import Step, decode, decode_plain
+from specdec.laws.chance import Likeliest
 from specdec.laws.distribution import ranked
 from specdec.laws.language_model import AtTemperature, LanguageModel, Tokens
 from specdec.models.cached import CachedModel
 from specdec.models.network import Network
 from specdec.proposers.static import StaticTree
-from specdec.trees.shape import Shape, expected_tokens, greedy_shape
+from specdec.trees.shape import RankPath, Shape, expected_tokens, greedy_shape
 from specdec.trees.tree import Source
 from specdec.verifiers.greedy import Greedy
 
@@ -276,7 +277,7 @@ def acceptance_by_step(found: Sequence[Sequence[int]], shape: Shape) -> tuple[fl
     for trace in found:
         place = 0
         while place < len(trace) - _DEPTHS:
-            path = ()
+            path: RankPath = ()
             while len(path) < depths:
                 rank = trace[place + len(path)]
                 tried[len(path)] += 1
@@ -328,7 +329,7 @@ def _round(
     for name, shape in shapes.items():
         decoder, proposer = _read(target, prompt), StaticTree(_read(draft, prompt), shape, Source.RANKED)
         steps: list[Step] = []
-        ms = _cpu_ms(lambda: steps.extend(decode(decoder, proposer, Greedy(), prompt, tokens, None)[1]))  # noqa: B023
+        ms = _cpu_ms(lambda: steps.extend(decode(decoder, proposer, Greedy(), prompt, tokens, Likeliest())[1]))  # noqa: B023
         times["step", name] = ms / len(steps)
         times["steps", name] = len(steps)
         times["tokens", name] = sum(len(step.tokens) for step in steps)

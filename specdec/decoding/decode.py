@@ -84,7 +84,8 @@ def decode_plain(target: LanguageModel, context: Tokens, tokens: int, chance: Ch
     They are drawn by ``chance``; without it they are the likeliest. Raises `InputError` if the context is empty.
     """
     require(len(context) > 0, "context", "at least one token", "empty")
-    chance, output = chance or Likeliest(), ()
+    chance = chance or Likeliest()
+    output: Tokens = ()
     while len(output) < tokens:
         output += (chance.draw(target.law(context + output)),)
     return output

@@ -5,9 +5,9 @@ timed: it is the same work for both.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ LAW_CONTEXTS, LAW_TRIALS, LAW_TOKENS = 8, 160, 2
 
 _DECODING, _TESTING = 0, 1
 """Streams of a seed."""
+
+T = TypeVar("T")
 
 _PARTS = ("target", "draft", "building", "verification")
 
@@ -257,7 +259,7 @@ class _Run:
     seconds: float
 
 
-def _timed(action, *arguments):
+def _timed(action: Callable[..., T], *arguments: Any) -> tuple[T, float]:
     """Return (what an action returns, its seconds)."""
     started = time.perf_counter()
     result = action(*arguments)

@@ -95,8 +95,7 @@ def _sequoia(brief: Brief) -> StaticTree:
 
 
 def _medusa(brief: Brief) -> Medusa:
-    require(brief.models.heads is not None, "target", "one with Medusa heads", "one without")
-    return Medusa(brief.models.heads, greedy_shape(brief.pair.head_acceptance[: brief.depth], brief.nodes))
+    return Medusa(brief.models.medusa(), greedy_shape(brief.pair.head_acceptance[: brief.depth], brief.nodes))
 
 
 def _constant(brief: Brief, source: Source) -> StaticTree:

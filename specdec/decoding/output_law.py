@@ -8,7 +8,7 @@ from collections import defaultdict
 from fractions import Fraction
 
 from specdec.decoding.decode import speculate
-from specdec.laws.chance import outcomes
+from specdec.laws.chance import Chance, outcomes
 from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposer
 from specdec.verifiers.base import Verifier
@@ -16,7 +16,7 @@ from specdec.verifiers.base import Verifier
 
 def plain_law(target: LanguageModel, context: Tokens, length: int) -> dict[Tokens, Fraction]:
     """Return the probability of every possible continuation of ``length`` tokens, decoded plainly."""
-    law = {(): Fraction(1)}
+    law: dict[Tokens, Fraction] = {(): Fraction(1)}
     for _ in range(length):
         law = {
             (*output, token): mass * probability
@@ -41,7 +41,7 @@ def output_law(
     of the tree's depth plus one is therefore equality for decoding by any number of steps. Raises as `speculate`.
     """
 
-    def step(chance) -> Tokens:
+    def step(chance: Chance) -> Tokens:
         return speculate(target, proposer, verifier, context, chance, lossless).tokens
 
     steps: defaultdict[Tokens, Fraction] = defaultdict(Fraction)
@@ -59,7 +59,7 @@ def expected_output(
 ) -> Fraction:
     """Return the exact expected tokens of one step, the bonus token included. Raises as `speculate`."""
 
-    def step(chance) -> int:
+    def step(chance: Chance) -> int:
         return len(speculate(target, proposer, verifier, context, chance, lossless).tokens)
 
     return sum((probability * tokens for probability, tokens in outcomes(step)), Fraction(0))

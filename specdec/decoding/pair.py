@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rtnerf.base.errors import require
+from rtnerf.base.errors import InputError, require
 from specdec.decoding.decode import decode, decode_plain
 from specdec.decoding.statistics import acceptance_by_rank
 from specdec.laws.chance import Chance, Likeliest, Sampler
@@ -64,6 +64,12 @@ class Models:
     target: LanguageModel
     draft: LanguageModel
     heads: Heads | None
+
+    def medusa(self) -> Heads:
+        """Return the heads, or refuse a target that has none."""
+        if self.heads is None:
+            raise InputError("target must be one with Medusa heads, not one without")
+        return self.heads
 
     def target_for(self, verifier: Verifier, temperature: float) -> LanguageModel:
         """Return the target as a verifier has to see it: at temperature 0 certain of its likeliest token.
@@ -166,13 +172,12 @@ class Pair:
     def head_acceptance(self) -> np.ndarray:
         """Measured probability that a Medusa head's token of each rank is the target's, shape (heads, RANKS)."""
         models, chance = self.models(), self.chance(0)
-        require(models.heads is not None, "target", "one with Medusa heads", "one without")
-        hits = np.zeros((pretrained.HEADS, RANKS))
+        heads, hits = models.medusa(), np.zeros((pretrained.HEADS, RANKS))
         tried = np.zeros((pretrained.HEADS, 1))
         for prompt in self._calibration_prompts:
             context, guesses = prompt, []
             for _ in range(_CALIBRATION_TOKENS):
-                guesses.append([ranked(law, RANKS) for law in models.heads.laws(context)])
+                guesses.append([ranked(law, RANKS) for law in heads.laws(context)])
                 context += decode_plain(models.target, context, 1, chance)
             for place, guess in enumerate(guesses, len(prompt)):
                 for head, (tokens, token) in enumerate(zip(guess, context[place:], strict=False)):

@@ -2,7 +2,8 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer
 from specdec.proposers.medusa import Heads
 from specdec.verifiers.base import Verdict, Verifier
+
+T = TypeVar("T")
 
 
 class Clocks:
@@ -22,11 +25,11 @@ class Clocks:
         Time of each part so far.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._inside = 0.0
 
-    def __call__(self, part: str, action, *arguments):
+    def __call__(self, part: str, action: Callable[..., T], *arguments: Any) -> T:
         """Run an action on a part's clock, and return what it returns."""
         outside, self._inside = self._inside, 0.0
         started = time.perf_counter()
@@ -48,7 +51,7 @@ class TimedModel(LanguageModel):
         """Return the model's law."""
         return self._clocks(self._part, self._model.law, prefix)
 
-    def laws(self, context: Tokens, paths: Sequence[Tokens]) -> Sequence[np.ndarray]:
+    def laws(self, context: Tokens, paths: Sequence[Tokens]) -> Sequence[np.ndarray] | np.ndarray:
         """Return the model's laws."""
         return self._clocks(self._part, self._model.laws, context, paths)
 
@@ -81,7 +84,7 @@ class TimedVerifier(Verifier):
     def __init__(self, verifier: Verifier, clocks: Clocks, part: str):
         self._verifier, self._clocks, self._part = verifier, clocks, part
 
-    def verify(self, proposal: Proposal, target: Sequence[np.ndarray], chance: Chance) -> Verdict:
+    def verify(self, proposal: Proposal, target: Sequence[np.ndarray] | np.ndarray, chance: Chance) -> Verdict:
         """Return the verifier's verdict."""
         return self._clocks(self._part, self._verifier.verify, proposal, target, chance)
 

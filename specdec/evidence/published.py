@@ -148,7 +148,8 @@ def stree_rates() -> Series:
 def stree_packing() -> Series:
     """One packed scan against one sequence a path, on which the same tau makes rates inverse to step times."""
     data = published()["stree"]["packed"]
-    children, layer = {}, [()]
+    children: dict[str, int] = {}
+    layer: list[RankPath] = [()]
     for branches in data["branches"]:
         children |= {".".join(map(str, path)): count for path, count in zip(layer, branches, strict=False)}
         layer = [(*path, rank) for path, count in zip(layer, branches, strict=False) for rank in range(count)]
@@ -262,7 +263,7 @@ def rooflines() -> Series:
             if ms is not None:
                 rows.append(Row(f"{machine}, {tokens} tokens, ms", ms, passes.ms(tokens, 1)))
                 if machine != "a100-80g":
-                    errors.append(rows[-1].log_error)
+                    errors.append(rows[-1].log_error or 0.0)
     fitted = "shares reached of bandwidth (A100, 1 token) and of peak (A100, 4096 tokens)"
     bound = Bound("RMS log error on H100 and A40", float(np.sqrt(np.mean(np.square(errors)))), 0.1)
     return Series("Rooflines of Llama-2-7B", data["source"], fitted, rows, bound)
@@ -289,12 +290,13 @@ def vocab_trim() -> Series:
 def treepo_counts() -> Series:
     """Calls saved by sharing segments: a counting model."""
     data = published()["treepo"]
-    rows = []
+    rows, worst = [], 0.0
     for row in data["rows"]:
         model = saving(row["samples"], row["depth"], row["children"])
         name = f"calls saved, depth {row['depth']}, {row['children']} children, %"
-        rows.append(Row(name, 100 * (1 - row["tree"] / row["linear"]), 100 * model))
-    worst = max(abs(row.published - row.model) for row in rows)
+        counted = 1 - row["tree"] / row["linear"]
+        rows.append(Row(name, 100 * counted, 100 * model))
+        worst = max(worst, 100 * abs(counted - model))
     for depth in (6, 7, 14, 28):
         note = "the abstract's 35 %, if this is its setting" if depth == 6 else ""
         row = Row(f"tokens saved, 16 samples, depth {depth}, %", None, 100 * saving(16, depth, 2, roots=2), note)
@@ -383,7 +385,7 @@ def dyspec_reversal() -> Series:
         for nodes in (SMALL, LARGE):
             found = duel(temperature, nodes).ratio
             rows.append(Row(f"T = {temperature}, {nodes} nodes", mean if nodes == SMALL else None, found))
-    small, large = (row.model for row in rows[2:])
+    small, large = (row.model or 0.0 for row in rows[2:])
     for temperature in (0, 0.6):
         expected, accepted = unlikely_draws(temperature)
         note = f"DySpec's value expects {expected:.3f}"

@@ -131,7 +131,8 @@ def duel(temperature: float, nodes: int, contexts: int = 40) -> Duel:
         np.mean([reach(proposal, target, context)[1:].sum() for context, proposal in each])
         for each in (grown, proposals(static))
     ]
-    return Duel(*map(float, tokens), estimate=float(np.mean([_values(proposal)[1:].sum() for _, proposal in grown])))
+    estimate = np.mean([_values(proposal)[1:].sum() for _, proposal in grown])
+    return Duel(float(tokens[0]), float(tokens[1]), float(estimate))
 
 
 @cache

@@ -4,8 +4,10 @@ Every function takes laws of shape (V,), V the same for both, and a number of dr
 `InputError`; exact laws give exact probabilities.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -13,26 +15,26 @@ from rtnerf.base.errors import require
 from specdec.laws.distribution import ranked, residual
 
 
-def single(p: np.ndarray, q: np.ndarray):
+def single(p: np.ndarray, q: np.ndarray) -> Any:
     """Return the acceptance of one draw, ``sum_x min(p, q)``. Source: Leviathan et al. (arXiv 2211.17192)."""
     _check(p, q)
     return np.minimum(p, q).sum()
 
 
-def with_replacement(p: np.ndarray, q: np.ndarray, draws: int):
+def with_replacement(p: np.ndarray, q: np.ndarray, draws: int) -> Any:
     """Return the acceptance of independent draws under multi-step rejection: ``1 - prod_i (1 - sum_x min(r_i, q))``.
 
     ``r_1 = p`` and ``r_{i+1} = norm((r_i - q)+)``. Source: SpecInfer (arXiv 2305.09781).
     """
     _check(p, q, draws)
-    rejected = 1
+    rejected: Any = 1
     for _ in range(draws):
         rejected *= 1 - single(p, q)
         p = residual(p, q)
     return 1 - rejected
 
 
-def without_replacement(p: np.ndarray, q: np.ndarray, draws: int):
+def without_replacement(p: np.ndarray, q: np.ndarray, draws: int) -> Any:
     """Return the acceptance of draws that never repeat under multi-step rejection; time grows as ``V**draws``.
 
     Source: RSD (arXiv 2402.14160), Sequoia (arXiv 2402.12374).
@@ -51,7 +53,7 @@ def without_replacement(p: np.ndarray, q: np.ndarray, draws: int):
     return accepted
 
 
-def naive(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool):
+def naive(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool) -> Any:
     """Return the probability that a draw from ``p`` is among ``draws`` draws from ``q``."""
     _check(p, q, draws)
     others = [np.delete(np.arange(len(p)), token) for token in range(len(p))]
@@ -59,7 +61,7 @@ def naive(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool):
     return sum(p[token] * (1 - missed[token]) for token in range(len(p)))
 
 
-def optimal(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool):
+def optimal(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool) -> Any:
     """Return the most that any lossless rule can accept of ``draws`` draws from ``q``; time grows as ``2**V``.
 
     Accepting is a flow from the sets of draws to their tokens, limited by ``p``; its largest value is the smallest cut,
@@ -72,13 +74,13 @@ def optimal(p: np.ndarray, q: np.ndarray, draws: int, replacement: bool):
     return min(p[members].sum() + 1 - _all_within(q, members, draws, replacement) for members in sets)
 
 
-def ranked_candidates(p: np.ndarray, q: np.ndarray, count: int):
+def ranked_candidates(p: np.ndarray, q: np.ndarray, count: int) -> Any:
     """Return the acceptance of the draft's likeliest tokens as deterministic candidates, their total ``p``."""
     _check(p, q, count)
     return p[ranked(q, count)].sum()
 
 
-def trimmed(p: np.ndarray, q: np.ndarray, kept: np.ndarray):
+def trimmed(p: np.ndarray, q: np.ndarray, kept: np.ndarray) -> Any:
     """Return the acceptance of one draw of a draft that knows the ``kept`` tokens only: ``sum min(p, q / q(kept))``.
 
     Source: VocabTrim (arXiv 2506.22694).
@@ -94,13 +96,13 @@ def _check(p: np.ndarray, q: np.ndarray, draws: int = 0) -> None:
     require(draws >= 0, "draws", "at least 0", draws)
 
 
-def _all_within(q: np.ndarray, members: list[int], draws: int, replacement: bool):
+def _all_within(q: np.ndarray, members: Sequence[int] | np.ndarray, draws: int, replacement: bool) -> Any:
     """Return the probability that all draws lie in a set of tokens; a law of fewer tokens is drawn until empty."""
     if replacement:
         return q[members].sum() ** draws
     if draws == 0 or not q.sum() > 0:
         return Fraction(1) if q.dtype == object else 1.0
-    total = 0
+    total: Any = 0
     for token in members:
         if q[token] > 0:
             rest = q.copy()

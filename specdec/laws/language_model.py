@@ -18,7 +18,7 @@ class LanguageModel(ABC):
     def law(self, prefix: Tokens) -> np.ndarray:
         """Return the law of the token after a prefix, shape (V,)."""
 
-    def laws(self, context: Tokens, paths: Sequence[Tokens]) -> Sequence[np.ndarray]:
+    def laws(self, context: Tokens, paths: Sequence[Tokens]) -> Sequence[np.ndarray] | np.ndarray:
         """Return the laws after ``context + path``, one a path: one forward pass of a model that can batch."""
         return [self.law(context + path) for path in paths]
 

@@ -95,7 +95,7 @@ class CachedModel(LanguageModel):
     def _commit(self, context: Tokens) -> None:
         """Commit what the trie holds of the context before its last token; of the trie keep what lies ahead."""
         ahead = context[len(self._prefix) :]
-        path = []
+        path: list[int] = []
         while len(path) < len(ahead) - 1 and ahead[: len(path) + 1] in self._place:
             path.append(self._place[ahead[: len(path) + 1]])
         rest = {end[len(path) :]: place for end, place in self._place.items() if end[: len(ahead)] == ahead}

@@ -24,7 +24,7 @@ class Layer(nn.Module):
         """Return the memory of the empty prefix."""
         return Memory()
 
-    def forward(self, x: Tensor, packing: Packing | None, memory: Memory | None) -> Tensor:
+    def forward(self, x: Tensor, packing: Packing | None, memory: Any) -> Tensor:
         """Map new nodes, shape (N, width), and hold them in the memory.
 
         Without packing and memory the rows, shape (..., T, width), are whole sequences: the form to train on.
@@ -89,7 +89,8 @@ class Network(nn.Module):
 
     def start(self) -> list[Any]:
         """Return the memories of the empty prefix, one a layer."""
-        return [layer.start() for layer in self.layers]
+        layers: Any = self.layers
+        return [layer.start() for layer in layers]
 
     def forward(self, tokens: Tensor, packing: Packing | None = None, memories: list[Any] | None = None) -> Tensor:
         """Return the last hidden state of every token.

@@ -7,6 +7,7 @@ single precision.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors.torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from specdec.models.network import Network
 from specdec.models.ssm import ssm
 from specdec.models.transformer import transformer
 from specdec.text.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer
+
+M = TypeVar("M", bound=Module)
 
 DATA = Path(__file__).parents[1] / "data"
 """The folder of the models that come with the package."""
@@ -101,7 +104,7 @@ def build_heads() -> ResidualHeads:
     return ResidualHeads(build("target").embedding.embedding_dim, HEADS)
 
 
-def restore(module: Module, path: Path) -> Module:
+def restore(module: M, path: Path) -> M:
     """Give a module the weights of a file, and make it ready for use.
 
     Raises

@@ -16,6 +16,7 @@ features. The functions know only these; the layer makes them from rows.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,10 +68,11 @@ def sequence_scan(a: Tensor, u: Tensor, b: Tensor, c: Tensor, state: Tensor, chu
     """Return y, shape (..., T, H, D), of whole sequences: the product within chunks, the recurrence between them."""
     triangle = torch.ones(chunk, chunk, dtype=torch.bool).tril()
     outputs = []
-    for *inputs, reads in zip(*(x.split(chunk, axis) for x, axis in ((a, -2), (u, -3), (b, -2), (c, -2))), strict=True):
+    parts = (x.split(chunk, axis) for x, axis in ((a, -2), (u, -3), (b, -2), (c, -2)))
+    for decay, value, writes, reads in zip(*parts, strict=True):
         rows = reads.shape[-2]
-        outputs.append(tree_scan(*inputs, reads, state, triangle[:rows, :rows]))
-        state = replay(*inputs, state)
+        outputs.append(tree_scan(decay, value, writes, reads, state, triangle[:rows, :rows]))
+        state = replay(decay, value, writes, state)
     return torch.cat(outputs, -3)
 
 
@@ -140,7 +142,7 @@ class Ssm(Layer):
         zeros = self.taps.new_zeros
         return SsmMemory(zeros(self.heads, self.features, self.size), zeros(self.window - 1, self.taps.shape[1]))
 
-    def forward(self, x: Tensor, packing: Packing | None, memory: SsmMemory | None) -> Tensor:
+    def forward(self, x: Tensor, packing: Packing | None, memory: Any) -> Tensor:
         """Scan new nodes along their paths, or whole sequences."""
         inner = self.heads * self.features
         gate, raw, time = self.into(x).split([inner, inner + 2 * self.size, self.heads], -1)

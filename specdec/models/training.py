@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -256,13 +257,13 @@ def heads_divergence(heads: ResidualHeads, target: Network, tokens: Tensor) -> T
     places = hidden.shape[-2] - count
     laws = target.logits(hidden).log_softmax(-1)
     own = target.logits(heads(hidden[..., :places, :])).log_softmax(-1)
-    return sum(_divergence(laws[..., k : k + places, :], own[..., k - 1, :]) for k in range(1, count + 1)) / count
+    losses = (_divergence(laws[..., k : k + places, :], own[..., k - 1, :]) for k in range(1, count + 1))
+    return torch.as_tensor(sum(losses)) / count
 
 
 def _divergence(target: Tensor, draft: Tensor) -> Tensor:
     """Return the mean of KL(target, draft) over log laws of shape (..., V)."""
-    laws = (law.flatten(0, -2) for law in (draft, target))
-    return functional.kl_div(*laws, reduction="batchmean", log_target=True)
+    return functional.kl_div(draft.flatten(0, -2), target.flatten(0, -2), reduction="batchmean", log_target=True)
 
 
 @contextmanager
@@ -278,7 +279,7 @@ def _repeatable(key: list[int]) -> Iterator[None]:
             torch.set_float32_matmul_precision(precision)
 
 
-def _record(path: Path, settings: dict[str, object]) -> dict[str, dict]:
+def _record(path: Path, settings: dict[str, object]) -> dict[str, Any]:
     """Return what has been written about a run in the folder; begin it if there is nothing."""
     if not path.exists():
         record = {"settings": settings, "losses": {}}

@@ -1,6 +1,7 @@
 """The transformer: attention over a cache of keys and values, in which a tree is a mask."""
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,7 +110,7 @@ class Attention(Layer):
         weight = self.out.weight
         return KeyValueCache(weight.new_empty(2, self.heads, 0, weight.shape[0] // self.heads))
 
-    def forward(self, x: Tensor, packing: Packing | None, memory: KeyValueCache | None) -> Tensor:
+    def forward(self, x: Tensor, packing: Packing | None, memory: Any) -> Tensor:
         """Attend from new nodes to what is visible, or along whole sequences."""
         # (..., T, 3 width) to (3, ..., heads, T, D).
         rows = self.into(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))

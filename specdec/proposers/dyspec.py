@@ -79,8 +79,9 @@ class DySpecThreshold(Proposer):
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Grow by layers."""
-        builder, laws, passes = TreeBuilder(context[-1]), {}, 0
-        layer = {0: 1}
+        builder, passes = TreeBuilder(context[-1]), 0
+        laws: dict[int, np.ndarray] = {}
+        layer: dict[int, Any] = {0: 1}
         while layer and len(builder) < self._nodes:
             passes += 1
             laws |= dict(zip(layer, self._draft.laws(context, [builder.path(node) for node in layer]), strict=True))

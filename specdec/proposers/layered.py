@@ -55,7 +55,7 @@ class Layers:
             self._layer.append(self._builder.add(nodes[place], token, log_q, Source.RANKED))
             self._values.append(value)
 
-    def value(self):
+    def value(self) -> Any:
         """Return the total value of the best nodes so far, the root included: the expected tokens of that tree."""
         return sum(self._values[node] for node in self._best(range(len(self._values)), self._nodes))
 
@@ -68,7 +68,7 @@ class Layers:
         """Return the ``count`` nodes of greatest value; equals in order of creation, which keeps parents first."""
         return sorted(among, key=self._values.__getitem__, reverse=True)[:count]
 
-    def _least(self):
+    def _least(self) -> Any:
         """Return the value that a new node must exceed to be among the best: zero while there is room."""
         return sorted(self._values)[-self._nodes] if len(self._values) >= self._nodes else 0
 
@@ -84,7 +84,7 @@ def _greatest(values: list[np.ndarray], least: Any, count: int, children: int | 
         tokens = [ranked(row, children) for row in values]
     found = np.concatenate([row[best] for row, best in zip(values, tokens, strict=True)])
     places = np.repeat(np.arange(len(values)), [len(best) for best in tokens])
-    tokens = np.concatenate(tokens)
+    token = np.concatenate(tokens)
     for index in ranked(found, count).tolist():
         if found[index] > least:
-            yield int(places[index]), int(tokens[index]), found[index]
+            yield int(places[index]), int(token[index]), found[index]

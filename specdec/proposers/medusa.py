@@ -45,7 +45,8 @@ class Medusa(Proposer):
         """Combine the heads' best tokens."""
         laws = self._heads.laws(context)[: len(self._ranks)]
         best = [ranked(law, count).tolist() for law, count in zip(laws, self._ranks, strict=False)]
-        builder, place = TreeBuilder(context[-1]), {(): 0}
+        builder = TreeBuilder(context[-1])
+        place: dict[Tokens, int] = {(): 0}
         for path in self._shape.paths:
             depth, rank = len(path) - 1, path[-1]
             if path[:-1] in place and depth < len(best) and rank < len(best[depth]):

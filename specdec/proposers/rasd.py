@@ -67,7 +67,7 @@ class Rasd(Proposer):
         fused = Proposal(tree, drafted.laws, drafted.draft_passes, drafted.anticipates)
         drawn = any(Source(source).drawn for source in set(drafted.tree.source[1:].tolist()))
         order = breadth_first(tree) if drawn else likeliest_first(tree, drafted.tree, retrieved, self._trust)
-        return fused.reorder(order[: self._nodes])
+        return fused.reorder(order[: self._nodes].tolist())
 
 
 def likeliest_first(union: TokenTree, drafted: TokenTree, retrieved: TokenTree, trust: float) -> np.ndarray:

@@ -177,10 +177,11 @@ def frequent_trie(root: int, paths: Iterable[Tokens], nodes: int) -> TokenTree:
     counts: Counter[Tokens] = Counter()
     for path in paths:
         counts.update(path[:depth] for depth in range(1, len(path) + 1))
-    total = defaultdict(int)
+    total: defaultdict[Tokens, int] = defaultdict(int)
     for path, count in counts.items():
         total[path[:-1]] += count
-    builder, place = TreeBuilder(root), {(): 0}
+    builder = TreeBuilder(root)
+    place: dict[Tokens, int] = {(): 0}
     for path, count in counts.most_common(max(nodes - 1, 0)):
         log_q = log(count / (total[path[:-1]] + 1))
         place[path] = builder.add(place[path[:-1]], path[-1], log_q, Source.RETRIEVED)

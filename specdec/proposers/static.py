@@ -1,10 +1,12 @@
 """Trees whose shape is fixed before the text is seen, filled by a draft model layer by layer."""
 
+import numpy as np
+
 from rtnerf.base.errors import require
 from specdec.laws.chance import Chance
 from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer, add_drawn, add_ranked
-from specdec.trees.shape import Shape
+from specdec.trees.shape import RankPath, Shape
 from specdec.trees.tree import Source, TreeBuilder
 
 
@@ -37,8 +39,9 @@ class StaticTree(Proposer):
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Fill the shape."""
-        builder, laws, passes = TreeBuilder(context[-1]), {}, 0
-        layer = {0: ()}
+        builder, passes = TreeBuilder(context[-1]), 0
+        laws: dict[int, np.ndarray] = {}
+        layer: dict[int, RankPath] = {0: ()}
         while layer := {node: ranks for node, ranks in layer.items() if self._shape.branching(ranks)}:
             paths = [builder.path(node) for node in layer]
             laws |= dict(zip(layer, self._draft.laws(context, paths), strict=True))

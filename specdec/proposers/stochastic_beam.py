@@ -46,7 +46,8 @@ class StochasticBeam(Proposer):
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Run the race of every length."""
-        builder, laws = TreeBuilder(context[-1]), {}
+        builder = TreeBuilder(context[-1])
+        laws: dict[int, np.ndarray] = {}
         beam: dict[int, Any] = {0: 1}
         for _ in range(self._depth):
             layer = self._draft.laws(context, [builder.path(node) for node in beam])
@@ -54,7 +55,9 @@ class StochasticBeam(Proposer):
             beam = self._race(builder, beam, laws, chance)
         return Proposal(builder.build(), laws, draft_passes=self._depth)
 
-    def _race(self, builder: TreeBuilder, beam: dict[int, Any], laws: dict[int, np.ndarray], chance: Chance):
+    def _race(
+        self, builder: TreeBuilder, beam: dict[int, Any], laws: dict[int, np.ndarray], chance: Chance
+    ) -> dict[int, Any]:
         """Return the next beam, node to probability, in order of arrival.
 
         ``beam`` is in order of arrival too. A node of it that has arrived has its first child; until then all we know
@@ -62,7 +65,9 @@ class StochasticBeam(Proposer):
         """
         nodes = list(beam)
         draws = [chance.distinct(laws[node]) for node in nodes]
-        rates, pending, children = [], 1, {}
+        rates: list[Any] = []
+        pending: Any = 1
+        children: dict[int, Any] = {}
         while len(children) < self._width:
             waiting = [pending] if len(rates) < len(nodes) else []
             if not any(rate > 0 for rate in rates + waiting):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from specdec.laws.language_model import LanguageModel, Tokens
-from specdec.rollout.tree import Branch, Counters, Policy, RadixTree, grow
+from specdec.rollout.tree import Branch, Counters, RadixTree, grow
 
 Fresh = Callable[[], LanguageModel]
 """Returns the model with an empty memory."""
@@ -27,8 +27,8 @@ class Case:
     """
 
     prompt: Tokens
-    policy: Callable[[bool], Policy]
-    tell: Callable[[Policy, Sequence[Branch]], Mapping[str, float]]
+    policy: Callable[[bool], Any]
+    tell: Callable[[Any, Sequence[Branch]], Mapping[str, float]]
 
 
 @dataclass

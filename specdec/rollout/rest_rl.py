@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -303,7 +304,7 @@ def learn(
     """
     states: list[tuple[Task, Program]] = []
     rewards: list[float] = []
-    value = None
+    value: Any = None
     for _ in range(ROUNDS):
         programs = []
         for number, task in enumerate(exercises):

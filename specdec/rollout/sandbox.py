@@ -53,7 +53,7 @@ class Limits:
     output: int = 1 << 16
     instructions: int = 1_000_000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in vars(self).items():
             require(value > 0, name, "above 0", value)
 

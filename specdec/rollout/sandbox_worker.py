@@ -17,6 +17,7 @@ import signal
 import sqlite3
 import sys
 from struct import pack
+from typing import Any
 
 MODULES = ("bisect", "collections", "functools", "heapq", "itertools", "math", "operator", "re", "string")
 """What a program may import; all but what Python itself has in memory needs files."""
@@ -112,11 +113,11 @@ def confine(seconds: float, memory: int, output: int) -> None:
             os._exit(UNCONFINED)
 
 
-def answers(program: str, function: str, arguments: list) -> list[dict]:
+def answers(program: str, function: str, arguments: list[Any]) -> list[dict[str, Any]]:
     """Run a program and call its function."""
     # print() does nothing without a standard output; the answer has the descriptor.
     sys.stdout = sys.stderr = None
-    space = {"__name__": "program"}
+    space: dict[str, Any] = {"__name__": "program"}
     try:
         exec(compile(program, "program", "exec"), space)
     except BaseException as error:  # noqa: BLE001 (programs may raise anything)
@@ -130,7 +131,7 @@ def answers(program: str, function: str, arguments: list) -> list[dict]:
     return results
 
 
-def rows(database: str, sql: str, instructions: int) -> list[dict]:
+def rows(database: str, sql: str, instructions: int) -> list[dict[str, Any]]:
     """Make a database and ask it."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
@@ -161,7 +162,7 @@ def describe(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}"[:200].split())
 
 
-def answer(request: dict) -> None:
+def answer(request: dict[str, Any]) -> None:
     """Give up everything but the standard output, run what is asked for, answer and end."""
     try:
         confine(request["seconds"], request["memory"], request["output"])
@@ -185,7 +186,7 @@ def answer(request: dict) -> None:
         os._exit(0)
 
 
-def run(request: dict) -> dict[str, str]:
+def run(request: dict[str, Any]) -> dict[str, str]:
     """Answer a request in a process of its own; end it when its time is over."""
     output = os.memfd_create("answer")
     child = os.fork()

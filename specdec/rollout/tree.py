@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from rtnerf.base.errors import require
+from rtnerf.base.errors import InputError, require
 from specdec.laws.chance import Chance, Sampler
 from specdec.laws.language_model import LanguageModel, Tokens
 
@@ -97,7 +97,7 @@ class Branch:
     children: list["Branch"] = field(default_factory=list)
     note: Any = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._before: Tokens = self.parent.path if self.parent else ()
 
     @property
@@ -134,6 +134,8 @@ class Branch:
 
     def split(self, at: int) -> "Branch":
         """Cut this branch before its token ``at`` and return the new branch of what is before the cut."""
+        if self.parent is None:
+            raise InputError("branch must be below the root, not the root")
         upper = Branch(self.parent, self.chance, self.tokens[:at], self.log_p[:at], [self])
         siblings = self.parent.children
         siblings[siblings.index(self)] = upper
@@ -141,7 +143,7 @@ class Branch:
         return upper
 
 
-Segment = Generator[None, np.ndarray, None]
+Segment = Generator[None, Any, None]
 """The decoding of one segment onto a branch: every ``yield`` is sent the law after the branch's tokens."""
 
 
@@ -266,7 +268,7 @@ class Policy(ABC):
 
     def shares(self, branches: Sequence[Branch], forks: int) -> Sequence[int]:
         """Return how many of the next segments follow each branch: at least 1, ``forks`` in all; here equally many."""
-        return largest_remainders(np.ones(len(branches)), forks)
+        return largest_remainders(np.ones(len(branches)), forks).tolist()
 
     def revive(self, complete: Sequence[Branch], chance: Chance) -> Branch:
         """Return where to fork once more when every path is complete but more are wanted; here at the root."""

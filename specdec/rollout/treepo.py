@@ -86,10 +86,10 @@ class TreePo(Policy):
         text = self._decode(branch.path)
         return self._end in text or text.count(text[-REPEATED_CHARACTERS:]) >= REPETITIONS
 
-    def shares(self, branches: Sequence[Branch], forks: int) -> np.ndarray:
+    def shares(self, branches: Sequence[Branch], forks: int) -> Sequence[int]:
         """Share the forks out as the allocation says."""
         log_p = self._sign * np.array([_mean_log_p(branch) for branch in branches])
-        return largest_remainders(np.exp(log_p - log_p.max()), forks)
+        return largest_remainders(np.exp(log_p - log_p.max()), forks).tolist()
 
     def revive(self, complete: Sequence[Branch], chance: Chance) -> Branch:
         """Cut a random complete path and return what is before the cut."""
@@ -98,7 +98,7 @@ class TreePo(Policy):
             return leaf.ancestors[chance.draw(np.ones(len(leaf.ancestors)))]
         branch = min((leaf, *leaf.ancestors[:-1]), key=lambda branch: min(branch.log_p, default=0.0))
         at = int(np.argmin(branch.log_p))
-        if at == 0:
+        if at == 0 and branch.parent is not None:
             return branch.parent
         upper = branch.split(at)
         upper.note = branch.note - 1
@@ -131,7 +131,7 @@ def advantages(root: Branch, reward: Mapping[Branch, float], by_size: bool = Tru
         weights = [len(rewards) if by_size else 1 for rewards in groups]
         gains = [reward[leaf] - np.mean(rewards) for rewards in groups]
         raw[leaf] = float(np.average(gains, weights=weights)) if groups else 0.0
-    values, lengths = list(raw.values()), [len(leaf.path) for leaf in raw]
+    values, lengths = np.array(list(raw.values())), [len(leaf.path) for leaf in raw]
     mean = np.average(values, weights=lengths)
     deviation = np.sqrt(np.average((values - mean) ** 2, weights=lengths))
     return {leaf: float((value - mean) / deviation) if deviation > 0 else 0.0 for leaf, value in raw.items()}

@@ -55,7 +55,7 @@ class Controller:
     prior: float = 0.7
     window: int = 2000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("interval", "window", "preference"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         require(0 <= self.prior <= 1, "prior", "in [0, 1]", self.prior)
@@ -153,6 +153,6 @@ def choose(
 @compiled
 def believed(average: float, rung: int, expected: np.ndarray) -> int:
     """Return the class of acceptance whose expected tokens on a rung are nearest to the ``average``."""
-    upper = min(np.searchsorted(expected[rung], average), CLASSES - 1)
+    upper = min(int(np.searchsorted(expected[rung], average)), CLASSES - 1)
     lower = max(upper - 1, 0)
     return lower if average - expected[rung, lower] < expected[rung, upper] - average else upper

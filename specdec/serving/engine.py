@@ -98,7 +98,15 @@ def serve(tables: Tables, workload: Workload, seed: int) -> Outcome:
 
 
 @allocating
-def _run(rng, arrival, prompt, output, acceptance, clients, tables):
+def _run(
+    rng: np.random.Generator,
+    arrival: np.ndarray,
+    prompt: np.ndarray,
+    output: np.ndarray,
+    acceptance: np.ndarray,
+    clients: int,
+    tables: Tables,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int, int]:
     """Return first-token and finish times, requests' steps by rung, busy time, preemptions and the most blocks held.
 
     A request's length is that of its prompt and of what it has got; all but the last token are in the cache.
@@ -217,12 +225,12 @@ def _run(rng, arrival, prompt, output, acceptance, clients, tables):
 
 
 @compiled
-def _blocks(tokens, block):
+def _blocks(tokens: int, block: int) -> int:
     return (tokens + block - 1) // block
 
 
 @compiled
-def _blocks_of(running, batch, length, ahead, block):
+def _blocks_of(running: np.ndarray, batch: int, length: np.ndarray, ahead: int, block: int) -> int:
     blocks = 0
     for place in range(batch):
         blocks += _blocks(length[running[place]] + ahead, block)

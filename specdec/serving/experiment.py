@@ -52,7 +52,7 @@ def serve(
     elif clients is not None:
         counts = sorted({round(one) for one in clients})
         loads = [Load(one, partial(closed_loop, one, requests, what, seed)) for one in counts]
-    else:
+    elif trace is not None:
         # Read here as well: what is wrong with the file is said before the long work, and not by a worker.
         read_trace(trace, what, seed)
         loads = [Load(0, partial(read_trace, trace.resolve(), what, seed))]

@@ -6,7 +6,7 @@ import numpy as np
 
 from rtnerf.base.errors import require
 from specdec.cost.ranks import ranks_of_one
-from specdec.trees.shape import Shape, greedy_shape
+from specdec.trees.shape import RankPath, Shape, greedy_shape
 
 CLASSES = 1001
 """Acceptance is told apart in thousandths: class 700 is 0.700."""
@@ -47,7 +47,7 @@ class Ladder:
         depths = max(len(shape.levels()) - 1 for shape in self.shapes)
         self.survival = np.zeros((CLASSES, len(self.shapes), depths))
         for rung, shape in enumerate(self.shapes):
-            reach = {(): np.ones(CLASSES)}
+            reach: dict[RankPath, np.ndarray] = {(): np.ones(CLASSES)}
             for path in shape.paths:
                 reach[path] = reach[path[:-1]] * accepted[:, path[-1]]
                 self.survival[:, rung, len(path) - 1] += reach[path]

@@ -5,7 +5,8 @@ numbers in the same order, and agree to the nanosecond.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import numpy as np
 import simpy
@@ -15,6 +16,8 @@ from specdec.serving.ladder import CLASSES
 from specdec.serving.outcome import Outcome
 from specdec.serving.server import Server
 from specdec.serving.workload import MILLISECOND, Workload
+
+Process = Generator[simpy.Event, Any, None]
 
 
 class Request:
@@ -94,12 +97,12 @@ class Simulation:
 
     # ---- Clients ----
 
-    def passer_by(self, index: int) -> Iterator[simpy.Event]:
+    def passer_by(self, index: int) -> Process:
         """One request, when its time comes."""
         yield self.env.timeout(int(self.workload.arrival[index]))
         self.send(index)
 
-    def client(self, unsent: Iterator[int]) -> Iterator[simpy.Event]:
+    def client(self, unsent: Iterator[int]) -> Process:
         """Requests one after another, each when the last is answered."""
         for index in unsent:
             yield self.send(index).answered
@@ -116,7 +119,7 @@ class Simulation:
 
     # ---- The server ----
 
-    def serve(self) -> Iterator[simpy.Event]:
+    def serve(self) -> Process:
         """Prefill while a waiting request fits, else decode; sleep when there is nothing to do."""
         while True:
             if not self.waiting and not self.running:
@@ -129,12 +132,12 @@ class Simulation:
                 yield from self.work(int(self.prefill_time[sum(request.length for request in admitted)]))
                 for request in admitted:
                     if request.first is None:
-                        request.first = self.env.now
+                        request.first = int(self.env.now)
                     yield from self.advance(request, 1)
             else:
                 yield from self.decode()
 
-    def admit(self) -> Iterator[simpy.Event]:
+    def admit(self) -> Generator[simpy.Event, Any, list[Request]]:
         """Take waiting requests, first come first served, while memory, batch and prefill have room for the next."""
         admitted: list[Request] = []
         promised = sum(map(self.blocks, self.running))
@@ -152,11 +155,11 @@ class Simulation:
             admitted.append(request)
         return admitted
 
-    def decode(self) -> Iterator[simpy.Event]:
+    def decode(self) -> Process:
         """Draft, verify, and hand every running request what was accepted."""
         self.control()
         yield from self.reserve()
-        self.peak = max(self.peak, self.server.blocks - self.cache.level)
+        self.peak = max(self.peak, self.server.blocks - int(self.cache.level))
         batch = len(self.running)
         time = step_time(self.decoding, self.rung, batch, self.context(), self.server.max_length)
         yield from self.work(int(np.rint(time)))
@@ -169,7 +172,7 @@ class Simulation:
             yield from self.advance(request, tokens)
         self.average += min(1.0, batch / self.controller.window) * (gained / batch - self.average)
 
-    def reserve(self) -> Iterator[simpy.Event]:
+    def reserve(self) -> Process:
         """Give running requests the blocks of their next step; the last to come lose theirs if memory is short."""
         while sum(map(self.blocks, self.running)) > self.server.blocks:
             request = self.running.pop()
@@ -181,7 +184,7 @@ class Simulation:
                 if (self.blocks(request) > request.blocks) == needs_more:
                     yield from self.hold(request, self.blocks(request))
 
-    def advance(self, request: Request, tokens: int) -> Iterator[simpy.Event]:
+    def advance(self, request: Request, tokens: int) -> Process:
         """Add tokens to a request, and answer it if it has all that it wants."""
         request.generated += tokens
         if request.generated >= request.output:
@@ -214,7 +217,7 @@ class Simulation:
 
     # ---- Time and memory ----
 
-    def work(self, time: int) -> Iterator[simpy.Event]:
+    def work(self, time: int) -> Process:
         """Be busy for a time."""
         self.busy += time
         yield self.env.timeout(time)
@@ -228,7 +231,7 @@ class Simulation:
         tokens = request.length - 1 + ahead + self.controller.ladder.nodes[self.rung]
         return int(-(-tokens // self.server.block))
 
-    def hold(self, request: Request, blocks: int) -> Iterator[simpy.Event]:
+    def hold(self, request: Request, blocks: int) -> Process:
         """Make a request hold so many blocks."""
         if blocks > request.blocks:
             yield self.cache.get(blocks - request.blocks)

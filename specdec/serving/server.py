@@ -61,7 +61,7 @@ class Server:
     block: int = 16
     prefill_tokens: int = 2048
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("max_batch", "max_length", "cache_tokens", "block", "prefill_tokens"):
             require(getattr(self, name) >= 1, name.replace("_", "-"), "at least 1", getattr(self, name))
         require(self.cache_tokens % self.block == 0, "cache-tokens", f"a multiple of {self.block}", self.cache_tokens)

@@ -48,7 +48,7 @@ class Requests:
     acceptance: float = 0.7
     deviation: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(self.prompt >= 1, "prompt", "at least 1", self.prompt)
         require(self.output >= 1, "output", "at least 1", self.output)
         require(0 <= self.acceptance <= 1, "acceptance", "in [0, 1]", self.acceptance)
@@ -159,8 +159,8 @@ def _column(rows: list[dict[str, str]], name: str, low: float, high: float) -> n
     for line, row in enumerate(rows, start=2):
         text = row.get(name)
         try:
-            value = float(text)
-        except (TypeError, ValueError):
+            value = float(text or "")
+        except ValueError:
             value = np.nan
         require(low <= value <= high, f"trace line {line}: {name}", f"a number from {low:g} to {high:g}", text)
         values[line - 2] = value

@@ -80,7 +80,7 @@ def greedy_shape(acceptance: np.ndarray, nodes: int) -> Shape:
     """
     require(nodes >= 1, "nodes", "at least 1", nodes)
     paths: list[RankPath] = []
-    frontier: list[tuple[float, RankPath]] = []
+    frontier: list[tuple[float, RankPath, float]] = []
 
     def offer(reach: float, path: RankPath) -> None:
         value = reach * _acceptance(acceptance, path)

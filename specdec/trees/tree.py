@@ -63,14 +63,14 @@ class TokenTree:
     log_q: np.ndarray
     source: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         nodes = len(self.parent)
         for name in ("token", "sibling_rank", "log_q", "source"):
             require(getattr(self, name).shape == (nodes,), name, f"of shape ({nodes},)", getattr(self, name).shape)
         require(nodes > 0 and self.parent[0] == -1, "parent", "-1 at node 0", list(self.parent[:1]))
         # This runs in every step: a message is only made where it is needed.
         misplaced = (self.parent < 0) | (self.parent >= np.arange(nodes))
-        for node in 1 + np.flatnonzero(misplaced[1:]):
+        for node in (1 + np.flatnonzero(misplaced[1:])).tolist():
             raise InputError(f"parent[{node}] must be in [0, {node}), not {self.parent[node]}")
         tokens, ranks, sources = self.token.tolist(), self.sibling_rank.tolist(), self.source.tolist()
         for node, children in enumerate(self.children):
@@ -137,18 +137,20 @@ class TokenTree:
         InputError
             If a node comes before its parent or without it, or the root is not first.
         """
-        order = np.asarray(order, int)
-        if np.array_equal(order, np.arange(len(self))):
+        places = np.asarray(order, int)
+        if np.array_equal(places, np.arange(len(self))):
             return self
-        place = np.full(len(self), -1)
-        place[order] = np.arange(len(order))
-        parent = np.where(self.parent[order] < 0, -1, place[self.parent[order]])
-        require(len(parent) > 0 and parent[0] == -1 and order[0] == 0, "order", "one that starts with the root", order)
-        rank = np.zeros(len(order), int)
+        new_place = np.full(len(self), -1)
+        new_place[places] = np.arange(len(places))
+        parent = np.where(self.parent[places] < 0, -1, new_place[self.parent[places]])
+        require(
+            len(parent) > 0 and parent[0] == -1 and places[0] == 0, "order", "one that starts with the root", places
+        )
+        rank = np.zeros(len(places), int)
         for children in self.children:
-            for index, child in enumerate(child for child in children if place[child] >= 0):
-                rank[place[child]] = index
-        return TokenTree(parent, self.token[order], rank, self.log_q[order], self.source[order])
+            for index, child in enumerate(child for child in children if new_place[child] >= 0):
+                rank[new_place[child]] = index
+        return TokenTree(parent, self.token[places], rank, self.log_q[places], self.source[places])
 
     def prefix(self, nodes: int) -> "TokenTree":
         """Return the first ``nodes`` nodes of the layout, the root included; all of them if there are fewer."""

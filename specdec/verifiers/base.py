@@ -50,7 +50,7 @@ class Verifier(ABC):
     anticipation = True
 
     @abstractmethod
-    def verify(self, proposal: Proposal, target: Sequence[np.ndarray], chance: Chance) -> Verdict:
+    def verify(self, proposal: Proposal, target: Sequence[np.ndarray] | np.ndarray, chance: Chance) -> Verdict:
         """Walk down a tree; ``target`` has the target's law after every node, shape (N, V)."""
 
     def check_lossless(self, proposal: Proposal) -> None:
@@ -67,9 +67,10 @@ class Verifier(ABC):
 class Walk(Verifier):
     """A rule that decides child by child of one node, and goes on from the accepted child."""
 
-    def verify(self, proposal: Proposal, target: Sequence[np.ndarray], chance: Chance) -> Verdict:
+    def verify(self, proposal: Proposal, target: Sequence[np.ndarray] | np.ndarray, chance: Chance) -> Verdict:
         """Walk until no child is accepted; the token in its place is the bonus."""
-        nodes, node = [], 0
+        nodes: list[int] = []
+        node = 0
         while True:
             child, token = self.step(proposal, node, target[node], chance)
             if child is None:

@@ -12,6 +12,8 @@ in what q is:
   above zero).
 """
 
+from typing import Any
+
 import numpy as np
 
 from rtnerf.base.errors import require
@@ -38,7 +40,7 @@ class MultiStepRejection(Walk):
     def step(self, proposal: Proposal, node: int, law: np.ndarray, chance: Chance) -> tuple[int | None, int]:
         """Try the children in sibling order."""
         tree = proposal.tree
-        left = proposal.laws[node].copy() if node in proposal.laws else None
+        left: Any = proposal.laws[node].copy() if node in proposal.laws else None
         deterministic = False
         for child in tree.children[node]:
             token, source = int(tree.token[child]), Source(tree.source[child])

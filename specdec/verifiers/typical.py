@@ -33,7 +33,7 @@ class TypicalAcceptance(Verifier):
         self._epsilon = epsilon
         self._delta = sqrt(epsilon) if delta is None else delta
 
-    def verify(self, proposal: Proposal, target: Sequence[np.ndarray], chance: Chance) -> Verdict:
+    def verify(self, proposal: Proposal, target: Sequence[np.ndarray] | np.ndarray, chance: Chance) -> Verdict:
         """Find the longest accepted path."""
         tree = proposal.tree
         accepted: dict[int, tuple[tuple[int, ...], float]] = {0: ((), 0.0)}
