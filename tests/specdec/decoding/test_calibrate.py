@@ -40,16 +40,17 @@ def test_traces_are_walked_by_steps():
     # A miss, then rank 0 three times, then rank 1; eight tokens at the end begin no step.
     trace = [calibrate.RANKS, 0, 0, 0, 1, 0, *[7] * 8]
     tau, rates = acceptance_by_step([trace], Shape.constant([1, 1]))
-    # Steps begin at tokens 0, 1, 4 and 5: nothing, two, nothing and one accepted, and a bonus each.
-    assert tau == pytest.approx((1 + 3 + 1 + 2) / 4)
+    # Steps begin at tokens 0, 1, 4 and 5: nothing, two, nothing and one accepted, and a bonus each; the last bonus is
+    # beyond the end and does not count.
+    assert tau == pytest.approx((1 + 3 + 1 + 1) / 4)
     assert rates.shape == (2, calibrate.RANKS)
 
 
 def test_acceptance_counts_all_ranks_of_its_steps():
     trace = [0, 1, 0, 2, 0, 0, *[7] * 8]
-    # Steps of a chain of 2: tokens 0-1 (accepted, then rank 1), 2-3 (accepted, then rank 2), 4-6.
+    # Steps of a chain of 2: tokens 0-1 (accepted, then rank 1), 2-3 (accepted, then rank 2), 4-6, the last beyond the end.
     tau, rates = acceptance_by_step([trace], Shape.constant([1, 1]))
-    assert tau == pytest.approx((2 + 2 + 3) / 3)
+    assert tau == pytest.approx((2 + 2 + 2) / 3)
     np.testing.assert_allclose(rates[:, :3], [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
 
 
