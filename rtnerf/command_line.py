@@ -28,10 +28,9 @@ class Commands(click.Group):
 
 
 @click.group(
-    cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    **example("rtnerf render --pipeline integer --size 100 --out rgb.npy --png rgb.png"),
+    **example("rtnerf render --pipeline integer --size 100 --out rgb.npy --png rgb.png", cls=Commands),
 )
 @click.version_option(version=version_of("rtnerf") or "0+unknown")
 @click.pass_context

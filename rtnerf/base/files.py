@@ -15,6 +15,9 @@ import numpy as np
 
 from rtnerf.base.errors import InputError, require
 
+LARGEST_JSON = 256 << 20
+"""Bytes of a JSON file that is read: a device or a pipe may have no end."""
+
 _RULE = "a file that can be written"
 
 
@@ -195,9 +198,11 @@ def read_json(name: str, path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
     except OSError as error:
         raise InputError(f"{name} must be a readable file, not {_shown(path)} ({error.strerror})") from None
+    require(len(content) <= LARGEST_JSON, name, f"a JSON file of at most {LARGEST_JSON >> 20} MiB", path)
     check_content(name, content, f"a JSON file, not {path}")
     try:
         return json.loads(content)

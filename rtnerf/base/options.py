@@ -142,11 +142,23 @@ def together(*options: Callable) -> Callable:
     return decorate
 
 
-def example(*commands: str) -> dict[str, Any]:
-    """Settings of a command whose help ends with examples."""
+class Command(click.Command):
+    """A command that refuses an option given twice, of which click would quietly take the last."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Count the options, then parse."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        for param in order:
+            if isinstance(param, click.Option) and not (param.multiple or param.is_flag) and order.count(param) > 1:
+                raise InputError(f"{_name(param)} must be given once, not {order.count(param)} times")
+        return super().parse_args(ctx, args)
+
+
+def example(*commands: str, cls: type[click.Command] = Command) -> dict[str, Any]:
+    """Settings of a command, or of a group of the class given, whose help ends with examples."""
     # \b keeps the lines whole, to be copied.
     title = "Example" if len(commands) == 1 else "Examples"
-    return {"epilog": "\n".join([f"\b\n{title}:", *(f"  {command}" for command in commands)])}
+    return {"cls": cls, "epilog": "\n".join([f"\b\n{title}:", *(f"  {command}" for command in commands)])}
 
 
 def check_targets(**targets: Path | None) -> None:

@@ -8,7 +8,7 @@ from specdec.command_line.decoding import calibrate, measure, train
 from specdec.command_line.rollout import rollout
 
 
-@click.group(**example("rtnerf specdec train --out build/specdec"))
+@click.group(**example("rtnerf specdec train --out build/specdec", cls=click.Group))
 def specdec() -> None:
     """Speculative decoding with token trees: train, measure."""
 

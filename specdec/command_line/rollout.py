@@ -21,7 +21,7 @@ from rtnerf.base.options import (
 )
 
 
-@click.group(**example("rtnerf specdec rollout treepo --rollouts 16 --width 2,4,8 --plot savings.svg"))
+@click.group(**example("rtnerf specdec rollout treepo --rollouts 16 --width 2,4,8 --plot savings.svg", cls=click.Group))
 def rollout() -> None:
     """Sample many rollouts of a prompt on one tree, against independent ones with the same seeds."""
 

@@ -7,8 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import nnls
 
 from rtnerf.base.errors import require
+
+LARGEST = 1_000_000_000
+"""Of tokens, requests and milliseconds."""
+
+FALL = 0.2
+"""By which measured times may fall with more tokens: they scatter, and kernels change."""
+
+WORST_FIT = 0.3
+"""Root mean square of the relative errors of a fit that is used."""
 
 
 class PassTime(ABC):
@@ -73,7 +83,10 @@ class Measured(PassTime):
         require(len(tokens) == len(ms), "step times", f"{len(tokens)} times, one a number of tokens", len(ms))
         require(min(tokens) >= 1, "tokens of the step times", "at least 1", min(tokens))
         require(bool(np.all(np.diff(tokens) > 0)), "tokens of the step times", "rising", list(tokens))
-        require(bool(np.all(np.isfinite(ms))) and min(ms) > 0, "ms of the step times", "above 0", list(ms))
+        _check_ms(ms)
+        least = (1 - FALL) * ms[0]
+        rule = f"nowhere more than {FALL:.0%} below the first: more tokens take no less time, but for scatter"
+        require(min(ms) >= least, "ms of the step times", rule, f"{ms[0]:g} falling to {min(ms):g}")
         self._tokens = np.array(tokens, float)
         self._ms = np.array(ms, float)
         slope = 0.0 if len(ms) == 1 else (ms[-1] - ms[-2]) / (tokens[-1] - tokens[-2])
@@ -127,10 +140,20 @@ class Linear(PassTime):
             Cached tokens of every request to predict for.
         """
         require(len(passes) == len(ms) > 0, "step times", "at least one, one a pass", len(ms))
-        require(min(map(min, passes)) >= 0, "batch, tokens and context of the step times", "at least 0", "less")
-        require(bool(np.all(np.isfinite(ms))) and min(ms) > 0, "ms of the step times", "above 0", list(ms))
+        for one in passes:
+            name = "batch, tokens and context of the step times"
+            require(0 <= min(one) <= max(one) <= LARGEST, name, f"from 0 to {LARGEST}", one)
+        _check_ms(ms)
+        require(len(set(passes)) > 1, "step times", "at least two different passes, for a fit", len(set(passes)))
         features = np.array([_features(*one) for one in passes]) / np.array(ms)[:, None]
-        return cls(np.linalg.lstsq(features, np.ones(len(ms)))[0], context)
+        coefficients = np.linalg.lstsq(features, np.ones(len(ms)))[0]
+        if min(coefficients) < 0:
+            # More requests, tokens or cache never make a pass faster: the best fit that says so.
+            coefficients, _ = nnls(features, np.ones(len(ms)))
+        error = float(np.sqrt(np.mean((features @ coefficients - 1) ** 2)))
+        rule = f"times that a + b*requests + c*tokens + d*cache fits within {WORST_FIT:.0%}, none of a to d negative"
+        require(error <= WORST_FIT, "step times", rule, f"off by {error:.0%}")
+        return cls(coefficients, context)
 
     def at(self, context: int) -> "Linear":
         """Return the same fit for another length of context."""
@@ -139,6 +162,12 @@ class Linear(PassTime):
     def ms(self, batch: int, tokens: int) -> float:
         """Return the sum."""
         return float(np.dot(self.coefficients, _features(batch, tokens, self._context)))
+
+
+def _check_ms(ms: Sequence[float]) -> None:
+    name = "ms of the step times"
+    require(bool(np.all(np.isfinite(ms))) and min(ms) > 0, name, "above 0", list(ms))
+    require(max(ms) <= LARGEST, name, f"at most {LARGEST}", max(ms))
 
 
 def _features(batch: int, tokens: int, context: int) -> tuple[int, int, int, int]:

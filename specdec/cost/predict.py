@@ -1,14 +1,14 @@
 """What a tree is worth on given hardware and load: tokens per step, speedup by batch, where it stops paying and why."""
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rtnerf.base.errors import InputError, require
-from specdec.cost.pass_time import Constant, Linear, Measured, PassTime
+from rtnerf.base.files import read_json
+from specdec.cost.pass_time import FALL, Constant, Linear, Measured, PassTime
 from specdec.cost.ranks import table
 from specdec.cost.roofline import named_pass
 from specdec.cost.step import Speculation, Step
@@ -114,6 +114,10 @@ def predict(tau: float, speculation: Speculation, batches: Sequence[int], search
     """Predict for the batches, at least one; look for the break-even batch up to the largest of them and ``search``."""
     require(len(batches) > 0, "batch", "at least one number", "none")
     steps = {batch: speculation.step(batch) for batch in batches}
+    for batch, step in steps.items():
+        falling = f"{step.plain:g} falling to {step.plain + step.verification:g} at batch {batch}"
+        rule = f"rising from one token a request to the tree, or falling by at most {FALL:.0%}"
+        require(step.verification >= -FALL * step.plain, "step times", rule, falling)
     # Downwards: the first batch that pays ends the search.
     break_even, searched = None, max(*batches, search)
     for batch in range(searched, 0, -1):
@@ -158,8 +162,16 @@ def speculation_of(
     require(draft_vocabulary is None or draft is not None, "draft-vocabulary", "used with a named draft", "without")
     require(hardware is not None or (target is draft is None), "hardware", "given for named models", "missing")
     if step_times is not None:
+        require(
+            hardware is None or draft is not None,
+            "hardware",
+            "left out beside step times without a named draft",
+            hardware,
+        )
         times: PassTime
         times = _measured(step_times) if isinstance(step_times, Mapping) else read_step_times(step_times, context)
+        table = isinstance(times, Measured)
+        require(not (table and context and draft is None), "context", "left out with times by tokens alone", context)
         search = min(times.last // len(shape), LARGEST_BATCH) if isinstance(times, Measured) else LARGEST_BATCH
     else:
         times, search = named_pass(str(target), str(hardware), context), LARGEST_BATCH
@@ -178,7 +190,7 @@ def read_tree(path: Path) -> Shape:
     InputError
         If the file cannot be read or is no such list, or a node lacks its parent or an elder sibling.
     """
-    paths = _read_json(path, "tree")
+    paths = read_json("tree", path)
     fits = isinstance(paths, list) and all(isinstance(one, list) and all(map(_is_rank, one)) for one in paths)
     require(fits, "tree", "a JSON list of lists of ranks, each 0 or more", path)
     return Shape(_nodes(paths))
@@ -192,7 +204,7 @@ def read_acceptance(path: Path, depths: int) -> list[list[float]]:
     InputError
         If the file cannot be read or is no such list.
     """
-    rows = _read_json(path, "acceptance")
+    rows = read_json("acceptance", path)
     fits = isinstance(rows, list) and (
         all(map(_is_number, rows)) or all(isinstance(row, list) and all(map(_is_number, row)) for row in rows)
     )
@@ -245,15 +257,6 @@ def read_step_times(path: Path, context: int = 0) -> Measured | Linear:
 def _measured(times: Mapping[int, float]) -> Measured:
     tokens = sorted(times)
     return Measured(tokens, [times[count] for count in tokens])
-
-
-def _read_json(path: Path, name: str) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{name} must be a readable file, not {path} ({error.strerror})") from None
-    except ValueError:
-        raise InputError(f"{name} must be a JSON file, not {path}") from None
 
 
 def _nodes(paths: Iterable[list[int]]) -> list[RankPath]:

@@ -1,5 +1,6 @@
 """The time of a decoding step as a sum of parts, and which of them binds."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from rtnerf.base.errors import require
@@ -111,20 +112,20 @@ class Speculation:
         require(batch >= 1, "batch", "at least 1", batch)
         nodes = len(self.shape)
         plain = self._target.ms(batch, 1)
-        head = sum(self._draft.head_ms(batch, width) for width in self.draft_widths)
+        passes = Counter(self.draft_widths)
+        head = sum(count * self._draft.head_ms(batch, width) for width, count in passes.items())
         return Step(
             plain=plain,
             verification=self._target.ms(batch, nodes) - plain,
-            draft=sum(self._draft.ms(batch, width) for width in self.draft_widths) - head,
+            draft=sum(count * self._draft.ms(batch, width) for width, count in passes.items()) - head,
             draft_head=head,
             host=self._host_ms,
             resource=self._target.resource(batch, nodes),
-            known=self._target.known(batch, nodes) and all(self._draft.known(batch, w) for w in self.draft_widths),
+            known=self._target.known(batch, nodes) and all(self._draft.known(batch, width) for width in passes),
         )
 
 
 def _parents(shape: Shape) -> list[int]:
     """Count the nodes with children of each depth, the root first: the tokens of the draft's passes."""
-    return [
-        sum(len(path) == depth and path[-1] == 0 for path in shape.paths) for depth in range(1, len(shape.levels()))
-    ]
+    first = Counter(len(path) for path in shape.paths if path[-1] == 0)
+    return [first[depth] for depth in range(1, len(shape.levels()))]

@@ -82,6 +82,9 @@ class CachedModel(LanguageModel):
     def _last_hidden(self, context: Tokens, paths: Sequence[Tokens]) -> Tensor:
         """Return the hidden states at the ends of ``context + path``, shape (paths, width)."""
         require(len(context) > 0, "context", "at least one token", "empty")
+        vocabulary = len(self._network.embedding.weight)
+        for token in context[len(self._prefix) :]:
+            require(0 <= token < vocabulary, "token", f"from 0 to {vocabulary - 1}", token)
         if len(context) <= len(self._prefix) or context[: len(self._prefix)] != self._prefix:
             self._forget()
         self._commit(context)

@@ -3,7 +3,9 @@
 The rules of a step are in `specdec.serving.reference`, where they are written for SimPy; both engines agree exactly.
 """
 
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,22 +84,26 @@ def serve(tables: Tables, workload: Workload, seed: int) -> Outcome:
     if workload.clients:
         arrival[workload.clients :] = NEVER
     acceptance = np.rint(workload.acceptance * (CLASSES - 1)).astype(np.int64)
-    first, finish, by_rung, busy, preemptions, peak = _run(
-        np.random.default_rng(seed),
-        arrival,
-        workload.prompt,
-        workload.output,
-        acceptance,
-        workload.clients,
-        tables,
-    )
+    rest = workload.prompt, workload.output, acceptance, workload.clients, tables
+    first, finish, by_rung, busy, preemptions, peak = _interruptible(np.random.default_rng(seed), arrival, *rest)
     return Outcome(arrival, first, finish, workload.output, by_rung, tables.nodes, busy, preemptions, peak)
+
+
+def _interruptible(*arguments: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int, int]:
+    """Run the loop in a thread of its own, so that this one hears Ctrl-C and can tell it to stop."""
+    stop = np.zeros(1, np.bool_)
+    with ThreadPoolExecutor(1) as executor:
+        try:
+            return executor.submit(partial(_run, *arguments, stop)).result()
+        except BaseException:
+            stop[0] = True
+            raise
 
 
 # ---- The loop ----
 
 
-@allocating
+@allocating(nogil=True)
 def _run(
     rng: np.random.Generator,
     arrival: np.ndarray,
@@ -106,8 +112,11 @@ def _run(
     acceptance: np.ndarray,
     clients: int,
     tables: Tables,
+    stop: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int, int]:
     """Return first-token and finish times, requests' steps by rung, busy time, preemptions and the most blocks held.
+
+    Another thread may set ``stop``, shape (1,), to have done with it; what is returned is then of no use.
 
     A request's length is that of its prompt and of what it has got; all but the last token are in the cache.
     """
@@ -122,7 +131,7 @@ def _run(
     rung, believed_acceptance = 0, tables.prior
     average = tables.expected[0, believed_acceptance]
 
-    while finished < requests:
+    while finished < requests and not stop[0]:
         if batch == 0 and put_off == 0 and arrival[arrived] > clock:
             clock = arrival[arrived]
 

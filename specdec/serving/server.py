@@ -15,6 +15,12 @@ from specdec.trees.shape import Shape
 CONTEXTS = 9
 """Lengths of context at which a step's time is worked out; between them it is interpolated."""
 
+MOST = {"max_batch": 4096, "max_length": 131072, "prefill_tokens": 131072}
+"""Of what a step's time is worked out for one by one."""
+
+LARGEST = 1 << 40
+"""Of other numbers."""
+
 PassesAt = Callable[[int], PassTime]
 """From the cached tokens of a request to the passes on such requests."""
 
@@ -63,7 +69,8 @@ class Server:
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "max_length", "cache_tokens", "block", "prefill_tokens"):
-            require(getattr(self, name) >= 1, name.replace("_", "-"), "at least 1", getattr(self, name))
+            most = MOST.get(name, LARGEST)
+            require(1 <= getattr(self, name) <= most, name.replace("_", "-"), f"from 1 to {most}", getattr(self, name))
         require(self.cache_tokens % self.block == 0, "cache-tokens", f"a multiple of {self.block}", self.cache_tokens)
         require(self.host_ms >= 0, "host-ms", "at least 0", self.host_ms)
 

@@ -1,16 +1,21 @@
 """Controllers against loads: simulations side by side, in this process, on other cores or on a Dask cluster."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from rtnerf.base.errors import InputError
 from rtnerf.base.processes import worker_pool
 from specdec.serving.controllers import Controller
 from specdec.serving.engine import Tables, serve, tables
 from specdec.serving.server import Server
 from specdec.serving.workload import Workload
+
+SCHEDULER_SECONDS = 5
+"""To wait for a scheduler's answer."""
 
 PUBLISHED_GAIN = 3.2
 """SmartSpec's abstract (arXiv 2406.14066): average latency up to so many times lower than without speculation."""
@@ -110,7 +115,13 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
     if scheduler is not None:
         from distributed import Client
 
-        with Client(scheduler) as client, client.get_executor() as executor:
+        # Its own lines about what it tries would bury ours.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        try:
+            client = Client(scheduler, timeout=SCHEDULER_SECONDS)
+        except (OSError, ValueError, TypeError):
+            raise InputError(f"scheduler must be the address of one that answers, not {scheduler}") from None
+        with client, client.get_executor() as executor:
             yield executor
     elif workers > 1:
         with worker_pool(workers) as executor:

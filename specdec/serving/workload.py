@@ -20,6 +20,12 @@ MILLISECOND = 1_000_000
 LATEST_S = 1e9
 """Seconds after which nothing arrives, so that nanoseconds fit in 64 bits."""
 
+LONGEST_MEAN = 1_000_000
+"""Tokens of a prompt or an output, on average."""
+
+MOST_REQUESTS = 20_000_000
+"""In a workload."""
+
 LONGEST = 8
 """A random length is at most so many times the mean."""
 
@@ -49,8 +55,9 @@ class Requests:
     deviation: float = 0.1
 
     def __post_init__(self) -> None:
-        require(self.prompt >= 1, "prompt", "at least 1", self.prompt)
-        require(self.output >= 1, "output", "at least 1", self.output)
+        for name in ("prompt", "output"):
+            length = getattr(self, name)
+            require(1 <= length <= LONGEST_MEAN, name, f"from 1 to {LONGEST_MEAN}", length)
         require(0 <= self.acceptance <= 1, "acceptance", "in [0, 1]", self.acceptance)
         variance = self.acceptance * (1 - self.acceptance)
         possible = 0 <= self.deviation**2 < variance or self.deviation == 0
@@ -98,21 +105,26 @@ class Workload:
 def poisson(rate: float, count: int, requests: Requests, seed: int) -> Workload:
     """Return requests that arrive independently, ``rate`` a second. Equal seeds give equal requests at every rate."""
     require(0 < rate < np.inf, "rate", "above 0", rate)
+    _check_count(count)
     gaps = np.random.default_rng([seed, 0]).exponential(1, count)
     seconds = gaps.cumsum() / rate
-    require(count < 1 or seconds[-1] <= LATEST_S, "rate", f"so high that all requests come within {LATEST_S:g} s", rate)
+    require(seconds[-1] <= LATEST_S, "rate", f"so high that all requests come within {LATEST_S:g} s", rate)
     return _random((seconds * SECOND).astype(np.int64), requests, seed)
 
 
 def closed_loop(clients: int, count: int, requests: Requests, seed: int) -> Workload:
     """Return requests from clients that each wait for an answer before they send the next."""
     require(clients >= 1, "clients", "at least 1", clients)
+    _check_count(count)
     return _random(np.zeros(count, np.int64), requests, seed, clients)
+
+
+def _check_count(count: int) -> None:
+    require(1 <= count <= MOST_REQUESTS, "requests", f"from 1 to {MOST_REQUESTS}", count)
 
 
 def _random(arrival: np.ndarray, requests: Requests, seed: int, clients: int = 0) -> Workload:
     count = len(arrival)
-    require(count >= 1, "requests", "at least 1", count)
     prompt, output, acceptance = (np.random.default_rng([seed, stream]) for stream in (1, 2, 3))
     return Workload(
         arrival,
@@ -134,8 +146,8 @@ def read_trace(path: Path, requests: Requests, seed: int) -> Workload:
         If the file cannot be read, or a value is not a number in its range.
     """
     try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"trace must be a CSV file that can be read, not {path} ({error})") from None
     require(bool(rows), "trace", "a CSV file with a header and requests", path)

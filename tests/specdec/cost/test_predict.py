@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from rtnerf.base.errors import InputError
 from specdec.command_line.group import specdec
 from specdec.cost import leviathan
-from specdec.cost.pass_time import Constant, Measured
+from specdec.cost.pass_time import Constant, Linear, Measured
 from specdec.cost.predict import predict, read_acceptance, read_step_times, read_tree, tokens_per_step
 from specdec.cost.step import Speculation
 from specdec.trees.sequoia import fastest_tree
@@ -221,7 +222,7 @@ def test_bad_acceptance_is_refused(text, message, tmp_path):
         ("tokens,ms\n1.5,2\n", "step times must be whole numbers and a time a line, not 1.5,2"),
         ("batch,tokens,context,ms\n", "step times must be at least one, one a pass, not 0"),
         ("batch,tokens,context,ms\n1,1,1,0\n", r"ms of the step times must be above 0, not \[0.0\]"),
-        ("batch,tokens,context,ms\n1,-1,1,1\n", "batch, tokens and context of the step times must be at least 0"),
+        ("batch,tokens,context,ms\n1,-1,1,1\n", "batch, tokens and context of the step times must be from 0 to"),
         ("batch,tokens,context,ms\n1,1,x,1\n", "step times must be whole numbers and a time a line, not 1,1,x,1"),
         ("tokens,ms\n1,2\n1,3\n", r"tokens of the step times must be rising, not \[1, 1\]"),
     ],
@@ -245,3 +246,73 @@ def test_step_times_by_batch_and_context_are_fitted(tmp_path):
     lines = ["batch,tokens,context,ms", *(f"{b},{n},{s},{true(b, n, s)}" for b, n, s in passes)]
     (tmp_path / "times.csv").write_text("\n".join(lines))
     assert read_step_times(tmp_path / "times.csv", 700).ms(3, 5) == pytest.approx(true(3, 5, 700))
+
+
+# ---- What is no cost ----
+
+CHAIN_FILES = {"tree.json": "[[0], [0, 0]]", "rates.json": "[0.7]", "ok.csv": "tokens,ms\n1,10\n8,12\n"}
+
+
+@pytest.mark.parametrize(
+    ("times", "options", "message"),
+    [
+        ("tokens,ms\n1,10\n8,1\n", [], "ms of the step times must be nowhere more than 20% below the first"),
+        ("tokens,ms\n1,1e308\n2,1.1e308\n", [], "ms of the step times must be at most 1000000000"),
+        (
+            "tokens,ms\n1,10\n2,40\n4,12\n",
+            ["--batch=2"],
+            "step times must be rising from one token a request to the tree",
+        ),
+        ("batch,tokens,context,ms\n10,10,0,1\n10,20,0,200\n20,10,0,201\n", [], "step times must be times that a"),
+        ("batch,tokens,context,ms\n10,10,0,1\n", [], "step times must be at least two different passes"),
+        (CHAIN_FILES["ok.csv"], ["--context=100"], "context must be left out with times by tokens alone, not 100"),
+        (CHAIN_FILES["ok.csv"], ["--hardware=h100"], "hardware must be left out beside step times"),
+        (CHAIN_FILES["ok.csv"], ["--tree=other.json"], "tree must be given once, not 2 times"),
+    ],
+)
+def test_what_is_not_physical_or_not_used_is_refused(tmp_path, times, options, message):
+    for name, text in (CHAIN_FILES | {"times.csv": times}).items():
+        (tmp_path / name).write_text(text)
+    paths = [
+        f"--tree={tmp_path}/tree.json",
+        f"--acceptance={tmp_path}/rates.json",
+        f"--step-times={tmp_path}/times.csv",
+    ]
+    with pytest.raises(InputError, match=message):
+        CliRunner().invoke(specdec, ["predict", *paths, *options], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ("[" * 200000 + "]" * 200000, "tree must be a JSON file, not .* \\(nested too deep\\)"),
+        (f"[[{'9' * 5000}]]", "tree must be a JSON file, not"),
+    ],
+)
+def test_hostile_trees_are_refused(tmp_path, tree, message):
+    (tmp_path / "tree.json").write_text(tree)
+    with pytest.raises(InputError, match=message):
+        read_tree(tmp_path / "tree.json")
+    with pytest.raises(InputError, match="tree must be a JSON file of at most 256 MiB, not /dev/zero"):
+        read_tree(Path("/dev/zero"))
+
+
+def test_fits_never_make_more_work_faster():
+    """Scattered times: plain least squares gives a token a negative time here."""
+    passes, ms = [(1, 1, 0), (1, 8, 0), (8, 1, 0), (8, 8, 0)], [10.0, 9.0, 11.0, 11.5]
+    fit = Linear.fit(passes, ms)
+    assert min(fit.coefficients) >= 0
+    assert fit.ms(64, 8) >= fit.ms(64, 1) >= fit.ms(1, 1) > 0
+
+
+def test_long_chains_are_quick():
+    passes = []
+
+    class Counting(Constant):
+        def ms(self, batch, tokens):
+            passes.append(batch)
+            return super().ms(batch, tokens)
+
+    speculation = Speculation(Shape.constant([1] * 500), Constant(10), Counting(0.001))
+    assert speculation.step(1).draft == pytest.approx(0.5)
+    assert len(passes) == 1

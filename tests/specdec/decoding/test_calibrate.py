@@ -48,7 +48,7 @@ def test_traces_are_walked_by_steps():
 
 def test_acceptance_counts_all_ranks_of_its_steps():
     trace = [0, 1, 0, 2, 0, 0, *[7] * 8]
-    # Steps of a chain of 2: tokens 0-1 (accepted, then rank 1), 2-3 (accepted, then rank 2), 4-6, the last beyond the end.
+    # Steps of a chain of 2: tokens 0-1 (accepted, then rank 1), 2-3 (accepted, then rank 2), 4-6 (6 is beyond).
     tau, rates = acceptance_by_step([trace], Shape.constant([1, 1]))
     assert tau == pytest.approx((2 + 2 + 2) / 3)
     np.testing.assert_allclose(rates[:, :3], [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])

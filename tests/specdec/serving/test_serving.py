@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -363,3 +367,43 @@ def test_a_million_requests_take_seconds_and_bounded_memory():
     seconds, megabytes = map(float, result.stdout.split())
     assert seconds < 10
     assert megabytes < 300
+
+
+# ---- Ends ----
+
+
+def test_ctrl_c_is_heard():
+    """A million requests at low load take many seconds; they end as soon as they are asked to."""
+    server, plain = Server(lambda _: Constant(10), lambda _: Constant(0)), controller("off")
+    simulate(server, plain, poisson(0.5, 10, Requests(), 0), seed=0)
+    workload = poisson(0.5, 2_000_000, Requests(), 0)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.process_time()
+    with pytest.raises(KeyboardInterrupt):
+        simulate(server, plain, workload, seed=0)
+    assert time.process_time() - started < 2
+
+
+def test_traces_may_have_a_mark_and_spaces(tmp_path):
+    (tmp_path / "trace.csv").write_bytes(b"\xef\xbb\xbfarrival_s, prompt, output\n0, 10, 20\n1.5, 11, 21\n")
+    found = read_trace(tmp_path / "trace.csv", Requests(), 0)
+    assert found.prompt.tolist() == [10, 11]
+    assert found.output.tolist() == [20, 21]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prompt", "1e308"], "prompt must be from 1 to 1000000, not 1e+308"),
+        (["--requests", "1000000000000"], "requests must be from 1 to 20000000, not 1000000000000"),
+        (["--max-batch", "1000000"], "max-batch must be from 1 to 4096, not 1000000"),
+    ],
+)
+def test_what_would_never_end_is_refused(call, arguments, message):
+    assert call("--rate", "1", *arguments) == (2, "", f"error: {message}\n")
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(call, monkeypatch):
+    monkeypatch.setattr("specdec.serving.sweep.SCHEDULER_SECONDS", 1)
+    message = "scheduler must be the address of one that answers, not tcp://127.0.0.1:1"
+    assert call("--rate", "1", "--requests", "10", "--scheduler", "tcp://127.0.0.1:1") == (2, "", f"error: {message}\n")
