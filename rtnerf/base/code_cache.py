@@ -31,6 +31,7 @@ from rtnerf.base.folders import kept_folder
 SOURCES = {
     "nerf.golden": ("nerf.contract", "nerf.golden", "rtnerf.base"),
     "nerf": ("nerf", "rtnerf.base"),
+    "rtnerf.physical": ("rtnerf.physical", "rtnerf.base"),
     "sim": ("nerf.contract", "nerf.golden", "sim", "rtnerf.base"),
     "specdec": ("specdec", "rtnerf.base"),
 }

@@ -15,7 +15,8 @@ from rtnerf.base.code_cache import CodeCache
 def _compile(function: Callable | None = None, /, **options: Any) -> Callable:
     if function is None:
         return partial(_compile, **options)
-    dispatcher = njit(**options)(function)
+    # Without the wrapper for callers in C, of which there are none.
+    dispatcher = njit(no_cfunc_wrapper=True, **options)(function)
     dispatcher._cache = CodeCache(function)
     return dispatcher
 
