@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from rtnerf.base.errors import InputError
 from rtnerf.base.options import (
     PATH,
     Number,
@@ -21,6 +22,9 @@ from rtnerf.base.options import (
 
 MOST_REQUESTS = 65536
 """In a step."""
+
+MOST_DRAFTED = 64
+"""Tokens of a chain."""
 
 MOST_LOADS = 1000
 """In a sweep."""
@@ -66,10 +70,26 @@ def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Pat
     click.echo(found.summary)
 
 
-@click.command(**example("rtnerf specdec validate --json validation.json"))
+@click.command(
+    **example(
+        "rtnerf specdec validate --json validation.json",
+        "rtnerf specdec validate --acceptance lengths.yaml --from 1,2,3 --json law.json",
+    )
+)
+@click.option("--acceptance", type=PATH, help="Instead: a YAML file of acceptance lengths by drafted tokens.")
+@click.option("--from", "known", type=Wholes(MOST_DRAFTED), help="Fit to these numbers of drafted tokens only.")
 @json_option
-def validate(json_file: Path | None) -> None:
-    """Show published figures beside the model's, with errors and what was fitted; exit code 1 if a bound is broken."""
+def validate(acceptance: Path | None, known: tuple[int, ...] | None, json_file: Path | None) -> None:
+    """Show published figures beside the model's, with errors and what was fitted; exit code 1 if a bound is broken.
+
+    With a file of acceptance lengths, how well the law of two numbers fits each curve, and what it predicts for the
+    longest chain from the shorter ones.
+    """
+    if acceptance is not None:
+        _validate_acceptance(acceptance, known or (), json_file)
+        return
+    if known is not None:
+        raise InputError("from must be given with acceptance, not alone")
     from rtnerf.base.files import write_json
     from specdec.evidence.report import report
 
@@ -80,6 +100,19 @@ def validate(json_file: Path | None) -> None:
     click.echo(found.summary)
     if not found.holds:
         raise click.exceptions.Exit(1)
+
+
+def _validate_acceptance(path: Path, known: tuple[int, ...], json_file: Path | None) -> None:
+    from rtnerf.base.files import write_json
+    from specdec.laws.acceptance_length import check, read_curves
+
+    check_targets(json=json_file)
+    found = {name: check(curve, known) for name, curve in read_curves(path).items()}
+    if json_file is not None:
+        write_json(json_file, {"command": "specdec validate", "from": known or None, **found})
+    for name, one in found.items():
+        law = f"rate {one['first']:.3f} * {one['decay']:.3f}**(k - 1)"
+        click.echo(f"{name}: {law}, RMS error {one['rms']:.2%}, error at the last {one['error_at_last']:+.2%}")
 
 
 class Loads(click.ParamType):
