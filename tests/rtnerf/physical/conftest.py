@@ -8,7 +8,7 @@ from nerf.contract.config import load_config
 from rtnerf.physical.libraries import load_technology
 from rtnerf.physical.synthesis import load_design
 
-CACHE = Path(__file__).resolve().parents[2] / "build" / "synthesis"
+CACHE = Path(__file__).resolve().parents[3] / "build" / "synthesis"
 
 
 @pytest.fixture(scope="session")

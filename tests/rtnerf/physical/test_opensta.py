@@ -4,7 +4,7 @@ import pytest
 
 from rtnerf.physical.synthesis import choose, netlist_of
 from rtnerf.physical.timing import Timer
-from tests.physical import helpers_opensta as opensta
+from tests.rtnerf.physical import helpers_opensta as opensta
 
 UNITS = (
     "compositor", "density", "tile_buffer", "cube_list", "tree_server", "read_master", "write_master", "controller",

@@ -1,0 +1,154 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from rtnerf.physical.netlist import from_json
+from rtnerf.physical.synthesis import measure, summary
+from rtnerf.physical.units import Design
+
+ROOT = Path(__file__).resolve().parents[3]
+FIVE = ("compositor", "density", "tile_buffer", "cube_list", "tree_server")
+
+needs_pyosys = pytest.mark.skipif(importlib.util.find_spec("pyosys") is None, reason="pyosys is not installed")
+
+# A register, a memory of 2,048 bits that it addresses, an adder behind both, and a register.
+ADDER = r"""module \rtnerf
+  cell \rtnerf.sum \sum
+  end
+end
+module \rtnerf.sum
+  wire width 1 input 1 \clk
+  wire width 8 input 2 \i
+  wire width 8 output 3 \o
+  wire width 8 \held
+  wire width 8 \total
+  wire width 8 \read
+  memory width 8 size 256 \large
+  cell $dff \r1
+    parameter \WIDTH 8
+    parameter \CLK_POLARITY 1
+    connect \D \i
+    connect \Q \held
+    connect \CLK \clk
+  end
+  cell $add \a
+    parameter \A_SIGNED 0
+    parameter \B_SIGNED 0
+    parameter \A_WIDTH 8
+    parameter \B_WIDTH 8
+    parameter \Y_WIDTH 8
+    connect \A \held
+    connect \B \read
+    connect \Y \total
+  end
+  cell $dff \r2
+    parameter \WIDTH 8
+    parameter \CLK_POLARITY 1
+    connect \D \total
+    connect \Q \o
+    connect \CLK \clk
+  end
+  cell $memrd_v2 \reads
+    parameter \MEMID "\\large"
+    parameter \ABITS 8
+    parameter \WIDTH 8
+    parameter \CLK_ENABLE 1'1
+    parameter \CLK_POLARITY 1'1
+    parameter \TRANSPARENCY_MASK 1'0
+    parameter \COLLISION_X_MASK 1'0
+    parameter \ARST_VALUE 8'00000000
+    parameter \SRST_VALUE 8'00000000
+    parameter \INIT_VALUE 8'xxxxxxxx
+    parameter \CE_OVER_SRST 1'0
+    connect \CLK \clk
+    connect \EN 1'1
+    connect \ARST 1'0
+    connect \SRST 1'0
+    connect \ADDR \held
+    connect \DATA \read
+  end
+  cell $memwr_v2 \writes
+    parameter \MEMID "\\large"
+    parameter \ABITS 8
+    parameter \WIDTH 8
+    parameter \CLK_ENABLE 1'1
+    parameter \CLK_POLARITY 1'1
+    parameter \PORTID 0
+    parameter \PRIORITY_MASK 0'
+    connect \CLK \clk
+    connect \EN 8'11111111
+    connect \ADDR \i
+    connect \DATA \held
+  end
+end
+"""
+
+
+@pytest.fixture(scope="module")
+def adder(tmp_path_factory, compact):
+    (unit,) = (unit for unit in Design(ADDER).units if unit.name == "sum")
+    return measure(unit, compact, tmp_path_factory.mktemp("synthesis"))
+
+
+@needs_pyosys
+def test_a_small_unit_by_hand(adder):
+    assert adder["flip_flops"] == 16
+    assert adder["memory_bits"] == 2048
+    (memory,) = adder["memories"]
+    assert (memory["words"], memory["bits"], memory["reads"], memory["writes"]) == (256, 8, 1, 1)
+    assert memory["missing"] == []
+    # The way out of the memory is 300 ps and an addition; the registers are no part of it.
+    assert 300 < adder["delay_ps"] < 700
+    assert adder["path"]["from"].startswith("read[")
+    assert adder["path"]["to"].startswith("o[")
+    # 16 flip-flops of 0.379 um2, and gates.
+    assert 16 * 0.36 < adder["area_um2"] < 30
+    # What a register or the memory reaches: the sum, and address and data of the memory.
+    assert sum(adder["slack"]) == 8 + 8 + 8
+
+
+@needs_pyosys
+def test_what_is_kept_is_not_made_again(tmp_path, compact, adder, monkeypatch):
+    (unit,) = (unit for unit in Design(ADDER).units if unit.name == "sum")
+    first = measure(unit, compact, tmp_path)
+    monkeypatch.setattr("rtnerf.physical.synthesis.subprocess.run", lambda *_, **__: pytest.fail("made again"))
+    assert measure(unit, compact, tmp_path) == first
+
+
+def test_cells_that_are_left_over_are_refused(compact):
+    cell = {"type": "$add", "connections": {}, "parameters": {}}
+    with pytest.raises(ValueError, match=r"^\$add is left over$"):
+        from_json({"cells": {"a": cell}, "ports": {}, "netnames": {}}, "unit", compact.library, None)
+
+
+def test_sums_count_every_instance():
+    unit = {"cells": 5, "flip_flops": 2, "area_um2": 3.0, "memory_area_um2": 4.0, "memory_bits": 16, "delay_ps": 500.0}
+    found = summary({"one": {"instances": 1, **unit}, "many": {"instances": 3, **unit, "delay_ps": 800.0}})
+    assert found["slowest"] == "many"
+    assert found["clock_mhz"] == pytest.approx(1250)
+    assert found["clock_mhz_with_wires"] == pytest.approx(1000)
+    assert (found["cells"], found["flip_flops"], found["memory_bytes"]) == (20, 8, 8)
+    assert found["area_mm2"] == pytest.approx(28e-6)
+
+
+@needs_pyosys
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIVE)
+def test_no_unit_got_worse(design, compact, cache, name):
+    kept = json.loads((ROOT / "reports" / "results" / "synthesis.json").read_text())
+    before = kept["runs"]["tiny compact"]["units"][name]
+    (unit,) = (unit for unit in design.units if unit.name == name)
+    now = measure(unit, compact, cache)
+    for key in ("cells", "area_um2", "flip_flops", "memory_bits", "delay_ps"):
+        assert now[key] <= 1.03 * before[key], f"{key}: {now[key]:.5g} instead of {before[key]:.5g}"
+
+
+def test_the_compact_library_is_close_to_the_full_one():
+    kept = json.loads((ROOT / "reports" / "results" / "synthesis.json").read_text())
+    compared = kept["compact_errors"]["tiny"]
+    assert len(compared) >= 10
+    for name, error in compared.items():
+        assert abs(error["area_um2"]) <= 0.10, name
+        assert abs(error.get("delay_ps", 0)) <= 0.15, name
