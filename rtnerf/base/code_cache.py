@@ -34,7 +34,6 @@ SOURCES = {
     "rtnerf.physical": ("rtnerf.physical", "rtnerf.base"),
     "sim": ("nerf.contract", "nerf.golden", "sim", "rtnerf.base"),
     "specdec": ("specdec", "rtnerf.base"),
-    "rtnerf.physical": ("rtnerf.physical", "rtnerf.base"),
 }
 """Packages with compiled functions, the innermost first, and the packages that those can be made from."""
 
