@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, j
 from rtnerf.options import Subject, config_option, form_option, progress_bar, save, subject_options, timing_options
 
 EXIT_MISMATCH = 1
+
+MODULES = 3
+"""That are converted one after the other: the top, a ray unit, a datapath of the network."""
 
 _COSIM_SUMMARY = (
     "pixels", "pixel_mismatches", "transactions", "transaction_mismatches", "first_difference", "error",
@@ -34,7 +38,10 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
     from rtl.verilog.export import generate as write_verilog
 
     started = time.perf_counter()
-    sidecar = write_verilog(accelerator, out)
+    with progress_bar("modules") as advance:
+        told = itertools.count()
+        sidecar = write_verilog(accelerator, out, tell=lambda module: advance(next(told), MODULES, module))
+        advance(MODULES, MODULES)
     result = {
         "config": accelerator.name,
         "config_digest": accelerator.digest,

@@ -156,8 +156,8 @@ class Interpolator(wiring.Component):
                     m.d.sync += [
                         low.eq(p00 * one + (p10 - p00) * weights[first]),
                         high.eq(p01 * one + (p11 - p01) * weights[first]),
-                        line.eq(rounded_line >> line_shift),
-                        plane.eq(rounded_plane >> plane_shift),
+                        line.eq(rounded_line.shift_right(line_shift)),
+                        plane.eq(rounded_plane.shift_right(plane_shift)),
                         delayed.eq(line),
                         self.o_vector.payload[pair][n].eq(plane * delayed),
                     ]

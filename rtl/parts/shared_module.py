@@ -4,9 +4,14 @@ Amaranth writes a module for every component that is built in. In the text of `t
 in by `build_in` are instances of one module.
 """
 
+import gc
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import reduce
+from operator import attrgetter, itemgetter
 from types import ModuleType
+from typing import Any
 
 from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
@@ -15,14 +20,21 @@ from amaranth.lib.wiring import Out
 _TOP = re.compile(r"^(\(\* top =  1  \*\)|attribute \\top 1)\n", re.MULTILINE)
 
 
-class _Platform:
+class Platform:
     """What `text_of` hands down: one component of each kind, by the name of its module."""
 
     def __init__(self) -> None:
         self.components: dict[str, wiring.Component] = {}
 
 
-def build_in(m: Module, platform, kind: str, names: Iterable[str], make: Callable[[], wiring.Component]) -> list:
+def build_in(
+    m: Module,
+    platform,
+    kind: str,
+    names: Iterable[str],
+    make: Callable[[], wiring.Component],
+    common: Mapping[str, Any],
+) -> list:
     """Build equal components into a module; return what has their ports.
 
     Their registers must be without reset: a `ResetInserter` is not heard inside an instance.
@@ -38,37 +50,83 @@ def build_in(m: Module, platform, kind: str, names: Iterable[str], make: Callabl
         Their names as submodules.
     make : function
         Returns one of them.
+    common : dict
+        What all of them get at an input, by its name: a value, or an interface; not to be driven again.
     """
     built = []
     for name in names:
-        if not isinstance(platform, _Platform):
+        if not isinstance(platform, Platform):
             m.submodules[name] = component = make()
             built.append(component)
+            for *_, port, source in _ports(component.signature, component, common):
+                if source is not port:
+                    m.d.comb += port.eq(source)
             continue
         if kind not in platform.components:
             platform.components[kind] = make()
         signature = platform.components[kind].signature
         ports = signature.create(path=(name,))
         m.submodules[name] = Instance(kind, i_clk=ClockSignal(), i_rst=ResetSignal(), **{
-            f"{'o' if member.flow == Out else 'i'}_{'__'.join(map(str, path))}": Value.cast(value)
-            for path, member, value in signature.flatten(ports)
+            f"{'o' if member.flow == Out else 'i'}_{'__'.join(map(str, path))}": source
+            for path, member, _, source in _ports(signature, ports, common)
         })  # fmt: skip
         built.append(ports)
     return built
 
 
-def text_of(component: wiring.Component, name: str, back_end: ModuleType, *, sources: bool = False) -> str:
-    """Return the text of a component.
+def _ports(signature: wiring.Signature, ports, common: Mapping[str, Any]) -> Iterator[tuple]:
+    """Yield path, member and value of each port, and what it is to be connected to: the value itself, if not common."""
+    for path, member, value in signature.flatten(ports):
+        port = source = Value.cast(value)
+        if path[0] in common:
+            steps = (itemgetter(step) if isinstance(step, int) else attrgetter(step) for step in path[1:])
+            source = Value.cast(reduce(lambda inner, step: step(inner), steps, common[path[0]]))
+            if len(source) != len(port):
+                raise TypeError(f"{path[0]} must have {len(port)} bits, not {len(source)}")
+        yield path, member, port, source
+
+
+def text_of(
+    component: wiring.Component,
+    name: str,
+    back_end: ModuleType,
+    platform: Platform | None = None,
+    *,
+    tell: Callable[[str], None] = lambda kind: None,
+    sources: bool = False,
+) -> str:
+    """Return the text of a component, then of each kind that was built in.
 
     Parameters
     ----------
     component : wiring.Component
     name : str
     back_end : `amaranth.back.verilog` or `amaranth.back.rtlil`
+    platform : Platform
+    tell : function
+        Called with the name of a module before it is converted.
     sources : bool
         With the file and line of everything.
     """
-    platform = _Platform()
-    texts = [back_end.convert(component, name, platform, emit_src=sources)]
-    texts += [_TOP.sub("", back_end.convert(one, kind, emit_src=sources)) for kind, one in platform.components.items()]
+    platform = platform or Platform()
+    texts = []
+    # A netlist is a million objects and no garbage: to look for some takes as long as to make them.
+    with _no_collection():
+        tell(name)
+        texts.append(back_end.convert(component, name, platform, emit_src=sources))
+        for kind, one in platform.components.items():
+            tell(kind)
+            texts.append(_TOP.sub("", back_end.convert(one, kind, platform, emit_src=sources)))
     return "\n".join(texts)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Leave the garbage collector off."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

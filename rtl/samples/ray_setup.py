@@ -60,18 +60,12 @@ class RaySetup(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the units, what hands the pixels out and what collects the rays."""
         m = Module()
-        names = [f"unit_{number}" for number in range(self._units)]
-        units = build_in(m, platform, f"ray_unit_{self._cfg.tile}", names, partial(RayUnit, self._cfg))
         running = Signal()
         """From the cycle after the start until the last ray is accepted."""
-        for unit in units:
-            # At rest the units are reset, since a reset of this component is not heard inside them.
-            m.d.comb += [
-                unit.run.eq(self.start | running),
-                unit.tile.eq(self.tile),
-                unit.scene.eq(self.scene),
-                unit.view.eq(self.view),
-            ]
+        # At rest the units are reset, since a reset of this component is not heard inside them.
+        common = {"run": self.start | running, "tile": self.tile, "grid": self.scene.grid, "view": self.view}
+        names = [f"unit_{number}" for number in range(self._units)]
+        units = build_in(m, platform, f"ray_unit_{self._cfg.tile}", names, partial(RayUnit, self._cfg), common)
         with m.If(self.start):
             m.d.sync += running.eq(1)
         self._hand_out(m, [unit.i for unit in units])

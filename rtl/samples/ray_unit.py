@@ -52,8 +52,8 @@ class RayUnit(wiring.Component):
     i : In(stream)
         Index of a pixel of the tile. The next one is taken in the cycle in which the ray before is accepted.
     tile : In(Tile)
-    scene, view : In
-        Registers of the frame; these and the tile must stay from a pixel to its ray.
+    grid, view : In
+        Of the registers of the frame; these and the tile must stay from a pixel to its ray.
     o : Out(stream)
         `RayWrite`. A ray whose first sample lies outside the format of a position is not ``live``; ``position`` means
         something for live rays only.
@@ -69,7 +69,7 @@ class RayUnit(wiring.Component):
                 "run": In(1),
                 "i": In(stream.Signature(layouts.pixel)),
                 "tile": In(layouts.Tile),
-                "scene": In(SceneRegisters),
+                "grid": In(SceneRegisters["grid"].shape),
                 "view": In(ViewRegisters),
                 "o": Out(stream.Signature(layouts.RayWrite)),
             }
@@ -108,7 +108,7 @@ class RayUnit(wiring.Component):
 
         step, inverse = of_axis(ray.step), of_axis(ray.inverse)
         origin = of_axis(view.origin)
-        top = (of_axis(self.scene.grid) - 1) << ORIGIN.fraction
+        top = (of_axis(self.grid) - 1) << ORIGIN.fraction
         # Distances along the axis to the faces where the ray enters and leaves the box, in cells.
         to_low = Signal(signed(ORIGIN.width + 1))
         to_high = Signal(signed(ORIGIN.width + 2))

@@ -6,6 +6,8 @@ mostly one too early, so one point is passed over without a cycle.
 The functions are those of `nerf.golden.sample_generator`.
 """
 
+from functools import reduce
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -130,7 +132,7 @@ class SampleLane(wiring.Component):
     def _walk(self, m: Module, looked: "Stage") -> None:
         """Look up pixel after pixel of cube after cube."""
         slot, walks, left, pending = Signal(range(SLOTS)), Signal(), Signal(), Signal(SLOTS)
-        rectangle, lane, bits = self.cubes[slot].rectangle, self._lane, self._lane_bits
+        rectangle, lane, bits = self._in_slot(slot, "rectangle"), self._lane, self._lane_bits
         # The lane's first column from one on, and its last up to one.
         first = (rectangle.first_x + ((1 << bits) - 1 - lane)) >> bits
         last = (rectangle.last_x + (1 << bits) - lane >> bits) - 1
@@ -168,7 +170,7 @@ class SampleLane(wiring.Component):
             m.d.sync += [far.item.eq(looked.item), far.ray.eq(self.ray.data)]
             for axis in AXES:
                 position, step = self.ray.data.position[axis], self.ray.data.step[axis]
-                low = self._cube(looked)[axis] << CUBE_SHIFT
+                low = self._cube(looked)[axis].shift_left(CUBE_SHIFT)
                 to_face = Mux(step > 0, low - position, position - low - (1 << CUBE_SHIFT))
                 m.d.sync += far.distance[axis].eq(Mux((step == 0) | (to_face < 0), 0, to_face))
 
@@ -180,7 +182,7 @@ class SampleLane(wiring.Component):
                 counted.start.step.eq(far.ray.step),
             ]
             for axis in AXES:
-                steps = (far.distance[axis] * far.ray.inverse[axis]) >> POSITION.fraction + INVERSE.fraction
+                steps = (far.distance[axis] * far.ray.inverse[axis]).shift_right(POSITION.fraction + INVERSE.fraction)
                 m.d.sync += counted.steps[axis].eq(steps)
 
         m.d.comb += counted.leaves.eq(indexed.free)
@@ -202,7 +204,7 @@ class SampleLane(wiring.Component):
                 begun.reachable.eq(indexed.index < self.view.sample_limit),
             ]
             for axis in AXES:
-                m.d.sync += begun.point[axis].eq((start.position[axis] << FINE_BITS) + index * start.step[axis])
+                m.d.sync += begun.point[axis].eq(start.position[axis].shift_left(FINE_BITS) + index * start.step[axis])
 
     def _begin(self, m: Module, begun, rays) -> None:
         """Drop the rays that are behind the cube already; pass over one point before it."""
@@ -235,7 +237,7 @@ class SampleLane(wiring.Component):
         with scaled.enter(m, march.valid & (march.item.ends | self._inside(march.point, self._cube(march)))):
             m.d.sync += scaled.item.eq(march.item)
             for axis in AXES:
-                place = (march.point[axis] >> FINE_BITS)[:PLACE_BITS]
+                place = march.point[axis].shift_right(FINE_BITS)[:PLACE_BITS]
                 m.d.sync += [
                     scaled.scaled[axis].eq(place * self.scene.mask_scale[axis]),
                     scaled.local[axis].eq(place[POSITION.fraction - FRACTION_BITS :][:LOCAL_BITS]),
@@ -245,8 +247,8 @@ class SampleLane(wiring.Component):
         """Find the cell in the window; drop the positions beside it."""
         cells = {}
         for axis in AXES:
-            position = (scaled.scaled[axis] >> MASK_SCALE.fraction) + self.scene.mask_offset[axis]
-            cells[axis] = (position >> MASK_OFFSET.fraction) - self.cubes[scaled.item.slot].base[axis]
+            position = scaled.scaled[axis].shift_right(MASK_SCALE.fraction) + self.scene.mask_offset[axis]
+            cells[axis] = position.shift_right(MASK_OFFSET.fraction) - self._in_slot(scaled.item.slot, "base")[axis]
         goes_on = scaled.item.ends | Cat((cells[axis] >= 0) & (cells[axis] < MASK_WINDOW) for axis in AXES).all()
         m.d.comb += scaled.leaves.eq(~goes_on | cell.free)
         with cell.enter(m, scaled.valid & goes_on):
@@ -256,17 +258,17 @@ class SampleLane(wiring.Component):
     def _hand_over(self, m: Module, cell) -> None:
         """Offer the occupied positions, and the end of a cube."""
         sample, item = self.o.payload.sample, cell.item
-        cube = self.cubes[item.slot]
-        occupied = cube.window.bit_select(cell.cell.x + MASK_WINDOW * (cell.cell.y + MASK_WINDOW * cell.cell.z), 1)
+        rectangle, window = (self._in_slot(item.slot, field) for field in ("rectangle", "window"))
+        occupied = window.bit_select(cell.cell.x + MASK_WINDOW * (cell.cell.y + MASK_WINDOW * cell.cell.z), 1)
         goes_on = item.ends | occupied
         m.d.comb += [
             self.o.valid.eq(cell.valid & goes_on),
             cell.leaves.eq(~goes_on | self.o.ready),
             self.o.payload.ends.eq(item.ends),
             sample.pixel.eq(item.pixel),
-            sample.cube.eq(cube.rectangle.cube),
+            sample.cube.eq(rectangle.cube),
             sample.local.eq(cell.local),
-            sample.last.eq(cube.rectangle.last),
+            sample.last.eq(rectangle.last),
         ]
         m.d.sync += self.ended.eq(self.ended & ~self.load)
         with m.If(self.o.valid & self.o.ready & item.ends):
@@ -274,25 +276,32 @@ class SampleLane(wiring.Component):
 
     def _cube(self, stage):
         """Return the coordinates of the cube that a stage works for."""
-        return self.cubes[stage.item.slot].rectangle.cube
+        return self._in_slot(stage.item.slot, "rectangle", "cube")
+
+    def _in_slot(self, slot, *fields):
+        """Return a field of the cube in a slot, by a multiplexer; an index into ``cubes`` would shift all of them."""
+        first, second = (reduce(getattr, fields, cube) for cube in self.cubes)
+        chosen = Mux(slot, second, first)
+        return data.View(first.shape(), chosen) if isinstance(first, data.View) else chosen
 
     def _inside(self, point, cube):
         """Return whether a point lies in the cube and in the box."""
         return Cat(
-            (point[axis] >> FINE_BITS + CUBE_SHIFT == cube[axis]) & ~self._beyond(point, axis) for axis in AXES
+            (point[axis].shift_right(FINE_BITS + CUBE_SHIFT) == cube[axis]) & ~self._beyond(point, axis)
+            for axis in AXES
         ).all()
 
     def _left(self, point, step, cube):
         """Return whether a ray has left the cube or the box for good when it is at a point."""
         left = []
         for axis in AXES:
-            at = point[axis] >> FINE_BITS + CUBE_SHIFT
+            at = point[axis].shift_right(FINE_BITS + CUBE_SHIFT)
             after, before = (at > cube[axis]) | self._beyond(point, axis), at < cube[axis]
             left.append(Mux(step[axis] == 0, after | before, Mux(step[axis] > 0, after, before)))
         return Cat(left).any()
 
     def _beyond(self, point, axis: str):
-        return (point[axis] >> FINE_BITS) > ((self.scene.grid[axis] - 1) << POSITION.fraction)
+        return point[axis].shift_right(FINE_BITS) > (self.scene.grid[axis] - 1).shift_left(POSITION.fraction)
 
 
 class Stage:

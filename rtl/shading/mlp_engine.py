@@ -88,16 +88,19 @@ class MlpEngine(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the three sequences, the banks between them, the output, and a datapath a sample."""
         m = Module()
-        names = [f"sample_{number}" for number in range(self._batch)]
-        make = partial(MlpDatapath, self._cfg)
-        samples = build_in(m, platform, f"mlp_datapath_{self._cfg.mlp_lanes}", names, make)
         m.submodules.products = products = Banks(2)
         m.submodules.features = features = Banks(2)
         m.submodules.second_hidden = second_hidden = Banks(2)
         m.submodules.logits = logits = Banks(1)
         links = products, features, second_hidden, logits
-        basis, hidden, last = self._sequences(m, samples, links)
-        self._read(m, samples, links, basis, hidden, last)
+        sequences = self._sequences(m, links)
+        names = [f"sample_{number}" for number in range(self._batch)]
+        common = {name: sequence.drive for name, sequence in sequences.items()}
+        common |= {"products": self.i_products.payload}
+        samples = build_in(
+            m, platform, f"mlp_datapath_{self._cfg.mlp_lanes}", names, partial(MlpDatapath, self._cfg), common
+        )
+        self._read(m, samples, links, **sequences)
 
         m.submodules.places = places = Queue(
             data.StructLayout({"pixel": self._layouts.pixel, "weight": UNIT_BITS}), BATCHES * self._batch
@@ -116,9 +119,9 @@ class MlpEngine(wiring.Component):
             ]
         return m
 
-    def _sequences(self, m: Module, samples: list[MlpDatapath], links: tuple[Banks, ...]) -> list[MlpSequence]:
-        """Build the stages in, each between two links."""
-        sequences = []
+    def _sequences(self, m: Module, links: tuple[Banks, ...]) -> dict[str, MlpSequence]:
+        """Build the stages in, each between two links; return them by the name of what they drive in a datapath."""
+        sequences = {}
         beat = FIRST_BEAT
         names = "basis", "hidden", "last"
         for n, (name, stage, source) in enumerate(zip(names, self._cfg.stages, MlpDatapath.SOURCES, strict=True)):
@@ -133,8 +136,7 @@ class MlpEngine(wiring.Component):
                 sequence.table.eq(self.table.payload),
                 sequence.write.eq(self.table.valid),
             ]
-            wiring.connect(m, sequence.drive, *(getattr(sample, name) for sample in samples))
-            sequences.append(sequence)
+            sequences[name] = sequence
         return sequences
 
     def _read(
@@ -250,7 +252,6 @@ class MlpEngine(wiring.Component):
             m.d.comb += [
                 sample.direction.eq(job.direction),
                 sample.write_direction.eq(take_job & (jobs == number)),
-                sample.products.eq(self.i_products.payload),
                 sample.group.eq(group),
                 sample.loading.eq(products.writing),
                 sample.write_products.eq(take_products & (whole == number)),

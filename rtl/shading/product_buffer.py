@@ -243,7 +243,7 @@ class ProductBuffer(wiring.Component):
         for lane in range(LANES):
             product = Signal(signed(UNIT_BITS + PRODUCT.width), name=f"product_{lane}", reset_less=True)
             value = self.i_vector.payload[lane // COMPONENTS][lane % COMPONENTS]
-            rounded = (product + (1 << UNIT + DROPPED_BITS >> 1)) >> UNIT + DROPPED_BITS
+            rounded = (product + (1 << UNIT + DROPPED_BITS >> 1)).shift_right(UNIT + DROPPED_BITS)
             total = Signal(SUM, name=f"sum_{lane}", reset_less=True)
             m.d.sync += [
                 product.eq(value * sample.weight),
@@ -317,7 +317,9 @@ class ProductBuffer(wiring.Component):
         for lane in range(LANES):
             product = Signal(signed(SUM.width + RECIPROCAL_WIDTH + 1), name=f"scaled_{lane}", reset_less=True)
             # Rounding half up: a bit below the result is kept, then one is added.
-            shifted = (((product << MEAN_SHIFT + 1) >> multiplied_behind) + 1) >> 1
+            mean = ((product.shift_left(MEAN_SHIFT + 1) >> multiplied_behind) + 1).shift_right(1)
+            shifted = Signal(mean.shape(), name=f"shifted_{lane}")
+            m.d.comb += shifted.eq(mean)
             with m.If(advance):
                 m.d.sync += [
                     product.eq(sums.read.data[lane] * reciprocal.data),

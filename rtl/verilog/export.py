@@ -4,13 +4,14 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from amaranth.back import verilog
-from amaranth.hdl import Shape, ShapeCastable
+from amaranth.hdl import Instance, Shape, ShapeCastable
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 
 from nerf.contract.blocks import COMPONENTS
@@ -18,7 +19,8 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import REGISTERS, TABLE, ErrorCode
 from nerf.contract.scene_image import PAGE
 from rtl.accelerator import Accelerator, probes
-from rtl.parts.shared_module import text_of
+from rtl.parts.shared_module import Platform, text_of
+from rtl.verilog.memory import Memories
 from rtl.verilog.on_chip_memory import memory_bytes
 from rtl.verilog.register_map import c_header, systemrdl
 
@@ -36,16 +38,34 @@ def fields_of(shape: Any, name: str = "", offset: int = 0) -> Iterator[dict[str,
         yield {"name": name, "offset": offset, "width": plain.width, "signed": plain.signed}
 
 
+def _silent(module: str) -> None:
+    """Say nothing."""
+
+
 _CONSTANT_PART = re.compile(r"always @\*(\n\s+[^\n=]+ = \d+'h[0-9a-f]+;)")
 
 
-def verilog_of(component: wiring.Component, name: str) -> str:
-    """Return the Verilog of a component, without source paths.
+class _Verilog(Platform):
+    """Memories become instances of modules, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memories = Memories()
+
+    def get_memory(self, memory: Memory) -> Instance:
+        """Return what Amaranth puts in a memory's place."""
+        return self.memories.instance(memory)
+
+
+def verilog_of(component: wiring.Component, name: str, tell: Callable[[str], None] = _silent) -> str:
+    """Return the Verilog of a component, without source paths; ``tell`` is called with each module before its turn.
 
     Where a part of a signal is constant, the back end writes ``always @*`` with nothing to wait for, which Verilog
     never runs; ``initial`` is what it means.
     """
-    return _CONSTANT_PART.sub(r"initial\1", text_of(component, name, verilog))
+    platform = _Verilog()
+    text = text_of(component, name, verilog, platform, tell=tell)
+    return "\n".join([_CONSTANT_PART.sub(r"initial\1", text), *platform.memories.texts()])
 
 
 def ports_of(component: wiring.Component) -> list[dict[str, Any]]:
@@ -103,19 +123,19 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
 
 
 @functools.cache
-def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
-    """Return (Verilog, sidecar) of a configuration, made once a process."""
+def design(config: AcceleratorConfig, tell: Callable[[str], None] = _silent) -> tuple[str, dict[str, Any]]:
+    """Return (Verilog, sidecar) of a configuration, made once a process; ``tell`` as in `verilog_of`."""
     component = Accelerator(config)
-    text = verilog_of(component, TOP)
+    text = verilog_of(component, TOP, tell)
     return text, {**describe(config, component), "on_chip_memory_bytes": memory_bytes(text, TOP)}
 
 
-def generate(config: AcceleratorConfig, out: str | Path) -> dict[str, Any]:
+def generate(config: AcceleratorConfig, out: str | Path, tell: Callable[[str], None] = _silent) -> dict[str, Any]:
     """Write ``rtnerf.v``, ``rtnerf.json``, ``rtnerf.rdl`` and ``rtnerf.h`` to a folder; return the sidecar.
 
-    Each file appears complete or not at all.
+    Each file appears complete or not at all. ``tell`` is called with the name of each module before its turn.
     """
-    text, sidecar = design(config)
+    text, sidecar = design(config, tell)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
