@@ -5,6 +5,7 @@ A format is a sign, a count of integer bits and a count of fraction bits; the in
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,12 +48,12 @@ class Format:
         return saturate(np.floor(np.asarray(value, np.float64) * 2.0**self.fraction + 0.5), self).astype(np.int64)
 
 
-def saturate(value, fmt: Format):
+def saturate(value: Any, fmt: Format) -> Any:
     """Limit integers to the range of a format."""
     return np.clip(value, fmt.low, fmt.high)
 
 
-def round_shift(value, bits: int):
+def round_shift(value: Any, bits: Any) -> Any:
     """Divide integers by ``2**bits``, rounding half up."""
     return (value + (1 << bits >> 1)) >> bits
 

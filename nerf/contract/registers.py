@@ -7,7 +7,7 @@ from there on every value in the accelerator is an integer.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -229,7 +229,7 @@ class View:
             raise AttributeError(name) from None
 
     @classmethod
-    def of(cls, values: Mapping) -> "View":
+    def of(cls, values: Mapping[str, Any]) -> "View":
         """Return the view of real values, a number or a vector for each line of `CAMERA_TABLE`.
 
         Raises
@@ -319,7 +319,7 @@ def _grid(scene: Scene, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return unit, (pose[:3, 3] - low) / unit
 
 
-def _rays(scene: Scene, pose: np.ndarray, focal: tuple[float, float], first: tuple[float, float]) -> dict:
+def _rays(scene: Scene, pose: np.ndarray, focal: tuple[float, float], first: tuple[float, float]) -> dict[str, Any]:
     """Return the values of the registers that rays are made of; ``first``: slopes of the window's first pixel."""
     unit, origin = _grid(scene, pose)
     step = scene.host["step"]
@@ -340,7 +340,7 @@ def _rays(scene: Scene, pose: np.ndarray, focal: tuple[float, float], first: tup
     }
 
 
-def _projection(scene: Scene, pose: np.ndarray, focal: tuple[float, float]) -> dict:
+def _projection(scene: Scene, pose: np.ndarray, focal: tuple[float, float]) -> dict[str, Any]:
     """Return the values of the registers that project cubes into the image and order them."""
     unit, origin = _grid(scene, pose)
     mean_unit = float(unit.mean())

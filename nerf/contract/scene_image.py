@@ -56,7 +56,7 @@ class Word(NamedTuple):
 
     name: str
     format: Format = Format(32, 0, signed=False)
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # A tuple's own count is not needed.
     held: bool = False
 
     def checked(self, value: int | Sequence[int]) -> int | Sequence[int]:
@@ -144,7 +144,8 @@ def whole_pages(size: int) -> int:
 
 def cubes_of(grid: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return the cubes along each axis of a factor grid, which is also the plane tiles along it."""
-    return tuple((n + CUBE - 1) // CUBE for n in grid)
+    x, y, z = ((n + CUBE - 1) // CUBE for n in grid)
+    return x, y, z
 
 
 def header_index(factor: str, pair: int) -> int:
@@ -186,8 +187,8 @@ def unpack_record(word: int) -> tuple[np.ndarray, tuple[int, int, int]]:
     require(crc8(word & (1 << 248) - 1, 248) == word >> 248, "scene", "whole", "an image with a corrupt record")
     data = (word & (1 << MASK_WINDOW**3) - 1).to_bytes(MASK_WINDOW**3 // 8, "little")
     window = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little").astype(bool)
-    base = tuple(word >> MASK_WINDOW**3 + axis * MASK_CELL_BITS & (1 << MASK_CELL_BITS) - 1 for axis in range(3))
-    return window.reshape((MASK_WINDOW,) * 3), base
+    x, y, z = (word >> MASK_WINDOW**3 + axis * MASK_CELL_BITS & (1 << MASK_CELL_BITS) - 1 for axis in range(3))
+    return window.reshape((MASK_WINDOW,) * 3), (x, y, z)
 
 
 ENTRY = np.dtype([("bias", "<i4"), ("multiplier", "<u2"), ("shift", "<u2")])
@@ -276,7 +277,7 @@ class Scene:
 
     def __getattr__(self, name: str) -> Any:
         """Return a header field, an integer or a tuple of integers."""
-        if name not in HEADER.names:
+        if name not in (HEADER.names or ()):
             raise AttributeError(name)
         value = np.frombuffer(self.data, HEADER, 1)[0][name].tolist()
         return tuple(value) if isinstance(value, list) else value
@@ -342,7 +343,9 @@ def assemble(
         body += bytes(-(BODY + len(body)) % alignment)
         if isinstance(field, tuple):
             name, index = field
-            words[name] = [*words[name][:index], BODY + len(body), *words[name][index + 1 :]]
+            addresses = words[name]
+            assert not isinstance(addresses, int)
+            words[name] = [*addresses[:index], BODY + len(body), *addresses[index + 1 :]]
         elif field is not None:
             words[field] = BODY + len(body)
         body += content

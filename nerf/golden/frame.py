@@ -1,5 +1,6 @@
 """A whole frame of integers: what the accelerator must return, and every sample on the way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,13 +152,15 @@ def _composite_products(visible: np.ndarray, products: np.ndarray) -> tuple[np.n
 
 
 @compiled
-def _pair_products(plane, line, first, second, along, out):
+def _pair_products(
+    plane: np.ndarray, line: np.ndarray, first: np.ndarray, second: np.ndarray, along: np.ndarray, out: np.ndarray
+) -> None:
     for n in range(len(first)):
         for component in range(plane.shape[2]):
             out[n, component] = product(plane, line, first[n], second[n], along[n], component)
 
 
-def _products(planes, lines, positions) -> np.ndarray:
+def _products(planes: Sequence[np.ndarray], lines: Sequence[np.ndarray], positions: np.ndarray) -> np.ndarray:
     x, y, z = (np.ascontiguousarray(positions[:, axis]) for axis in range(3))
     parts = []
     for plane, line, axes in zip(planes, lines, ((x, y, z), (x, z, y), (y, z, x)), strict=True):
@@ -168,7 +171,7 @@ def _products(planes, lines, positions) -> np.ndarray:
 
 
 @compiled
-def density_sum(planes, lines, x: int, y: int, z: int) -> int:
+def density_sum(planes: Sequence[np.ndarray], lines: Sequence[np.ndarray], x: int, y: int, z: int) -> int:
     """Return the density products of a sample, summed over 16 components and 3 pairs."""
     total = 0
     for component in range(planes[0].shape[2]):
@@ -180,9 +183,11 @@ def density_sum(planes, lines, x: int, y: int, z: int) -> int:
 
 @allocating
 def _march(
-    position, step, live, limit, grid, rank, windows, bases, mask_scale, mask_offset,
-    planes, lines, multiplier, offset, table, termination,
-):  # fmt: skip
+    position: np.ndarray, step: np.ndarray, live: np.ndarray, limit: int, grid: np.ndarray, rank: np.ndarray,
+    windows: np.ndarray, bases: np.ndarray, mask_scale: np.ndarray, mask_offset: np.ndarray,
+    planes: Sequence[np.ndarray], lines: Sequence[np.ndarray],
+    multiplier: int, offset: int, table: np.ndarray, termination: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Walk every ray's lattice; return the composited samples and each pixel's remaining transmittance."""
     samples = np.empty((1024, 9), np.int64)
     count = 0

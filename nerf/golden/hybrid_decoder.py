@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nerf.contract.blocks import COMPONENTS, POINTER_UNIT, decode, unpack_header
-from nerf.contract.config import CUBE
+from nerf.contract.blocks import POINTER_UNIT, decode, unpack_header
+from nerf.contract.config import COMPONENTS, CUBE
 from nerf.contract.scene_image import GROUPS, Scene
 
 

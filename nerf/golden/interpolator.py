@@ -1,5 +1,7 @@
 """Interpolate factors at a sample: bilinear in the plane, linear in the line, and their product."""
 
+import numpy as np
+
 from nerf.contract.formats import FRACTION_BITS, INTERPOLATED, POSITION
 from rtnerf.base.compiled import compiled
 
@@ -25,7 +27,7 @@ def interpolate_line(l0: int, l1: int, w: int) -> int:
 
 
 @compiled
-def product(plane, line, first: int, second: int, along: int, component: int) -> int:
+def product(plane: np.ndarray, line: np.ndarray, first: int, second: int, along: int, component: int) -> int:
     """Return one component's plane times line, format PRODUCT.
 
     Parameters: the dense plane (second, first, components) and line (positions, components), and the sample's

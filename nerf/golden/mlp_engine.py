@@ -47,7 +47,7 @@ def load_network(scene: Scene, config: AcceleratorConfig) -> Network:
     """Read the network of a scene image made for the configuration."""
     weights, packed = unpack_network(config.stages, scene.data[scene.tables_offset + 8 * ALPHA_ENTRIES :])
     entries = np.concatenate(packed).view(ENTRY)
-    bias, multiplier, shift = (entries[name].astype(np.int64) for name in ENTRY.names)
+    bias, multiplier, shift = (entries[name].astype(np.int64) for name in ENTRY.names or ())
     cuts = np.cumsum([layer.outputs for layer in config.network.layers])[:-1]
     return Network(
         tuple(one.astype(np.int64) for one in weights),

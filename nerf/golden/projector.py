@@ -7,6 +7,8 @@ All values fit int64 for whatever the registers hold: the largest, an image edge
 ``2**37 * 2**24``.
 """
 
+import numpy as np
+
 from nerf.contract.config import CUBE
 from nerf.contract.formats import (
     DEPTH_FRACTION,
@@ -32,7 +34,15 @@ _TO_DEPTH = PROJECTION_DEPTH.fraction + RELATIVE_FRACTION - DEPTH_FRACTION
 
 
 @compiled
-def centre(x: int, y: int, z: int, origin, projection_x, projection_y, projection_z) -> tuple[int, int, int]:
+def centre(
+    x: int,
+    y: int,
+    z: int,
+    origin: np.ndarray,
+    projection_x: np.ndarray,
+    projection_y: np.ndarray,
+    projection_z: np.ndarray,
+) -> tuple[int, int, int]:
     """Return a cube's centre in camera space: image x and y times depth (`IMAGE_FRACTION`), depth (`DEPTH_FRACTION`).
 
     ``origin`` and the rows of the projection are camera registers, three integers each.

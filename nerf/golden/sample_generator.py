@@ -1,5 +1,7 @@
 """Enumerate the lattice samples of a ray and tell which cube and mask cell each falls in."""
 
+import numpy as np
+
 from nerf.contract.config import CUBE
 from nerf.contract.formats import FINE_BITS, MASK_OFFSET, MASK_SCALE, POSITION
 from nerf.contract.scene_image import MASK_WINDOW
@@ -23,7 +25,7 @@ def mask_cell(position: int, scale: int, offset: int) -> int:
 
 
 @compiled
-def occupied(window, base, cell_x: int, cell_y: int, cell_z: int) -> bool:
+def occupied(window: np.ndarray, base: np.ndarray, cell_x: int, cell_y: int, cell_z: int) -> bool:
     """Return whether a cube's mask window (6, 6, 6; z, y, x) with its base (x, y, z) has the mask cell set."""
     x, y, z = cell_x - base[0], cell_y - base[1], cell_z - base[2]
     if min(x, y, z) < 0 or max(x, y, z) >= MASK_WINDOW:

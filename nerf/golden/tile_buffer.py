@@ -5,7 +5,7 @@ import numpy as np
 from nerf.contract.formats import CHANNEL, COLOUR_BITS, UNIT, round_shift
 
 
-def weighted_colour(weight, colour):
+def weighted_colour(weight: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Return weight times colour, ``UNIT`` fraction bits; what a sample adds to its pixel."""
     return round_shift(weight * colour, COLOUR_BITS)
 

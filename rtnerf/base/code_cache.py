@@ -44,12 +44,12 @@ VERSIONS_KEPT = 8
 class CodeCache(NullCache):
     """The kept machine code of one function, one file a signature; of a function of no package in `SOURCES`, none."""
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._name = f"{function.__module__}.{function.__qualname__}"
         # The values that a closure holds are in no source.
         self._package = None if function.__closure__ else package_of(function.__module__)
 
-    def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the code for a signature, or None where there is none."""
         target_context.refresh()
         path = self._path(sig, target_context.codegen())
@@ -57,15 +57,15 @@ class CodeCache(NullCache):
             found, code = pickle.loads(path.read_bytes()) if path else (None, None)
         except (OSError, EOFError, pickle.UnpicklingError):
             return None
-        return CompileResult._rebuild(target_context, *code) if found == sig else None
+        return CompileResult._rebuild(target_context, *code) if found == sig else None  # type: ignore
 
-    def save_overload(self, sig: Any, data: CompileResult) -> None:
+    def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the code for a signature, unless it holds addresses of this process."""
         path = self._path(sig, data.codegen)
-        if path is None or data.library.has_dynamic_globals or edited(self._package):
+        if self._package is None or path is None or data.library.has_dynamic_globals or edited(self._package):
             return
         try:
-            write_bytes(path, dumps((sig, data._reduce())))
+            write_bytes(path, dumps((sig, data._reduce())))  # type: ignore[no-untyped-call]
         except InputError:
             _tell(f"compiled code cannot be kept in {path.parent}, so every start compiles anew")
 
@@ -91,7 +91,8 @@ def sources(package: str) -> Iterator[tuple[str, Path]]:
     """Yield the files that compiled code of a package can be made from, with their names below the packages."""
     for name in SOURCES[package]:
         # Where it is imported from: a changed package may hide another, as in tests/cosim/mutations.py.
-        for folder in find_spec(name).submodule_search_locations:
+        found = find_spec(name)
+        for folder in (found and found.submodule_search_locations) or ():
             for path in sorted(Path(folder).glob("**/*.py")):
                 yield f"{name}/{path.relative_to(folder)}", path
 

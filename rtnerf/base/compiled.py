@@ -12,11 +12,11 @@ from numba import njit
 from rtnerf.base.code_cache import CodeCache
 
 
-def _compile(function: Callable | None = None, /, **options: Any) -> Callable:
+def _compile(function: Callable[..., Any] | None = None, /, **options: Any) -> Callable[..., Any]:
     if function is None:
         return partial(_compile, **options)
     # Without the wrapper for callers in C, of which there are none.
-    dispatcher = njit(no_cfunc_wrapper=True, **options)(function)
+    dispatcher: Any = njit(no_cfunc_wrapper=True, **options)(function)  # type: ignore[call-overload]
     dispatcher._cache = CodeCache(function)
     return dispatcher
 

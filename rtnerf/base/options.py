@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from rtnerf.base.errors import InputError
+
+FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
+"""What options are added to, as click names it."""
 
 
 def refuse(param: click.Parameter | None, rule: str, value: Any) -> NoReturn:
@@ -34,7 +37,7 @@ class Whole(click.IntRange):
             refuse(param, f"a whole number {span}", value)
 
 
-class Wholes(click.ParamType):
+class Wholes(click.ParamType):  # type: ignore[type-arg]
     """Whole numbers of at least 1, separated by commas; they come out rising, each once."""
 
     name = "integers"
@@ -83,7 +86,7 @@ FRACTION = Number(0, 1, max_open=True)
 """A number in 0..1, 1 excluded."""
 
 
-class OneOf(click.Choice):
+class OneOf(click.Choice[str]):
     """One of some words."""
 
     name = "word"
@@ -99,7 +102,7 @@ class OneOf(click.Choice):
         """Return the word, or refuse it."""
         if value not in self.choices:
             refuse(param, f"one of {', '.join(self.choices)}", value)
-        return value
+        return str(value)
 
 
 class Picture(click.Path):
@@ -126,15 +129,15 @@ seed_option = click.option(
 )
 
 
-def plot_option(shown: str) -> Callable:
+def plot_option(shown: str) -> Callable[[FC], FC]:
     """``--plot``: draw what is ``shown``."""
     return click.option("--plot", type=Picture(), help=f"Draw {shown}, as .png, .svg or .pdf.")
 
 
-def together(*options: Callable) -> Callable:
+def together(*options: Callable[[FC], FC]) -> Callable[[FC], FC]:
     """One decorator for several options, shown in this order."""
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: FC) -> FC:
         for option in reversed(options):
             command = option(command)
         return command
@@ -172,10 +175,12 @@ def check_targets(**targets: Path | None) -> None:
     for name, path in written.items():
         check_target(name, path)
     context = click.get_current_context(silent=True)
-    params = [] if context is None else context.command.params
-    given = [(_name(param), context.params.get(param.name)) for param in params]
+    params = [] if context is None else [(param, context.params.get(param.name)) for param in context.command.params]
+    given = [(_name(param), value) for param, value in params]
     read = {name: value for name, value in given if name not in targets}
-    files = {name: value for name, value in read.items() if isinstance(value, Path) or str(value).endswith(".toml")}
+    files: dict[str, Any] = {
+        name: value for name, value in read.items() if isinstance(value, Path) or str(value).endswith(".toml")
+    }
     check_distinct(written, files)
 
 
