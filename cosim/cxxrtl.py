@@ -320,7 +320,7 @@ def _step(folder: Path, name: str, command: Sequence[str]) -> None:
     log = folder / f"{name}.log"
     with open(log, "wb") as output:
         try:
-            status = run_supervised(command, log=output, timeout_seconds=_BUILD_SECONDS, folder=folder)
+            status = run_supervised(command, log=output, timeout_seconds=_BUILD_SECONDS, folder=folder, scratch=folder)
         except subprocess.TimeoutExpired:
             raise SimulationError(f"{TOP}: the {name} step took more than {_BUILD_SECONDS} seconds ({log})") from None
     if status != 0:

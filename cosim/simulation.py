@@ -104,7 +104,7 @@ class Simulation:
         def make(folder: Path) -> None:
             for name, text in self.sources.items():
                 (folder / name).write_text(text, encoding="utf-8")
-            self._child("build", {"folder": str(folder)}, folder, tool, timeout_seconds)
+            self._child("build", {"folder": str(folder)}, folder, tool, timeout_seconds, scratch=folder)
 
         return kept_build(self.folder, f"{self.top}-{self.engine}", self.ingredients(tool), make)
 
