@@ -176,6 +176,28 @@ def build(text: str, sidecar: Mapping[str, Any], folder: Path) -> Path:
     return kept_build(folder, f"{TOP}-cxxrtl", ingredients, make) / _LIBRARY
 
 
+def _steps(view: View, regions: Regions, abort_after: int | None, render_again: bool) -> list[tuple[int, int, int]]:
+    """What the host does up to the last interrupt: programs the registers and starts, or aborts, frames."""
+    steps: list[tuple[int, int, int]] = [(_WAIT, 0, _FIRST_WRITE)]
+
+    def write(name: str, value: int) -> None:
+        steps.extend([(_WRITE, REGISTERS[name], value & 0xFFFFFFFF), (_WAIT, 0, _BETWEEN_WRITES)])
+
+    for name in CAMERA_REGISTERS:
+        write(name, view.values[name])
+    for name, base in (("scene", 0), ("frame", regions.frame_base), ("list", regions.list_base)):
+        write(f"{name}_low", base)
+        write(f"{name}_high", 0)
+    write("interrupt_enable", 1)
+    for frame in range(1 + render_again):
+        write("control", CONTROL_START)
+        if abort_after is not None and frame == 0:
+            steps.append((_WAIT, 0, abort_after))
+            write("control", CONTROL_ABORT)
+        steps.append((_INTERRUPT, 0, 0))
+    return steps
+
+
 def run(
     library: Path,
     sidecar: Mapping[str, Any],
@@ -215,26 +237,8 @@ def run(
     SimulationError
         No interrupt in time, or a breach of AXI4.
     """
-    steps: list[tuple[int, int, int]] = [(_WAIT, 0, _FIRST_WRITE)]
-
-    def write(name: str, value: int) -> None:
-        steps.extend([(_WRITE, REGISTERS[name], value & 0xFFFFFFFF), (_WAIT, 0, _BETWEEN_WRITES)])
-
-    for name in CAMERA_REGISTERS:
-        write(name, view.values[name])
-    for name, base in (("scene", 0), ("frame", regions.frame_base), ("list", regions.list_base)):
-        write(f"{name}_low", base)
-        write(f"{name}_high", 0)
-    write("interrupt_enable", 1)
-    for frame in range(1 + render_again):
-        write("control", CONTROL_START)
-        if abort_after is not None and frame == 0:
-            steps.append((_WAIT, 0, abort_after))
-            write("control", CONTROL_ABORT)
-        steps.append((_INTERRUPT, 0, 0))
     read = ("status", *COUNTERS)
-    steps += [(_READ, REGISTERS[name], 0) for name in read]
-
+    steps = _steps(view, regions, abort_after, render_again) + [(_READ, REGISTERS[name], 0) for name in read]
     harness = _load(library)
     configuration = _Settings(
         memory.ctypes.data, memory.nbytes, timing.latency, timing.beat_interval, timing.pause_of_256, timing.seed,

@@ -87,6 +87,8 @@ def run(
 ) -> Run:
     """Drive a component and return what it produced.
 
+    One function, though long: sources, sinks and the watchdog share the clock and the result.
+
     Parameters
     ----------
     inputs : dict

@@ -156,22 +156,7 @@ def bench_verilog(
         raise ValueError(f"memory_bytes must be a power of two of a word or more, not {memory_bytes}")
 
     in_verilog = memory == "verilog"
-    declarations, connections, holds = [], [".clk(clk)", ".rst(rst_held)"], []
-    for port in ports:
-        if port.name in ("clk", "rst"):
-            continue
-        name, bits = port.bench_name, f"[{port.width - 1}:0] " if port.width > 1 else ""
-        if port.direction == "output":
-            declarations.append(f"wire {bits}{name};")
-            connections.append(f".{port.name}({name})")
-        elif in_verilog and port.name.startswith(f"{axi}__"):
-            declarations += [f"wire {bits}{name};", f"wire {bits}{name}_held = {name};"]
-            connections.append(f".{port.name}({name})")
-        else:
-            declarations += [f"reg {bits}{name} = 0;", f"reg {bits}{name}_held = 0;"]
-            connections.append(f".{port.name}({name}_held)")
-            holds.append(f"{name}_held <= {name};")
-
+    declarations, connections, holds = _wires(ports, axi, in_verilog)
     traffic = "" if in_verilog else (
         f" | {axi}_arvalid | {axi}_awvalid | {axi}_wvalid | (reads != 0) | (writes != 0)"
     )  # fmt: skip
@@ -216,6 +201,28 @@ def memory_image(lines: Iterable[str]) -> bytes:
     """The inverse of `memory_words`, for a ``+memory_out`` file."""
     words = (line.split("//")[0].strip() for line in lines)
     return b"".join(bytes.fromhex(word)[::-1] for word in words if word)
+
+
+def _wires(ports: Sequence[Port], axi: str, in_verilog: bool) -> tuple[list[str], list[str], list[str]]:
+    """Declarations, connections of the top, and what is registered at each edge."""
+    declarations: list[str] = []
+    connections = [".clk(clk)", ".rst(rst_held)"]
+    holds: list[str] = []
+    for port in ports:
+        if port.name in ("clk", "rst"):
+            continue
+        name, bits = port.bench_name, f"[{port.width - 1}:0] " if port.width > 1 else ""
+        if port.direction == "output":
+            declarations.append(f"wire {bits}{name};")
+            connections.append(f".{port.name}({name})")
+        elif in_verilog and port.name.startswith(f"{axi}__"):
+            declarations += [f"wire {bits}{name};", f"wire {bits}{name}_held = {name};"]
+            connections.append(f".{port.name}({name})")
+        else:
+            declarations += [f"reg {bits}{name} = 0;", f"reg {bits}{name}_held = 0;"]
+            connections.append(f".{port.name}({name}_held)")
+            holds.append(f"{name}_held <= {name};")
+    return declarations, connections, holds
 
 
 def _memory_instance(axi: str, ports: Mapping[str, Port], memory_bytes: int) -> str:

@@ -1,8 +1,6 @@
 """Compiled inner loops of the object-order renderer :mod:`nerf.render.cubes`.
 
-Positions are computed with the float32 operations, in the order, of the uniform renderer, so that
-both see the same samples: only sums over components may be reordered. Factors are stored channel
-last, planes (N[second], N[first], C) and lines (N, C), so that a corner is one run of memory.
+Samples and positions are those of the uniform renderer to the bit: only sums over components may be reordered.
 """
 
 from __future__ import annotations
@@ -12,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nerf.render.interpolation import cube_index, grid_position, pair_products, pair_sum, split
 from rtnerf.base.compiled import allocating, compiled, inlined
 
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
-_HALF = np.float32(0.5)
 _TRANSMITTANCE_EPSILON = np.float32(1e-10)
 _SOFTPLUS_LINEAR = np.float32(20)  # Above this softplus(x) is x, as in PyTorch.
 _PARALLEL = 1e-30  # Stands for a direction of 0 in the slab test.
@@ -107,60 +105,6 @@ class Pixels(NamedTuple):
 CUBES_VISITED, MEETINGS, SAMPLES, EVALUATED, STOPPED, RECORDS = range(6)
 """Counts of a walk: cubes in view, meetings of a ray with a cube, samples in live cubes, densities, rays stopped early,
 samples to shade."""
-
-
-@inlined
-def grid_position(point, lower, scale, vertices):
-    """Position in vertices, 0..vertices - 1, of one coordinate; non-decreasing in ``point``."""
-    normalised = (point - lower) * scale - _ONE
-    return (normalised + _ONE) * _HALF * np.float32(vertices - 1)
-
-
-@inlined
-def cube_index(position, vertices, edge):
-    """Cube along one axis that holds a position in vertices; the outermost ones are unbounded."""
-    cell = min(max(math.floor(position), 0), vertices - 2)
-    return cell // edge
-
-
-@inlined
-def split(position, vertices):
-    """Cell and fraction for linear interpolation, clamped to the grid."""
-    cell = min(max(math.floor(position), 0), vertices - 2)
-    fraction = min(max(position - np.float32(cell), _ZERO), _ONE)
-    return cell, fraction
-
-
-@compiled(fastmath={"reassoc", "contract"})
-def pair_sum(plane, line, row, down, column, across, index, along):
-    """Sum over components of bilinear plane times linear line."""
-    upper, lower = plane[row], plane[row + 1]
-    w00 = (_ONE - down) * (_ONE - across)
-    w01 = (_ONE - down) * across
-    w10 = down * (_ONE - across)
-    w11 = down * across
-    total = _ZERO
-    for c in range(plane.shape[2]):
-        on_plane = (
-            w00 * upper[column, c] + w01 * upper[column + 1, c] + w10 * lower[column, c] + w11 * lower[column + 1, c]
-        )
-        total += on_plane * ((_ONE - along) * line[index, c] + along * line[index + 1, c])
-    return total
-
-
-@compiled(fastmath={"contract"})
-def pair_products(plane, line, row, down, column, across, index, along, out):
-    """Products over components of bilinear plane and linear line, written to ``out`` (C,)."""
-    upper, lower = plane[row], plane[row + 1]
-    w00 = (_ONE - down) * (_ONE - across)
-    w01 = (_ONE - down) * across
-    w10 = down * (_ONE - across)
-    w11 = down * across
-    for c in range(plane.shape[2]):
-        on_plane = (
-            w00 * upper[column, c] + w01 * upper[column + 1, c] + w10 * lower[column, c] + w11 * lower[column + 1, c]
-        )
-        out[c] = on_plane * ((_ONE - along) * line[index, c] + along * line[index + 1, c])
 
 
 @compiled

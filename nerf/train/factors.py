@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel, factor_products
-from nerf.render.walk import split
+from nerf.render.interpolation import split
 from rtnerf.base.compiled import compiled, inlined
 
 _ONE = np.float32(1)

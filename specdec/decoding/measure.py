@@ -153,6 +153,8 @@ def measure(
 ) -> Measurement:
     """Measure one method on a pair of models.
 
+    One function, though long: both ways of decoding and the test of the law use the same models, clocks and method.
+
     Parameters
     ----------
     pair : Pair

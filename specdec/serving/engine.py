@@ -119,6 +119,7 @@ def _run(
     Another thread may set ``stop``, shape (1,), to have done with it; what is returned is then of no use.
 
     A request's length is that of its prompt and of what it has got; all but the last token are in the cache.
+    One function, though long: admission, prefill, decoding and answers share nearly all of its state.
     """
     requests = len(arrival)
     length, full = prompt.copy(), prompt + output
