@@ -57,8 +57,8 @@ def test_several_tiles_are_bit_exact():
 @pytest.mark.full
 @pytest.mark.parametrize("cfg", [SMALL, LARGE], ids=lambda cfg: cfg.name)
 def test_other_windows_and_queues_are_bit_exact(cfg):
-    model = small_model(network=cfg.network)
-    result = cosimulate(model, EDGE_CASES["outside"][2], cfg, engine="cxxrtl", build_dir=FOLDER)
+    job = Prepared(small_model(network=cfg.network), cfg)
+    result = cosimulate(job, EDGE_CASES["outside"][2], engine="cxxrtl", build_dir=FOLDER)
     assert (result.error, result.first_difference) == ("NONE", None)
     assert (result.pixel_mismatches, result.transaction_mismatches) == (0, 0)
     assert result.cycles_rtl == result.cycles_sim
