@@ -1,9 +1,13 @@
 """Settings of the whole test suite, and the lego data."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell in the background leaves the interrupt ignored, for us and for all that we start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

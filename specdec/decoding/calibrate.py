@@ -222,7 +222,9 @@ def calibrate(
         rounds.append(_round(target, draft, shapes, prompt, tokens))
     # The first of everything is slow.
     times = {key: float(np.median([each[key] for each in rounds[1:]])) for key in rounds[0]}
-    target_pass, draft_pass = ({tokens: times[name, tokens] for tokens in PASS_TOKENS} for name in ("target", "draft"))
+    target_pass, draft_pass = (
+        _rising({tokens: times[name, tokens] for tokens in PASS_TOKENS}) for name in ("target", "draft")
+    )
     plain_ms = times["plain", ""]
     passes = {
         name: Speculation(shape, Measured(*_columns(target_pass)), Measured(*_columns(draft_pass)))
@@ -393,6 +395,12 @@ def _cpu_ms(action: Callable[[], Any]) -> float:
 
 def _loop_features(shape: Shape) -> tuple[int, int, int]:
     return 1, len(shape), len(shape.levels()) - 1
+
+
+def _rising(times: dict[int, float]) -> dict[int, float]:
+    """Times by number of tokens, none above that of more tokens: what else takes longer is a disturbance."""
+    least = np.minimum.accumulate(list(times.values())[::-1])[::-1]
+    return dict(zip(times, least.tolist(), strict=True))
 
 
 def _columns(times: dict[int, float]) -> tuple[list[int], list[float]]:

@@ -136,7 +136,7 @@ def test_chunks_and_crops_do_not_change_the_picture(random_model, look_at, chunk
 def test_shading_threshold_drops_colour_but_keeps_weight(random_model, look_at):
     rays = camera_rays(look_at((2.2, 2.0, 1.0)))
     shaded = trace(random_model(1), rays)
-    dark = trace(random_model(1, shading_threshold=2.0), rays)
+    dark = trace(random_model(1, shading_threshold=1.0), rays)
     assert len(dark.sample_rgb) == 0
     assert torch.equal(shaded.acc, dark.acc)
     torch.testing.assert_close(dark.rgb, (1 - dark.acc)[:, None].expand(-1, 3).clamp(0, 1))

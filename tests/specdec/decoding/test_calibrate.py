@@ -93,6 +93,10 @@ def test_a_calibration_is_whole(networks, monkeypatch, tmp_path):
     assert "median error of step times" in found.summary
 
 
+def test_a_disturbed_pass_takes_no_longer_than_a_larger_one():
+    assert calibrate._rising({1: 2.5, 2: 1.0, 4: 1.5, 8: 1.25}) == {1: 1.0, 2: 1.0, 4: 1.25, 8: 1.25}
+
+
 def test_a_draft_that_is_never_right(networks, monkeypatch):
     monkeypatch.setattr(calibrate, "PASS_TOKENS", (1, 2))
     monkeypatch.setattr(calibrate, "traces", lambda target, draft, prompts, tokens: [[calibrate.RANKS] * tokens])

@@ -228,7 +228,7 @@ class WobblingPair:
     """A stand-in for a pair, at temperature zero."""
 
     temperature = 0
-    chance = staticmethod(lambda seed: Likeliest())
+    chance = staticmethod(lambda *_: Likeliest())
 
     def __init__(self, gap):
         self._gap = np.array([gap, -gap, 0])
