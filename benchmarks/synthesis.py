@@ -8,13 +8,13 @@ import argparse
 import json
 import os
 import sys
-from pathlib import Path
 
 from nerf.contract.config import load_config
+from rtnerf.base.folders import kept_folder
 from rtnerf.physical.libraries import load_technology
 from rtnerf.physical.synthesis import synthesize
 
-CACHE = Path(__file__).resolve().parents[1] / "build" / "synthesis"
+CACHE = kept_folder("synthesis")
 
 
 def rounded(value: object, digits: int = 5) -> object:

@@ -21,6 +21,7 @@ from typing import Any
 
 from cosim.toolchain import Tool, require_engine
 from rtnerf.base.builds import kept_build
+from rtnerf.base.folders import ROOT
 from rtnerf.base.processes import run_supervised
 
 TIMESCALE = ("1ns", "1ps")
@@ -294,7 +295,7 @@ def _child_environment(tool: Tool, request_file: Path, python_path: Iterable[str
     for name in ("PYTEST_CURRENT_TEST", "MFLAGS", "GPI_USERS", "COCOTB_TEST_FILTER"):
         environment.pop(name, None)
     folders = [str(Path(folder).resolve()) for folder in python_path]
-    folders.append(str(Path(__file__).resolve().parents[1]))
+    folders.append(str(ROOT))
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders + [p for p in sys.path if p]))
     # cocotbext-axi uses names that cocotb 2 has deprecated.
     environment["PYTHONWARNINGS"] = "ignore::DeprecationWarning"

@@ -1,10 +1,10 @@
 """Settings of the whole test suite, and the lego data."""
 
-import os
 import signal
-from pathlib import Path
 
 import pytest
+
+from rtnerf.base.folders import data_folder
 
 # A shell in the background leaves the interrupt ignored, for us and for all that we start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -13,9 +13,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def lego():
     """Folder of the lego data set, or a skip that says what is missing."""
-    checkout = Path(__file__).resolve().parents[1]
-    root = Path(os.environ.get("RTNERF_DATA", checkout.parent / "shared" / "data"))
-    folder = root / "lego"
+    folder = data_folder() / "lego"
     if not (folder / "lego_tensorf_vm.th").is_file():
         pytest.skip(f"no data set at {folder}: set RTNERF_DATA to the folder that holds lego/")
     return folder

@@ -1,4 +1,4 @@
-"""Where the project stands, and where it keeps what it makes for itself."""
+"""Where the project stands, where its data are, and where it keeps what it makes for itself."""
 
 import os
 import sys
@@ -6,6 +6,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout, when the project is used from one."""
+
+
+def data_folder() -> Path:
+    """Return where the optional data sets are: ``RTNERF_DATA``, else ``shared/data`` beside the checkout."""
+    return Path(os.environ.get("RTNERF_DATA", ROOT.parent / "shared" / "data"))
 
 
 def kept_folder(kind: str) -> Path:

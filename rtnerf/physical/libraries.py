@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from rtnerf.base.errors import InputError
 from rtnerf.base.files import write_bytes
+from rtnerf.base.folders import data_folder
 from rtnerf.physical.cells import Cell, Library
 from rtnerf.physical.liberty import read_library, written
 from rtnerf.physical.memories import ASAP7, IHP, SKY130, MemoryModel
@@ -19,8 +19,6 @@ from rtnerf.physical.timing import cell_delay
 
 COMPACT = Path(__file__).with_name("data") / "compact.lib"
 """Some 30 cells of ASAP7 as figures: see `rtnerf.physical.compact`."""
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,9 @@ def _is_inverter(cell: Cell) -> bool:
     return re.sub(r"[\s()]", "", output.function) in (f"!{cell.inputs[0].name}", f"{cell.inputs[0].name}'")
 
 
-def data_folder() -> Path:
+def liberty_folder() -> Path:
     """Where the Liberty files of the named libraries are, if they are."""
-    return Path(os.environ.get("RTNERF_DATA", _ROOT.parent / "shared" / "data")) / "liberty"
+    return data_folder() / "liberty"
 
 
 def load_technology(names: Sequence[str] = (), cache: Path | None = None) -> Technology:
@@ -142,7 +140,7 @@ def load_technology(names: Sequence[str] = (), cache: Path | None = None) -> Tec
         source = NAMED[name]
         paths = _files(name)
         if not paths:
-            raise InputError(f"library must be in {data_folder()} (RTNERF_DATA says where), not missing: {name}")
+            raise InputError(f"library must be in {liberty_folder()} (RTNERF_DATA says where), not missing: {name}")
         return Technology(name, _joined(paths, source.without, cache), source.memories)
     paths = [Path(name) for name in names]
     for path in paths:
@@ -152,7 +150,7 @@ def load_technology(names: Sequence[str] = (), cache: Path | None = None) -> Tec
 
 
 def _files(name: str) -> list[Path]:
-    folder = data_folder()
+    folder = liberty_folder()
     found = [sorted(folder.glob(pattern)) for pattern in NAMED[name].files]
     return [path for paths in found for path in paths] if all(found) else []
 

@@ -7,18 +7,18 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from nerf.contract.config import AcceleratorConfig
+from rtnerf.base.builds import kept_build
 from rtnerf.base.errors import InputError
 from rtnerf.base.files import write_bytes
+from rtnerf.base.folders import ROOT
+from rtnerf.base.processes import run_supervised
 from rtnerf.physical.libraries import Technology
 from rtnerf.physical.memories import MACRO_BITS, ports
 from rtnerf.physical.netlist import Netlist, from_json
@@ -30,7 +30,7 @@ WIRES = 0.2
 PROGRESS = Callable[[int, int, str], None]
 
 _HERE = Path(__file__).parent
-_ROOT = _HERE.parents[1]
+_NETLIST = "netlist.json.gz"
 _SECONDS = 6 * 3600
 
 
@@ -54,7 +54,7 @@ def _sources(*folders: Path) -> str:
 def load_design(config: AcceleratorConfig, cache: Path) -> Design:
     """Return the units of a configuration; made once for each state of the RTL."""
     versions = importlib.metadata.version("amaranth")
-    sources = _sources(_ROOT / "rtl", _ROOT / "nerf" / "contract")
+    sources = _sources(ROOT / "rtl", ROOT / "nerf" / "contract")
     kept = cache / f"design-{_digest(config.digest, versions, sources)}.il.gz"
     if kept.is_file():
         return Design(gzip.decompress(kept.read_bytes()).decode())
@@ -79,24 +79,24 @@ def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
     ]
     recipe = (_HERE / "recipe.py").read_bytes()
     version = importlib.metadata.version("pyosys")
-    digest = _digest(unit.text, technology.text, *settings, recipe, version)
-    kept = cache / f"netlist-{digest}.json.gz"
-    if not kept.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f"{unit.name}-", dir=cache))
-        (place / "unit.il").write_text(unit.text)
-        (place / "library.lib").write_text(technology.text)
-        log = place / "log"
-        with open(log, "wb") as output:
-            command = [sys.executable, "-m", "rtnerf.physical.recipe", str(place), *settings]
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
-            status = subprocess.run(
-                command, stdout=output, stderr=output, env=environment, timeout=_SECONDS, check=False
-            ).returncode
-        if status != 0 or not (place / "netlist.json").is_file():
-            raise SynthesisError(f"{unit.name}: Yosys or ABC failed, see {log}")
-        write_bytes(kept, gzip.compress((place / "netlist.json").read_bytes(), 1))
-        shutil.rmtree(place)
+    ingredients = _digest(unit.text, technology.text, *settings, recipe, version)
+
+    def make(folder: Path) -> None:
+        inputs = {"unit.il": unit.text, "library.lib": technology.text}
+        for name, text in inputs.items():
+            (folder / name).write_text(text)
+        command = [sys.executable, "-m", "rtnerf.physical.recipe", str(folder), *settings]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        with open(folder / "log", "wb") as log:
+            status = run_supervised(command, log=log, timeout_seconds=_SECONDS, folder=folder, environment=environment)
+        netlist = folder / "netlist.json"
+        if status != 0 or not netlist.is_file():
+            raise SynthesisError(f"{unit.name}: Yosys or ABC failed, see {folder / 'log'}")
+        (folder / _NETLIST).write_bytes(gzip.compress(netlist.read_bytes(), 1))
+        for name in (*inputs, netlist.name):
+            (folder / name).unlink()
+
+    kept = kept_build(cache, f"netlist-{unit.name}", ingredients, make) / _NETLIST
     return json.loads(gzip.decompress(kept.read_bytes()))["modules"]["unit"]
 
 

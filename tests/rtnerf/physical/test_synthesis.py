@@ -113,7 +113,11 @@ def test_a_small_unit_by_hand(adder):
 def test_what_is_kept_is_not_made_again(tmp_path, compact, adder, monkeypatch):
     (unit,) = (unit for unit in Design(ADDER).units if unit.name == "sum")
     first = measure(unit, compact, tmp_path)
-    monkeypatch.setattr("rtnerf.physical.synthesis.subprocess.run", lambda *_, **__: pytest.fail("made again"))
+    monkeypatch.setattr("rtnerf.physical.synthesis.run_supervised", lambda *_, **__: pytest.fail("made again"))
+    assert measure(unit, compact, tmp_path) == first
+    # The measurement is made again, from the netlist that is kept.
+    (measurement,) = tmp_path.glob("unit-*.json")
+    measurement.unlink()
     assert measure(unit, compact, tmp_path) == first
 
 

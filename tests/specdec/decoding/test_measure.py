@@ -27,13 +27,7 @@ from specdec.verifiers.base import Verdict
 from specdec.verifiers.multi_step import WithoutReplacement
 from specdec.view import plots
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,7 @@ from specdec.verifiers.greedy import Greedy
 PAIRS = {name: model.teacher for name, model in pretrained.MODELS.items() if model.teacher}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
