@@ -1,3 +1,4 @@
+import ast
 import re
 import shutil
 import subprocess
@@ -23,6 +24,10 @@ MAY_IMPORT = {
     "sim": {"rtnerf.base", "nerf.contract", "nerf.golden", "numpy"},
     "rtnerf.physical": {"rtnerf.base", "nerf.contract", "rtl", "numpy", "amaranth", "pyosys"},
 }
+
+LONGEST_FILE, LONGEST_FUNCTION = 450, 80
+REASON = "One function"
+"""So begins the sentence of a docstring that says why a longer function is not split."""
 
 
 def run(*command, **options):
@@ -79,6 +84,37 @@ def test_every_package_with_modules_is_declared():
         for path in (ROOT / root).glob("**/__init__.py")
     }
     assert found - {"reports"} == set(PACKAGES)
+
+
+def too_long(source):
+    """Yield what is too long in a file, and does not say why."""
+    if len(source.splitlines()) > LONGEST_FILE:
+        yield "the file"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            node.end_lineno - node.lineno >= LONGEST_FUNCTION and REASON not in (ast.get_docstring(node) or "")
+        ):
+            yield node.name
+
+
+def test_no_file_or_function_of_the_product_is_too_long():
+    sources = [path for package in PACKAGES for path in (ROOT / package.replace(".", "/")).glob("*.py")]
+    assert {f"{path.relative_to(ROOT)}: {what}" for path in sources for what in too_long(path.read_text())} == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def f():\n" + LONGEST_FUNCTION * "    pass\n", ["f"]),
+        ("def f():\n" + (LONGEST_FUNCTION - 1) * "    pass\n", []),
+        (f"def f():\n    '{REASON}: it is flat.'\n" + LONGEST_FUNCTION * "    pass\n", []),
+        ("class A:\n    async def f(self):\n" + LONGEST_FUNCTION * "        pass\n", ["f"]),
+        (LONGEST_FILE * "pass\n", []),
+        ((LONGEST_FILE + 1) * "pass\n", ["the file"]),
+    ],
+)
+def test_what_is_too_long_is_seen(source, found):
+    assert list(too_long(source)) == found
 
 
 @pytest.fixture(scope="module")

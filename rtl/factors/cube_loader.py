@@ -80,93 +80,81 @@ class CubeLoader(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the ring of cubes, the walk over candidates, the tags and the counts of blocks."""
         m = Module()
-        most = len(PAIRS) * CANDIDATES * self._groups
-        cubes = Signal(data.ArrayLayout(Cube, self._cubes))
-        blocks = Signal(data.ArrayLayout(range(most + 1), self._cubes))
-        """Requested, by cube."""
-        there = Signal(range(self._cubes * most + 1))
-        """Blocks that are done, without those of accepted tokens."""
-        waits = Signal(self._cubes)
-        """By cube: it has been taken, and not yet examined to its end."""
-        loads = Signal(self._cubes)
-        """By cube: it has been examined, and may still be read."""
-        taken = Signal(range(self._cubes))
-        examined = Signal.like(taken)
-        accepted = Signal.like(taken)
-        oldest = Signal.like(taken)
-        """Places of the next cube to come, to be examined, to be offered, and to be finished."""
-        cube = Signal(Cube)
-        pair = Signal(range(len(PAIRS)))
-        candidate = Signal(range(CANDIDATES))
-        group = Signal(range(3))
+        ring = _Ring(self._cubes, len(PAIRS) * CANDIDATES * self._groups)
+        walk = _Walk()
+        wanted = self._candidate(m, walk.cube, walk.pair, walk.candidate)
+        claim = Signal()
+        hit, busy = self._look_up(m, ring, walk, wanted, claim)
+        self._take(m, ring)
+        self._offer(m, ring)
+        self._examine(m, ring, walk, wanted, claim, hit, busy)
+        return m
+
+    def _look_up(self, m: Module, ring: "_Ring", walk: "_Walk", wanted, claim: Signal) -> tuple[Signal, Signal]:
+        """Return whether the block is there, and whether its slot may still be read; with ``claim`` it gets the tag."""
         m.submodules.tags = tags = Memory(shape=self._tag_bits, depth=1 << self._place_bits, init=[])
         tag_read, tag_write = tags.read_port(domain="comb"), tags.write_port()
         valid = Signal(1 << self._place_bits)
-
-        wanted = self._candidate(m, cube, pair, candidate)
         hit = Signal()
         busy = Signal()
-        claim = Signal()
-        uses = [self._uses(m, cubes[number], pair, wanted.line, wanted.slot) for number in range(self._cubes)]
+        uses = [self._uses(m, ring.cubes[number], walk.pair, wanted.line, wanted.slot) for number in range(self._cubes)]
         m.d.comb += [
             tag_read.addr.eq(wanted.place),
             hit.eq(valid.bit_select(wanted.place, 1) & (tag_read.data == wanted.tag)),
-            busy.eq((loads & Cat(uses)).any()),
+            busy.eq((ring.loads & Cat(uses)).any()),
             tag_write.addr.eq(wanted.place),
             tag_write.data.eq(wanted.tag),
             tag_write.en.eq(claim),
         ]
         with m.If(claim):
             m.d.sync += valid.bit_select(wanted.place, 1).eq(1)
+        return hit, busy
 
-        m.d.comb += self.i.ready.eq(~(waits | loads).bit_select(taken, 1))
+    def _take(self, m: Module, ring: "_Ring") -> None:
+        """Take a cube where its place in the ring is free."""
+        m.d.comb += self.i.ready.eq(~(ring.waits | ring.loads).bit_select(ring.taken, 1))
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
-                cubes[taken].eq(self.i.payload),
-                waits.bit_select(taken, 1).eq(1),
-                taken.eq(taken + 1),
+                ring.cubes[ring.taken].eq(self.i.payload),
+                ring.waits.bit_select(ring.taken, 1).eq(1),
+                ring.taken.eq(ring.taken + 1),
             ]
 
+    def _offer(self, m: Module, ring: "_Ring") -> None:
+        """Offer the token of the next cube when its blocks are there; let the oldest go when it is finished."""
         token = self.o.valid & self.o.ready
         m.d.comb += [
-            self.o.payload.eq(cubes[accepted]),
-            self.o.valid.eq(loads.bit_select(accepted, 1) & (there >= blocks[accepted])),
+            self.o.payload.eq(ring.cubes[ring.accepted]),
+            self.o.valid.eq(ring.loads.bit_select(ring.accepted, 1) & (ring.there >= ring.blocks[ring.accepted])),
         ]
         m.d.sync += [
-            accepted.eq(accepted + token),
-            there.eq(there + self.done - Mux(token, blocks[accepted], 0)),
+            ring.accepted.eq(ring.accepted + token),
+            ring.there.eq(ring.there + self.done - Mux(token, ring.blocks[ring.accepted], 0)),
         ]
         with m.If(self.finished):
-            m.d.sync += [loads.bit_select(oldest, 1).eq(0), oldest.eq(oldest + 1)]
+            m.d.sync += [ring.loads.bit_select(ring.oldest, 1).eq(0), ring.oldest.eq(ring.oldest + 1)]
 
-        request = self.o_request.payload
+    def _examine(self, m: Module, ring: "_Ring", walk: "_Walk", wanted, claim, hit, busy) -> None:
+        """Look at candidate after candidate of a cube; claim and request those that are not there."""
+        request, group = self.o_request.payload, walk.group
         m.d.comb += request.to.group.eq(group)
-
-        def next_candidate() -> None:
-            m.d.sync += candidate.eq(candidate + 1)
-            m.next = "EXAMINE"
-            with m.If(candidate == CANDIDATES - 1):
-                m.d.sync += [candidate.eq(0), pair.eq(pair + 1)]
-                with m.If(pair == len(PAIRS) - 1):
-                    m.d.sync += [
-                        waits.bit_select(examined, 1).eq(0),
-                        loads.bit_select(examined, 1).eq(1),
-                        examined.eq(examined + 1),
-                    ]
-                    m.next = "REST"
-
         with m.FSM():
-            with m.State("REST"), m.If(waits.bit_select(examined, 1)):
-                m.d.sync += [cube.eq(cubes[examined]), blocks[examined].eq(0), pair.eq(0), candidate.eq(0)]
+            with m.State("REST"), m.If(ring.waits.bit_select(ring.examined, 1)):
+                m.d.sync += [
+                    walk.cube.eq(ring.cubes[ring.examined]),
+                    ring.blocks[ring.examined].eq(0),
+                    walk.pair.eq(0),
+                    walk.candidate.eq(0),
+                ]
                 m.next = "EXAMINE"
             with m.State("EXAMINE"):
                 with m.If(~wanted.exists | hit):
-                    next_candidate()
+                    self._next_candidate(m, ring, walk)
                 with m.Elif(~busy):
                     m.d.comb += claim.eq(1)
                     m.d.sync += [
                         request.to.line.eq(wanted.line),
-                        request.to.pair.eq(pair),
+                        request.to.pair.eq(walk.pair),
                         request.to.slot.eq(wanted.slot),
                         request.index.eq(wanted.index),
                         group.eq(0),
@@ -176,13 +164,26 @@ class CubeLoader(wiring.Component):
                 m.d.comb += self.o_request.valid.eq(1)
                 with m.If(self.o_request.ready):
                     m.d.sync += [
-                        blocks[examined].eq(blocks[examined] + 1),
+                        ring.blocks[ring.examined].eq(ring.blocks[ring.examined] + 1),
                         group.eq(group + 1),
                         request.index.eq(request.index + 1),
                     ]
                     with m.If(group == self._groups - 1):
-                        next_candidate()
-        return m
+                        self._next_candidate(m, ring, walk)
+
+    def _next_candidate(self, m: Module, ring: "_Ring", walk: "_Walk") -> None:
+        """Go on to the next candidate; behind the last of all pairs the cube has been examined."""
+        m.d.sync += walk.candidate.eq(walk.candidate + 1)
+        m.next = "EXAMINE"
+        with m.If(walk.candidate == CANDIDATES - 1):
+            m.d.sync += [walk.candidate.eq(0), walk.pair.eq(walk.pair + 1)]
+            with m.If(walk.pair == len(PAIRS) - 1):
+                m.d.sync += [
+                    ring.waits.bit_select(ring.examined, 1).eq(0),
+                    ring.loads.bit_select(ring.examined, 1).eq(1),
+                    ring.examined.eq(ring.examined + 1),
+                ]
+                m.next = "REST"
 
     def _candidate(self, m: Module, cube, pair, candidate):
         """Return the block to look at: where it goes, its tag and index, and whether the factor has it."""
@@ -262,3 +263,32 @@ class CubeLoader(wiring.Component):
                     with m.Else():
                         m.d.comb += uses.eq(Cat(plane_uses).all())
         return uses
+
+
+class _Ring:
+    """Registers of the cubes that are held, each in its place; a cube may need ``most`` blocks."""
+
+    def __init__(self, places: int, most: int) -> None:
+        self.cubes = Signal(data.ArrayLayout(Cube, places))
+        self.blocks = Signal(data.ArrayLayout(range(most + 1), places))
+        """Requested, by cube."""
+        self.there = Signal(range(places * most + 1))
+        """Blocks that are done, without those of accepted tokens."""
+        self.waits = Signal(places)
+        """By cube: it has been taken, and not yet examined to its end."""
+        self.loads = Signal(places)
+        """By cube: it has been examined, and may still be read."""
+        self.taken, self.examined, self.accepted, self.oldest = (
+            Signal(range(places), name=name) for name in ("taken", "examined", "accepted", "oldest")
+        )
+        """Places of the next cube to come, to be examined, to be offered, and to be finished."""
+
+
+class _Walk:
+    """Registers of the block that is looked at: a candidate of a pair of a cube, and its component group."""
+
+    def __init__(self) -> None:
+        self.cube = Signal(Cube)
+        self.pair = Signal(range(len(PAIRS)))
+        self.candidate = Signal(range(CANDIDATES))
+        self.group = Signal(range(3))

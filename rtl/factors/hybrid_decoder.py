@@ -143,148 +143,151 @@ class HybridDecoder(wiring.Component):
         m.submodules.window = window = ByteWindow()
         m.submodules.search = search = SparseSearch()
         wiring.connect(m, wiring.flipped(self.i_payload), window.i)
-
-        job = Signal(self._layouts.DecodeJob)
-        present = Signal(range(POSITIONS + 1))
-        load_left = Signal(range(COORDINATE_LIMIT + 1))
-        chunk = Signal(range(COORDINATE_LIMIT // LOAD_ENTRIES))
-        maps = Signal(data.ArrayLayout(COMPONENTS, POSITIONS))
-        asked = Signal(range(POSITIONS + 1))
-        answered = Signal(range(POSITIONS))
-        position = Signal(range(POSITIONS))
-        values_left = Signal(9)
-
-        dense = Signal()
-        bitmap = Signal()
-        coordinate = Signal()
-        has_payload = Signal()
-        here = Signal()
-        final = Signal()
-        room = Signal()
-        enough = Signal()
-        step = Signal()
-        error = Signal()
-        need = Signal(range(BEAT_BYTES + 1))
-        left_after = Signal.like(values_left)
-        response = self.tree.response
-        m.d.comb += [
-            has_payload.eq(job.mask.any()),
-            dense.eq(job.form == Form.DENSE),
-            bitmap.eq(job.form == Form.BITMAP),
-            coordinate.eq(job.form == Form.COORDINATE),
-            here.eq(job.mask.bit_select(position, 1)),
-            final.eq(position == POSITIONS - 1),
-            room.eq(self.o.ready | ~self.o.valid),
-            # Once the last beat is here, waiting for more bytes would be waiting for ever.
-            enough.eq((window.available >= need) | window.ending),
-            left_after.eq(values_left - Mux(bitmap & here, need, 0)),
-            search.load_count.eq(Mux(load_left > LOAD_ENTRIES, LOAD_ENTRIES, load_left)),
-            search.entries.eq(window.bytes),
-            search.position.eq(position),
-            self.tree.request.payload.mode.eq(Mode.PREFIX),
-            self.tree.request.payload.bits.eq(maps[asked[:-1]]),
-        ]
-        m.d.sync += self.error_payload.eq(error)
-        entries_fit = self._entries_fit(m, search, job.mask, chunk)
-
-        with m.If(room):
-            m.d.sync += self.o.valid.eq(step)
-        with m.If(step):
-            write = self.o.payload.write
-            m.d.sync += [
-                self.o.payload.appearance.eq(job.appearance),
-                self.o.payload.block_last.eq(final),
-                write.to.eq(job.to),
-                write.position.eq(position),
-            ]
-            for component in range(COMPONENTS):
-                packed = _pick(window.bytes, response.payload.prefix[component], component)
-                with m.If(~here | (bitmap & ~maps[answered][component])):
-                    m.d.sync += write.values[component].eq(0)
-                with m.Elif(coordinate):
-                    m.d.sync += write.values[component].eq(search.values[component])
-                with m.Elif(bitmap):
-                    m.d.sync += write.values[component].eq(packed)
-                with m.Else():
-                    m.d.sync += write.values[component].eq(window.bytes[component])
-
-        def take_job() -> None:
-            m.d.comb += self.i_job.ready.eq(1)
-            m.next = "IDLE"
-            with m.If(self.i_job.valid):
-                m.next = "LOAD"
-                with m.If((self.i_job.payload.form == Form.DENSE) | ~self.i_job.payload.mask.any()):
-                    m.next = "WRITE"
-
+        block = _Block(self._layouts.DecodeJob)
+        self._derive(m, block, window, search)
+        entries_fit = self._entries_fit(m, search, block.job.mask, block.chunk)
+        self._put_out(m, block, window, search)
         with m.FSM():
             with m.State("IDLE"):
-                take_job()
+                self._take_job(m)
             with m.State("LOAD"):
-                m.d.comb += need.eq(Cat(Const(0, 1), search.load_count))
-                with m.If(enough):
-                    m.d.comb += [
-                        window.take.eq(need),
-                        search.load.eq(coordinate),
-                        error.eq((window.available < need) | (coordinate & ~entries_fit)),
-                    ]
-                    m.d.sync += [load_left.eq(load_left - search.load_count), chunk.eq(chunk + 1)]
-                    loaded_maps = data.View(data.ArrayLayout(COMPONENTS, LOAD_ENTRIES), window.bytes)
-                    for index in range(POSITIONS):
-                        with m.If(chunk[0] == index // LOAD_ENTRIES):
-                            m.d.sync += maps[index].eq(loaded_maps[index % LOAD_ENTRIES])
-                    with m.If(load_left <= LOAD_ENTRIES):
-                        m.next = "WRITE"
+                self._load(m, block, window, search, entries_fit)
             with m.State("WRITE"):
-                with m.If(here & dense):
-                    m.d.comb += need.eq(BEAT_BYTES)
-                with m.If(here & bitmap):
-                    m.d.comb += need.eq(response.payload.total)
-                m.d.comb += [
-                    self.tree.request.valid.eq(bitmap & (asked != present)),
-                    response.ready.eq(step & here & bitmap),
-                    step.eq(room & enough & (response.valid | ~(here & bitmap))),
-                ]
-                with m.If(self.tree.request.valid & self.tree.request.ready):
-                    m.d.sync += asked.eq(asked + 1)
-                with m.If(step):
-                    m.d.comb += [
-                        window.take.eq(need),
-                        error.eq(
-                            (window.available < need)
-                            | (coordinate & here & ~search.hits.any())
-                            | (bitmap & final & left_after.any())
-                            | (final & has_payload & ~window.ending)
-                        ),
-                    ]
-                    m.d.sync += [position.eq(position + 1), answered.eq(answered + here), values_left.eq(left_after)]
-                with m.If(step & final):
-                    with m.If(has_payload & ~window.ending):
-                        m.next = "DRAIN"
-                    with m.Else():
-                        m.d.comb += window.finish.eq(has_payload)
-                        take_job()
+                self._write(m, block, window, search)
             with m.State("DRAIN"):
                 with m.If(window.ending):
                     m.d.comb += window.finish.eq(1)
                     m.next = "IDLE"
                 with m.Else():
                     m.d.comb += window.take.eq(BEAT_BYTES)
+        self._begin(m, block, window, search)
+        return m
 
+    def _derive(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch) -> None:
+        """Set what follows from the registers of a block in every state, and what the units are asked."""
+        job = block.job
+        m.d.comb += [
+            block.has_payload.eq(job.mask.any()),
+            block.dense.eq(job.form == Form.DENSE),
+            block.bitmap.eq(job.form == Form.BITMAP),
+            block.coordinate.eq(job.form == Form.COORDINATE),
+            block.here.eq(job.mask.bit_select(block.position, 1)),
+            block.final.eq(block.position == POSITIONS - 1),
+            block.room.eq(self.o.ready | ~self.o.valid),
+            # Once the last beat is here, waiting for more bytes would be waiting for ever.
+            block.enough.eq((window.available >= block.need) | window.ending),
+            block.left_after.eq(block.values_left - Mux(block.bitmap & block.here, block.need, 0)),
+            search.load_count.eq(Mux(block.load_left > LOAD_ENTRIES, LOAD_ENTRIES, block.load_left)),
+            search.entries.eq(window.bytes),
+            search.position.eq(block.position),
+            self.tree.request.payload.mode.eq(Mode.PREFIX),
+            self.tree.request.payload.bits.eq(block.maps[block.asked[:-1]]),
+        ]
+        m.d.sync += self.error_payload.eq(block.error)
+
+    def _put_out(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch) -> None:
+        """Register the vector of a position, each component from where the form has it."""
+        prefix = self.tree.response.payload.prefix
+        with m.If(block.room):
+            m.d.sync += self.o.valid.eq(block.step)
+        with m.If(block.step):
+            write = self.o.payload.write
+            m.d.sync += [
+                self.o.payload.appearance.eq(block.job.appearance),
+                self.o.payload.block_last.eq(block.final),
+                write.to.eq(block.job.to),
+                write.position.eq(block.position),
+            ]
+            for component in range(COMPONENTS):
+                packed = _pick(window.bytes, prefix[component], component)
+                with m.If(~block.here | (block.bitmap & ~block.maps[block.answered][component])):
+                    m.d.sync += write.values[component].eq(0)
+                with m.Elif(block.coordinate):
+                    m.d.sync += write.values[component].eq(search.values[component])
+                with m.Elif(block.bitmap):
+                    m.d.sync += write.values[component].eq(packed)
+                with m.Else():
+                    m.d.sync += write.values[component].eq(window.bytes[component])
+
+    def _take_job(self, m: Module) -> None:
+        """Accept a job if one is offered; the next state is that of its first work."""
+        m.d.comb += self.i_job.ready.eq(1)
+        m.next = "IDLE"
+        with m.If(self.i_job.valid):
+            m.next = "LOAD"
+            with m.If((self.i_job.payload.form == Form.DENSE) | ~self.i_job.payload.mask.any()):
+                m.next = "WRITE"
+
+    def _begin(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch) -> None:
+        """Set the registers to the job that is accepted."""
         offered = self.i_job.payload
         count = sum(offered.mask[index] for index in range(POSITIONS))
         with m.If(self.i_job.valid & self.i_job.ready):
             m.d.comb += [window.start.eq(1), window.skip.eq(offered.skip), search.clear.eq(1)]
             m.d.sync += [
-                job.eq(offered),
-                present.eq(count),
-                load_left.eq(Mux(offered.form == Form.BITMAP, count, offered.count)),
-                values_left.eq(offered.count),
-                chunk.eq(0),
-                asked.eq(0),
-                answered.eq(0),
-                position.eq(0),
+                block.job.eq(offered),
+                block.present.eq(count),
+                block.load_left.eq(Mux(offered.form == Form.BITMAP, count, offered.count)),
+                block.values_left.eq(offered.count),
+                block.chunk.eq(0),
+                block.asked.eq(0),
+                block.answered.eq(0),
+                block.position.eq(0),
             ]
-        return m
+
+    def _load(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch, entries_fit) -> None:
+        """Load a bitmap's maps, or coordinate entries into the search unit, 8 a cycle."""
+        m.d.comb += block.need.eq(Cat(Const(0, 1), search.load_count))
+        with m.If(block.enough):
+            m.d.comb += [
+                window.take.eq(block.need),
+                search.load.eq(block.coordinate),
+                block.error.eq((window.available < block.need) | (block.coordinate & ~entries_fit)),
+            ]
+            m.d.sync += [block.load_left.eq(block.load_left - search.load_count), block.chunk.eq(block.chunk + 1)]
+            loaded_maps = data.View(data.ArrayLayout(COMPONENTS, LOAD_ENTRIES), window.bytes)
+            for index in range(POSITIONS):
+                with m.If(block.chunk[0] == index // LOAD_ENTRIES):
+                    m.d.sync += block.maps[index].eq(loaded_maps[index % LOAD_ENTRIES])
+            with m.If(block.load_left <= LOAD_ENTRIES):
+                m.next = "WRITE"
+
+    def _write(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch) -> None:
+        """Put out the vector of a position when its bytes and its places are there; ask the tree for maps ahead."""
+        request, response = self.tree.request, self.tree.response
+        here, bitmap, need = block.here, block.bitmap, block.need
+        with m.If(here & block.dense):
+            m.d.comb += need.eq(BEAT_BYTES)
+        with m.If(here & bitmap):
+            m.d.comb += need.eq(response.payload.total)
+        m.d.comb += [
+            request.valid.eq(bitmap & (block.asked != block.present)),
+            response.ready.eq(block.step & here & bitmap),
+            block.step.eq(block.room & block.enough & (response.valid | ~(here & bitmap))),
+        ]
+        with m.If(request.valid & request.ready):
+            m.d.sync += block.asked.eq(block.asked + 1)
+        with m.If(block.step):
+            m.d.comb += [
+                window.take.eq(need),
+                block.error.eq(
+                    (window.available < need)
+                    | (block.coordinate & here & ~search.hits.any())
+                    | (bitmap & block.final & block.left_after.any())
+                    | (block.final & block.has_payload & ~window.ending)
+                ),
+            ]
+            m.d.sync += [
+                block.position.eq(block.position + 1),
+                block.answered.eq(block.answered + here),
+                block.values_left.eq(block.left_after),
+            ]
+        with m.If(block.step & block.final):
+            with m.If(block.has_payload & ~window.ending):
+                m.next = "DRAIN"
+            with m.Else():
+                m.d.comb += window.finish.eq(block.has_payload)
+                self._take_job(m)
 
     def _entries_fit(self, m: Module, search: SparseSearch, mask, chunk) -> Signal:
         """Return whether the entries to load ascend, the earlier loads included, and are at present positions."""
@@ -299,6 +302,45 @@ class HybridDecoder(wiring.Component):
             present = mask.bit_select(search.entries[entry].position, 1)
             m.d.comb += fit[entry].eq((ascends & present) | (entry >= search.load_count))
         return fit.all()
+
+
+class _Block:
+    """The block that is decoded: registers, then wires that tell of it in this cycle."""
+
+    def __init__(self, job: data.StructLayout) -> None:
+        self.job = Signal(job)
+        self.present = Signal(range(POSITIONS + 1))
+        """Positions that the mask says are there."""
+        self.load_left = Signal(range(COORDINATE_LIMIT + 1))
+        """Maps or entries to load."""
+        self.chunk = Signal(range(COORDINATE_LIMIT // LOAD_ENTRIES))
+        """Loads so far."""
+        self.maps = Signal(data.ArrayLayout(COMPONENTS, POSITIONS))
+        self.asked = Signal(range(POSITIONS + 1))
+        """Maps that the tree has taken."""
+        self.answered = Signal(range(POSITIONS))
+        """Present positions whose vectors have been made."""
+        self.position = Signal(range(POSITIONS))
+        self.values_left = Signal(9)
+
+        self.dense = Signal()
+        self.bitmap = Signal()
+        self.coordinate = Signal()
+        self.has_payload = Signal()
+        self.here = Signal()
+        """The position is present."""
+        self.final = Signal()
+        """It is the last of the block."""
+        self.room = Signal()
+        """The output can take a vector."""
+        self.enough = Signal()
+        """The bytes that the state needs are here."""
+        self.step = Signal()
+        """The vector of the position is made."""
+        self.error = Signal()
+        self.need = Signal(range(BEAT_BYTES + 1))
+        """Bytes of the payload that the state takes."""
+        self.left_after = Signal.like(self.values_left)
 
 
 def _pick(values, place, component: int):

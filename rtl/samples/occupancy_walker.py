@@ -189,62 +189,24 @@ class OccupancyWalker(wiring.Component):
         The rank of the first upward cube is the row's rank plus the count of the downward part; upward the rank
         counts up from there, downward it counts down from one below.
         """
-        entry = entries.payload
+        row = _Row()
+        request, response = self.tree.request, self.tree.response
         # Cubes below the camera's: the downward part.
         below = Signal(ROW_BITS)
         m.d.comb += below.eq(Cat(place < self.view.start_cube.x for place in range(ROW_BITS)))
-
-        upward, downward = (Signal(data.ArrayLayout(COMPONENTS, CHUNKS), name=name) for name in ("upward", "downward"))
-        upward_left, downward_left = (Cat(chunks[n].any() for n in range(CHUNKS)) for chunks in (upward, downward))
-        upward_rank, downward_rank = (Signal(RANK_BITS, name=f"{name}_rank") for name in ("upward", "downward"))
-        counts = Signal(data.ArrayLayout(COMPONENTS.bit_length(), CHUNKS))
-        counted = Signal(CHUNKS)
-        uncounted = downward_left & ~counted
-        row = Signal(RowPlace)
-        falls = Signal()
-        chunk = Signal(range(CHUNKS))
-        k = Signal(range(COMPONENTS))
-        request, response = self.tree.request, self.tree.response
         m.d.comb += [
-            self.o.payload.cube.x.eq(Cat(response.payload.index, chunk)),
-            self.o.payload.cube.y.eq(row.y),
-            self.o.payload.cube.z.eq(row.z),
-            self.o.payload.rank.eq(Mux(falls, downward_rank, upward_rank)),
-            request.payload.bits.eq(Mux(falls, downward[chunk], upward[chunk])),
-            request.payload.k.eq(k),
+            self.o.payload.cube.x.eq(Cat(response.payload.index, row.chunk)),
+            self.o.payload.cube.y.eq(row.place.y),
+            self.o.payload.cube.z.eq(row.place.z),
+            self.o.payload.rank.eq(Mux(row.falls, row.downward_rank, row.upward_rank)),
+            request.payload.bits.eq(Mux(row.falls, row.downward[row.chunk], row.upward[row.chunk])),
+            request.payload.k.eq(row.k),
         ]
-
         with m.FSM(name="walk"):
             with m.State("ROW"):
-                bits, rank, checked = entry[:ROW_BITS], entry[ROW_BITS:CRC_AT], entry[:CRC_AT]
-                m.d.comb += [entries.ready.eq(1), places.ready.eq(entries.valid)]
-                m.d.sync += [
-                    upward.eq(bits & ~below),
-                    downward.eq(bits & below),
-                    upward_rank.eq(rank),
-                    downward_rank.eq(rank - 1),
-                    row.eq(places.payload),
-                    counted.eq(0),
-                ]
-                with m.If(entries.valid):
-                    m.d.comb += self.error_row.eq(crc8_of(checked) != entry[CRC_AT:])
-                    with m.If(bits.any() | places.payload.last):
-                        m.next = "CHUNK"
+                self._take_row(m, row, below, places, entries)
             with m.State("CHUNK"):
-                with m.If(uncounted.any()):
-                    m.d.sync += [falls.eq(1), chunk.eq(_lowest(uncounted))]
-                    m.next = "COUNT"
-                with m.Elif(upward_left.any()):
-                    m.d.sync += [falls.eq(0), chunk.eq(_lowest(upward_left)), k.eq(0)]
-                    m.next = "SEARCH"
-                with m.Elif(downward_left.any()):
-                    highest = _highest(downward_left)
-                    m.d.sync += [falls.eq(1), chunk.eq(highest), k.eq(counts[highest] - 1)]
-                    m.next = "SEARCH"
-                with m.Elif(row.last):
-                    m.next = "LAST"
-                with m.Else():
-                    m.next = "ROW"
+                self._choose_chunk(m, row)
             with m.State("COUNT"):
                 m.d.comb += [request.payload.mode.eq(Mode.PREFIX), request.valid.eq(1)]
                 with m.If(request.ready):
@@ -253,10 +215,10 @@ class OccupancyWalker(wiring.Component):
                 m.d.comb += response.ready.eq(1)
                 with m.If(response.valid):
                     m.d.sync += [
-                        counts[chunk].eq(response.payload.total),
-                        counted.bit_select(chunk, 1).eq(1),
-                        upward_rank.eq(upward_rank + response.payload.total),
-                        downward_rank.eq(downward_rank + response.payload.total),
+                        row.counts[row.chunk].eq(response.payload.total),
+                        row.counted.bit_select(row.chunk, 1).eq(1),
+                        row.upward_rank.eq(row.upward_rank + response.payload.total),
+                        row.downward_rank.eq(row.downward_rank + response.payload.total),
                     ]
                     m.next = "CHUNK"
             with m.State("SEARCH"):
@@ -264,23 +226,85 @@ class OccupancyWalker(wiring.Component):
                 with m.If(request.ready):
                     m.next = "VISIT"
             with m.State("VISIT"):
-                m.d.comb += [self.o.valid.eq(response.valid), response.ready.eq(self.o.ready)]
-                with m.If(response.valid & self.o.ready):
-                    m.next = "SEARCH"
-                    with m.If(falls):
-                        m.d.sync += [k.eq(k - 1), downward_rank.eq(downward_rank - 1)]
-                        with m.If(k == 0):
-                            m.d.sync += downward[chunk].eq(0)
-                            m.next = "CHUNK"
-                    with m.Else():
-                        m.d.sync += [k.eq(k + 1), upward_rank.eq(upward_rank + 1)]
-                        with m.If(k + 1 == response.payload.total):
-                            m.d.sync += upward[chunk].eq(0)
-                            m.next = "CHUNK"
+                self._visit(m, row)
             with m.State("LAST"):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.last.eq(1)]
                 with m.If(self.o.ready):
                     m.next = "ROW"
+
+    def _take_row(self, m: Module, row: "_Row", below: Signal, places, entries) -> None:
+        """Take a row's entry with its place, and cut it in two; an empty one is done with, unless it is the last."""
+        entry = entries.payload
+        bits, rank, checked = entry[:ROW_BITS], entry[ROW_BITS:CRC_AT], entry[:CRC_AT]
+        m.d.comb += [entries.ready.eq(1), places.ready.eq(entries.valid)]
+        m.d.sync += [
+            row.upward.eq(bits & ~below),
+            row.downward.eq(bits & below),
+            row.upward_rank.eq(rank),
+            row.downward_rank.eq(rank - 1),
+            row.place.eq(places.payload),
+            row.counted.eq(0),
+        ]
+        with m.If(entries.valid):
+            m.d.comb += self.error_row.eq(crc8_of(checked) != entry[CRC_AT:])
+            with m.If(bits.any() | places.payload.last):
+                m.next = "CHUNK"
+
+    def _choose_chunk(self, m: Module, row: "_Row") -> None:
+        """Count the downward chunks first, then search the upward ones upwards, the downward ones downwards."""
+        upward_left, downward_left = (Cat(part[n].any() for n in range(CHUNKS)) for part in (row.upward, row.downward))
+        uncounted = downward_left & ~row.counted
+        with m.If(uncounted.any()):
+            m.d.sync += [row.falls.eq(1), row.chunk.eq(_lowest(uncounted))]
+            m.next = "COUNT"
+        with m.Elif(upward_left.any()):
+            m.d.sync += [row.falls.eq(0), row.chunk.eq(_lowest(upward_left)), row.k.eq(0)]
+            m.next = "SEARCH"
+        with m.Elif(downward_left.any()):
+            highest = _highest(downward_left)
+            m.d.sync += [row.falls.eq(1), row.chunk.eq(highest), row.k.eq(row.counts[highest] - 1)]
+            m.next = "SEARCH"
+        with m.Elif(row.place.last):
+            m.next = "LAST"
+        with m.Else():
+            m.next = "ROW"
+
+    def _visit(self, m: Module, row: "_Row") -> None:
+        """Offer the cube that the tree has found; go on to the next of its chunk, or choose another."""
+        response, k, chunk = self.tree.response, row.k, row.chunk
+        m.d.comb += [self.o.valid.eq(response.valid), response.ready.eq(self.o.ready)]
+        with m.If(response.valid & self.o.ready):
+            m.next = "SEARCH"
+            with m.If(row.falls):
+                m.d.sync += [k.eq(k - 1), row.downward_rank.eq(row.downward_rank - 1)]
+                with m.If(k == 0):
+                    m.d.sync += row.downward[chunk].eq(0)
+                    m.next = "CHUNK"
+            with m.Else():
+                m.d.sync += [k.eq(k + 1), row.upward_rank.eq(row.upward_rank + 1)]
+                with m.If(k + 1 == response.payload.total):
+                    m.d.sync += row.upward[chunk].eq(0)
+                    m.next = "CHUNK"
+
+
+class _Row:
+    """Registers of the row that is walked."""
+
+    def __init__(self) -> None:
+        self.place = Signal(RowPlace, name="row")
+        self.upward = Signal(data.ArrayLayout(COMPONENTS, CHUNKS))
+        self.downward = Signal(data.ArrayLayout(COMPONENTS, CHUNKS))
+        """Cubes that are not visited yet, from the camera's upwards and below it."""
+        self.upward_rank = Signal(RANK_BITS)
+        self.downward_rank = Signal(RANK_BITS)
+        self.counts = Signal(data.ArrayLayout(COMPONENTS.bit_length(), CHUNKS))
+        """Cubes in the downward chunks, where ``counted``."""
+        self.counted = Signal(CHUNKS)
+        self.falls = Signal()
+        """The ``chunk`` at the tree is a downward one."""
+        self.chunk = Signal(range(CHUNKS))
+        self.k = Signal(range(COMPONENTS))
+        """Which set bit of the chunk is searched."""
 
 
 def _lowest(flags):

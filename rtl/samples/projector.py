@@ -70,97 +70,26 @@ class Projector(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the sequence of multiplications, the two dividers and the comparison with the window."""
         m = Module()
-        view, footprint = self.view, self.o.payload
+        ball = _Ball(self.view)
         dividers = {side: Divider(DIVIDEND.bit_length(), DEPTH_BITS, BITS_PER_CYCLE) for side in ("near", "far")}
         for side, divider in dividers.items():
             m.submodules[f"divider_{side}"] = divider
-
-        # One multiplier for each row of the projection; x and y serve again for the two image axes.
-        left = {row: Signal(signed(IMAGE_BITS + 1), name=f"left_{row}") for row in AXES}
-        right = {row: Signal(signed(DEPTH_BITS + 1), name=f"right_{row}") for row in AXES}
-        product = {row: Signal(signed(IMAGE_BITS + DEPTH_BITS + 2), name=f"product_{row}") for row in AXES}
-        m.d.sync += [product[row].eq(left[row] * right[row]) for row in AXES]
-
-        axis = Signal(range(len(AXES)))
-        relative = Signal(data.ArrayLayout(signed(RELATIVE_BITS), len(AXES)))
-        sums = {row: Signal(signed(SUM_BITS), name=f"sum_{row}") for row in AXES}
-        total = {row: sums[row] + product[row] for row in AXES}
-        depth = {side: Signal(signed(DEPTH_BITS), name=side) for side in ("near", "far")}
-        inverse = {side: Signal(INVERSE_DEPTH_FRACTION + 1, name=f"inverse_{side}") for side in ("near", "far")}
-        low = {row: Signal(signed(IMAGE_BITS + 1), name=f"low_{row}") for row in "xy"}
-        high = {row: Signal(signed(IMAGE_BITS + 1), name=f"high_{row}") for row in "xy"}
-        centre = {"x": view.centre_x, "y": view.centre_y}
-        radius = {"x": view.image_radius_x, "y": view.image_radius_y}
-        end = {"x": view.window_width - 1, "y": view.window_height - 1}
-        first_covered = {row: footprint[f"first_{row}"] for row in "xy"}
-        last_covered = {row: footprint[f"last_{row}"] for row in "xy"}
-        misses = Signal()
-
-        def image(row):
-            """Return an edge in pixels: the product of the cycle before, moved to the window."""
-            return ((product[row] >> INVERSE_DEPTH_FRACTION) + centre[row]) >> IMAGE_FRACTION
-
+        m.d.sync += [ball.product[row].eq(ball.left[row] * ball.right[row]) for row in AXES]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [
-                    footprint.cube.eq(self.i.payload.cube),
-                    footprint.rank.eq(self.i.payload.rank),
-                    footprint.last.eq(self.i.payload.last),
-                    axis.eq(0),
-                    misses.eq(0),
-                ]
-                m.d.sync += [sums[row].eq(0) for row in AXES]
-                for n, name in enumerate(AXES):
-                    middle = (CUBE * self.i.payload.cube[name] + CUBE // 2) << ORIGIN.fraction
-                    m.d.sync += relative[n].eq((middle - view.origin[name]) >> ORIGIN.fraction - RELATIVE_FRACTION)
-                with m.If(self.i.valid):
-                    m.next = "SUM"
-                    with m.If(self.i.payload.last):
-                        m.next = "FOOTPRINT"
+                self._take(m, ball)
             with m.State("SUM"):
-                for row in AXES:
-                    projection = getattr(view, f"projection_{row}")
-                    m.d.comb += [left[row].eq(relative[axis]), right[row].eq(_of_axis(projection, axis))]
-                    with m.If(axis != 0):
-                        m.d.sync += sums[row].eq(total[row])
-                m.d.sync += axis.eq(axis + 1)
-                with m.If(axis == len(AXES) - 1):
-                    m.next = "EDGES"
+                self._sum(m, ball)
             with m.State("EDGES"):
-                middle = total["z"] >> PROJECTION_DEPTH.fraction + RELATIVE_FRACTION - DEPTH_FRACTION
-                m.d.sync += [depth["near"].eq(middle - view.radius), depth["far"].eq(middle + view.radius)]
-                for row in "xy":
-                    middle = total[row] >> PROJECTION_IMAGE.fraction + RELATIVE_FRACTION - IMAGE_FRACTION
-                    m.d.sync += [low[row].eq(middle - radius[row]), high[row].eq(middle + radius[row])]
-                m.next = "TEST_BEFORE"
+                self._find_edges(m, ball)
 
             with m.State("TEST_BEFORE"):
-                for row in "xy":
-                    rounding = Mux(high[row] < 0, high[row] >> INVERSE_DEPTH_FRACTION, 0)
-                    m.d.comb += [
-                        left[row].eq(rounding - (1 << IMAGE_FRACTION) - centre[row]),
-                        right[row].eq(Mux(high[row] < 0, depth["far"], depth["near"])),
-                    ]
-                    m.d.sync += [first_covered[row].eq(0), last_covered[row].eq(end[row])]
-                m.next = "TEST_BEHIND"
-                with m.If(depth["near"] < NEAREST):
-                    m.next = "FOOTPRINT"
-                with m.If(depth["far"] <= 0):
-                    m.next = "IDLE"
+                self._compare_before(m, ball)
             with m.State("TEST_BEHIND"):
-                for row in "xy":
-                    rounding = Mux(low[row] < 0, 0, (low[row] >> INVERSE_DEPTH_FRACTION) + 1)
-                    m.d.comb += [
-                        left[row].eq(((end[row] + 2) << IMAGE_FRACTION) - centre[row] + rounding),
-                        right[row].eq(Mux(low[row] < 0, depth["near"], depth["far"])),
-                    ]
-                m.next = "TEST"
-                with m.If(sum((high[row] << DEPTH_FRACTION) < product[row] for row in "xy") != 0):
-                    m.next = "IDLE"
+                self._compare_behind(m, ball)
             with m.State("TEST"):
                 m.next = "DIVIDE"
-                with m.If(sum((low[row] << DEPTH_FRACTION) >= product[row] for row in "xy") != 0):
+                with m.If(sum((ball.low[row] << DEPTH_FRACTION) >= ball.product[row] for row in "xy") != 0):
                     m.next = "IDLE"
 
             with m.State("DIVIDE"):
@@ -168,46 +97,152 @@ class Projector(wiring.Component):
                 for side, divider in dividers.items():
                     m.d.comb += [
                         divider.i.payload.dividend.eq(DIVIDEND),
-                        divider.i.payload.divisor.eq(depth[side]),
+                        divider.i.payload.divisor.eq(ball.depth[side]),
                         divider.i.valid.eq(1),
                     ]
                 m.next = "INVERSE"
             with m.State("INVERSE"):
                 for side, divider in dividers.items():
                     m.d.comb += divider.o.ready.eq(1)
-                    m.d.sync += inverse[side].eq(divider.o.payload)
+                    m.d.sync += ball.inverse[side].eq(divider.o.payload)
                 with m.If(dividers["near"].o.valid):
                     m.next = "LOW"
-            with m.State("LOW"):
-                for row in "xy":
-                    m.d.comb += [
-                        left[row].eq(low[row]),
-                        right[row].eq(Mux(low[row] < 0, inverse["near"], inverse["far"])),
-                    ]
-                m.next = "HIGH"
-            with m.State("HIGH"):
-                for row in "xy":
-                    edge = image(row) - 1
-                    m.d.sync += first_covered[row].eq(Mux(edge > 0, edge, 0))
-                    with m.If(edge > end[row]):
-                        m.d.sync += misses.eq(1)
-                    m.d.comb += [
-                        left[row].eq(high[row]),
-                        right[row].eq(Mux(high[row] < 0, inverse["far"], inverse["near"])),
-                    ]
-                m.next = "CUT"
-            with m.State("CUT"):
-                for row in "xy":
-                    edge = image(row) + 1
-                    m.d.sync += last_covered[row].eq(Mux(edge < end[row], edge, end[row]))
-                    with m.If(edge < first_covered[row]):
-                        m.d.sync += misses.eq(1)
-                m.next = "FOOTPRINT"
+            self._cut(m, ball)
             with m.State("FOOTPRINT"):
-                m.d.comb += self.o.valid.eq(~misses)
-                with m.If(self.o.ready | misses):
+                m.d.comb += self.o.valid.eq(~ball.misses)
+                with m.If(self.o.ready | ball.misses):
                     m.next = "IDLE"
         return m
+
+    def _take(self, m: Module, ball: "_Ball") -> None:
+        """Take a cube: its middle relative to the camera."""
+        visit, footprint = self.i.payload, self.o.payload
+        m.d.comb += self.i.ready.eq(1)
+        m.d.sync += [
+            footprint.cube.eq(visit.cube),
+            footprint.rank.eq(visit.rank),
+            footprint.last.eq(visit.last),
+            ball.axis.eq(0),
+            ball.misses.eq(0),
+        ]
+        m.d.sync += [ball.sums[row].eq(0) for row in AXES]
+        for n, name in enumerate(AXES):
+            middle = (CUBE * visit.cube[name] + CUBE // 2) << ORIGIN.fraction
+            m.d.sync += ball.relative[n].eq((middle - self.view.origin[name]) >> ORIGIN.fraction - RELATIVE_FRACTION)
+        with m.If(self.i.valid):
+            m.next = "SUM"
+            with m.If(visit.last):
+                m.next = "FOOTPRINT"
+
+    def _sum(self, m: Module, ball: "_Ball") -> None:
+        """Multiply by the three rows of the projection, an axis a cycle."""
+        for row in AXES:
+            projection = getattr(self.view, f"projection_{row}")
+            m.d.comb += [
+                ball.left[row].eq(ball.relative[ball.axis]),
+                ball.right[row].eq(_of_axis(projection, ball.axis)),
+            ]
+            with m.If(ball.axis != 0):
+                m.d.sync += ball.sums[row].eq(ball.total[row])
+        m.d.sync += ball.axis.eq(ball.axis + 1)
+        with m.If(ball.axis == len(AXES) - 1):
+            m.next = "EDGES"
+
+    def _find_edges(self, m: Module, ball: "_Ball") -> None:
+        """Add and subtract the radii: the ball's nearest and farthest depth, its edges along x and y."""
+        radius = {"x": self.view.image_radius_x, "y": self.view.image_radius_y}
+        middle = ball.total["z"] >> PROJECTION_DEPTH.fraction + RELATIVE_FRACTION - DEPTH_FRACTION
+        m.d.sync += [ball.depth["near"].eq(middle - self.view.radius), ball.depth["far"].eq(middle + self.view.radius)]
+        for row in "xy":
+            middle = ball.total[row] >> PROJECTION_IMAGE.fraction + RELATIVE_FRACTION - IMAGE_FRACTION
+            m.d.sync += [ball.low[row].eq(middle - radius[row]), ball.high[row].eq(middle + radius[row])]
+        m.next = "TEST_BEFORE"
+
+    def _compare_before(self, m: Module, ball: "_Ball") -> None:
+        """Multiply for the test of the right edges; leave the division out near the camera, and all behind it."""
+        for row in "xy":
+            rounding = Mux(ball.high[row] < 0, ball.high[row] >> INVERSE_DEPTH_FRACTION, 0)
+            m.d.comb += [
+                ball.left[row].eq(rounding - (1 << IMAGE_FRACTION) - ball.centre[row]),
+                ball.right[row].eq(Mux(ball.high[row] < 0, ball.depth["far"], ball.depth["near"])),
+            ]
+            m.d.sync += [self._covered("first", row).eq(0), self._covered("last", row).eq(ball.end[row])]
+        m.next = "TEST_BEHIND"
+        with m.If(ball.depth["near"] < NEAREST):
+            m.next = "FOOTPRINT"
+        with m.If(ball.depth["far"] <= 0):
+            m.next = "IDLE"
+
+    def _compare_behind(self, m: Module, ball: "_Ball") -> None:
+        """Multiply for the test of the left edges; drop what the test of the right edges drops."""
+        for row in "xy":
+            rounding = Mux(ball.low[row] < 0, 0, (ball.low[row] >> INVERSE_DEPTH_FRACTION) + 1)
+            m.d.comb += [
+                ball.left[row].eq(((ball.end[row] + 2) << IMAGE_FRACTION) - ball.centre[row] + rounding),
+                ball.right[row].eq(Mux(ball.low[row] < 0, ball.depth["near"], ball.depth["far"])),
+            ]
+        m.next = "TEST"
+        with m.If(sum((ball.high[row] << DEPTH_FRACTION) < ball.product[row] for row in "xy") != 0):
+            m.next = "IDLE"
+
+    def _cut(self, m: Module, ball: "_Ball") -> None:
+        """Divide the edges by depth, in states `LOW` and `HIGH`, and cut them by the window, a state later each."""
+        with m.State("LOW"):
+            for row in "xy":
+                m.d.comb += [
+                    ball.left[row].eq(ball.low[row]),
+                    ball.right[row].eq(Mux(ball.low[row] < 0, ball.inverse["near"], ball.inverse["far"])),
+                ]
+            m.next = "HIGH"
+        with m.State("HIGH"):
+            for row in "xy":
+                edge = ball.image(row) - 1
+                m.d.sync += self._covered("first", row).eq(Mux(edge > 0, edge, 0))
+                with m.If(edge > ball.end[row]):
+                    m.d.sync += ball.misses.eq(1)
+                m.d.comb += [
+                    ball.left[row].eq(ball.high[row]),
+                    ball.right[row].eq(Mux(ball.high[row] < 0, ball.inverse["far"], ball.inverse["near"])),
+                ]
+            m.next = "CUT"
+        with m.State("CUT"):
+            for row in "xy":
+                edge = ball.image(row) + 1
+                m.d.sync += self._covered("last", row).eq(Mux(edge < ball.end[row], edge, ball.end[row]))
+                with m.If(edge < self._covered("first", row)):
+                    m.d.sync += ball.misses.eq(1)
+            m.next = "FOOTPRINT"
+
+    def _covered(self, edge: str, row: str):
+        """Return the first or last covered pixel of the footprint along x or y."""
+        return self.o.payload[f"{edge}_{row}"]
+
+
+class _Ball:
+    """A cube's bounding ball on its way to the footprint: registers, the multipliers, and what the view says."""
+
+    def __init__(self, view: data.View) -> None:
+        # One multiplier for each row of the projection; x and y serve again for the two image axes.
+        self.left = {row: Signal(signed(IMAGE_BITS + 1), name=f"left_{row}") for row in AXES}
+        self.right = {row: Signal(signed(DEPTH_BITS + 1), name=f"right_{row}") for row in AXES}
+        self.product = {row: Signal(signed(IMAGE_BITS + DEPTH_BITS + 2), name=f"product_{row}") for row in AXES}
+
+        self.axis = Signal(range(len(AXES)))
+        self.relative = Signal(data.ArrayLayout(signed(RELATIVE_BITS), len(AXES)))
+        self.sums = {row: Signal(signed(SUM_BITS), name=f"sum_{row}") for row in AXES}
+        self.total = {row: self.sums[row] + self.product[row] for row in AXES}
+        self.depth = {side: Signal(signed(DEPTH_BITS), name=side) for side in ("near", "far")}
+        self.inverse = {side: Signal(INVERSE_DEPTH_FRACTION + 1, name=f"inverse_{side}") for side in ("near", "far")}
+        self.low = {row: Signal(signed(IMAGE_BITS + 1), name=f"low_{row}") for row in "xy"}
+        self.high = {row: Signal(signed(IMAGE_BITS + 1), name=f"high_{row}") for row in "xy"}
+        self.misses = Signal()
+        self.centre = {"x": view.centre_x, "y": view.centre_y}
+        self.end = {"x": view.window_width - 1, "y": view.window_height - 1}
+        """The last column and row of the window."""
+
+    def image(self, row: str):
+        """Return an edge in pixels: the product of the cycle before, moved to the window."""
+        return ((self.product[row] >> INVERSE_DEPTH_FRACTION) + self.centre[row]) >> IMAGE_FRACTION
 
 
 def _of_axis(vector, axis):
