@@ -104,15 +104,17 @@ def validate(acceptance: Path | None, known: tuple[int, ...] | None, json_file: 
 
 def _validate_acceptance(path: Path, known: tuple[int, ...], json_file: Path | None) -> None:
     from rtnerf.base.files import write_json
-    from specdec.laws.acceptance_length import check, read_curves
+    from specdec.laws.acceptance_length import check_all, read_curves
 
     check_targets(json=json_file)
-    found = {name: check(curve, known) for name, curve in read_curves(path).items()}
+    found = check_all(read_curves(path), known)
     if json_file is not None:
         write_json(json_file, {"command": "specdec validate", "from": known or None, **found})
     for name, one in found.items():
         law = f"rate {one['first']:.3f} * {one['decay']:.3f}**(k - 1)"
-        click.echo(f"{name}: {law}, RMS error {one['rms']:.2%}, error at the last {one['error_at_last']:+.2%}")
+        left_out = one.get("error_at_last_left_out")
+        other = "" if left_out is None else f" ({left_out:+.2%} by the other curves' decays)"
+        click.echo(f"{name}: {law}, RMS error {one['rms']:.2%}, error at the last {one['error_at_last']:+.2%}{other}")
 
 
 class Loads(click.ParamType):
