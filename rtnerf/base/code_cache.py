@@ -11,8 +11,7 @@ import os
 import pickle
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from rtnerf.base import STARTED
 from rtnerf.base.errors import InputError
 from rtnerf.base.files import write_bytes
 from rtnerf.base.folders import kept_folder
+from rtnerf.base.sources import digest_of, edited
 
 SOURCES = {
     "nerf.golden": ("nerf.contract", "nerf.golden", "rtnerf.base"),
@@ -62,7 +61,7 @@ class CodeCache(NullCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the code for a signature, unless it holds addresses of this process."""
         path = self._path(sig, data.codegen)
-        if self._package is None or path is None or data.library.has_dynamic_globals or edited(self._package):
+        if self._package is None or path is None or data.library.has_dynamic_globals or edited(SOURCES[self._package]):
             return
         try:
             write_bytes(path, dumps((sig, data._reduce())))  # type: ignore[no-untyped-call]
@@ -87,21 +86,6 @@ def package_of(module: str) -> str | None:
     return next((package for package in SOURCES if f"{module}.".startswith(f"{package}.")), None)
 
 
-def sources(package: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files that compiled code of a package can be made from, with their names below the packages."""
-    for name in SOURCES[package]:
-        # Where it is imported from: a changed package may hide another, as in tests/cosim/mutations.py.
-        found = find_spec(name)
-        for folder in (found and found.submodule_search_locations) or ():
-            for path in sorted(Path(folder).glob("**/*.py")):
-                yield f"{name}/{path.relative_to(folder)}", path
-
-
-def edited(package: str) -> bool:
-    """Return whether a source is newer than this process, which then holds something else than the digest says."""
-    return any(path.stat().st_mtime > STARTED for _, path in sources(package))
-
-
 @functools.cache
 def version_folder(package: str) -> Path | None:
     """Return the folder for the code of a package as it was imported; None if it was edited meanwhile."""
@@ -109,12 +93,11 @@ def version_folder(package: str) -> Path | None:
         name: value for name, value in os.environ.items() if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"
     }
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version, sorted(settings.items()))
-    digest = hashlib.sha256(repr(versions).encode())
-    for name, path in sources(package):
-        digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    if edited(package):
+    sources = digest_of(SOURCES[package])
+    if sources is None:
         return None
-    folder = cache_folder() / f"{package}-{digest.hexdigest()[:16]}"
+    digest = hashlib.sha256(repr((versions, sources)).encode()).hexdigest()
+    folder = cache_folder() / f"{package}-{digest[:16]}"
     try:
         os.utime(folder)
     except OSError:

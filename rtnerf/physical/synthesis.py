@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nerf.contract.config import AcceleratorConfig
-from rtnerf.base.builds import kept_build
+from rtnerf.base.builds import kept_build, kept_value
 from rtnerf.base.errors import InputError
-from rtnerf.base.files import write_bytes
 from rtnerf.base.folders import ROOT
 from rtnerf.base.processes import run_supervised
 from rtnerf.physical.libraries import Technology
@@ -45,22 +44,11 @@ def _digest(*parts: object) -> str:
     return found.hexdigest()[:16]
 
 
-def _sources(*folders: Path) -> str:
-    """Return a digest of the Python files below some folders."""
-    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
-    return _digest(*(path.read_bytes() for path in files))
-
-
 def load_design(config: AcceleratorConfig, cache: Path) -> Design:
     """Return the units of a configuration; made once for each state of the RTL."""
-    versions = importlib.metadata.version("amaranth")
-    sources = _sources(ROOT / "rtl", ROOT / "nerf" / "contract")
-    kept = cache / f"design-{_digest(config.digest, versions, sources)}.il.gz"
-    if kept.is_file():
-        return Design(gzip.decompress(kept.read_bytes()).decode())
-    design = Design.of(config)
-    write_bytes(kept, gzip.compress(design.text.encode(), 1))
-    return design
+    ingredients = [config.digest, importlib.metadata.version("amaranth")]
+    packages = ("rtl", "nerf.contract", "rtnerf.base", "rtnerf.physical")
+    return Design(kept_value(cache, "design", packages, ingredients, lambda: Design.of(config).text))
 
 
 def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
@@ -108,10 +96,13 @@ def netlist_of(unit: Unit, technology: Technology, cache: Path) -> Netlist:
 
 def measure(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
     """Return what a unit takes and how long its paths are; kept for each state of this package."""
-    digest = _digest(unit.text, technology.digest, _sources(_HERE))
-    kept = cache / f"unit-{digest}.json"
-    if kept.is_file():
-        return json.loads(kept.read_text())
+    ingredients = [unit.text, technology.digest]
+    return kept_value(
+        cache, f"unit-{unit.name}", ("rtnerf.physical",), ingredients, lambda: _measure(unit, technology, cache)
+    )
+
+
+def _measure(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
     from rtnerf.physical.timing import Timer
 
     netlist = netlist_of(unit, technology, cache)
@@ -120,7 +111,7 @@ def measure(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
     counts = netlist.counts
     prices = [technology.memories.price(memory) for memory in netlist.memories]
     register = timing.register
-    result = {
+    return {
         "cells": sum(count for kind, count in counts.items() if kind in cells),
         "area_um2": sum(count * cells[kind].area for kind, count in counts.items() if kind in cells),
         "flip_flops": sum(count for kind, count in counts.items() if kind in cells and cells[kind].flip_flop),
@@ -152,8 +143,6 @@ def measure(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
             for memory, price in zip(netlist.memories, prices, strict=True)
         ],
     }
-    write_bytes(kept, json.dumps(result).encode())
-    return result
 
 
 def _path(path) -> dict[str, Any]:

@@ -272,8 +272,10 @@ def test_verilog_is_clean_and_names_no_machine(tmp_path, config):
 
 
 def test_generation_is_reproducible_in_any_process_and_folder(tmp_path):
-    program = "import sys; from nerf.contract.config import load_config; from rtl.verilog.export import generate; "
-    program += "generate(load_config('tiny'), sys.argv[1])"
+    program = "import sys; from nerf.contract.config import load_config; from rtl.verilog import export; "
+    program += (
+        "export.kept_folder = lambda kind: export.Path(sys.argv[1]); export.generate(load_config('tiny'), sys.argv[1])"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "77"}
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "b")], env=environment, cwd=tmp_path, check=True)
     generate(TINY, tmp_path / "a")

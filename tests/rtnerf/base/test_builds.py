@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rtnerf.base.builds import kept_build
+from rtnerf.base import builds
+from rtnerf.base.builds import kept_build, kept_value
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -15,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 BUILDER = """
 import sys, time
 from pathlib import Path
-from rtnerf.base.builds import kept_build
+from rtnerf.base import builds
+from rtnerf.base.builds import kept_build, kept_value
 folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
 def make(place):
     with open(folder / "begun", "a") as begun:
@@ -86,3 +88,23 @@ def test_a_build_stays_where_it_was_made(tmp_path):
     assert kept_build(tmp_path, "model", 1, noted.append) == noted[0]
     assert kept_build(tmp_path, "model", 1, noted.append) == noted[0]
     assert len(noted) == 1
+
+
+def test_a_value_is_made_once_until_a_source_is_edited(tmp_path, monkeypatch):
+    values = iter(range(10))
+
+    def value(ingredients, packages=("rtnerf.base",)):
+        return kept_value(tmp_path, "value", packages, ingredients, lambda: next(values))
+
+    assert [value("a"), value("a"), value("b"), value("a"), value("a", ["nerf.contract"])] == [0, 0, 1, 0, 2]
+    monkeypatch.setattr(builds, "digest_of", lambda packages: "edited before the start")
+    assert [value("a"), value("a")] == [3, 3]
+    monkeypatch.setattr(builds, "digest_of", lambda packages: None)
+    assert [value("a"), value("a")] == [4, 5]
+
+
+def test_a_value_that_cannot_be_kept_is_made_each_time(tmp_path):
+    (tmp_path / "file").touch()
+    values = iter(range(10))
+    made = [kept_value(tmp_path / "file" / "kept", "value", (), None, lambda: next(values)) for _ in range(2)]
+    assert made == [0, 1]
