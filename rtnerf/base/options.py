@@ -105,6 +105,20 @@ class OneOf(click.Choice[str]):
         return str(value)
 
 
+class NameOrFile(click.ParamType):  # type: ignore[type-arg]
+    """A name, or the path of a file or folder: what has an ending that files have, a separator, or exists."""
+
+    name = "name or file"
+
+    def __init__(self, ending: str) -> None:
+        self._ending = ending
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        """Return the name as text or the path as a path."""
+        is_path = isinstance(value, Path) or value.endswith(self._ending) or "/" in value
+        return Path(value) if is_path else value
+
+
 class Picture(click.Path):
     """A file to draw into; its name's ending says the format."""
 

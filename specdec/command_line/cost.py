@@ -19,6 +19,7 @@ from rtnerf.base.options import (
     refuse,
     seed_option,
 )
+from specdec.command_line.machines import MACHINE, MODEL, deployment_options, split
 
 MOST_REQUESTS = 65536
 """In a step."""
@@ -35,15 +36,18 @@ MOST_LOADS = 1000
         "rtnerf specdec predict --tree tree.json --acceptance rates.json --step-times h100.csv --batch 1,8,64",
         "rtnerf specdec predict --tree tree.json --acceptance rates.json --target llama-2-7b --draft llama-68m"
         " --hardware a100-80g",
+        "rtnerf specdec predict --tree tree.json --acceptance rates.json --target config.json --hardware h100"
+        " --tensor-parallel 4 --weights fp8",
     )
 )
 @click.option("--tree", type=PATH, required=True, help="JSON list of rank paths: [[0], [1], [0, 0]] has 3 candidates.")
 @click.option("--acceptance", type=PATH, required=True, help="JSON list per depth: acceptance by rank.")
 @click.option("--step-times", type=PATH, help="CSV of the target's passes: tokens,ms or batch,tokens,context,ms.")
-@click.option("--target", help="Instead of step times: a named model, on the hardware.")
-@click.option("--hardware", help="A named machine.")
+@click.option("--target", type=MODEL, help="Instead of step times: a named model or a config.json, on the hardware.")
+@click.option("--hardware", type=MACHINE, help="A named machine, or a TOML file.")
+@deployment_options
 @click.option("--draft-ms", type=Number(0), help="One pass of the draft, ms.  [default: 0]")
-@click.option("--draft", help="Instead of its time: a named model, on the hardware.")
+@click.option("--draft", type=MODEL, help="Instead of its time: a named model or a config.json, on the hardware.")
 @click.option("--draft-vocabulary", type=Whole(1), help="Rows that the draft's output layer keeps (VocabTrim).")
 @click.option("--draft-passes", type=Whole(), help="Of a step; default: one a level. Medusa's heads take 1.")
 @click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
@@ -52,7 +56,7 @@ MOST_LOADS = 1000
     "--batch", type=Wholes(MOST_REQUESTS), default="1", show_default=True, help="Requests in a step, comma-separated."
 )
 @json_option
-def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Path | None, **costs: Any) -> None:
+def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Path | None, **options: Any) -> None:
     """Predict speedup by batch for a tree, where it stops paying, and what binds.
 
     Beyond the last step time the target is taken to slow down with the last two points' slope; such rows are marked.
@@ -63,7 +67,8 @@ def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Pat
     check_targets(json=json_file)
     shape = prediction.read_tree(tree)
     rows = prediction.read_acceptance(acceptance, len(shape.levels()) - 1)
-    speculation, search = prediction.speculation_of(shape, **costs)
+    deployment, costs = split(options)
+    speculation, search = prediction.speculation_of(shape, deployment=deployment, **costs)
     found = prediction.predict(prediction.tokens_per_step(shape, rows), speculation, batch, search)
     if json_file is not None:
         write_json(json_file, found.record())
@@ -166,10 +171,12 @@ def _spread(low: str, high: str, count: str) -> list[float]:
     "--deviation", type=Number(0), default=0.1, show_default=True, help="Of the acceptance, from request to request."
 )
 @click.option("--step-times", type=PATH, help="CSV of the target's passes: tokens,ms or batch,tokens,context,ms.")
-@click.option("--target", help="Instead of step times: a named model, on the hardware.  [default: llama-2-7b]")
-@click.option("--hardware", default="a100-80g", show_default=True, help="A named machine.")
+@click.option("--target", type=MODEL, help="Instead: a named model or a config.json.  [default: llama-2-7b]")
+@click.option(
+    "--hardware", type=MACHINE, default="a100-80g", show_default=True, help="A named machine, or a TOML file."
+)
 @click.option("--draft-ms", type=Number(0), help="One pass of the draft, ms.  [default: 1]")
-@click.option("--draft", help="Instead of its time: a named model, on the hardware.")
+@click.option("--draft", type=MODEL, help="Instead of its time: a named model or a config.json, on the hardware.")
 @click.option("--draft-passes", type=Whole(), help="Of a step; default: one a level. Medusa's heads take 1.")
 @click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
 @click.option("--max-batch", type=Whole(1), default=128, show_default=True, help="Requests that run at a time.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from rtnerf.base.errors import InputError, require
 from rtnerf.base.files import read_json
+from specdec.cost.deployment import ALONE, Deployment
 from specdec.cost.pass_time import FALL, Constant, Linear, Measured, PassTime
 from specdec.cost.ranks import table
 from specdec.cost.roofline import named_pass
@@ -138,19 +139,21 @@ def tokens_per_step(shape: Shape, rows: list[list[float]]) -> float:
 def speculation_of(
     shape: Shape,
     step_times: Path | Mapping[int, float] | None = None,
-    target: str | None = None,
-    hardware: str | None = None,
+    target: str | Path | None = None,
+    hardware: str | Path | None = None,
     draft_ms: float | None = None,
-    draft: str | None = None,
+    draft: str | Path | None = None,
     draft_vocabulary: int | None = None,
     draft_passes: int | None = None,
     host_ms: float = 0.0,
     context: int = 0,
+    deployment: Deployment = ALONE,
 ) -> tuple[Speculation, int]:
     """Return the cost of a tree as the command line describes it, and the largest batch that its data reach.
 
-    The target is a file of `read_step_times`, a mapping from tokens to ms, or a named model on named hardware; the
-    draft is the time of a pass, or a named model on the hardware.
+    The target is a file of `read_step_times`, a mapping from tokens to ms, or a model on hardware, each by its name or
+    its file; the draft is the time of a pass, or a model on the hardware. The deployment is that of the target; the
+    draft runs on the same machines.
 
     Raises
     ------
@@ -172,10 +175,14 @@ def speculation_of(
         times = _measured(step_times) if isinstance(step_times, Mapping) else read_step_times(step_times, context)
         table = isinstance(times, Measured)
         require(not (table and context and draft is None), "context", "left out with times by tokens alone", context)
+        alone = deployment == ALONE
+        require(alone, "parallelism and formats", "left out beside step times", "given")
         search = min(times.last // len(shape), LARGEST_BATCH) if isinstance(times, Measured) else LARGEST_BATCH
     else:
-        times, search = named_pass(str(target), str(hardware), context), LARGEST_BATCH
-    passes = Constant(draft_ms or 0.0) if draft is None else named_pass(draft, str(hardware), context, draft_vocabulary)
+        times, search = named_pass(target or "", hardware or "", context, deployment=deployment), LARGEST_BATCH
+    passes: PassTime = Constant(draft_ms or 0.0)
+    if draft is not None:
+        passes = named_pass(draft, hardware or "", context, draft_vocabulary, deployment.of_draft)
     return Speculation(shape, times, passes, draft_passes, host_ms), search
 
 

@@ -1,146 +1,28 @@
-"""The time of a pass from first principles: bytes and operations of a model, bandwidth and peak of a machine.
+"""The time of a pass from first principles: bytes and operations of a model, bandwidth and peak of its machines.
 
-A pass reads the weights once and each request's cache, and computes two operations a weight and token. Reading takes
-``r``, computing ``c``; as the layers of a model are bound now by one and now by the other, the pass takes
-``sqrt(r**2 + c**2)``, between the larger and the sum. Matrix units compute whole tiles of tokens.
+A pass reads the weights that its tokens touch once and each request's cache, and computes two operations a weight and
+token. Reading takes ``r``, computing ``c``; as the layers of a model are bound now by one and now by the other, the
+pass takes ``sqrt(r**2 + c**2)``, between the larger and the sum. Starting the parts of a block takes a time of its own,
+and blocks that are shared among machines add their results up over the links.
 
-What a machine reaches of its data sheet is fitted once, to one published series (Llama-2-7B on an A100, vidur), and
-checked on the other machines and models by `specdec.evidence.report`.
+What a machine reaches of its data sheet is fitted once, see `specdec.cost.hardware.Hardware`, and checked on other
+machines and models by `specdec.evidence.report`.
 """
 
-from dataclasses import dataclass
+from pathlib import Path
 
 from rtnerf.base.errors import require
+from specdec.cost.architecture import Architecture
+from specdec.cost.blocks import Experts, tiled
+from specdec.cost.deployment import ALONE, Deployment
+from specdec.cost.formats import BYTES
+from specdec.cost.hardware import Hardware, hardware_of
+from specdec.cost.models import model_of
 from specdec.cost.pass_time import PassTime
-
-BYTES = 2
-"""Of a weight, a key or a value: half precision."""
-
-TILES = (16, 32, 64, 128)
-"""Tokens of a matrix unit's tile: the smallest that holds the tokens, or a multiple of the largest."""
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """A machine, by its data sheet.
-
-    Members
-    -------
-    bandwidth : float
-        Of its memory, GB/s.
-    peak : float
-        Dense half-precision operations, Tflop/s.
-    bandwidth_reached, peak_reached : float
-        Shares that passes reach; the defaults are fitted, see the module.
-    """
-
-    bandwidth: float
-    peak: float
-    bandwidth_reached: float = 0.70
-    peak_reached: float = 0.67
-
-
-HARDWARE = {
-    "a100-40g": Hardware(1555, 312),
-    "a100-80g": Hardware(2039, 312),
-    "h100": Hardware(3350, 989),
-    "h200": Hardware(4800, 989),
-    "a40": Hardware(696, 149.7),
-    "a6000": Hardware(768, 154.8),
-    "l40": Hardware(864, 181),
-    "rtx-3090": Hardware(936, 71),
-    "rtx-4090": Hardware(1008, 165.2),
-    "v100": Hardware(900, 125),
-}
-"""Machines by name; NVIDIA's data sheets, SXM forms of A100 to H200 and V100."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A decoder's sizes.
-
-    Members
-    -------
-    layers, width, hidden : int
-        Layers, features of a row, features of the gated feed-forward.
-    heads, key_heads : int
-        Query heads and key-value heads of an attention layer.
-    vocabulary : int
-        Rows of the output layer.
-    attention : float
-        Share of the layers that are attention with feed-forward; the others are state-space layers of inner width
-        ``2 * width``, without feed-forward.
-    state : int
-        State features of a state-space layer.
-    """
-
-    layers: int
-    width: int
-    hidden: int
-    heads: int
-    key_heads: int
-    vocabulary: int
-    attention: float = 1.0
-    state: int = 0
-
-    @property
-    def body(self) -> float:
-        """Weights that a pass multiplies by, without the output layer's."""
-        head = self.width // self.heads if self.heads else 0
-        attention = 2 * self.width**2 + 2 * self.width * head * self.key_heads + 3 * self.width * self.hidden
-        scan = 6 * self.width**2 + 2 * self.width * self.state
-        return self.layers * (self.attention * attention + (1 - self.attention) * scan)
-
-    @property
-    def head(self) -> int:
-        """Weights of the output layer."""
-        return self.vocabulary * self.width
-
-    @property
-    def cache_bytes(self) -> float:
-        """Bytes of keys and values of one token."""
-        head = self.width // self.heads if self.heads else 0
-        return 2 * BYTES * self.attention * self.layers * self.key_heads * head
-
-    @property
-    def state_bytes(self) -> float:
-        """Bytes of one request's recurrent state, whatever its length."""
-        return BYTES * (1 - self.attention) * self.layers * 2 * self.width * self.state
-
-    def attention_operations(self, tokens: int, context: int) -> float:
-        """Return the operations of one request's tokens on its context and on one another."""
-        return 4 * self.attention * self.layers * self.width * tokens * (context + tokens)
-
-    def scan_operations(self, tokens: int) -> float:
-        """Return the operations of one request's tree scan: reading the state, and all pairs of nodes.
-
-        Source: STree (arXiv 2505.14969); Mamba-2's chunk formula (arXiv 2405.21060).
-        """
-        inner, layers = 2 * self.width, (1 - self.attention) * self.layers
-        return 2 * layers * tokens * (2 * inner * self.state + tokens * (self.state + inner))
-
-
-MODELS = {
-    "llama-68m": Architecture(2, 768, 3072, 12, 12, 32000),
-    "llama-160m": Architecture(12, 768, 3072, 12, 12, 32000),
-    "llama-2-7b": Architecture(32, 4096, 11008, 32, 32, 32000),
-    "llama-2-13b": Architecture(40, 5120, 13824, 40, 40, 32000),
-    "llama-2-70b": Architecture(80, 8192, 28672, 64, 8, 32000),
-    "llama-3.1-8b": Architecture(32, 4096, 14336, 32, 8, 128256),
-    "llama-3.1-70b": Architecture(80, 8192, 28672, 64, 8, 128256),
-    "llama-3.2-1b": Architecture(16, 2048, 8192, 32, 8, 128256),
-    "llama-3.2-3b": Architecture(28, 3072, 8192, 24, 8, 128256),
-    "mistral-7b": Architecture(32, 4096, 14336, 32, 8, 32000),
-    "qwen2.5-7b": Architecture(28, 3584, 18944, 28, 4, 152064),
-    "eagle-7b": Architecture(1, 4096, 11008, 32, 32, 32000),
-    "mamba2-130m": Architecture(24, 768, 0, 0, 0, 50288, attention=0, state=128),
-    "mamba2-2.7b": Architecture(64, 2560, 0, 0, 0, 50288, attention=0, state=128),
-}
-"""Models by name, from their published configurations."""
 
 
 class Roofline(PassTime):
-    """Passes of a model on a machine.
+    """Passes of a model on a machine, or on several.
 
     Parameters
     ----------
@@ -152,78 +34,148 @@ class Roofline(PassTime):
         Cached tokens of every request.
     vocabulary : int, optional
         Rows of the output layer that are kept, VocabTrim's k; by default all. Source: VocabTrim (arXiv 2506.22694).
+    deployment : Deployment
+        How many machines, and the formats.
 
     Raises
     ------
     InputError
-        If the context is negative or more rows are kept than there are.
+        If the context is negative, more rows are kept than there are, or model and machine do not fit the deployment.
     """
 
-    def __init__(self, architecture: Architecture, hardware: Hardware, context: int = 0, vocabulary: int | None = None):
+    def __init__(
+        self,
+        architecture: Architecture,
+        hardware: Hardware,
+        context: int = 0,
+        vocabulary: int | None = None,
+        deployment: Deployment = ALONE,
+    ):
         require(context >= 0, "context", "at least 0", context)
         rows = architecture.vocabulary if vocabulary is None else vocabulary
         require(0 < rows <= architecture.vocabulary, "vocabulary", f"in [1, {architecture.vocabulary}]", rows)
-        self._model = architecture
-        self._context = context
-        self._head = rows * architecture.width
+        deployment.check(architecture, hardware)
+        self._hardware = hardware
+        self._deployment = deployment
+        self._formats = deployment.formats(architecture)
+        self._row = BYTES["bf16"] * architecture.width
+        self._head = rows * architecture.width / deployment.tensor
         self._byte_ms = 1e-6 / (hardware.bandwidth * hardware.bandwidth_reached)
-        self._operation_ms = 1e-9 / (hardware.peak * hardware.peak_reached)
+        self._experts = [(block, count) for block, count in architecture.blocks if isinstance(block, Experts)]
+        self._gather(architecture, context)
+
+    def _gather(self, model: Architecture, context: int) -> None:
+        """Sum what does not depend on the pass: ms by machine, request, row, token and pair of tokens."""
+        tensor = self._deployment.tensor
+        self._reading_ms = self._row_ms = self._request_ms = self._token_ms = self._pair_ms = 0.0
+        for block, count in model.blocks:
+            kept = block.cached * block.reach(context) * BYTES[self._formats.cache] / min(tensor, block.shares)
+            kept += 2 * block.state * BYTES["bf16"] / tensor
+            self._request_ms += count * kept * self._byte_ms
+            alone, paired = block.mixing(context)
+            self._token_ms += count * alone * self._operation_ms("bf16") / tensor
+            self._pair_ms += count * paired * self._operation_ms("bf16") / tensor
+            if not isinstance(block, Experts):
+                kind = self._formats.mixing if block.mixes else self._formats.feed
+                self._reading_ms += count * block.weights * BYTES[kind] * self._byte_ms / tensor
+                self._row_ms += count * 2 * block.weights * self._operation_ms(kind) / tensor
+        self._starting_ms = sum(count * block.starts for block, count in model.blocks) * self._hardware.block_us / 1000
+        apart = sum(count for _, count in self._experts) if self._deployment.experts > 1 else 0
+        self._sums = sum(count for _, count in model.blocks) - apart if tensor > 1 else 0
 
     def ms(self, batch: int, tokens: int) -> float:
         """Return the time of the body and of the output layer."""
-        return self._body_ms(batch, tokens) + self.head_ms(batch, tokens)
+        return self.body_ms(batch, tokens) + self.head_ms(batch, tokens)
+
+    def body_ms(self, batch: int, tokens: int) -> float:
+        """Return the time of the blocks."""
+        weights, products = self._weights(batch, tokens)
+        requests = self._requests(batch)
+        reading, computing = weights + requests * self._request_ms, products + self._mixing(requests, tokens)
+        return _together(reading, computing) + self._starting_ms + self._links(requests, tokens)
 
     def head_ms(self, batch: int, tokens: int) -> float:
         """Return the time of the output layer."""
-        return _together(*self._products(self._head, batch, tokens))
+        return _together(*self._head_parts(batch, tokens))
+
+    def prefill_ms(self, tokens: int) -> float:
+        """Return the time of reading one prompt of so many tokens: the output layer is asked for the last only."""
+        return self.body_ms(1, tokens) + self.head_ms(1, 1)
 
     def resource(self, batch: int, tokens: int) -> str:
-        """Return the largest of reading weights, reading caches and states, and computing."""
-        weights, products = self._products(self._model.body + self._head, batch, tokens)
+        """Return the largest of reading weights, reading caches and states, computing, starting, and links."""
+        weights, products = self._weights(batch, tokens)
+        head_weights, head_products = self._head_parts(batch, tokens)
+        requests = self._requests(batch)
         times = {
-            "weights": weights,
-            "cache": self._cache(batch),
-            "compute": products + self._mixing(batch, tokens),
+            "weights": weights + head_weights,
+            "cache": requests * self._request_ms,
+            "compute": products + head_products + self._mixing(requests, tokens),
+            "kernel starts": self._starting_ms,
+            "links": self._links(requests, tokens),
         }
         return max(times, key=times.__getitem__)
 
-    def _body_ms(self, batch: int, tokens: int) -> float:
-        weights, products = self._products(self._model.body, batch, tokens)
-        return _together(weights + self._cache(batch), products + self._mixing(batch, tokens))
+    # ---- Parts, in ms on each machine ----
 
-    def _products(self, weights: float, batch: int, tokens: int) -> tuple[float, float]:
-        """Return the times of reading weights and of multiplying by them."""
-        return weights * BYTES * self._byte_ms, 2 * weights * tiled(batch * tokens) * self._operation_ms
+    def _requests(self, batch: int) -> int:
+        """Return the requests that one replica of the attention has."""
+        return -(-batch // self._deployment.replicas)
 
-    def _cache(self, batch: int) -> float:
-        per_request = self._context * self._model.cache_bytes + 2 * self._model.state_bytes
-        return batch * per_request * self._byte_ms
+    def _weights(self, batch: int, tokens: int) -> tuple[float, float]:
+        """Return the times of reading the blocks' weights and of multiplying by them."""
+        reading, computing = self._reading_ms, self._row_ms * tiled(self._requests(batch) * tokens)
+        for block, count in self._experts:
+            share = count / self._deployment.machines
+            reading += share * block.touched(batch * tokens) * BYTES[self._formats.feed] * self._byte_ms
+            computing += share * block.products(batch * tokens) * self._operation_ms(self._formats.feed)
+        return reading, computing
 
-    def _mixing(self, batch: int, tokens: int) -> float:
-        operations = self._model.attention_operations(tokens, self._context) + self._model.scan_operations(tokens)
-        return batch * operations * self._operation_ms
+    def _operation_ms(self, kind: str) -> float:
+        computed = self._formats.activations or (kind if self._hardware.computes(kind) else "bf16")
+        return 1e-9 / (self._hardware.rate(computed) * self._hardware.peak_reached)
 
+    def _head_parts(self, batch: int, tokens: int) -> tuple[float, float]:
+        products = 2 * self._head * tiled(self._requests(batch) * tokens) * self._operation_ms("bf16")
+        return self._head * BYTES["bf16"] * self._byte_ms, products
 
-def tiled(tokens: int) -> int:
-    """Return the tokens that a matrix unit computes for so many: tile quantisation."""
-    for tile in TILES:
-        if tokens <= tile:
-            return tile
-    return -(-tokens // TILES[-1]) * TILES[-1]
+    def _mixing(self, requests: int, tokens: int) -> float:
+        return requests * tokens * (self._token_ms + tokens * self._pair_ms)
+
+    def _links(self, requests: int, tokens: int) -> float:
+        """Return the time of adding up shared blocks' results in a ring, and of sending rows to experts and back."""
+        tensor, machines, sent = self._deployment.tensor, self._deployment.machines, requests * tokens * self._row
+        ms = 0.0
+        if self._sums:
+            ms += self._sums * self._message(2 * (tensor - 1) / tensor * sent, tensor)
+        if self._deployment.experts > 1:
+            for block, count in self._experts:
+                away = sent / tensor * block.chosen * (machines - 1) / machines
+                ms += count * 2 * self._message(away, machines)
+        return ms
+
+    def _message(self, sent: float, machines: int) -> float:
+        hardware = self._hardware
+        rate = hardware.link if machines <= hardware.node else hardware.network
+        return hardware.link_us / 1000 + sent * 1e-6 / (rate * hardware.link_reached)
 
 
 def _together(reading: float, computing: float) -> float:
     return (reading**2 + computing**2) ** 0.5
 
 
-def named_pass(model: str, hardware: str, context: int = 0, vocabulary: int | None = None) -> Roofline:
-    """Return the passes of one of `MODELS` on one of `HARDWARE`.
+def named_pass(
+    model: str | Path,
+    hardware: str | Path,
+    context: int = 0,
+    vocabulary: int | None = None,
+    deployment: Deployment = ALONE,
+) -> Roofline:
+    """Return the passes of a named model, or that of a ``config.json``, on a named machine, or that of a TOML file.
 
     Raises
     ------
     InputError
         If there is no such model or machine; and as `Roofline`.
     """
-    require(model in MODELS, "model", f"one of {', '.join(MODELS)}", model)
-    require(hardware in HARDWARE, "hardware", f"one of {', '.join(HARDWARE)}", hardware)
-    return Roofline(MODELS[model], HARDWARE[hardware], context, vocabulary)
+    return Roofline(model_of(model), hardware_of(hardware), context, vocabulary, deployment)

@@ -14,10 +14,11 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import spearmanr
 
 from specdec.cost import leviathan
+from specdec.cost.models import MODELS
 from specdec.cost.pass_time import Constant, Measured
 from specdec.cost.predict import predict, tokens_per_step
 from specdec.cost.ranks import ranks_of_one
-from specdec.cost.roofline import MODELS, named_pass
+from specdec.cost.roofline import named_pass
 from specdec.cost.segments import saving
 from specdec.cost.step import Speculation
 from specdec.evidence.reversal import duel, unlikely_draws
@@ -264,7 +265,7 @@ def rooflines() -> Series:
                 rows.append(Row(f"{machine}, {tokens} tokens, ms", ms, passes.ms(tokens, 1)))
                 if machine != "a100-80g":
                     errors.append(rows[-1].log_error or 0.0)
-    fitted = "shares reached of bandwidth (A100, 1 token) and of peak (A100, 4096 tokens)"
+    fitted = "shares reached of bandwidth and peak, and the time of starting a block's kernels, on the A100"
     bound = Bound("RMS log error on H100 and A40", float(np.sqrt(np.mean(np.square(errors)))), 0.1)
     return Series("Rooflines of Llama-2-7B", data["source"], fitted, rows, bound)
 

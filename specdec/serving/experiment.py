@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rtnerf.base.errors import require
+from specdec.cost.hardware import hardware_of
+from specdec.cost.models import model_of
 from specdec.cost.pass_time import Constant
 from specdec.cost.predict import read_step_times
-from specdec.cost.roofline import named_pass
+from specdec.cost.roofline import Roofline
 from specdec.serving.controllers import controller
 from specdec.serving.server import PassesAt, Server
 from specdec.serving.sweep import Load, sweep
@@ -61,13 +63,13 @@ def serve(
 
 def server_of(
     step_times: Path | None = None,
-    target: str | None = None,
-    hardware: str = "a100-80g",
+    target: str | Path | None = None,
+    hardware: str | Path = "a100-80g",
     draft_ms: float | None = None,
-    draft: str | None = None,
+    draft: str | Path | None = None,
     **limits: Any,
 ) -> Server:
-    """Return the server: the target by its step times or name, the draft by its time or name; limits as for `Server`.
+    """Return the server: the target by its step times or model, the draft by its time or model; limits as for `Server`.
 
     Raises
     ------
@@ -80,9 +82,9 @@ def server_of(
         measured = read_step_times(step_times)
         target_passes: PassesAt = lambda context: measured  # noqa: E731
     else:
-        target_passes = partial(named_pass, target or TARGET, hardware)
+        target_passes = partial(Roofline, model_of(target or TARGET), hardware_of(hardware))
     if draft is not None:
-        draft_passes: PassesAt = partial(named_pass, draft, hardware)
+        draft_passes: PassesAt = partial(Roofline, model_of(draft), hardware_of(hardware))
     else:
         constant = Constant(DRAFT_MS if draft_ms is None else draft_ms)
         draft_passes = lambda context: constant  # noqa: E731
