@@ -1,4 +1,4 @@
-"""Commands of the cost model and the server: predict, validate, serve."""
+"""Commands of the cost model and the server: predict, serve."""
 
 from math import inf, nan
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from rtnerf.base.errors import InputError
 from rtnerf.base.options import (
     PATH,
     Number,
@@ -23,9 +22,6 @@ from specdec.command_line.machines import MACHINE, MODEL, deployment_options, sp
 
 MOST_REQUESTS = 65536
 """In a step."""
-
-MOST_DRAFTED = 64
-"""Tokens of a chain."""
 
 MOST_LOADS = 1000
 """In a sweep."""
@@ -73,53 +69,6 @@ def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Pat
     if json_file is not None:
         write_json(json_file, found.record())
     click.echo(found.summary)
-
-
-@click.command(
-    **example(
-        "rtnerf specdec validate --json validation.json",
-        "rtnerf specdec validate --acceptance lengths.yaml --from 1,2,3 --json law.json",
-    )
-)
-@click.option("--acceptance", type=PATH, help="Instead: a YAML file of acceptance lengths by drafted tokens.")
-@click.option("--from", "known", type=Wholes(MOST_DRAFTED), help="Fit to these numbers of drafted tokens only.")
-@json_option
-def validate(acceptance: Path | None, known: tuple[int, ...] | None, json_file: Path | None) -> None:
-    """Show published figures beside the model's, with errors and what was fitted; exit code 1 if a bound is broken.
-
-    With a file of acceptance lengths, how well the law of two numbers fits each curve, and what it predicts for the
-    longest chain from the shorter ones.
-    """
-    if acceptance is not None:
-        _validate_acceptance(acceptance, known or (), json_file)
-        return
-    if known is not None:
-        raise InputError("from must be given with acceptance, not alone")
-    from rtnerf.base.files import write_json
-    from specdec.evidence.report import report
-
-    check_targets(json=json_file)
-    found = report()
-    if json_file is not None:
-        write_json(json_file, found.record())
-    click.echo(found.summary)
-    if not found.holds:
-        raise click.exceptions.Exit(1)
-
-
-def _validate_acceptance(path: Path, known: tuple[int, ...], json_file: Path | None) -> None:
-    from rtnerf.base.files import write_json
-    from specdec.laws.acceptance_length import check_all, read_curves
-
-    check_targets(json=json_file)
-    found = check_all(read_curves(path), known)
-    if json_file is not None:
-        write_json(json_file, {"command": "specdec validate", "from": known or None, **found})
-    for name, one in found.items():
-        law = f"rate {one['first']:.3f} * {one['decay']:.3f}**(k - 1)"
-        left_out = one.get("error_at_last_left_out")
-        other = "" if left_out is None else f" ({left_out:+.2%} by the other curves' decays)"
-        click.echo(f"{name}: {law}, RMS error {one['rms']:.2%}, error at the last {one['error_at_last']:+.2%}{other}")
 
 
 class Loads(click.ParamType):

@@ -3,8 +3,9 @@
 import click
 
 from rtnerf.base.options import example
-from specdec.command_line.cost import predict, serve, validate
+from specdec.command_line.cost import predict, serve
 from specdec.command_line.decoding import calibrate, measure, train
+from specdec.command_line.evidence import validate
 from specdec.command_line.rollout import rollout
 
 

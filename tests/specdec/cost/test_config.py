@@ -65,6 +65,17 @@ def test_parameters_are_those_of_the_models(name):
     assert model.parameters <= COUNTED[name]
 
 
+def test_parameters_are_those_of_the_names():
+    """In thousand millions, as the makers state them."""
+    stated = {
+        "llama-3.1-405b": 405, "qwen2.5-1.5b": 1.54, "qwen2.5-14b": 14.7, "qwen2.5-32b": 32.5, "qwen2.5-72b": 72.7,
+        "qwen3-1.7b": 1.7, "qwen3-4b": 4.0, "qwen3-14b": 14.8, "qwen3-coder-480b-a35b": 480, "mixtral-8x22b": 141,
+        "deepseek-r1": 671,
+    }  # fmt: skip
+    for name, size in stated.items():
+        assert MODELS[name].parameters / 1e9 == pytest.approx(size, rel=0.02), name
+
+
 def test_weights_of_known_layers_are_those_of_the_facts():
     """Rows of the output layers of Llama-3.2 (facts 3.7): 394.0 and 131.3 million."""
     assert MODELS["llama-3.2-3b"].head == 128256 * 3072

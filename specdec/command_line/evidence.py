@@ -1,0 +1,83 @@
+"""The command that holds the models to what was published or measured: validate."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rtnerf.base.errors import InputError, require
+from rtnerf.base.options import PATH, Wholes, check_targets, example, json_option
+
+MOST_DRAFTED = 64
+"""Tokens of a chain."""
+
+
+@click.command(
+    **example(
+        "rtnerf specdec validate --json validation.json",
+        "rtnerf specdec validate --acceptance lengths.yaml --from 1,2,3 --json law.json",
+        "rtnerf specdec validate --serving measured.csv --json serving.json",
+    )
+)
+@click.option("--acceptance", type=PATH, help="Instead: a YAML file of acceptance lengths by drafted tokens.")
+@click.option("--from", "known", type=Wholes(MOST_DRAFTED), help="Fit to these numbers of drafted tokens only.")
+@click.option("--serving", type=PATH, help="Instead: a CSV file of served models, columns as AIConfigurator's.")
+@json_option
+def validate(
+    acceptance: Path | None, known: tuple[int, ...] | None, serving: Path | None, json_file: Path | None
+) -> None:
+    """Show published figures beside the model's, with errors and what was fitted; exit code 1 if a bound is broken.
+
+    With a file of acceptance lengths, how well the law of two numbers fits each curve, and what it predicts for the
+    longest chain from the shorter ones. With a file of served models, the time of a token without speculation, by two
+    numbers an engine and GPU, and for each model by those fitted to the others.
+    """
+    files = [name for name, path in (("acceptance", acceptance), ("serving", serving)) if path is not None]
+    require(len(files) <= 1, "file", "one, of acceptance or serving", " and ".join(files))
+    if known is not None and acceptance is None:
+        raise InputError("from must be given with acceptance, not alone")
+    check_targets(json=json_file)
+    if acceptance is not None:
+        _validate_acceptance(acceptance, known or (), json_file)
+    elif serving is not None:
+        _validate_serving(serving, json_file)
+    else:
+        _validate_published(json_file)
+
+
+def _validate_published(json_file: Path | None) -> None:
+    from specdec.evidence.report import report
+
+    found = report()
+    _write(json_file, found.record())
+    click.echo(found.summary)
+    if not found.holds:
+        raise click.exceptions.Exit(1)
+
+
+def _validate_acceptance(path: Path, known: tuple[int, ...], json_file: Path | None) -> None:
+    from specdec.laws.acceptance_length import check_all, read_curves
+
+    found = check_all(read_curves(path), known)
+    _write(json_file, {"command": "specdec validate", "from": known or None, **found})
+    for name, one in found.items():
+        law = f"rate {one['first']:.3f} * {one['decay']:.3f}**(k - 1)"
+        left_out = one.get("error_at_last_left_out")
+        other = "" if left_out is None else f" ({left_out:+.2%} by the other curves' decays)"
+        click.echo(f"{name}: {law}, RMS error {one['rms']:.2%}, error at the last {one['error_at_last']:+.2%}{other}")
+
+
+def _validate_serving(path: Path, json_file: Path | None) -> None:
+    from specdec.evidence.serving import compare, read_runs
+
+    found = compare(*read_runs(path))
+    _write(json_file, {"command": "specdec validate", **found.record()})
+    click.echo(found.summary)
+
+
+def _write(json_file: Path | None, record: Mapping[str, Any]) -> None:
+    from rtnerf.base.files import write_json
+
+    if json_file is not None:
+        write_json(json_file, record)
