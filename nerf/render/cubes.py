@@ -194,7 +194,7 @@ def _rays(model: TensorfModel, camera: Camera) -> walk.Rays:
 
 def _eye(camera: Camera) -> walk.Eye:
     pose = (camera.c2w @ np.diag([1.0, -1.0, -1.0, 1.0]))[:3]
-    return walk.Eye(pose, camera.focal, np.array([camera.width / 2, camera.height / 2]), camera.window)
+    return walk.Eye(pose, np.array([camera.focal, camera.focal_y]), np.array(camera.centre, np.float64), camera.window)
 
 
 def _walked(model: TensorfModel, grid: CubeGrid) -> walk.Cubes:

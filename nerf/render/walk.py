@@ -39,10 +39,10 @@ class Rays(NamedTuple):
 
 
 class Eye(NamedTuple):
-    """``pose`` (3, 4) camera to world in OpenCV axes; focal length, principal point and window in pixels."""
+    """``pose`` (3, 4) camera to world in OpenCV axes; focal lengths, principal point and window in pixels."""
 
     pose: np.ndarray
-    focal: float
+    focal: np.ndarray
     centre: np.ndarray
     window: tuple[int, int, int, int]
 
@@ -152,8 +152,8 @@ def pixel_bounds(low, high, eye):
         depth = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
         if depth > 1e-6:
             in_front += 1
-            across = focal * (pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z) / depth
-            down = focal * (pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z) / depth
+            across = focal[0] * (pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z) / depth
+            down = focal[1] * (pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z) / depth
             least_x, most_x = min(least_x, across), max(most_x, across)
             least_y, most_y = min(least_y, down), max(most_y, down)
     left, top, right, bottom = window[0], window[1], window[0] + window[2], window[1] + window[3]

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,6 +118,15 @@ def test_crop_is_a_part_of_the_full_picture(random_model, look_at):
     model, camera = random_model(4), look_at((2.0, 1.0, 1.5))
     whole, part = cubes.render(model, camera), cubes.render(model, camera.cropped(5, 3, 6, 4))
     np.testing.assert_allclose(part.rgb, whole.rgb[3:7, 5:11], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "others", [{"focal_y": 5.0}, {"focal_y": 40.0}, {"centre": (2.5, 11.0)}, {"centre": (15.0, 1.0)}]
+)
+def test_two_focal_lengths_and_a_principal_point(random_model, look_at, others):
+    """Each box is looked for in the pixels where such a camera sees it."""
+    picture = assert_same(random_model(4), replace(look_at((2.0, 1.0, 1.5)), **others))
+    assert picture.statistics["samples_occupied"] > 0
 
 
 def test_rays_that_miss(random_model, look_at):
