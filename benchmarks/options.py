@@ -12,7 +12,7 @@ from nerf.cameras import Cameras, load_cameras
 from nerf.checkpoint import load_model
 from nerf.contract.config import PRESETS, AcceleratorConfig
 from nerf.model import TensorfModel
-from nerf.pictures import on_white, premultiplied
+from nerf.pictures import on_background, premultiplied
 from nerf.scenes.builtin import get_scene
 
 CLOCK_HZ = 1e9
@@ -36,7 +36,7 @@ def ground_truth(cameras: Cameras, index: int, options: argparse.Namespace) -> n
     """Return the picture of a view in the size of the options; that of the embedded scene is drawn."""
     if options.transforms:
         return cameras.ground_truth(index, options.size, options.size)
-    return on_white(premultiplied(get_scene("lattice").picture(cameras.camera(index, options.size))))
+    return on_background(premultiplied(get_scene("lattice").picture(cameras.camera(index, options.size))))
 
 
 def presets_for(model: TensorfModel) -> list[AcceleratorConfig]:

@@ -20,7 +20,7 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import CHANNEL
 from nerf.contract.memory import MemoryTiming, Regions, place
 from nerf.contract.registers import CAMERA_REGISTERS, LIST_ENTRY_BYTES, STATUS_CODE_SHIFT, STATUS_ERROR, ErrorCode, View
-from nerf.contract.scene_image import BEAT
+from nerf.contract.scene_image import BEAT, Scene
 from nerf.golden.frame import render_frame
 from nerf.metrics import psnr
 from nerf.prepared import TERMINATION, Prepared
@@ -77,7 +77,7 @@ class Cosimulation:
     cubes_loaded: int
     dram_read_bytes: int
     dram_write_bytes: int
-    psnr_vs_float_db: float
+    psnr_vs_float_db: float | None
     seconds_build: float
     seconds_rtl: float
     seconds_sim: float
@@ -261,7 +261,7 @@ def cosimulate(
     termination: float = TERMINATION,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
 ) -> Cosimulation:
-    """Render a view with the RTL, and compare with golden model, simulator and float renderer.
+    """Render a view with the RTL, and compare with golden model, simulator and, but for scene images, float renderer.
 
     The simulator knows the timing of the memories ``verilog`` and of cxxrtl; with another one no cycles are compared.
     ``progress`` gets steps done, all steps, and the name of the next.
@@ -291,7 +291,7 @@ def cosimulate(
         cycles = compare_cycles(rtl.trace, job.decoded, view, config, timing)
     compared = time.perf_counter()
     progress(3, len(STEPS), STEPS[3])
-    reference = job.render(camera, "uniform").rgb
+    reference = None if isinstance(job.model, Scene) else job.render(camera, "uniform").rgb
     progress(4, len(STEPS), "")
     differences = [None if values.first is None else str(values.first), cycles and cycles.first]
     picture = (rtl.pixels[..., :3] / np.float32(CHANNEL.high)).astype(np.float32)
@@ -311,7 +311,7 @@ def cosimulate(
         cubes_loaded=rtl.counters["cubes"],
         dram_read_bytes=rtl.counters["read_beats"] * BEAT,
         dram_write_bytes=golden.pixels.size * 2 + _listed(rtl, config.tile) * LIST_ENTRY_BYTES,
-        psnr_vs_float_db=psnr(picture, reference),
+        psnr_vs_float_db=None if reference is None else psnr(picture, reference),
         seconds_build=rtl.seconds_build,
         seconds_rtl=rtl.seconds_run,
         seconds_sim=compared - started,

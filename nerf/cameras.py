@@ -1,4 +1,4 @@
-"""Cameras and pictures of a data set in the layout of NeRF-synthetic or nerfstudio (``transforms*.json``)."""
+"""Cameras and pictures of a capture. What kinds there are: :mod:`nerf.captures`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nerf.optics import Optics, read_optics, same_shape
-from nerf.pictures import on_white, picture_size, read_premultiplied, resize_area
+from nerf.captures import colmap, llff, nsvf
+from nerf.captures.shot import Shot
+from nerf.captures.transforms import read_folder, read_transforms
+from nerf.optics import Optics, same_shape
+from nerf.pictures import ENDINGS, WHITE, on_background, picture_size, read_premultiplied, resize_area
+from nerf.poses import OPENCV_AXES, check_pose
 from rtnerf.base.errors import InputError
-from rtnerf.base.files import read_json
 
 DEFAULT_TRANSFORMS = Path(__file__).parent / "data" / "default_transforms.json"
 """Cameras of the embedded model."""
@@ -20,11 +23,11 @@ DEFAULT_TRANSFORMS = Path(__file__).parent / "data" / "default_transforms.json"
 MOST_PIXELS = 8192
 """Of a side of a rendered picture: what the accelerator's registers hold."""
 
-_BLENDER_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
-_ROTATION_TOLERANCE = 1e-3
-_ENDINGS = tuple(
-    ending for each in ("png", "jpg", "jpeg", "webp", "tif", "tiff") for ending in (f".{each}", f".{each.upper()}")
-)
+AXES = ("blender", "opencv")
+"""Of the poses of a camera file."""
+
+_PARTS_OF_A_FOLDER = (nsvf.INTRINSICS, *(f"{name}.{end}" for name in ("cameras", "images") for end in ("bin", "txt")))
+"""Files that stand for their folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,8 @@ class Camera:
         Focal length down, in pixels; by default that across: square pixels.
     centre : (float, float)
         Principal point, in pixels of the full picture from its upper left corner; by default the middle.
+    background : (red, green, blue)
+        What is behind the scene, 0..255 each; by default white.
     """
 
     c2w: np.ndarray
@@ -54,6 +59,7 @@ class Camera:
     crop: tuple[int, int, int, int] | None = None
     focal_y: float | None = None
     centre: tuple[float, float] | None = None
+    background: tuple[int, int, int] = WHITE
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
@@ -67,6 +73,8 @@ class Camera:
         if not all(math.isfinite(value) for value in self.centre):
             raise InputError(f"centre must be finite, not {self.centre}")
         check_pose("c2w", self.c2w)
+        if not all(isinstance(value, int) and 0 <= value <= 255 for value in self.background):
+            raise InputError(f"background must be three whole numbers from 0 to 255, not {self.background}")
         if self.crop is not None:
             x, y, w, h = self.crop
             if min(x, y) < 0 or min(w, h) < 1 or x + w > self.width or y + h > self.height:
@@ -100,7 +108,7 @@ class Camera:
         local[..., 0] = across[None, :]
         local[..., 1] = down[:, None]
         local /= np.sqrt((local * local).sum(axis=-1, keepdims=True))
-        pose = (self.c2w @ _BLENDER_TO_OPENCV).astype(np.float32)
+        pose = (self.c2w @ OPENCV_AXES).astype(np.float32)
         # Written out, not a matrix product: a crop must give the very bits of the full picture.
         directions = sum(local[..., axis, None] * pose[:3, axis] for axis in range(3))
         directions = directions.reshape(-1, 3).astype(np.float32)
@@ -110,7 +118,7 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Cameras:
-    """The views of one camera file; ``len()`` counts them.
+    """The views of one capture; ``len()`` counts them.
 
     Parameters
     ----------
@@ -122,12 +130,18 @@ class Cameras:
         Of each view.
     remarks : dict of int to str
         What the user should know of a view's optics.
+    background : (red, green, blue)
+        What is behind the scene, 0..255 each.
+    box : float64 array (2, 3) or None
+        Corners of the box that holds the scene, where the capture gives them.
     """
 
     poses: np.ndarray
     files: list[Path]
     optics: list[Optics]
     remarks: dict[int, str] = field(default_factory=dict)
+    background: tuple[int, int, int] = WHITE
+    box: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -141,18 +155,26 @@ class Cameras:
         """
         width, height = self._size(index, width, height)
         (focal, focal_y), centre = self.optics[index].scaled(self._full_size(index), width, height)
-        return Camera(self.poses[index], focal, width, height, focal_y=focal_y, centre=centre)
+        return Camera(self.poses[index], focal, width, height, None, focal_y, centre, self.background)
 
     def ground_truth(self, index: int, width: int, height: int | None = None) -> np.ndarray | None:
-        """The picture of view ``index`` on white, float32 (height, width, 3) in 0..1.
+        """The picture of view ``index`` on the background, float32 (height, width, 3) in 0..1.
 
-        Reduced by area average of the premultiplied colour. None where :meth:`no_truth` gives a reason.
+        Straightened where a lens has bent it: NaN where the lens saw nothing. Reduced by area average of the
+        premultiplied colour. None where :meth:`no_truth` gives a reason.
         Raises :class:`rtnerf.base.errors.InputError` for an index out of range or an unreadable file.
         """
         width, height = self._size(index, width, height)
         if self.no_truth(index, width, height):
             return None
-        return on_white(resize_area(read_premultiplied(self._picture(index)), width, height))
+        pixels, lens = read_premultiplied(self._picture(index)), self.optics[index].lens
+        if lens is None:
+            return on_background(resize_area(pixels, width, height), self.background)
+        rows, columns, _ = pixels.shape
+        pixels, seen = lens.straighten(pixels, *self.optics[index].scaled(self._full_size(index), columns, rows))
+        truth = on_background(resize_area(pixels, width, height), self.background)
+        truth[resize_area(seen[..., None], width, height)[..., 0] < 1 - 1e-6] = np.nan
+        return truth
 
     def no_truth(self, index: int, width: int, height: int | None = None) -> str | None:
         """Say why there is no ground truth of that size: the picture is missing or of another shape."""
@@ -196,20 +218,37 @@ class Cameras:
         """The file of a picture, by its name as written on whatever system, with or without its ending."""
         named = self.files[index]
         for each in (named, Path(str(named).replace("\\", "/"))):
-            for path in (each, *(each.with_name(each.name + ending) for ending in _ENDINGS)):
+            for path in (each, *(each.with_name(each.name + ending) for ending in ENDINGS)):
                 with suppress(OSError):  # A name that no file can have.
                     if path.is_file():
                         return path
         return None
 
 
-def load_cameras(path: str | Path | None = None) -> Cameras:
-    """Read a camera file (``transforms*.json``); None = that of the embedded model.
+def load_cameras(
+    path: str | Path | None = None,
+    axes: str | None = None,
+    split: str = "all",
+    background: tuple[int, int, int] = WHITE,
+) -> Cameras:
+    """Read a capture; None = the cameras of the embedded model.
 
-    Each of its ``frames`` has ``file_path``, relative to the file, with or without ending, and
-    ``transform_matrix`` of 4 or 3 rows; what else there may be is in :mod:`nerf.optics`. Raises
-    :class:`rtnerf.base.errors.InputError` for a file that can not be read, a missing key, one that is not
-    honoured, or a matrix that is not a rotation and a translation.
+    Parameters
+    ----------
+    path : path
+        A camera file in the layout of NeRF-synthetic, nerfstudio or instant-ngp, or LLFF's ``poses_bounds.npy``; or a
+        folder that holds one of them, or files of NSVF or COLMAP. See ``docs/files.md``.
+    axes : str
+        ``blender`` (the default) or ``opencv``: what the poses of a camera file mean. Other kinds say it themselves.
+    split : str
+        ``train``, ``val``, ``test``, or ``all`` views.
+    background : (red, green, blue)
+        What is behind the scene, 0..255 each: in the pictures where they are clear, and in renderings.
+
+    Raises
+    ------
+    InputError
+        Nothing of a known kind, a file that can not be read, a key that is not honoured, no views.
 
     >>> import rtnerf
     >>> camera = rtnerf.load_cameras().camera(0, 800)
@@ -217,57 +256,36 @@ def load_cameras(path: str | Path | None = None) -> Cameras:
     (40, 40, 16, 8)
     """
     path = DEFAULT_TRANSFORMS if path is None else Path(path)
-    content = read_json("transforms", path)
-    if not isinstance(content, dict):
-        raise InputError(f"transforms must be a JSON object, not a {type(content).__name__}")
-    frames = content.get("frames", "missing")
-    if not isinstance(frames, list) or not frames:
-        raise InputError(f"frames must be a list of at least one view, not {str(frames)[:40]}")
-    poses, files, optics, remarks = [], [], [], {}
-    for number, frame in enumerate(frames):
-        if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
-            raise InputError(f"frames[{number}].file_path must be a string, not missing")
-        file = path.parent / frame["file_path"]
-        if not Path(frame["file_path"]).name:
-            raise InputError(f"frames[{number}].file_path must be the name of a picture, not {frame['file_path']!r}")
-        seen, remark = read_optics(content, frame, number)
-        poses.append(_read_pose(f"frames[{number}].transform_matrix", frame))
-        files.append(file)
-        optics.append(seen)
-        if remark:
-            remarks[number] = remark
-    return Cameras(np.stack(poses), files, optics, remarks)
+    shots, box = _read(path, axes)
+    parts = sorted({shot.split for shot in shots if shot.split})
+    if split != "all":
+        if split not in parts:
+            raise InputError(f"split must be one of {', '.join(('all', *parts))} with {path}, not {split}")
+        shots = [shot for shot in shots if shot.split == split]
+    remarks = {number: shot.remark for number, shot in enumerate(shots) if shot.remark}
+    poses = np.stack([shot.pose for shot in shots])
+    return Cameras(poses, [shot.file for shot in shots], [shot.optics for shot in shots], remarks, background, box)
 
 
-def check_pose(name: str, pose: np.ndarray) -> None:
-    """Check that ``pose`` (4, 4) is a rotation and a translation, to 1e-3.
-
-    Raises :class:`rtnerf.base.errors.InputError` with ``name`` at the start of its message.
-    """
-    if pose.shape != (4, 4):
-        raise InputError(f"{name} must be of shape (4, 4), not {pose.shape}")
-    if not np.isfinite(pose).all():
-        raise InputError(f"{name} must be finite, not {pose[~np.isfinite(pose)][0]}")
-    rotation = pose[:3, :3]
-    off = max(
-        float(np.abs(rotation @ rotation.T - np.eye(3)).max()),
-        float(np.abs(pose[3] - [0, 0, 0, 1]).max()),
-    )
-    if off > _ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
-        raise InputError(f"{name} must be a rotation and a translation, not {off:.3g} away from it")
-
-
-def _read_pose(name: str, frame: dict) -> np.ndarray:
-    if "transform_matrix" not in frame:
-        raise InputError(f"{name} must be present, not missing")
-    try:
-        pose = np.array(frame["transform_matrix"], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be 4 rows of 4 numbers, not something else") from None
-    if pose.shape == (3, 4):
-        pose = np.vstack([pose, [0, 0, 0, 1]])
-    check_pose(name, pose)
-    return pose
+def _read(path: Path, axes: str | None) -> tuple[list[Shot], np.ndarray | None]:
+    """The shots of a capture of whatever kind, and the box of the scene where it gives one."""
+    if path.is_dir() and (files := list(path.glob("transforms*.json"))):
+        return read_folder(files, axes or AXES[0]), None
+    folder = path.parent if path.name in _PARTS_OF_A_FOLDER else path
+    if not folder.is_dir() and path.suffix != ".npy":
+        return read_transforms(path, axes or AXES[0]), None
+    if axes is not None:
+        raise InputError(f"axes must be absent with {path}, whose kind has axes of its own, not {axes}")
+    if path.suffix == ".npy":
+        return llff.read_llff(path), None
+    if (path / llff.FILE).is_file():
+        return llff.read_llff(path / llff.FILE), None
+    if (folder / nsvf.INTRINSICS).is_file() and (folder / nsvf.POSES).is_dir():
+        return nsvf.read_nsvf(folder), nsvf.read_box(folder)
+    if found := colmap.find_colmap(folder):
+        return colmap.read_colmap(found), None
+    kinds = f"transforms*.json, {llff.FILE}, {nsvf.INTRINSICS} with {nsvf.POSES}/, or cameras and images of COLMAP"
+    raise InputError(f"transforms must be a camera file or a folder with {kinds}, not {path}")
 
 
 def _times(size: tuple[int, int]) -> str:

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from nerf.contract.scene_image import is_scene_image
 from nerf.model import TensorfModel
 from rtnerf.base.errors import InputError
 from rtnerf.base.files import check_content, write_bytes
@@ -42,6 +43,12 @@ _CONSTANTS = {
     "feature_bands": (int,),
     "shading": (str,),
 }
+
+WITH_FLOATS = (
+    "a checkpoint or a model, not a scene image: that holds 8-bit integers for render --pipeline integer, simulate "
+    "and cosim"
+)
+"""What must be given where floats are needed."""
 
 _PARALLEL = "module."
 """What PyTorch puts before every name of a model that was saved while it trained on several GPUs."""
@@ -70,6 +77,8 @@ def load_model(path: str | Path | None = None) -> TensorfModel:
     except OSError as error:
         raise InputError(f"model must be a readable file, not {path} ({error.strerror})") from None
     check_content("model", start, f"a checkpoint, not {path}")
+    if is_scene_image(path):
+        raise InputError(f"model must be {WITH_FLOATS}")
     try:
         if start[8:9] == b"{":
             return read_model_file(path)[0]

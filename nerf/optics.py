@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nerf.lens import Lens
 from rtnerf.base.errors import InputError, require
 
 MOST_PIXELS = 65536
@@ -18,22 +19,21 @@ _SIZES = ("w", "h")
 _FOCAL_LENGTHS = ("fl_x", "fl_y")
 _ANGLES = ("camera_angle_x", "camera_angle_y")
 _CENTRE = ("cx", "cy")
-_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
-_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
-"""Pinhole cameras, where all distortion is 0."""
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "aabb_scale": (1,),
-    "scale": (1,),
-    "offset": ([0, 0, 0],),
-    "applied_scale": (1,),
-    "applied_transform": ([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]],
-                          [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
-}  # fmt: skip
-"""Keys that move or scale the world of a program's own model, with the values that change nothing."""
-_OPTICAL = {*_SIZES, *_FOCAL_LENGTHS, *_ANGLES, *_CENTRE, *_DISTORTION, "camera_model", "is_fisheye"}
+_RADIAL = ("k1", "k2", "k3", "k4")
+_TANGENTIAL = ("p1", "p2")
+_NO_DISTORTION = ("k5", "k6")
+_FISHEYES = ("OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", *_FISHEYES)
+_NEUTRAL: dict[str, Any] = {"scale": 1, "offset": [0, 0, 0]}
+"""Keys that move or scale the world of instant-ngp's own model, with the values that change nothing."""
+_OPTICAL = {*_SIZES, *_FOCAL_LENGTHS, *_ANGLES, *_CENTRE, *_RADIAL, *_TANGENTIAL, *_NO_DISTORTION}
+_OPTICAL |= {"camera_model", "is_fisheye"}
 _FRAME = {"file_path", "transform_matrix", "rotation", "sharpness", "colmap_im_id", "depth_file_path"}
 """The last four tell where a frame comes from, or what only training by depth would read."""
-_GLOBAL = {"frames", "ply_file_path"}
+_GLOBAL = {"frames", "ply_file_path", "applied_transform", "applied_scale", "aabb_scale"}
+_GLOBAL |= {"train_filenames", "val_filenames", "test_filenames"}
+"""``applied_*`` tell how the poses of the file were made of others; the box of ``aabb_scale`` is remarked upon."""
+_MOST_DISTORTION = 1e3
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Optics:
         Fields of view, in radians, where no focal length is given.
     centre_x, centre_y : float
         Principal point, in pixels of the full picture from its upper left corner.
+    lens : Lens
+        What bends the pictures; the rays of a rendering are those of a pinhole.
     """
 
     width: int | None = None
@@ -60,6 +62,7 @@ class Optics:
     angle_y: float | None = None
     centre_x: float | None = None
     centre_y: float | None = None
+    lens: Lens | None = None
 
     def scaled(
         self, full: tuple[int, int] | None, width: int, height: int
@@ -94,7 +97,7 @@ def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
 def read_optics(content: Mapping[str, Any], frame: Mapping[str, Any], number: int) -> tuple[Optics, str | None]:
     """Read the optics of one frame; what it says itself goes before what the whole file says.
 
-    Returns the optics, and a remark where a focal length contradicts an angle of view.
+    Returns the optics, and a remark where a focal length contradicts an angle of view or a key has no effect.
     Raises :class:`rtnerf.base.errors.InputError`, whose message names the key.
     """
     _check_keys(content, frame, number)
@@ -102,18 +105,33 @@ def read_optics(content: Mapping[str, Any], frame: Mapping[str, Any], number: in
     found = dict(_numbers(levels))
     if not any(found.get(key) for key in (*_FOCAL_LENGTHS, *_ANGLES)):
         raise InputError("camera_angle_x must be an angle in (0, pi) radians, or fl_x a number of pixels, not missing")
-    remark = None
+    remarks = []
     for size, focal, angle in zip(_SIZES, _FOCAL_LENGTHS, _ANGLES, strict=True):
         if focal in found and angle in found and size in found:
             implied = 0.5 * found[size] / math.tan(0.5 * found[angle])
             if abs(implied / found[focal] - 1) > 0.01:
-                remark = (
-                    f"{focal} ({found[focal]:g} pixels) contradicts {angle} ({implied:g} pixels) and goes before it"
-                )
+                said = f"{focal} ({found[focal]:g} pixels) contradicts {angle} ({implied:g} pixels)"
+                remarks.append(f"{said} and goes before it")
+    if content.get("aabb_scale", 1) != 1:
+        remarks.append(f"aabb_scale ({content['aabb_scale']}) has no effect: the box is the model's")
     for focal, angle in zip(_FOCAL_LENGTHS, _ANGLES, strict=True):
         if focal in found:
             found.pop(angle, None)
-    return Optics(*(found.get(key) for key in (*_SIZES, *_FOCAL_LENGTHS, *_ANGLES, *_CENTRE))), remark
+    lens = _lens({**content, **frame}, found)
+    optics = Optics(*(found.get(key) for key in (*_SIZES, *_FOCAL_LENGTHS, *_ANGLES, *_CENTRE)), lens)
+    return optics, "; ".join(remarks) or None
+
+
+def _lens(keys: Mapping[str, Any], found: Mapping[str, float]) -> Lens | None:
+    """The lens of a frame, None for a pinhole; ``found``: its numbers."""
+    fisheye = keys.get("camera_model") in _FISHEYES or keys.get("is_fisheye", False)
+    tangential = tuple(found.get(key, 0.0) for key in _TANGENTIAL)
+    if fisheye:
+        require(tangential == (0, 0), "p1 and p2", "0 for a fisheye", tangential)
+        if not any(found.get(key) for key in _FOCAL_LENGTHS):
+            raise InputError("fl_x must be given for a fisheye, whose angle of view is not a pinhole's, not missing")
+    radial = tuple(found.get(key, 0.0) for key in _RADIAL)
+    return Lens(radial, tangential, fisheye) if fisheye or any((*radial, *tangential)) else None
 
 
 def _focal(length: float | None, scale: float, angle: float | None, side: float) -> float | None:
@@ -128,10 +146,10 @@ def _numbers(levels: tuple[tuple[str, Mapping[str, Any]], ...]) -> dict[str, flo
     said = set()
     for prefix, level in levels:
         here = set()
-        for key in (*_SIZES, *_FOCAL_LENGTHS, *_ANGLES, *_CENTRE):
+        for key in (*_SIZES, *_FOCAL_LENGTHS, *_ANGLES, *_CENTRE, *_RADIAL, *_TANGENTIAL):
             if key not in level:
                 continue
-            value = _checked(prefix + key, key, level[key])
+            value = checked(prefix + key, key, level[key])
             meaning = key.replace("camera_angle", "fl")  # An angle and a focal length say the same.
             here.add(meaning)
             if meaning not in said:
@@ -143,8 +161,9 @@ def _numbers(levels: tuple[tuple[str, Mapping[str, Any]], ...]) -> dict[str, flo
     return found
 
 
-def _checked(name: str, key: str, value: Any) -> float:
-    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+def checked(name: str, key: str, value: Any) -> float:
+    """Return the value of an optical key that :func:`read_optics` knows; `InputError` with ``name`` for a bad one."""
+    number = value if _is_number(value) else math.nan
     if key in _SIZES:
         require(0 < number < math.inf, name, "a number of pixels above 0", repr(value))
         require(number == int(number) <= MOST_PIXELS, name, f"a whole number of at most {MOST_PIXELS} pixels", value)
@@ -153,6 +172,8 @@ def _checked(name: str, key: str, value: Any) -> float:
         require(0 < number < math.pi, name, "an angle in (0, pi) radians", repr(value))
     elif key in _FOCAL_LENGTHS:
         require(0 < number <= MOST_FOCAL, name, f"a number of pixels above 0 and at most {MOST_FOCAL:g}", repr(value))
+    elif key in (*_RADIAL, *_TANGENTIAL):
+        require(abs(number) <= _MOST_DISTORTION, name, f"a number within {_MOST_DISTORTION:g}", repr(value))
     else:
         require(
             abs(number) <= MOST_PIXELS, name, f"a number of pixels from -{MOST_PIXELS} to {MOST_PIXELS}", repr(value)
@@ -160,21 +181,27 @@ def _checked(name: str, key: str, value: Any) -> float:
     return float(number)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _check_keys(content: Mapping[str, Any], frame: Mapping[str, Any], number: int) -> None:
     for prefix, level, known in ((f"frames[{number}].", frame, _FRAME), ("", content, _GLOBAL)):
         for key, value in level.items():
             name = prefix + key
             shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:37] + "..."
-            if key in _DISTORTION:
-                rule = "0 (lens distortion is not modelled: undistort the pictures first)"
-                require(isinstance(value, (int, float)) and value == 0, name, rule, shown)
+            if key in _NO_DISTORTION:
+                rule = "0 (this lens is not modelled: undistort the pictures first)"
+                require(_is_number(value) and value == 0, name, rule, shown)
             elif key == "is_fisheye":
-                require(value is False, name, "false (a fisheye is not modelled: undistort the pictures first)", shown)
+                require(isinstance(value, bool), name, "true or false", shown)
             elif key == "camera_model":
                 require(value in _MODELS, name, f"one of {', '.join(_MODELS)}", shown)
+            elif key == "aabb_scale":
+                require(_is_number(value) and value > 0, name, "a number above 0", shown)
             elif key in _NEUTRAL:
                 rule = "absent or neutral (poses are taken as they stand in the file, the box from the model)"
-                require(value in _NEUTRAL[key], name, rule, shown)
+                require(value == _NEUTRAL[key], name, rule, shown)
             else:
                 rule = "absent (it is not honoured here: remove it where the pictures do not depend on it)"
                 require(key in known or key in _OPTICAL, name, rule, shown)

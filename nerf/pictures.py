@@ -1,6 +1,7 @@
 """Pictures and arrays as files."""
 
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +10,13 @@ from PIL import Image, ImageOps
 
 from rtnerf.base.errors import InputError
 from rtnerf.base.files import check_content, write_bytes
+
+WHITE = (255, 255, 255)
+
+ENDINGS = tuple(
+    ending for each in ("png", "jpg", "jpeg", "webp", "tif", "tiff") for ending in (f".{each}", f".{each.upper()}")
+)
+"""Of the names of pictures."""
 
 _ORIENTATION = 0x0112
 _FIRST_TURNED = 5
@@ -127,9 +135,10 @@ def resize_area(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.tensordot(_overlaps(rows, height), across, axes=(1, 0)).transpose(0, 2, 1)
 
 
-def on_white(pixels: np.ndarray) -> np.ndarray:
-    """Composite premultiplied RGBA (H, W, 4) on white. Returns float32 (H, W, 3) in 0..1."""
-    return (pixels[..., :3] + 1 - pixels[..., 3:]).astype(np.float32)
+def on_background(pixels: np.ndarray, background: Sequence[int] = WHITE) -> np.ndarray:
+    """Composite premultiplied RGBA (H, W, 4) on a colour of 8 bits a channel. Returns float32 (H, W, 3) in 0..1."""
+    behind = np.array(background) / 255
+    return (pixels[..., :3] + (1 - pixels[..., 3:]) * behind).astype(np.float32)
 
 
 def _overlaps(before: int, after: int) -> np.ndarray:

@@ -6,25 +6,34 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from nerf.cameras import Camera
+from nerf.checkpoint import WITH_FLOATS, load_model
 from nerf.contract.blocks import Form
-from nerf.contract.config import AcceleratorConfig
+from nerf.contract.config import PRESETS, AcceleratorConfig
 from nerf.contract.registers import View, view_registers
-from nerf.contract.scene_image import Scene
+from nerf.contract.scene_image import Scene, is_scene_image, load_scene
 from nerf.encode import EncodedScene, encode_model
 from nerf.golden.frame import DecodedScene, Frame, decode_scene, render_frame
 from nerf.model import TensorfModel
 from nerf.render import cubes, uniform
 from nerf.render.uniform import Rendering
-from rtnerf.base.errors import require
+from rtnerf.base.errors import InputError, require
 
 PIPELINES = ("uniform", "cubes", "integer")
 ENCODINGS = ("hybrid", *(form.name.lower() for form in Form))
 TERMINATION = 1e-3
 """Transmittance below which a pixel takes no more samples, where nothing else is said."""
+
+
+def load_subject(path: str | Path | None = None) -> TensorfModel | Scene:
+    """Read a model, as `nerf.checkpoint.load_model`, or a scene image. Raises as they do."""
+    if path is not None and is_scene_image(path):
+        return load_scene(path)
+    return load_model(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,28 +42,49 @@ class Prepared:
 
     Parameters
     ----------
-    model : TensorfModel
+    model : TensorfModel or Scene
+        A scene image has no floats: only integers come of it.
     config : AcceleratorConfig
     encoding : str
-        Form of the factor blocks, one of `ENCODINGS`; ``hybrid``: of each block the smallest.
+        Form of the factor blocks, one of `ENCODINGS`; ``hybrid``: of each block the smallest, or as an image has it.
+
+    Raises
+    ------
+    InputError
+        Another encoding; a scene image of another configuration, or to be encoded.
     """
 
-    model: TensorfModel
+    model: TensorfModel | Scene
     config: AcceleratorConfig
     encoding: str = "hybrid"
 
     def __post_init__(self) -> None:
         require(self.encoding in ENCODINGS, "encoding", f"one of {', '.join(ENCODINGS)}", self.encoding)
+        if isinstance(self.model, Scene):
+            require(self.encoding == "hybrid", "encoding", "absent with a scene image, which is encoded", self.encoding)
+            made_for, digest = self.model.config_digest, self.config.digest_word
+            names = [name for name, preset in PRESETS.items() if preset.digest_word == made_for]
+            rule = f"that of the scene image, {names[0] if names else 'one of its own'} ({made_for:#010x})"
+            require(made_for == digest, "config", rule, f"{self.config.name} ({digest:#010x})")
+
+    @property
+    def floats(self) -> TensorfModel:
+        """The model; `InputError` for a scene image, which has none."""
+        if isinstance(self.model, Scene):
+            raise InputError(f"model must be {WITH_FLOATS}")
+        return self.model
 
     @cached_property
     def encoded(self) -> EncodedScene:
         """The scene image, with what its tensors take."""
-        return encode_model(self.model, self.config, None if self.encoding == "hybrid" else Form[self.encoding.upper()])
+        return encode_model(
+            self.floats, self.config, None if self.encoding == "hybrid" else Form[self.encoding.upper()]
+        )
 
     @property
     def scene(self) -> Scene:
         """The scene image: what lies in the accelerator's memory."""
-        return self.encoded.scene
+        return self.model if isinstance(self.model, Scene) else self.encoded.scene
 
     @cached_property
     def decoded(self) -> DecodedScene:
@@ -65,7 +95,8 @@ class Prepared:
         """The registers for a camera and its crop; ``termination`` in 0..1, 0: never."""
         focal = (camera.focal, camera.focal_y)
         size = (camera.width, camera.height)
-        return view_registers(self.scene, camera.c2w, focal, *size, camera.crop, camera.centre, termination=termination)
+        options = {"termination": termination, "background": camera.background}
+        return view_registers(self.scene, camera.c2w, focal, *size, camera.crop, camera.centre, **options)
 
     def frame(self, camera: Camera, termination: float = TERMINATION) -> Frame:
         """Every value that the accelerator computes for a camera, in integers."""
@@ -98,13 +129,13 @@ class Prepared:
         Raises
         ------
         InputError
-            Another pipeline, or a model or a view that the accelerator cannot take.
+            Another pipeline, a scene image for floats, or a model or a view that the accelerator cannot take.
         """
         require(pipeline in PIPELINES, "pipeline", f"one of {', '.join(PIPELINES)}", pipeline)
         if pipeline == "uniform":
-            return uniform.render(self.model, camera, progress=progress)
+            return uniform.render(self.floats, camera, progress=progress)
         if pipeline == "cubes":
-            return cubes.render(self.model, camera, termination)
+            return cubes.render(self.floats, camera, termination)
         scene = self.scene
         started = time.perf_counter()
         frame = self.frame(camera, termination)

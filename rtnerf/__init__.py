@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nerf.cameras import load_cameras
     from nerf.checkpoint import load_model
     from nerf.contract.config import load_config
+    from nerf.contract.scene_image import load_scene
     from rtnerf.api import Job, plot_cycles, prepare
     from rtnerf.base.errors import InputError
 
@@ -28,11 +29,14 @@ _HOMES = {
     "load_cameras": "nerf.cameras",
     "load_config": "nerf.contract.config",
     "load_model": "nerf.checkpoint",
+    "load_scene": "nerf.contract.scene_image",
     "plot_cycles": "rtnerf.api",
     "prepare": "rtnerf.api",
 }
 
-__all__ = ["InputError", "Job", "load_cameras", "load_config", "load_model", "main", "plot_cycles", "prepare"]
+__all__ = [
+    "InputError", "Job", "load_cameras", "load_config", "load_model", "load_scene", "main", "plot_cycles", "prepare",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nerf.cameras import Camera
 from nerf.contract.config import AcceleratorConfig, load_config
 from nerf.contract.memory import MemoryTiming
+from nerf.contract.scene_image import Scene
 from nerf.model import TensorfModel
 from nerf.prepared import TERMINATION, Prepared
 from rtnerf.base.errors import InputError
@@ -134,13 +135,15 @@ class Job(Prepared):
         return cosimulate(self, camera, **options)
 
 
-def prepare(model: TensorfModel, config: str | Path | AcceleratorConfig = "tiny", encoding: str = "hybrid") -> Job:
+def prepare(
+    model: TensorfModel | Scene, config: str | Path | AcceleratorConfig = "tiny", encoding: str = "hybrid"
+) -> Job:
     """Make a model ready for an accelerator.
 
     Parameters
     ----------
-    model : TensorfModel
-        From `load_model`, or trained here.
+    model : TensorfModel or Scene
+        From `load_model`, or trained here; or a scene image from `load_scene`, for all but floats.
     config : str or path or AcceleratorConfig
         A preset (``tiny``, ``edge``, ``edge-deferred``, ``cloud``), a TOML file, or what `load_config` returned.
     encoding : str
@@ -149,7 +152,7 @@ def prepare(model: TensorfModel, config: str | Path | AcceleratorConfig = "tiny"
     Raises
     ------
     InputError
-        An unknown configuration or encoding.
+        An unknown configuration or encoding, or a scene image of another configuration.
 
     Examples
     --------

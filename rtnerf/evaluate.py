@@ -8,13 +8,24 @@ from pathlib import Path
 import click
 
 from rtnerf.base.errors import InputError
-from rtnerf.base.options import PATH, OneOf, check_targets, example, json_option, refuse_given
-from rtnerf.options import Size, config_option, model_option, name_of, note, progress_bar, save
+from rtnerf.base.options import OneOf, check_targets, example, json_option, refuse_given
+from rtnerf.options import (
+    Size,
+    background_option,
+    cameras_of,
+    capture_options,
+    config_option,
+    name_of,
+    note,
+    progress_bar,
+    save,
+    subject_model_option,
+)
 
 
 @click.command(**example("rtnerf evaluate --model lego.th --transforms transforms_test.json --size 200 --json e.json"))
-@model_option
-@click.option("--transforms", type=PATH, help="A camera file with its pictures; default: the embedded model's.")
+@subject_model_option
+@capture_options("the embedded model's")
 @click.option("--size", type=Size(), default="200", show_default=True, help="Of the pictures, in pixels.")
 @click.option(
     "--pipeline",
@@ -23,13 +34,17 @@ from rtnerf.options import Size, config_option, model_option, name_of, note, pro
     show_default=True,
     help="Reference, object order, or the accelerator's integers.",
 )
+@background_option
 @config_option
 @json_option
 def evaluate(
     model: Path | None,
     transforms: Path | None,
+    axes: str | None,
+    split: str,
     size: tuple[int, int | None],
     pipeline: str,
+    background: tuple[int, ...],
     config: str,
     json_file: Path | None,
 ) -> None:
@@ -39,19 +54,18 @@ def evaluate(
         raise InputError("transforms must be given beside model: the embedded pictures show another scene")
     if pipeline != "integer":
         refuse_given("without pipeline integer", "config")
-    from nerf.cameras import load_cameras
-    from nerf.checkpoint import load_model
     from nerf.metrics import LEAST_SIDE, psnr, ssim
+    from nerf.prepared import load_subject
     from rtnerf.api import prepare
 
-    cameras = load_cameras(transforms)
+    cameras = cameras_of(transforms, axes, split, background)
     truths = {index: cameras.no_truth(index, *size) for index in range(len(cameras))}
     for reason in filter(None, truths.values()):
         note(f"not compared: {reason}")
     compared = [index for index, reason in truths.items() if reason is None]
     if not compared:
         raise InputError(f"transforms must have at least one picture to compare with, not {len(cameras)} without")
-    job = prepare(load_model(model), config)
+    job = prepare(load_subject(model), config)
     started = time.perf_counter()
     views = []
     with progress_bar("views") as advance:
@@ -65,6 +79,8 @@ def evaluate(
     result = {
         "model": name_of(model),
         "transforms": name_of(transforms),
+        "split": split,
+        "background": list(background),
         "pipeline": pipeline,
         "config": job.config.name,
         "width_pixels": camera.width,

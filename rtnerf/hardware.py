@@ -10,7 +10,16 @@ import click
 
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option, refuse_given, seed_option
-from rtnerf.options import Subject, config_option, form_option, progress_bar, save, subject_options, timing_options
+from rtnerf.options import (
+    Subject,
+    background_option,
+    config_option,
+    form_option,
+    progress_bar,
+    save,
+    subject_options,
+    timing_options,
+)
 
 EXIT_MISMATCH = 1
 
@@ -56,6 +65,7 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
 
 @click.command(**example("rtnerf cosim --size 100 --crop 40,40,16,16 --engine verilator --pause 0.3 --json cosim.json"))
 @subject_options
+@background_option
 @click.option("--engine", type=OneOf("verilator", "icarus", "cxxrtl"), default="verilator", show_default=True)
 @click.option(
     "--pause",

@@ -27,7 +27,10 @@ _JSON_KEYS = {"command": "result file", "frames": "camera file", "traceEvents": 
 @click.argument("file", type=PATH)
 @json_option
 def inspect(file: Path, json_file: Path | None) -> None:
-    """Say what a checkpoint, model, scene image, trace, result or camera file is, and whether this version runs it."""
+    """Say what a file or a folder of a capture is, and whether this version runs it.
+
+    Checkpoints, models, scene images, traces, results, camera files.
+    """
     check_targets(json=json_file)
     found = described(file)
     save(json_file, "inspect", {"file": file, **found})
@@ -41,12 +44,7 @@ def described(file: Path) -> dict[str, Any]:
 
     Raises `InputError` for a file that cannot be read.
     """
-    try:
-        with open(file, "rb") as opened:
-            start = opened.read(64)
-    except OSError as error:
-        raise InputError(f"file must be readable, not {file} ({error.strerror})") from None
-    kind = _kind(file, start)
+    kind = _kind(file)
     try:
         reason, details = _CHECKS[kind](file)
     except InputError as error:
@@ -54,7 +52,14 @@ def described(file: Path) -> dict[str, Any]:
     return {"kind": kind, "runs": kind not in _NOT_RUN, "reason": reason, **details}
 
 
-def _kind(file: Path, start: bytes) -> str:
+def _kind(file: Path) -> str:
+    if file.is_dir() or file.name == "poses_bounds.npy":
+        return "capture"
+    try:
+        with open(file, "rb") as opened:
+            start = opened.read(64)
+    except OSError as error:
+        raise InputError(f"file must be readable, not {file} ({error.strerror})") from None
     if start.startswith(_IMAGE_MAGIC):
         return "scene image"
     if start[8:9] == b"{":
@@ -96,9 +101,9 @@ def _model(file: Path) -> tuple[str | None, dict[str, Any]]:
 
 def _image(file: Path) -> tuple[str | None, dict[str, Any]]:
     from nerf.contract.config import PRESETS
-    from nerf.contract.scene_image import Scene
+    from nerf.contract.scene_image import load_scene
 
-    scene = Scene(file.read_bytes())
+    scene = load_scene(file)
     digest = scene.config_digest
     config = next((name for name, preset in PRESETS.items() if preset.digest_word == digest), None)
     details = {"grid": list(scene.grid), "live_cubes": scene.live_cubes, "bytes": len(scene.data), "config": config}
@@ -147,6 +152,7 @@ _CHECKS: dict[str, Callable[[Path], tuple[str | None, dict[str, Any]]]] = {
     "model": _model,
     "scene image": _image,
     "camera file": _cameras,
+    "capture": _cameras,
     "result file": _result,
     "trace": _trace,
     "picture": _picture,

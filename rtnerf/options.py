@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtnerf.base.options import PATH, OneOf, Whole, refuse, together
+from rtnerf.base.options import PATH, OneOf, Whole, refuse, refuse_given, together
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,11 +55,62 @@ class Window(click.ParamType):
         return tuple(int(part) for part in parts)
 
 
+class Background(click.ParamType):
+    """``white``, ``black`` or ``R,G,B``, 0 to 255 each."""
+
+    name = "white, black or R,G,B"
+    _NAMED = {"white": (255,) * 3, "black": (0,) * 3}  # noqa: RUF012 - read only.
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return red, green and blue, or refuse them."""
+        if isinstance(value, tuple):
+            return value
+        if value in self._NAMED:
+            return self._NAMED[value]
+        parts = [part.strip() for part in str(value).split(",")]
+        if len(parts) != 3 or not all(part.isascii() and part.isdigit() and int(part) <= 255 for part in parts):
+            refuse(param, "white, black or R,G,B from 0 to 255 each, such as 128,128,128", value)
+        return tuple(int(part) for part in parts)
+
+
 # The names in nerf.scenes.builtin.SCENES, written out because that module would load NumPy and Pillow for the help.
 SCENE = OneOf("lattice", "helix", "pearls", "clutter", "mosaic", "hills", "planets", "sponge")
 
 model_option = click.option(
     "--model", type=PATH, help="A TensoRF checkpoint (.th) or a model of this project; default: the embedded model."
+)
+
+subject_model_option = click.option(
+    "--model",
+    type=PATH,
+    help="A checkpoint, a model, or a scene image (.rtn) for integers; default: the embedded model.",
+)
+
+
+def capture_options(otherwise: str) -> Callable:
+    """The options that name a capture; ``otherwise``: what there is without one."""
+    kinds = "a transforms*.json, LLFF's poses_bounds.npy, or a folder of these, of NSVF or COLMAP"
+    return together(
+        click.option("--transforms", type=PATH, help=f"Cameras: {kinds}; default: {otherwise}."),
+        click.option(
+            "--axes", type=OneOf("blender", "opencv"), help="Of poses in a transforms*.json; default: blender."
+        ),
+        click.option(
+            "--split",
+            type=OneOf("all", "train", "val", "test"),
+            default="all",
+            show_default=True,
+            help="Which views of a folder.",
+        ),
+    )
+
+
+background_option = click.option(
+    "--background",
+    type=Background(),
+    default="white",
+    show_default=True,
+    help="Behind the scene: white, black or R,G,B.",
 )
 
 config_option = click.option(
@@ -87,17 +138,18 @@ class Subject:
 
     model: Path | None
     transforms: Path | None
+    axes: str | None
+    split: str
     index: int
     size: tuple[int, int | None]
     crop: tuple[int, ...] | None
     config: str
+    background: tuple[int, ...] = (255, 255, 255)
 
     @cached_property
     def cameras(self) -> Cameras:
         """The data set."""
-        from nerf.cameras import load_cameras
-
-        return load_cameras(self.transforms)
+        return cameras_of(self.transforms, self.axes, self.split, self.background)
 
     def camera(self, ahead: int = 0) -> Camera:
         """The view, or one further on."""
@@ -105,7 +157,7 @@ class Subject:
         return camera if self.crop is None else camera.cropped(*self.crop)
 
     def truth(self) -> np.ndarray | None:
-        """The picture of the view's window, float32 (h, w, 3) on white; None, and why, where there is none."""
+        """The picture of the view's window, float32 (h, w, 3) on the background; None, and why, where there is none."""
         camera = self.camera()
         left, top, width, height = camera.window
         picture = self.cameras.ground_truth(self.index, camera.width, camera.height)
@@ -123,15 +175,15 @@ class Subject:
 
     def job(self, encoding: str = "hybrid") -> Job:
         """The model, made ready."""
-        from nerf.checkpoint import load_model
         from nerf.contract.config import load_config
+        from nerf.prepared import load_subject
         from rtnerf.api import prepare
 
         config = load_config(self.config)
         self.camera()  # What it refuses is refused before a model is read.
         if remark := self.cameras.remarks.get(self.index):
             note(f"view {self.index}: {remark}")
-        return prepare(load_model(self.model), config, encoding)
+        return prepare(load_subject(self.model), config, encoding)
 
     def record(self) -> dict[str, Any]:
         """What a result file says of it."""
@@ -141,10 +193,12 @@ class Subject:
         return {
             "model": name_of(self.model),
             "transforms": name_of(self.transforms),
+            "split": self.split,
             "index": self.index,
             "width_pixels": camera.width,
             "height_pixels": camera.height,
             "crop_pixels": None if camera.crop is None else list(camera.crop),
+            "background": list(camera.background),
             "config": config.name,
             "config_digest": config.digest,
         }
@@ -155,19 +209,27 @@ def subject_options(command: Callable) -> Callable:
 
     @wraps(command)
     def with_subject(**values: Any) -> Any:
-        subject = Subject(**{field.name: values.pop(field.name) for field in fields(Subject)})
+        subject = Subject(**{field.name: values.pop(field.name) for field in fields(Subject) if field.name in values})
         return command(subject=subject, **values)
 
     return together(
-        model_option,
-        click.option(
-            "--transforms", type=PATH, help="A transforms_*.json file; default: the embedded model's cameras."
-        ),
+        subject_model_option,
+        capture_options("the embedded model's"),
         click.option("--index", type=Whole(), default=0, show_default=True, help="Number of the view."),
         click.option("--size", type=Size(), default="200", show_default=True, help="Full picture, in pixels."),
         click.option("--crop", type=Window(), help="Only this window of the full picture, in pixels."),
         config_option,
     )(with_subject)
+
+
+def cameras_of(transforms: Path | None, axes: str | None, split: str, background: tuple[int, ...]) -> Cameras:
+    """The data set that `capture_options` name."""
+    if transforms is None:
+        refuse_given("without transforms", "axes", "split")
+    from nerf.cameras import load_cameras
+
+    red, green, blue = background
+    return load_cameras(transforms, axes, split, (red, green, blue))
 
 
 def note(text: str) -> None:

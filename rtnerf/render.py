@@ -8,11 +8,22 @@ from pathlib import Path
 import click
 
 from rtnerf.base.options import PATH, OneOf, check_targets, example, json_option, refuse_given
-from rtnerf.options import Subject, config_option, model_option, name_of, progress_bar, save, subject_options
+from rtnerf.options import (
+    Subject,
+    background_option,
+    config_option,
+    model_option,
+    name_of,
+    note,
+    progress_bar,
+    save,
+    subject_options,
+)
 
 
 @click.command(**example("rtnerf render --pipeline cubes --size 320x240 --index 3 --out rgb.npy --png rgb.png"))
 @subject_options
+@background_option
 @click.option(
     "--pipeline",
     type=OneOf("uniform", "cubes", "integer"),
@@ -66,21 +77,25 @@ def encode(model: Path | None, config: str, out: Path, json_file: Path | None) -
     check_targets(out=out, json=json_file)
     from nerf.checkpoint import load_model
     from nerf.contract.config import load_config
-    from nerf.encode import encode_model
+    from nerf.fidelity import NOTABLE_DB, TYPICAL_DB, fidelity
+    from rtnerf.api import prepare
     from rtnerf.base.files import write_bytes
 
-    accelerator = load_config(config)
     started = time.perf_counter()
-    encoded = encode_model(load_model(model), accelerator)
+    job = prepare(load_model(model), load_config(config))
+    image = job.scene.data
     seconds = time.perf_counter() - started
-    image = encoded.scene.data
+    kept = fidelity(job)
     write_bytes(out, image)
     result = {
         "model": name_of(model),
-        "config": accelerator.name,
-        "config_digest": accelerator.digest,
-        **encoded.record(),
+        "config": job.config.name,
+        "config_digest": job.config.digest,
+        **job.encoded.record(),
+        "fidelity": kept.record(),
         "seconds": seconds,
     }
     save(json_file, "encode", result)
-    click.echo(f"{out}: {len(image)} bytes, {seconds:.2f} s")
+    click.echo(f"{out}: {len(image)} bytes, {seconds:.2f} s; L2 against L0, {kept.rays} rays: {kept.psnr_db:.1f} dB")
+    if kept.loss_db > NOTABLE_DB:
+        note(f"the integers would take {kept.loss_db:.2f} dB from a picture of {TYPICAL_DB:g} dB")

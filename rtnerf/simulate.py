@@ -139,6 +139,7 @@ def ablate(
     timing, clock_hz = timing_of(memory, latency, beat_interval), clock_mhz * 1e6
     cameras = [subject.camera(ahead) for ahead in range(frames)]
     job = subject.job()
+    model = job.floats  # To be encoded in other forms.
     from rtnerf.api import prepare
     from sim.ablation import IDEAS, Ablation
 
@@ -146,7 +147,7 @@ def ablate(
     with progress_bar("runs") as advance:
         for number, (name, switches) in enumerate(IDEAS.items()):
             advance(number, len(IDEAS), name)
-            switched = prepare(job.model, job.config, switches.encoding)
+            switched = prepare(model, job.config, switches.encoding)
             outcomes = switched.simulate_all(cameras, workers, timing, clock_hz, **switches.of_frame)
             rows[name] = Ablation(switches, outcomes).record()
         advance(len(IDEAS), len(IDEAS), "")

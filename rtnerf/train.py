@@ -23,12 +23,22 @@ from rtnerf.base.options import (
     refuse_given,
     seed_option,
 )
-from rtnerf.options import SCENE, model_option, name_of, progress_bar, save
+from rtnerf.options import (
+    SCENE,
+    background_option,
+    cameras_of,
+    capture_options,
+    model_option,
+    name_of,
+    progress_bar,
+    save,
+)
 
 
 @click.command(**example("rtnerf train --scene lattice --steps 2000 --out model.safetensors"))
 @click.option("--scene", type=SCENE, help="A built-in scene; default without --transforms: lattice.")
-@click.option("--transforms", type=PATH, help="A transforms_*.json file with its pictures, instead of --scene.")
+@capture_options("the built-in --scene")
+@background_option
 @click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
 @click.option("--steps", type=Whole(1), help="Training steps; default: that of the trainer.")
 @click.option("--size", type=Whole(1), default=100, show_default=True, help="Width of the training pictures, pixels.")
@@ -53,6 +63,9 @@ from rtnerf.options import SCENE, model_option, name_of, progress_bar, save
 def train(
     scene: str | None,
     transforms: Path | None,
+    axes: str | None,
+    split: str,
+    background: tuple[int, ...],
     out: Path,
     steps: int | None,
     size: int,
@@ -76,6 +89,7 @@ def train(
     check_targets(out=out, json=json_file)
     if transforms is None:
         scene = scene or "lattice"
+        refuse_given("without transforms", "axes", "split")
     from nerf.checkpoint import load_model
     from nerf.train.training import FineTuning, train_dataset, train_scene
 
@@ -89,14 +103,18 @@ def train(
             advance(done, total, f"{psnr_db:.2f} dB")
 
         started = time.perf_counter()
-        task = train_scene if transforms is None else train_dataset
-        options = {"device": device, "finetune": start}
-        task(transforms or scene, out, steps=steps, seed=seed, size=size, progress=report_progress, **options)
+        options = {"steps": steps, "seed": seed, "size": size, "device": device, "finetune": start}
+        if transforms is None:
+            train_scene(scene, out, **options, progress=report_progress, background=background)
+        else:
+            train_dataset(cameras_of(transforms, axes, split, background), out, **options, progress=report_progress)
         seconds = time.perf_counter() - started
     origin = {} if start is None else {"finetune": finetune, "model": name_of(model), **threshold}
     result = {
         "scene": scene,
         "transforms": transforms,
+        "split": split,
+        "background": list(background),
         **origin,
         "seed": seed,
         "steps": state["steps"],

@@ -126,6 +126,8 @@ UNIT = 20
 """Fraction bits of alpha, transmittance and weight; 1.0 is ``1 << UNIT``."""
 CHANNEL = Format(0, 16, signed=False)
 """A channel of a finished pixel; its largest value is 1.0."""
+BACKGROUND_UNIT = CHANNEL.high // 0xFF
+"""A step of the background's 8 bits, in a channel; 0xFF steps are its largest value, exactly."""
 COLOUR_BITS = 12
 """Fraction bits of a sample's colour."""
 

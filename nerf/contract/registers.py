@@ -31,7 +31,7 @@ from rtnerf.base.errors import require
 CONTROL_START, CONTROL_ABORT = 1, 2
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR = 1, 2, 4
 STATUS_CODE_SHIFT = 8
-IDENTITY = 0x4E545202
+IDENTITY = 0x4E545203
 """Value of the ``identity`` register: the design and its register map version."""
 
 AXES = "xyz"
@@ -164,7 +164,16 @@ CAMERA_TABLE = (
     Register("window_height", _PIXELS, "Rows of the window"),
     Register("termination", _UNIT, "A pixel of less transmittance takes no more samples"),
     Register("visibility", _UNIT, "Samples of a larger weight are shaded"),
-    Register("background", _FLAG, "Background: 1 white, 0 black"),
+    Register(
+        "background",
+        _bits(24),
+        "Background, 8 bits a channel",
+        flags=(
+            Flag("red", 0xFF, "255: full"),
+            Flag("green", 0xFF << 8, "255: full"),
+            Flag("blue", 0xFF << 16, "255: full"),
+        ),
+    ),
 )
 COUNTER_TABLE = tuple(
     Register(name, _WORD, text, Access.READ_ONLY)
@@ -185,6 +194,11 @@ COUNTERS = [name for register in COUNTER_TABLE for name in register.names]
 REGISTERS = {name: 4 * index for index, name in enumerate(name for register in TABLE for name in register.names)}
 """Byte address of each register."""
 LIST_ENTRY_BYTES = BEAT
+
+
+def background_word(background: tuple[int, int, int]) -> int:
+    """Return the value of the background register for red, green and blue, 0..255 each."""
+    return sum(value << 8 * channel for channel, value in enumerate(background))
 
 
 def list_stride(live_cubes: int) -> int:
@@ -254,7 +268,7 @@ def view_registers(
     window: tuple[int, int, int, int] | None = None,
     centre: tuple[float, float] | None = None,
     termination: float = 1e-3,
-    white: bool = True,
+    background: tuple[int, int, int] = (255, 255, 255),
 ) -> View:
     """Compute the camera registers of one view.
 
@@ -273,8 +287,8 @@ def view_registers(
         Principal point, in pixels from the image's upper left corner; its middle by default.
     termination : float
         A pixel whose transmittance is below this takes no more samples; 0 switches termination off.
-    white : bool
-        White background, else black.
+    background : (red, green, blue)
+        0..255 each.
 
     Raises
     ------
@@ -308,7 +322,7 @@ def view_registers(
             "window_height": window_height,
             "termination": termination,
             "visibility": scene.host["shading_threshold"],
-            "background": white,
+            "background": background_word(background),
         }
     )
 

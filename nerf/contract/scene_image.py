@@ -21,6 +21,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from nerf.contract.blocks import HEADER_BYTES, crc8
 from nerf.contract.config import CUBE
 from nerf.contract.formats import DENSITY_MULTIPLIER, MASK_OFFSET, MASK_SCALE, Format
 from nerf.contract.network import Stage
-from rtnerf.base.errors import require
+from rtnerf.base.errors import InputError, require
 
 MAGIC = 0x464E5452
 VERSION = 2
@@ -307,6 +308,23 @@ class Scene:
         """Return per factor of a pair the blocks along its axes: plane (first, second), line (blocks,)."""
         first, second, line = PAIRS[pair]
         return {"plane": (self.cubes[first], self.cubes[second]), "line": ((self.grid[line] + 15) // 16,)}
+
+
+def is_scene_image(path: str | Path) -> bool:
+    """Tell whether a file can be read and begins as a scene image does."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == MAGIC.to_bytes(4, "little")
+    except OSError:
+        return False
+
+
+def load_scene(path: str | Path) -> Scene:
+    """Read a scene image, checked by its checksums. Raises `InputError` as `Scene` does, and for an unreadable file."""
+    try:
+        return Scene(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"scene must be a readable file, not {path} ({error.strerror})") from None
 
 
 def check_grid(grid: tuple[int, int, int]) -> None:

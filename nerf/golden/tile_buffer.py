@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nerf.contract.formats import CHANNEL, COLOUR_BITS, UNIT, round_shift
+from nerf.contract.formats import BACKGROUND_UNIT, CHANNEL, COLOUR_BITS, UNIT, round_shift
 
 
 def weighted_colour(weight: np.ndarray, colour: np.ndarray) -> np.ndarray:
@@ -19,9 +19,11 @@ def output_pixel(colour: np.ndarray, transmittance: np.ndarray, background: int)
         Accumulated weighted colour, ``UNIT`` fraction bits.
     transmittance : int64 array (...)
     background : int
-        1 for white, 0 for black.
+        Value of its register, 8 bits a channel.
     """
-    channels = np.concatenate(
-        [colour + transmittance[..., None] * background, (1 << UNIT) - transmittance[..., None]], axis=-1
-    )
-    return np.minimum(round_shift(channels * CHANNEL.high, UNIT), CHANNEL.high)
+    through = transmittance[..., None]
+    behind = np.array([background >> 8 * channel & 0xFF for channel in range(3)], np.int64)
+    # 0xFF times BACKGROUND_UNIT is CHANNEL.high.
+    colours = colour * CHANNEL.high + through * behind * BACKGROUND_UNIT
+    channels = np.concatenate([colours, ((1 << UNIT) - through) * CHANNEL.high], axis=-1)
+    return np.minimum(round_shift(channels, UNIT), CHANNEL.high)

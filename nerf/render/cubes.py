@@ -122,7 +122,7 @@ def render(
         ),
     )
     rgb = (_shade_rays if model.shading == "deferred" else _shade_samples)(model, records, rays)
-    rgb = np.clip(rgb + (1 - acc[:, None]), 0, 1).astype(np.float32)
+    rgb = np.clip(rgb + (1 - acc[:, None]) * (np.array(camera.background) / 255), 0, 1).astype(np.float32)
     depth = (depth + (1 - acc) * rays.directions[:, 2]).astype(np.float32)
     statistics = {
         "rays": len(rays.origins),

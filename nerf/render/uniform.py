@@ -24,7 +24,7 @@ class Rendering:
     Parameters
     ----------
     rgb : float32 array (H, W, 3)
-        On white, 0..1.
+        On the camera's background, 0..1.
     depth : float32 array (H, W)
         Expected distance along the ray, in scene units. As in the original, the transmittance that
         is left counts with the third component of the direction.
@@ -94,11 +94,13 @@ def trace(
     rays: torch.Tensor,
     jitter: torch.Tensor | None = None,
     samples: int | None = None,
+    background: torch.Tensor | float = 1.0,
 ) -> Trace:
     """Evaluate rays sample by sample; differentiable in the model's tensors.
 
     Parameters: ``rays`` (R, 6) float32, origin and unit direction; ``jitter`` (R,) shifts the
-    samples by a fraction of a step, 0..1 (training); ``samples`` a ray, None = the model's own.
+    samples by a fraction of a step, 0..1 (training); ``samples`` a ray, None = the model's own;
+    ``background`` what is behind, 0..1, one number or (3,).
     """
     samples = model.sample_count if samples is None else samples
     origin, direction = rays[:, None, :3], rays[:, None, 3:]
@@ -136,7 +138,7 @@ def trace(
         colour = torch.zeros_like(points)
         colour[app_mask] = sample_rgb
         rgb = (weight[..., None] * colour).sum(dim=-2)
-    rgb = rgb + (1 - acc[:, None])
+    rgb = rgb + (1 - acc[:, None]) * background
     depth = (weight * z).sum(dim=-1) + (1 - acc) * rays[:, 5]
     return Trace(
         z, in_bbox, occupied, sigma_feature, sigma, alpha, weight, app_mask,
@@ -179,13 +181,13 @@ def render(
     ``progress(done, all)`` is called, in rays.
     Statistics: besides the common ones ``samples_marched``, in the box or not.
     """
-    rays = camera_rays(camera)
+    rays, background = camera_rays(camera), torch.tensor(camera.background) / 255
     rgb, depth = torch.empty(len(rays), 3), torch.empty(len(rays))
     statistics = dict.fromkeys(
         ("rays", "samples_marched", "samples", "samples_occupied", "samples_shaded", "colours"), 0
     )
     for start in range(0, len(rays), chunk):
-        part = trace(model, rays[start : start + chunk])
+        part = trace(model, rays[start : start + chunk], background=background)
         rgb[start : start + chunk] = part.rgb
         depth[start : start + chunk] = part.depth
         statistics["rays"] += len(part.acc)

@@ -25,8 +25,7 @@ LEAST_ALPHA = 1e-4
 
 def initial_model(settings: TrainingSettings, generator: torch.Generator) -> TensorfModel:
     """A random model on the first grid of the schedule, not yet trained."""
-    half = settings.half_extent
-    aabb = torch.tensor([[-half] * 3, [half] * 3])
+    aabb = torch.tensor(settings.box)
     size = resolution(aabb[1] - aabb[0], settings.first_edge)
 
     def noise(*shape: int) -> torch.Tensor:

@@ -48,10 +48,16 @@ def march(
     return ray[kept], points[kept]
 
 
-def colours(model: TensorfModel, rays: torch.Tensor, jitter: torch.Tensor, cells: torch.Tensor | None) -> torch.Tensor:
-    """Colours of rays on white, (R, 3); differentiable in the model's tensors.
+def colours(
+    model: TensorfModel,
+    rays: torch.Tensor,
+    jitter: torch.Tensor,
+    cells: torch.Tensor | None,
+    background: torch.Tensor | float = 1.0,
+) -> torch.Tensor:
+    """Colours of rays, (R, 3); differentiable in the model's tensors.
 
-    Parameters: as in :func:`march`; the factors channels last.
+    Parameters: as in :func:`march`; the factors channels last; ``background`` what is behind, 0..1, a number or (3,).
     """
     ray, points = march(model, rays, jitter, cells)
     normalised = model.normalise(points)
@@ -70,4 +76,4 @@ def colours(model: TensorfModel, rays: torch.Tensor, jitter: torch.Tensor, cells
     else:
         colour = model.shade(torch.nn.functional.linear(products, model.basis), rays[owner, 3:])
         rgb = rays.new_zeros(len(rays), 3).index_add(0, owner, share[:, None] * colour)
-    return rgb + (1 - rays.new_zeros(len(rays)).index_add(0, ray, weight))[:, None]
+    return rgb + (1 - rays.new_zeros(len(rays)).index_add(0, ray, weight))[:, None] * background

@@ -33,7 +33,7 @@ class TrainingSettings:
     network_rate: float = 1e-3
     rate_decay: float = 0.1
     sparsity: tuple[float, float] = (8e-5, 4e-5)
-    half_extent: float = 1.5
+    box: tuple[tuple[float, ...], tuple[float, ...]] = ((-1.5, -1.5, -1.5), (1.5, 1.5, 1.5))
     near: float = 2.0
     far: float = 6.0
     frozen: bool = False

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nerf.cameras import Cameras, load_cameras
+from nerf.cameras import Cameras
 from nerf.checkpoint import read_model_file, save_model
 from nerf.model import TensorfModel
-from nerf.pictures import on_white, premultiplied
+from nerf.pictures import WHITE, on_background, premultiplied
 from nerf.render.uniform import box_distances
 from nerf.scenes.builtin import get_scene, pictures
 from nerf.train.factors import channels_last
@@ -51,12 +51,14 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # What Adam keeps for a tensor.
 class Dataset:
     """Rays and the colours they should have.
 
-    Parameters: ``rays`` float32 (n, 6), origin and unit direction; ``rgb`` float32 (n, 3) on white.
+    Parameters: ``rays`` float32 (n, 6), origin and unit direction; ``rgb`` float32 (n, 3), on ``background``,
+    8 bits a channel.
     Raises :class:`rtnerf.base.errors.InputError` for numbers that are not finite.
     """
 
     rays: torch.Tensor
     rgb: torch.Tensor
+    background: tuple[int, int, int] = WHITE
 
     def __post_init__(self) -> None:
         for name in ("rays", "rgb"):
@@ -78,24 +80,25 @@ def train_scene(
     progress: Progress | None = None,
     device: str = "cpu",
     finetune: FineTuning | None = None,
+    background: tuple[int, int, int] = WHITE,
 ) -> TensorfModel:
     """Train on a built-in scene and save the model, float16, to ``out``.
 
     Parameters: ``steps`` None = the default; ``size`` of the training pictures in pixels; ``views``
     their number; ``seed`` of the cameras and of the training; ``device``, see :func:`choose_device`;
-    ``finetune`` a model instead of training a new one.
+    ``finetune`` a model instead of training a new one; ``background``, 0..255 a channel.
     Returns the model in float32, the file holds it in float16.
     Raises :class:`rtnerf.base.errors.InputError` for an unknown scene or an ``out`` in no folder.
     """
     settings = _settings(steps, seed, out, finetune)
     scene = get_scene(name)
-    cameras = scene.cameras("train", views, seed)
-    truths = [on_white(premultiplied(pixels)) for pixels in pictures(scene, cameras, size)]
+    cameras = replace(scene.cameras("train", views, seed), background=background)
+    truths = [on_background(premultiplied(pixels), background) for pixels in pictures(scene, cameras, size)]
     return _train_and_save(_dataset(cameras, truths, size), settings, out, progress, device, finetune)
 
 
 def train_dataset(
-    transforms: str | Path,
+    cameras: Cameras,
     out: str | Path,
     steps: int | None = None,
     seed: int = 0,
@@ -104,13 +107,16 @@ def train_dataset(
     device: str = "cpu",
     finetune: FineTuning | None = None,
 ) -> TensorfModel:
-    """Train on the views of a ``transforms_*.json`` file and save the model, float16, to ``out``.
+    """Train on the views of a capture and save the model, float16, to ``out``.
 
-    Parameters: as in :func:`train_scene`. Raises :class:`rtnerf.base.errors.InputError` for a data set
-    without pictures.
+    Parameters: as in :func:`train_scene`. Where the capture gives the box of the scene, that is trained, with rays
+    from the cameras on. Raises :class:`rtnerf.base.errors.InputError` for a capture without pictures.
     """
     settings = _settings(steps, seed, out, finetune)
-    cameras = load_cameras(transforms)
+    if cameras.box is not None:
+        reach = np.abs(cameras.poses[:, None, :3, 3] - cameras.box).max(axis=1)
+        far = float(np.linalg.norm(reach, axis=-1).max())
+        settings = replace(settings, box=tuple(map(tuple, cameras.box.tolist())), near=0.0, far=far)
     return _train_and_save(load_dataset(cameras, size), settings, out, progress, device, finetune)
 
 
@@ -193,7 +199,7 @@ def train(
             start = initial_model(settings, torch.Generator().manual_seed(settings.seed))
             start = replace(start, shading_threshold=settings.shading_threshold)
         run = _Run(start.to(device), settings)
-    dataset = Dataset(dataset.rays.to(device), dataset.rgb.to(device))
+    dataset = replace(dataset, rays=dataset.rays.to(device), rgb=dataset.rgb.to(device))
     within = _within(run.model, dataset)
     upsamplings = _upsamplings(settings)
     masks = {round(fraction * settings.steps) for fraction in settings.mask_at}
@@ -256,12 +262,14 @@ class _Run:
         chosen = torch.from_numpy(random.integers(len(within), size=settings.batch_rays))
         jitter = torch.from_numpy(random.random(settings.batch_rays, dtype=np.float32))
         batch = within[chosen.to(within.device)]
+        behind = torch.tensor(dataset.background, device=batch.device) / 255
 
         def share(
             rays: torch.Tensor, rgb: torch.Tensor, jitter: torch.Tensor
         ) -> tuple[float, tuple[torch.Tensor, ...]]:
             """Loss and gradients of a part of the batch."""
-            error = (colours(self.model, rays, jitter, self.cells) - rgb).square().sum() / (3 * settings.batch_rays)
+            found = colours(self.model, rays, jitter, self.cells, behind)
+            error = (found - rgb).square().sum() / (3 * settings.batch_rays)
             return float(error.detach()), torch.autograd.grad(error, self.parameters)
 
         inputs = (dataset.rays[batch], dataset.rgb[batch], jitter.to(batch.device))
@@ -337,7 +345,8 @@ def _restored(path: Path, settings: TrainingSettings, digest: str, device: str |
 
 def _digest(dataset: Dataset, settings: TrainingSettings, start: TensorfModel | None) -> str:
     """Tells runs apart: the settings, every ray and colour, and the model at the beginning."""
-    hashed = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    decided = {**asdict(settings), "background": dataset.background}
+    hashed = hashlib.sha256(json.dumps(decided, sort_keys=True).encode())
     tensors = [dataset.rays, dataset.rgb]
     if start is not None:
         hashed.update(start.shading.encode())
@@ -383,7 +392,8 @@ def _train_and_save(
 def _dataset(cameras: Cameras, truths: list[np.ndarray], size: int) -> Dataset:
     rays = [np.concatenate(cameras.camera(view, size).rays(), 1) for view in range(len(cameras))]
     rgb = np.concatenate([picture.reshape(-1, 3) for picture in truths])
-    return Dataset(torch.from_numpy(np.concatenate(rays)), torch.from_numpy(rgb))
+    known = np.isfinite(rgb).all(axis=1)
+    return Dataset(torch.from_numpy(np.concatenate(rays)[known]), torch.from_numpy(rgb[known]), cameras.background)
 
 
 def _within(model: TensorfModel, dataset: Dataset) -> torch.Tensor:

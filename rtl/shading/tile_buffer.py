@@ -22,8 +22,8 @@ class TileBuffer(wiring.Component):
     - A sample adds weight * colour, rounded, to its pixel. The weights of a pixel add up to at most 1.0, so the
       sums fit ``UNIT_BITS``.
     - Behind ``last`` every pixel of ``tile`` is put out, row by row: colour + transmittance * background, and opacity,
-      scaled so that 65535 is 1.0. ``done`` is strobed when the last of them is accepted; until then the next tile's
-      samples are accepted, but not its ``last``.
+      scaled so that 65535 is 1.0, as is 255 in the background. ``done`` is strobed when the last of them is accepted;
+      until then the next tile's samples are accepted, but not its ``last``.
     - ``tile`` and its transmittances stay as they are from the cycle after ``last`` to ``done``.
 
     Latency: 2 cycles from a sample to its sum; `LATENCY` from ``last`` to the first pixel.
@@ -134,14 +134,17 @@ class TileBuffer(wiring.Component):
                 self.o.payload.y.eq(tile.y + at_data.row),
                 self.o.payload.ends_row.eq(at_data.column == tile.last_x),
             ]
-            behind = Mux(self.view.background, self.final.data, 0)
-            values = [colour.data[n] + behind for n in range(CHANNELS)] + [(1 << UNIT) - self.final.data]
-            for n, value in enumerate(values):
-                # Both are at most 1.0 by the compositor's rule, their sum too, but for roundings up.
-                unit = Signal(UNIT_BITS + 1, name=f"unit_{n}")
+            through = self.final.data
+            behind = [through * self.view.background.word_select(n, 8) for n in range(CHANNELS)]
+            # CHANNEL.high is 1 << CHANNEL.width less 1, BACKGROUND_UNIT 1 << 8 and 1.
+            values = [_scaled(colour.data[n]) + (behind[n] << 8) + behind[n] for n in range(CHANNELS)]
+            for n, value in enumerate([*values, _scaled((1 << UNIT) - through)]):
+                # Colour and transmittance add up to at most 1.0 by the compositor's rule, but for roundings up.
                 scaled = Signal(CHANNEL.width + 2, name=f"scaled_{n}")
-                m.d.comb += [
-                    unit.eq(value),
-                    scaled.eq(((unit << CHANNEL.width) - unit + (1 << UNIT >> 1)) >> UNIT),
-                ]
+                m.d.comb += scaled.eq((value + (1 << UNIT >> 1)) >> UNIT)
                 m.d.sync += self.o.payload.channels[n].eq(Mux(scaled > CHANNEL.high, CHANNEL.high, scaled))
+
+
+def _scaled(value):
+    """Return a value times `CHANNEL.high`."""
+    return (value << CHANNEL.width) - value

@@ -70,7 +70,9 @@ def test_images_of_several_tiles(width, height):
 
 
 def test_a_crop_far_from_the_origin():
-    camera = look_at((2.2, 1.0, 0.8), width=200, height=120, focal=200).cropped(83, 41, 35, 33)
+    """With two focal lengths, a principal point beside the middle and a coloured background."""
+    camera = look_at((2.2, 1.0, 0.8), width=200, height=120, focal=200)
+    camera = replace(camera, focal_y=170.0, centre=(95.5, 66.25), background=(12, 200, 0)).cropped(83, 51, 35, 33)
     assert render(small_model(), camera).samples > 500
 
 

@@ -105,9 +105,14 @@ def test_weights_and_transmittance_add_up_exactly():
 
 def test_black_background_and_opacity():
     _, _, white = frame_of("outside")
-    _, _, black = frame_of("outside", white=False)
+    _, _, black = frame_of("outside", background=(0, 0, 0))
+    _, _, blue = frame_of("outside", background=(0, 51, 255))
     opacity = white.pixels[..., 3].astype(int)
     assert np.abs(white.pixels[..., 0].astype(int) - black.pixels[..., 0] - (65535 - opacity)).max() <= 2
+    for channel, share in enumerate((0, 0.2, 1)):
+        behind = blue.pixels[..., channel].astype(int) - black.pixels[..., channel]
+        assert np.abs(behind - share * (65535 - opacity)).max() <= 2
+    assert np.array_equal(blue.pixels[..., 2], white.pixels[..., 2])
 
 
 @pytest.mark.parametrize("case", ["outside", "inside the box", "along an axis", "no mask"])

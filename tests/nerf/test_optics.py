@@ -59,7 +59,7 @@ def expected_rays(c2w, focal, centre, width, height):
         ({}, {"camera_angle_x": ANGLE, "w": 64, "h": 48}, (FOCAL, FOCAL), (32, 24)),
         ({"fl_x": 80, "w": 32, "h": 24, "cx": 10}, {"w": 64, "h": 48}, (80, 80), (10, 24)),
         (KEYS | {"k1": 0, "p2": 0.0, "camera_model": "OPENCV", "is_fisheye": False}, {}, (FOCAL, FOCAL), (32, 24)),
-        (KEYS | {"aabb_scale": 1, "applied_transform": np.eye(4)[:3].tolist()}, {}, (FOCAL, FOCAL), (32, 24)),
+        (KEYS | {"applied_transform": [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0]]}, {}, (FOCAL, FOCAL), (32, 24)),
     ],
 )
 def test_intrinsics_are_those_of_the_file(read, content, frame, focal, centre):
@@ -78,6 +78,29 @@ def test_a_focal_length_goes_before_an_angle_that_contradicts_it_and_says_so(rea
     assert list(cameras.remarks) == [0]
     assert cameras.remarks[0].startswith("fl_x (133.3 pixels) contradicts camera_angle_x (87.66")
     assert read(KEYS | {"fl_x": FOCAL * 1.001}).remarks == {}
+
+
+def test_a_key_of_another_programs_box_says_that_it_has_no_effect(read):
+    assert read(KEYS | {"aabb_scale": 16}).remarks[1] == "aabb_scale (16) has no effect: the box is the model's"
+
+
+def test_the_truth_of_a_lens_is_straightened(read, tmp_path):
+    """A picture whose left half is red: its edge goes through the principal point and stays, the corners go."""
+    lens = KEYS | {"k1": 0.5, "fl_x": 40, "fl_y": 40}
+    cameras = read(lens, {}, {"k1": 0.0}, pictures={"v0.png": (64, 48), "v1.png": (64, 48)})
+    pixels = np.full((48, 64, 3), 255, np.uint8)
+    pixels[:, :32, 1:] = 0
+    for name in ("v0.png", "v1.png"):
+        Image.fromarray(pixels).save(tmp_path / "images" / name)
+    bent, straight = (cameras.ground_truth(index, 32) for index in range(2))
+    assert np.isnan(bent[0, 0]).all()
+    assert not np.isnan(straight).any()
+    known = ~np.isnan(bent)
+    assert 0.4 < known.mean() < 0.9
+    np.testing.assert_allclose(bent[known], straight[known], atol=1e-6)
+    assert cameras.camera(0, 64).rays()[1].tolist() == read(lens | {"k1": 0}).camera(0, 64).rays()[1].tolist()
+    assert read(KEYS | {"camera_model": "OPENCV_FISHEYE", "fl_x": 40}).optics[0].lens.fisheye
+    assert read(KEYS | {"k1": 0, "p1": 0.0, "camera_model": "OPENCV"}).optics[0].lens is None
 
 
 def test_each_frame_has_its_own(read):
@@ -141,13 +164,18 @@ def test_poses_of_three_rows(read, look_at):
 @pytest.mark.parametrize(
     ("content", "frame", "message"),
     [
-        ({"k1": -0.3}, {}, "k1 must be 0 (lens distortion is not modelled: undistort the pictures first), not -0.3"),
-        ({}, {"p2": 0.1}, "frames[0].p2 must be 0 ("),
-        ({"k4": "0"}, {}, "k4 must be 0 ("),
-        ({"is_fisheye": True}, {}, "is_fisheye must be false ("),
-        ({"camera_model": "OPENCV_FISHEYE"}, {}, "camera_model must be one of PINHOLE, "),
-        ({"aabb_scale": 16}, {}, "aabb_scale must be absent or neutral ("),
-        ({"applied_transform": [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0]]}, {}, "applied_transform must be absent or"),
+        ({"k1": 1e9}, {}, "k1 must be a number within 1000, not 1000000000.0"),
+        ({}, {"p2": "0.1"}, "frames[0].p2 must be a number within 1000, not '0.1'"),
+        ({"k5": 0.1}, {}, "k5 must be 0 (this lens is not modelled: undistort the pictures first), not 0.1"),
+        ({"is_fisheye": 1}, {}, "is_fisheye must be true or false, not 1"),
+        (
+            {"is_fisheye": True},
+            {},
+            "fl_x must be given for a fisheye, whose angle of view is not a pinhole's, not missing",
+        ),
+        ({"is_fisheye": True, "fl_x": 80, "p1": 0.1}, {}, "p1 and p2 must be 0 for a fisheye, not (0.1, 0.0)"),
+        ({"camera_model": "EQUIRECTANGULAR"}, {}, "camera_model must be one of PINHOLE, "),
+        ({"aabb_scale": "16"}, {}, "aabb_scale must be a number above 0, not '16'"),
         ({"scale": 0.33}, {}, "scale must be absent or neutral ("),
         ({"offset": [0.5, 0.5, 0.5]}, {}, "offset must be absent or neutral ("),
         ({"orientation_override": "up"}, {}, "orientation_override must be absent ("),

@@ -25,6 +25,8 @@ def fakes(monkeypatch):
     seen = {}
 
     class Camera:
+        background = (255, 255, 255)
+
         def __init__(self, width, height, crop=None):
             self.width, self.height, self.crop = width, height or width, crop
             self.window = crop or (0, 0, self.width, self.height)
@@ -55,7 +57,7 @@ def fakes(monkeypatch):
         seen["render"] = (job.model, camera.window, pipeline)
         return Rendering(np.full((*camera.window[:1:-1], 3), 0.6))
 
-    monkeypatch.setattr("nerf.checkpoint.load_model", lambda path: "model")
-    monkeypatch.setattr("nerf.cameras.load_cameras", lambda path: Cameras())
+    monkeypatch.setattr("nerf.prepared.load_subject", lambda path: "model")
+    monkeypatch.setattr("nerf.cameras.load_cameras", lambda *options: Cameras())
     monkeypatch.setattr("nerf.prepared.Prepared.render", render)
     return seen

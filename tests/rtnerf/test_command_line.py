@@ -68,6 +68,12 @@ def test_help_comes_at_once():
         ),
         (["simulate", "--clock-mhz", "10000000"], "clock-mhz must be a whole number from 1 to 10000, not 10000000"),
         (["simulate", "--size", "9999999999"], "size must be at most 8192 pixels a side, not 9999999999x9999999999"),
+        (
+            ["render", "--out", "x", "--background", "red"],
+            "background must be white, black or R,G,B from 0 to 255 each, such as 128,128,128, not red",
+        ),
+        (["evaluate", "--split", "test"], "split must be absent without transforms, not test"),
+        (["train", "--out", "x", "--axes", "opencv"], "axes must be absent without transforms, not opencv"),
         (["inspect"], "file must be given, not missing"),
         (["simulate", "--ordering", "depth"], "ordering must be one of exact, coarse, none, not depth"),
         (["cosim", "--pause", "1"], "pause must be a number of at least 0 and below 1, not 1"),

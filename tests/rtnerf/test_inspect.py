@@ -61,7 +61,7 @@ def test_camera_files(inspect, tmp_path):
     found = inspect(tmp_path / "t")
     assert (found["kind"], found["runs"], found["views"]) == ("camera file", True, 1)
     assert found["reason"] == "1 of 1 views have no picture to compare with"
-    write_json(tmp_path / "t", {"camera_angle_x": 0.7, "k1": 0.1, "frames": [frame]})
+    write_json(tmp_path / "t", {"camera_angle_x": 0.7, "k5": 0.1, "frames": [frame]})
     found = inspect(tmp_path / "t")
     assert (found["kind"], found["runs"]) == ("camera file", False)
     assert found["reason"].startswith("k1 must be 0")

@@ -129,6 +129,10 @@ def test_two_focal_lengths_and_a_principal_point(random_model, look_at, others):
     assert picture.statistics["samples_occupied"] > 0
 
 
+def test_a_coloured_background(random_model, look_at):
+    assert_same(random_model(4), replace(look_at((2.0, 1.0, 1.5)), background=(30, 200, 0)))
+
+
 def test_rays_that_miss(random_model, look_at):
     picture = assert_same(random_model(5), look_at((4.0, 0.0, 0.0), target=(9.0, 2.0, 1.0)))
     assert (picture.rgb == 1).all()

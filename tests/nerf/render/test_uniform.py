@@ -113,6 +113,14 @@ def test_rays_that_miss_are_white_and_have_the_original_depth(random_model, look
     np.testing.assert_array_equal(picture.depth.reshape(-1), camera.rays()[1][:, 2])
 
 
+def test_what_is_behind_comes_with_what_is_let_through(random_model, look_at):
+    model, camera = random_model(1, shading_threshold=0.0), look_at((2.2, 2.0, 1.0))
+    black, grey = (render(model, replace(camera, background=colour)).rgb for colour in ((0, 0, 0), (51, 102, 255)))
+    through = 1 - trace(model, camera_rays(camera)).acc.reshape(camera.height, camera.width, 1).numpy()
+    assert 0.01 < through.mean() < 0.99
+    np.testing.assert_allclose(grey - black, through * [0.2, 0.4, 1], atol=1e-6)
+
+
 def test_progress_is_told_in_rays(random_model, look_at):
     seen = []
     render(random_model(3), look_at((2.5, 1, 2), width=5, height=4), 8, lambda *counts: seen.append(counts))

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from nerf.cameras import load_cameras
 from nerf.checkpoint import load_model
+from nerf.lens import Lens
 from nerf.metrics import psnr
 from nerf.render import uniform
 from nerf.scenes.builtin import Scene, get_scene, write_scene
 from nerf.scenes.primitives import Material, Sphere
-from nerf.train.grids import initial_model, refresh_mask, shrink, upsample
+from nerf.train.factors import channels_last
+from nerf.train.grids import initial_model, refresh_mask, shrink, upsample, with_factors
 from nerf.train.marching import colours
 from nerf.train.settings import TrainingSettings
 from nerf.train.training import (
@@ -262,17 +265,53 @@ def test_train_scene_saves_what_it_returns(tmp_path):
 def test_train_dataset_reads_transforms(tmp_path):
     write_scene(get_scene("lattice"), tmp_path, size=12, train=2, test=1)
     path = tmp_path / "model.safetensors"
-    train_dataset(tmp_path / "transforms_train.json", path, steps=2, size=6)
+    train_dataset(load_cameras(tmp_path / "transforms_train.json"), path, steps=2, size=6)
     assert load_model(path).sample_count > 0
     (tmp_path / "train" / "r_1.png").unlink()
     with pytest.raises(InputError, match=r"picture must be a file, not missing: .*r_1"):
-        train_dataset(tmp_path / "transforms_train.json", path, steps=2, size=6)
+        train_dataset(load_cameras(tmp_path / "transforms_train.json"), path, steps=2, size=6)
+
+
+def test_a_box_of_the_capture_is_the_models(tmp_path):
+    write_scene(get_scene("lattice"), tmp_path, size=12, train=2, test=1)
+    box = np.array([[-1.0, -0.9, -1.2], [0.8, 1.1, 1.0]])
+    cameras = replace(load_cameras(tmp_path / "transforms_train.json"), box=box)
+    model = train_dataset(cameras, tmp_path / "m", steps=1, size=6)
+    np.testing.assert_allclose(model.aabb, box, atol=1e-6)
+    assert model.near == 0
+    assert 4 < model.far < 7
+
+
+def test_rays_that_the_lens_did_not_see_are_left_out(tmp_path):
+    write_scene(get_scene("lattice"), tmp_path, size=16, train=1, test=1)
+    cameras = load_cameras(tmp_path / "transforms_train.json")
+    bent = replace(cameras.optics[0], lens=Lens((2.0, 0, 0, 0)))
+    whole, part = (load_dataset(each, 16) for each in (cameras, replace(cameras, optics=[bent])))
+    assert 100 < len(part.rgb) < len(whole.rgb) == 256
+    assert len(part.rays) == len(part.rgb)
+    truth = replace(cameras, optics=[bent]).ground_truth(0, 16)
+    assert len(part.rgb) == np.isfinite(truth).all(axis=2).sum()
+
+
+def test_the_background_is_that_of_pictures_and_rays(random_model, tmp_path):
+    write_scene(get_scene("planets"), tmp_path, size=16, train=2, test=1)
+    red = (255, 0, 0)
+    dataset = load_dataset(load_cameras(tmp_path / "transforms_train.json", background=red), 16)
+    assert dataset.rgb[0].tolist() == [1, 0, 0]
+    assert dataset.background == red
+    model = with_factors(random_model(0), channels_last)
+    rays = dataset.rays[:1] + 9  # They miss.
+    missed = colours(model, rays, torch.zeros(1), None, torch.tensor(red) / 255)
+    assert missed.tolist() == [[1, 0, 0]]
+    other = replace(dataset, background=(0, 0, 0))
+    train(dataset, replace(SMALL, steps=2), checkpoint=tmp_path / "c", checkpoint_seconds=0)
+    with pytest.raises(InputError, match="checkpoint must be of this very run"):
+        train(other, replace(SMALL, steps=3), checkpoint=tmp_path / "c")
 
 
 def test_pictures_belong_to_their_rays(tmp_path):
     scene = get_scene("lattice")
     write_scene(scene, tmp_path, size=16, train=2, test=1)
-    from nerf.cameras import load_cameras
 
     cameras = load_cameras(tmp_path / "transforms_train.json")
     dataset = load_dataset(cameras, 16)

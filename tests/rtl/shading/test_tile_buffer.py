@@ -22,6 +22,7 @@ CFG = AcceleratorConfig(tile=SIDE)
 LAYOUTS = TileLayouts(CFG)
 PIXELS = SIDE * SIDE
 ONE = 1 << UNIT
+WHITE = 0xFFFFFF
 
 
 class Bench(wiring.Component):
@@ -127,7 +128,7 @@ def make_transmittance(generator):
     return edges + [generator.randrange(ONE + 1) for _ in range(2 * PIXELS - len(edges))]
 
 
-@pytest.mark.parametrize(("pixels", "background"), [(1, 1), (3, 0), (PIXELS, 1)])
+@pytest.mark.parametrize(("pixels", "background"), [(1, WHITE), (3, 0), (PIXELS, 0x80FF01)])
 @pytest.mark.parametrize("stalls", STALLS)
 def test_pixels_equal_the_model(stalls, pixels, background):
     generator = random.Random(f"{stalls} {pixels}")
@@ -141,7 +142,7 @@ def test_part_of_a_tile(last_x, last_y):
     generator = random.Random(last_x)
     transmittance = make_transmittance(generator)
     samples = make_samples(generator, 2, 20, PIXELS, transmittance)
-    check(samples, {"x": 0, "y": 5, "last_x": last_x, "last_y": last_y}, transmittance, 1)
+    check(samples, {"x": 0, "y": 5, "last_x": last_x, "last_y": last_y}, transmittance, WHITE)
 
 
 def test_white_on_white_is_white():
@@ -149,7 +150,7 @@ def test_white_on_white_is_white():
     transmittance = [ONE // 2 + n for n in range(PIXELS)] * 2
     samples = [{"pixel": n, "weight": 1, "colour": [4095] * 3, "last": 0} for n in range(PIXELS) for _ in range(8)]
     samples += [{"pixel": n, "weight": ONE // 2 - n - 8, "colour": [4095] * 3, "last": 0} for n in range(PIXELS)]
-    result = check([*samples, {"last": 1}], {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, transmittance, 1)
+    result = check([*samples, {"last": 1}], {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, transmittance, WHITE)
     assert all(write.channels[0] > 65500 for write in result.outputs["o"])
 
 
@@ -157,7 +158,7 @@ def test_more_than_white_is_limited():
     """The compositor never makes it, but the limit is part of the model."""
     samples = [{"pixel": 5, "weight": ONE, "colour": [4095, 2048, 16], "last": 0}]
     samples += [{"pixel": 6, "weight": 16, "colour": [4095] * 3, "last": 0}, {"last": 1}]
-    result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, [ONE] * 2 * PIXELS, 1)
+    result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, [ONE] * 2 * PIXELS, WHITE)
     assert [list(result.outputs["o"][n].channels) for n in (5, 6)] == [[65535, 65535, 65535, 0]] * 2
 
 
@@ -178,5 +179,5 @@ def test_a_tile_is_put_out_while_the_next_one_is_added_up():
     transmittance = make_transmittance(generator)
     samples = make_samples(generator, 3, 20, PIXELS, transmittance)
     tile = {"x": 0, "y": 0, "last_x": 3, "last_y": 3}
-    taken, given = (check(samples, tile, transmittance, 1, stalls=(1.0, 0.2)).cycles[name] for name in "io")
+    taken, given = (check(samples, tile, transmittance, WHITE, stalls=(1.0, 0.2)).cycles[name] for name in "io")
     assert taken[21 + 19] < given[PIXELS - 1] < taken[21 + 20] < given[PIXELS]
