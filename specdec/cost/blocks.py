@@ -71,8 +71,12 @@ class Block:
         return 0.0
 
     def reach(self, context: int) -> int:
-        """Return the cached tokens that it keeps and reads of so many."""
+        """Return the cached tokens that a token reads of so many."""
         return context
+
+    def held(self, context: int) -> int:
+        """Return the cached tokens that it keeps of so many."""
+        return self.reach(context)
 
     def mixing(self, context: int) -> tuple[float, float]:
         """Return the operations on its context of one of a request's tokens, and of each ordered pair of its tokens."""
@@ -173,8 +177,12 @@ class LatentAttention(Block):
         return self.latent + self.rotary
 
     def reach(self, context: int) -> int:
-        """What is selected; what is kept in memory is more, see `specdec.cost.memory`."""
+        """What is selected."""
         return context if self.selected is None else min(context, self.selected)
+
+    def held(self, context: int) -> int:
+        """All: any may be selected."""
+        return context
 
     def mixing(self, context: int) -> tuple[float, float]:
         """Scores on compressed keys, sums of compressed values."""

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import nnls
 
 from rtnerf.base.errors import require
 
@@ -148,6 +147,8 @@ class Linear(PassTime):
         features = np.array([_features(*one) for one in passes]) / np.array(ms)[:, None]
         coefficients = np.linalg.lstsq(features, np.ones(len(ms)))[0]
         if min(coefficients) < 0:
+            from scipy.optimize import nnls  # Slow to import.
+
             # More requests, tokens or cache never make a pass faster: the best fit that says so.
             coefficients, _ = nnls(features, np.ones(len(ms)))
         error = float(np.sqrt(np.mean((features @ coefficients - 1) ** 2)))

@@ -60,9 +60,11 @@ class Roofline(PassTime):
         self._formats = deployment.formats(architecture)
         self._row = BYTES["bf16"] * architecture.width
         self._head = rows * architecture.width / deployment.tensor
+        self._replicas = deployment.replicas
         self._byte_ms = 1e-6 / (hardware.bandwidth * hardware.bandwidth_reached)
         self._experts = [(block, count) for block, count in architecture.blocks if isinstance(block, Experts)]
         self._gather(architecture, context)
+        self._known: dict[tuple[int, int], float] = {}
 
     def _gather(self, model: Architecture, context: int) -> None:
         """Sum what does not depend on the pass: ms by machine, request, row, token and pair of tokens."""
@@ -85,7 +87,10 @@ class Roofline(PassTime):
 
     def ms(self, batch: int, tokens: int) -> float:
         """Return the time of the body and of the output layer."""
-        return self.body_ms(batch, tokens) + self.head_ms(batch, tokens)
+        known = self._known.get((batch, tokens))
+        if known is None:
+            known = self._known[batch, tokens] = self.body_ms(batch, tokens) + self.head_ms(batch, tokens)
+        return known
 
     def body_ms(self, batch: int, tokens: int) -> float:
         """Return the time of the blocks."""
@@ -99,8 +104,11 @@ class Roofline(PassTime):
         return _together(*self._head_parts(batch, tokens))
 
     def prefill_ms(self, tokens: int) -> float:
-        """Return the time of reading one prompt of so many tokens: the output layer is asked for the last only."""
-        return self.body_ms(1, tokens) + self.head_ms(1, 1)
+        """Return the time of reading one prompt: tokens see what is before them, the last goes to the output layer."""
+        weights, products = self._weights(1, tokens)
+        computing = products + tokens * (self._token_ms + tokens * self._pair_ms / 2)
+        reading = weights + self._request_ms
+        return _together(reading, computing) + self._starting_ms + self._links(1, tokens) + self.head_ms(1, 1)
 
     def resource(self, batch: int, tokens: int) -> str:
         """Return the largest of reading weights, reading caches and states, computing, starting, and links."""
@@ -120,7 +128,7 @@ class Roofline(PassTime):
 
     def _requests(self, batch: int) -> int:
         """Return the requests that one replica of the attention has."""
-        return -(-batch // self._deployment.replicas)
+        return -(-batch // self._replicas)
 
     def _weights(self, batch: int, tokens: int) -> tuple[float, float]:
         """Return the times of reading the blocks' weights and of multiplying by them."""

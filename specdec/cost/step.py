@@ -103,16 +103,22 @@ class Speculation:
         require(host_ms >= 0, "host time", "at least 0 ms", host_ms)
         self.shape = shape
         self.draft_widths = _parents(shape) if draft_passes is None else [1] * draft_passes
+        self._passes = Counter(self.draft_widths)
         self._target = target
         self._draft = draft
         self._host_ms = host_ms
+
+    def ms(self, batch: int) -> float:
+        """Return the time of a step of ``batch`` requests: `Step.ms`, without its parts."""
+        drafting = sum(count * self._draft.ms(batch, width) for width, count in self._passes.items())
+        return self._target.ms(batch, len(self.shape)) + drafting + self._host_ms
 
     def step(self, batch: int) -> Step:
         """Return the parts of a step of ``batch`` requests, at least 1."""
         require(batch >= 1, "batch", "at least 1", batch)
         nodes = len(self.shape)
         plain = self._target.ms(batch, 1)
-        passes = Counter(self.draft_widths)
+        passes = self._passes
         head = sum(count * self._draft.head_ms(batch, width) for width, count in passes.items())
         return Step(
             plain=plain,

@@ -1,0 +1,284 @@
+"""The advice: for every method, batch and context the best plan, its gain and why, and schedules for engines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rtnerf.base.errors import require
+from specdec.advice.drafters import PASS_HOST_MS, drafter
+from specdec.advice.plans import Choice, Costs, Plan, chains, trees
+from specdec.advice.reasons import reason
+from specdec.cost.blocks import Experts
+from specdec.cost.deployment import ALONE, Deployment
+from specdec.cost.hardware import hardware_of
+from specdec.cost.memory import Setting
+from specdec.cost.models import model_of
+from specdec.cost.step import Step
+from specdec.laws.acceptance_length import AcceptanceLaw, expect
+
+LONGEST = 8
+"""Drafted tokens of a chain that are looked at, unless acceptance is known for more."""
+
+DEEPEST = 10
+"""Levels of a tree below its root."""
+
+LARGEST_BATCH = 1024
+"""Of schedules, unless a larger one is asked for."""
+
+LOWER = 0.9
+"""What if the acceptance length is 10 % lower?"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The best plan of a method for a batch and a context.
+
+    Members
+    -------
+    context, batch : int
+    plan : Plan
+    tau : float
+        Tokens of a step, the bonus included.
+    step : Step
+        The parts of the step.
+    speedup, speedup_fixed, speedup_if_lower : float
+        Over plain decoding: of the plan, of the length for which acceptance was given, and of the plan if the
+        acceptance length is 10 % lower.
+    memory : dict
+        Of `specdec.cost.memory.Memory`.
+    would_fit : list of str
+        Changes with which it fits, where it does not.
+    ttft_ms : float
+        Of one prompt of the context's length, alone on the machines.
+    """
+
+    context: int
+    batch: int
+    plan: Plan
+    tau: float
+    step: Step
+    speedup: float
+    speedup_fixed: float
+    speedup_if_lower: float
+    memory: dict[str, Any]
+    would_fit: list[str]
+    ttft_ms: float
+
+    @property
+    def tpot_ms(self) -> float:
+        """Mean time of a token of one request."""
+        return self.step.ms / self.tau
+
+    @property
+    def reason(self) -> str:
+        """Why, in one line."""
+        return reason(self.plan.name, self.tau, self.step, self.speedup)
+
+    def record(self) -> dict[str, Any]:
+        """Return the cell for a JSON file."""
+        return {
+            "context": self.context,
+            "batch": self.batch,
+            "plan": self.plan.name,
+            "drafted": len(self.plan.shape) - 1,
+            "levels": self.plan.levels,
+            "tau": self.tau,
+            "speedup": self.speedup,
+            "speedup_fixed": self.speedup_fixed,
+            "speedup_if_lower": self.speedup_if_lower,
+            "bound_by": self.step.bound_by,
+            "pass_bound_by": self.step.resource,
+            "step_ms": self.step.ms,
+            "plain_ms": self.step.plain,
+            "tpot_ms": self.tpot_ms,
+            "ttft_ms": self.ttft_ms,
+            "tokens_per_second": 1000 / self.tpot_ms,
+            "tokens_per_second_total": 1000 * self.batch / self.tpot_ms,
+            "memory": self.memory,
+            "would_fit": self.would_fit,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What one method gives.
+
+    Members
+    -------
+    method : str
+    law : AcceptanceLaw
+        Acceptance by depth.
+    known : int
+        The most drafted tokens for which the acceptance length was given.
+    cells : list of Cell
+    schedule : dict of int to list of (low, high, K)
+        By context: the best length of a chain by batch, both ends included.
+    break_even : dict of int to (int or None)
+        By context: from which batch on the length ``known`` loses.
+    """
+
+    method: str
+    law: AcceptanceLaw
+    known: int
+    cells: list[Cell]
+    schedule: dict[int, list[tuple[int, int, int]]]
+    break_even: dict[int, int | None]
+
+    @property
+    def value(self) -> float:
+        """What methods are compared by: the mean gain over all that is asked."""
+        gains = [cell.speedup for cell in self.cells]
+        return sum(gains) / len(gains)
+
+    def by(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return one entry of the cells' records by context and batch."""
+        found: dict[str, dict[str, Any]] = {}
+        for cell in self.cells:
+            found.setdefault(str(cell.context), {})[str(cell.batch)] = cell.record()[name]
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """Return the advice for a JSON file: tables by context and batch."""
+        total, user = self.by("tokens_per_second_total"), self.by("tokens_per_second")
+        return {
+            "method": self.method,
+            "acceptance": {"first": self.law.first, "decay": self.law.decay},
+            "schedule": {str(context): [list(one) for one in ranges] for context, ranges in self.schedule.items()},
+            "speedup": self.by("speedup"),
+            "break_even": {str(context): batch for context, batch in self.break_even.items()},
+            "bound_by": self.by("bound_by"),
+            "fits": {
+                context: {batch: memory["fits"] for batch, memory in row.items()}
+                for context, row in self.by("memory").items()
+            },
+            "tokens_per_second": {
+                context: {batch: {"user": user[context][batch], "total": value} for batch, value in row.items()}
+                for context, row in total.items()
+            },
+            "cells": [cell.record() for cell in self.cells],
+        }
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, but for the method; times in ms.
+
+    Members
+    -------
+    target, hardware : str or path
+    deployment : Deployment
+    batches, contexts : sequence of int
+        To answer for, rising.
+    nodes : int or None
+        Of the largest tree, the root included; None for chains alone.
+    longest : int or None
+        Drafted tokens of the longest chain.
+    fixed : mapping of str to Shape
+        Trees to compare by name.
+    host_ms, pass_host_ms : float
+        Outside the machines, of a step and of every pass of the draft.
+    """
+
+    target: str | Path
+    hardware: str | Path
+    deployment: Deployment = ALONE
+    batches: Sequence[int] = (1, 8, 64)
+    contexts: Sequence[int] = (1000,)
+    nodes: int | None = None
+    longest: int | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    host_ms: float = 0.0
+    pass_host_ms: float = PASS_HOST_MS
+
+
+def advise(
+    question: Question,
+    method: str,
+    lengths: Mapping[int, float],
+    draft: str | Path | None = None,
+    vocabulary: int | None = None,
+) -> Advice:
+    """Answer for one method.
+
+    Parameters
+    ----------
+    question : Question
+    method : str
+        Of `specdec.advice.drafters.METHODS`.
+    lengths : mapping of int to float
+        Acceptance lengths by drafted tokens, one at least; those of other numbers are expected from them, see
+        `specdec.laws.acceptance_length.expect`.
+    draft, vocabulary
+        As for `specdec.advice.drafters.drafter`.
+
+    Raises
+    ------
+    InputError
+        If something is out of range or unknown.
+    """
+    target, hardware = model_of(question.target), hardware_of(question.hardware)
+    sparse = any(isinstance(block, Experts) for block, _ in target.blocks)
+    experts = question.deployment.experts
+    require(sparse or experts == 1, "expert-parallel", "1 for a model without experts", experts)
+    way = drafter(method, target, draft, vocabulary)
+    law, known = expect(lengths), max(lengths)
+    lower = expect({drafted: max(LOWER * length, 1.0) for drafted, length in lengths.items()})
+    plans = chains(max(question.longest or LONGEST, known))
+    if question.nodes is not None:
+        require(way.branches, "nodes", f"left out with method {method}, which makes chains", question.nodes)
+        plans += trees(law, question.nodes, DEEPEST)
+    plans += [Plan(name, shape, max(shape.levels()) == 1) for name, shape in question.fixed.items()]
+    setting = Setting(target, hardware, question.deployment, way.run(known), way.own_formats)
+    cells: list[Cell] = []
+    schedule, break_even = {}, {}
+    batches = grid(max(*question.batches, LARGEST_BATCH))
+    for context in question.contexts:
+        costs = Costs(target, hardware, question.deployment, way, context, question.host_ms, question.pass_host_ms)
+        choice = Choice(costs, law, plans)
+        at_known = plans.index(next(plan for plan in plans if plan.chain and plan.levels == known)) + 1
+        schedule[context] = _schedule(choice, batches)
+        break_even[context] = choice.break_even(at_known, batches)
+        cells += [_cell(choice, lower, at_known, setting, batch) for batch in question.batches]
+    return Advice(method, law, known, cells, schedule, break_even)
+
+
+def grid(largest: int) -> list[int]:
+    """Return batches from 1 to the largest: all to 16, then an eighth apart."""
+    found = list(range(1, min(largest, 16) + 1))
+    while found[-1] < largest:
+        found.append(min(max(found[-1] + found[-1] // 8, found[-1] + 1), largest))
+    return found
+
+
+def _schedule(choice: Choice, batches: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return the best length of a chain for ranges of batches."""
+    lengths = choice.lengths(batches)
+    starts = [0, *(index + 1 for index, (one, other) in enumerate(pairwise(lengths)) if one != other), len(batches)]
+    return [
+        (batches[start], batches[end] - 1 if end < len(batches) else batches[-1], lengths[start])
+        for start, end in pairwise(starts)
+    ]
+
+
+def _cell(choice: Choice, lower: AcceptanceLaw, at_known: int, setting: Setting, batch: int) -> Cell:
+    place = choice.best(batch)
+    plan, context = choice.plans[place], choice.costs.context
+    step = choice.costs.step(plan, batch)
+    tau = plan.tokens(choice.law)
+    memory = setting.memory(batch, context)
+    return Cell(
+        context,
+        batch,
+        plan,
+        tau,
+        step,
+        tau / step.slowdown,
+        choice.gain(at_known, batch),
+        plan.tokens(lower) / step.slowdown,
+        memory.record(),
+        [] if memory.fits else list(setting.what_fits(batch, context)),
+        choice.costs.passes.prefill_ms(max(context, 1)),
+    )

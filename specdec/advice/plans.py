@@ -1,0 +1,192 @@
+"""What a step may draft, chains and trees, and what each costs with one way of drafting at one length of context."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from specdec.advice.drafters import Drafter
+from specdec.cost.architecture import Architecture
+from specdec.cost.deployment import Deployment
+from specdec.cost.hardware import Hardware
+from specdec.cost.pass_time import Constant, PassTime
+from specdec.cost.ranks import ranks_of_one
+from specdec.cost.roofline import Roofline
+from specdec.cost.step import Speculation, Step
+from specdec.laws.acceptance_length import AcceptanceLaw
+from specdec.trees.shape import Shape, expected_tokens, greedy_shape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a step drafts.
+
+    Members
+    -------
+    name : str
+    shape : Shape
+    chain : bool
+        Whether it has no branches.
+    """
+
+    name: str
+    shape: Shape
+    chain: bool = True
+
+    @property
+    def levels(self) -> int:
+        """Levels below the root."""
+        return len(self.shape.levels()) - 1
+
+    def tokens(self, law: AcceptanceLaw) -> float:
+        """Return the tokens of a step, the bonus included."""
+        if self.chain:
+            return law.length(self.levels)
+        return float(expected_tokens(self.shape, by_rank(law, self.levels)))
+
+
+OFF = Plan("off", Shape([]))
+
+WORTH = 0.03
+"""Gain for which a schedule changes its length: tiles of matrix units make the best one jump to and fro."""
+
+
+def by_rank(law: AcceptanceLaw, levels: int) -> np.ndarray:
+    """Return acceptance, shape (levels, ranks): first ranks by the law, the others by Sequoia's shares."""
+    rates = np.minimum(law.first * law.decay ** np.arange(levels), 1)
+    return np.array([ranks_of_one(rate) for rate in rates.tolist()])
+
+
+def chains(longest: int) -> list[Plan]:
+    """Return the chains of 1 to ``longest`` drafted tokens."""
+    return [Plan(f"K={length}", Shape.constant([1] * length)) for length in range(1, longest + 1)]
+
+
+def trees(law: AcceptanceLaw, nodes: int, deepest: int) -> list[Plan]:
+    """Return the trees that gain most, of 4, 8, 16 and so on to ``nodes`` nodes, the root included."""
+    sizes = [*(size for size in (2**power for power in range(2, 20)) if size < nodes), nodes]
+    table = by_rank(law, deepest)
+    shapes = {size: greedy_shape(table, size) for size in sizes}
+    return [Plan(f"tree of {len(shape)}", shape, False) for shape in shapes.values() if max(shape.levels()) > 1]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What steps cost on machines, for one target and one way of drafting, at one length of context.
+
+    Members
+    -------
+    target : Architecture
+    hardware : Hardware
+    deployment : Deployment
+    drafter : Drafter
+    context : int
+        Cached tokens of a request.
+    host_ms, pass_host_ms : float
+        Time outside the machines, of a step and of every pass of the draft.
+    """
+
+    target: Architecture
+    hardware: Hardware
+    deployment: Deployment
+    drafter: Drafter
+    context: int
+    host_ms: float
+    pass_host_ms: float
+
+    @cached_property
+    def passes(self) -> Roofline:
+        """The target's."""
+        return Roofline(self.target, self.hardware, self.context, deployment=self.deployment)
+
+    @cached_property
+    def _one_draft(self) -> PassTime:
+        return self._drafting(1)
+
+    def draft(self, levels: int) -> PassTime:
+        """Return the draft's passes for so many levels."""
+        return self._drafting(levels) if self.drafter.by_level else self._one_draft
+
+    def _drafting(self, levels: int) -> PassTime:
+        model = self.drafter.run(levels)
+        if model is None:
+            return Constant(0.0)
+        deployment = self.deployment if self.drafter.own_formats else self.deployment.of_draft
+        return Roofline(model, self.hardware, self.context, deployment=deployment)
+
+    def speculation(self, plan: Plan) -> Speculation:
+        """Return the cost of a plan."""
+        count = self.drafter.count(plan.levels)
+        one = None if count == plan.levels else count
+        host = (self.host_ms + count * self.pass_host_ms) if plan.levels else 0.0
+        return Speculation(plan.shape, self.passes, self.draft(plan.levels), one, host)
+
+    def step(self, plan: Plan, batch: int) -> Step:
+        """Return the parts of a step."""
+        return self.speculation(plan).step(batch)
+
+
+class Choice:
+    """The best of some plans by batch, at one length of context.
+
+    Parameters
+    ----------
+    costs : Costs
+    law : AcceptanceLaw
+        Of the drafted tokens.
+    plans : sequence of Plan
+        To choose among, beside drafting nothing.
+    """
+
+    def __init__(self, costs: Costs, law: AcceptanceLaw, plans: Sequence[Plan]):
+        self.costs = costs
+        self.law = law
+        self.plans = [OFF, *plans]
+        self._tokens = np.array([plan.tokens(law) for plan in self.plans])
+        self._speculations = [costs.speculation(plan) for plan in self.plans]
+        self._rates: dict[int, np.ndarray] = {}
+
+    def rates(self, batch: int) -> np.ndarray:
+        """Return tokens a second and request of every plan, drafting nothing first."""
+        if batch not in self._rates:
+            self._rates[batch] = self._tokens / np.array([one.ms(batch) for one in self._speculations]) * 1000
+        return self._rates[batch]
+
+    def best(self, batch: int) -> int:
+        """Return the place of the fastest plan."""
+        return int(self.rates(batch).argmax())
+
+    def lengths(self, batches: Iterable[int]) -> list[int]:
+        """Return the length of the best chain for each batch; it changes only where that gains more than `WORTH`."""
+        is_chain = np.array([plan.chain for plan in self.plans])
+        found: list[int] = []
+        kept = 0
+        for batch in batches:
+            rates = np.where(is_chain, self.rates(batch), 0.0)
+            if not found or rates.max() > (1 + WORTH) * rates[kept]:
+                kept = int(rates.argmax())
+            found.append(self.plans[kept].levels)
+        return found
+
+    def gain(self, place: int, batch: int) -> float:
+        """Return a plan's tokens a second over those of drafting nothing."""
+        rates = self.rates(batch)
+        return float(rates[place] / rates[0])
+
+    def break_even(self, place: int, batches: Sequence[int]) -> int | None:
+        """Return the smallest batch from which on a plan loses; None if it gains at the last of some rising batches.
+
+        Between neighbours of the list the gain is taken to cross 1 once.
+        """
+        losing = [self.gain(place, batch) < 1 for batch in batches]
+        if not losing[-1]:
+            return None
+        last_gain = max((index for index, lost in enumerate(losing) if not lost), default=-1)
+        if last_gain < 0:
+            return batches[0]
+        low, high = batches[last_gain], batches[last_gain + 1]
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.gain(place, middle) < 1 else (middle, high)
+        return high

@@ -1,0 +1,152 @@
+"""The command that says what to deploy."""
+
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rtnerf.base.options import (
+    PATH,
+    Number,
+    OneOf,
+    Whole,
+    Wholes,
+    check_targets,
+    example,
+    json_option,
+    plot_option,
+    refuse,
+)
+from specdec.command_line.machines import MACHINE, MODEL, deployment_options, split
+
+METHODS = ("model", "eagle", "eagle2", "eagle3", "mtp", "medusa", "hydra", "parallel", "ngram", "retrieval")
+"""The names in `specdec.advice.drafters.METHODS`, which would be slow to import."""
+
+MOST_CELLS = 1000
+"""Batches and contexts together."""
+
+MOST_CONTEXT = 10_000_000
+
+MOST_BATCH = 65536
+
+MOST_DRAFTED = 64
+
+MOST_NODES = 1000
+
+
+class Lengths(click.ParamType):
+    """Acceptance lengths by drafted tokens: ``3.2@4``, or several, ``1.8@1,2.3@2``."""
+
+    name = "AL@K"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[int, float]:
+        """Return the lengths, or refuse them."""
+        if isinstance(value, dict):
+            return value
+        found: dict[int, float] = {}
+        try:
+            for word in value.split(","):
+                length, _, drafted = word.partition("@")
+                found[int(drafted)] = float(length)
+        except ValueError:
+            found = {0: 0.0}
+        fits = all(1 <= drafted <= MOST_DRAFTED and isfinite(length) for drafted, length in found.items())
+        if not fits or not all(1 <= length <= drafted + 1 for drafted, length in found.items()):
+            shown = value if len(value) <= 60 else f"{value[:60]}..."
+            refuse(param, f"AL@K, an acceptance length from 1 to K + 1 and K from 1 to {MOST_DRAFTED}", shown)
+        return found
+
+
+@click.command(
+    **example(
+        "rtnerf specdec advise --target config.json --hardware h100 --tensor-parallel 4 --method eagle3 --al 3.2@4"
+        " --batch 1,8,64 --context 1000,32000",
+        "rtnerf specdec advise --target llama-3.1-70b --hardware h200 --tensor-parallel 2 --weights fp8 --nodes 64"
+        " --method eagle3 --al 1.8@1,2.4@2,2.8@3 --method ngram --al 1.6@4 --tpot-ms 20 --csv advice.csv",
+    )
+)
+@click.option("--target", type=MODEL, required=True, help="A named model, a config.json or its folder.")
+@click.option("--hardware", type=MACHINE, required=True, help="A named machine, or a TOML file.")
+@deployment_options
+@click.option("--method", "methods", type=OneOf(*METHODS), multiple=True, required=True, help="May be repeated.")
+@click.option(
+    "--al", "lengths", type=Lengths(), multiple=True, required=True,
+    help="Acceptance lengths, bonus included, by drafted tokens: 3.2@4 or 1.8@1,2.3@2; for all methods or each.",
+)  # fmt: skip
+@click.option("--draft", type=MODEL, help="The model that drafts; else a head derived from the target.")
+@click.option("--draft-vocabulary", type=Whole(1), help="Rows that the draft's output layer keeps.")
+@click.option("--batch", "batches", type=Wholes(MOST_BATCH), default="1,8,64", show_default=True, help="Requests.")
+@click.option(
+    "--context", "contexts", type=Wholes(MOST_CONTEXT), default="1000", show_default=True, help="Tokens of a request."
+)
+@click.option("--nodes", type=Whole(2, MOST_NODES), help="Look at trees of up to so many nodes, the root included.")
+@click.option("--tree", "trees", type=PATH, multiple=True, help="And at this tree of rank paths; may be repeated.")
+@click.option("--longest", type=Whole(1, MOST_DRAFTED), help="Drafted tokens of a chain.  [default: 8]")
+@click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step outside the machines.")
+@click.option("--draft-host-ms", type=Number(0), default=0.8, show_default=True, help="Of a draft's pass, likewise.")
+@click.option("--tpot-ms", type=Number(0, min_open=True), help="Time per output token that is allowed.")
+@click.option("--ttft-ms", type=Number(0, min_open=True), help="Time to the first token that is allowed.")
+@json_option
+@click.option("--csv", "csv_file", type=PATH, help="Write a row a method, context and batch to this file.")
+@plot_option("speedup by batch")
+def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **options: Any) -> None:
+    """Say which method, how many tokens or which tree to draft at each batch and context, what it gains, and why.
+
+    Times are those of a roofline; what does not fit in memory is marked, with what would. The schedules are ready for
+    vLLM, SGLang and TensorRT-LLM in the JSON file.
+    """
+    from rtnerf.base.errors import require
+    from rtnerf.base.files import write_bytes, write_json
+
+    check_targets(json=json_file, csv=csv_file, plot=plot)
+    deployment, options = split(options)
+    cells = len(options["batches"]) * len(options["contexts"])
+    require(cells <= MOST_CELLS, "batch and context", f"at most {MOST_CELLS} pairs", cells)
+    answer = _answer(deployment, **options)
+    if json_file is not None:
+        write_json(json_file, {"command": "specdec advise", **answer.record()})
+    if csv_file is not None:
+        write_bytes(csv_file, _csv(answer.rows()).encode())
+    if plot is not None:
+        from specdec.view import plots
+        from specdec.view.advice import gains
+
+        plots.save(gains(answer), plot)
+    click.echo(answer.summary)
+
+
+def _answer(
+    deployment: Any, methods: tuple[str, ...], lengths: tuple[dict[int, float], ...], trees: tuple[Path, ...],
+    draft: Any, draft_vocabulary: int | None, draft_host_ms: float, tpot_ms: float | None, ttft_ms: float | None,
+    **question: Any,
+) -> Any:  # fmt: skip
+    from rtnerf.base.errors import require
+    from specdec.advice.advise import Question, advise
+    from specdec.advice.answer import Answer, Limits
+    from specdec.cost.predict import read_tree
+
+    require(len(set(methods)) == len(methods), "method", "each given once", ", ".join(methods))
+    one_each = len(lengths) in (1, len(methods))
+    require(one_each, "al", f"given once, or once for each of the {len(methods)} methods", f"{len(lengths)} times")
+    fixed = {f"tree {path.stem}": read_tree(path) for path in trees}
+    asked = Question(deployment=deployment, fixed=fixed, pass_host_ms=draft_host_ms, **question)
+    each = lengths * len(methods) if len(lengths) == 1 else lengths
+    drafting = [name not in ("ngram", "retrieval") for name in methods]
+    require(any(drafting) or draft is None, "draft", f"left out with method {methods[0]}", draft)
+    found = [
+        advise(asked, name, known, draft if drafts else None, draft_vocabulary if drafts else None)
+        for name, known, drafts in zip(methods, each, drafting, strict=True)
+    ]
+    return Answer(found, Limits(tpot_ms, ttft_ms))
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
