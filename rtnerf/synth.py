@@ -76,3 +76,9 @@ def _show(result: dict[str, Any]) -> None:
             f"{result['logic_mm2']:.3f} mm2 of logic, {result['memory_mm2']:.3f} mm2 of memory "
             f"({result['memory_bytes'] / 1024:,.0f} KiB, {result['memories']})"
         )
+        by_kind = ", ".join(f"{kind} {area:.4f}" for kind, area in result["area_by_kind_mm2"].items())
+        click.echo(f"mm2 by kind: {by_kind}")
+        if result["area_28nm_mm2"]:
+            low, high = result["area_28nm_mm2"]
+            methods = ", ".join(result["area_28nm_methods"])
+            click.echo(f"28 nm class, by scaling ({methods}): {low:.2f} to {high:.2f} mm2")

@@ -21,7 +21,9 @@ from rtnerf.base.processes import run_supervised
 from rtnerf.physical.libraries import Technology
 from rtnerf.physical.memories import MACRO_BITS, ports
 from rtnerf.physical.netlist import Netlist, from_json
+from rtnerf.physical.scaling import area_28nm
 from rtnerf.physical.units import Design, Unit
+from rtnerf.physical.words import KINDS, Word, area_by_kind, operations
 
 WIRES = 0.2
 """Share of the clock that wires are taken to cost."""
@@ -70,22 +72,45 @@ def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
     ingredients = _digest(unit.text, technology.text, *settings, recipe, version)
 
     def make(folder: Path) -> None:
-        inputs = {"unit.il": unit.text, "library.lib": technology.text}
-        for name, text in inputs.items():
-            (folder / name).write_text(text)
-        command = [sys.executable, "-m", "rtnerf.physical.recipe", str(folder), *settings]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-        with open(folder / "log", "wb") as log:
-            status = run_supervised(command, log=log, timeout_seconds=_SECONDS, folder=folder, environment=environment)
-        netlist = folder / "netlist.json"
-        if status != 0 or not netlist.is_file():
-            raise SynthesisError(f"{unit.name}: Yosys or ABC failed, see {folder / 'log'}")
+        (folder / "library.lib").write_text(technology.text)
+        netlist = _run_yosys("recipe", unit, folder, settings, "netlist.json")
         (folder / _NETLIST).write_bytes(gzip.compress(netlist.read_bytes(), 1))
-        for name in (*inputs, netlist.name):
+        for name in ("library.lib", netlist.name):
             (folder / name).unlink()
 
     kept = kept_build(cache, f"netlist-{unit.name}", ingredients, make) / _NETLIST
     return json.loads(gzip.decompress(kept.read_bytes()))["modules"]["unit"]
+
+
+def words_of(unit: Unit, cache: Path) -> list[Word]:
+    """Return a unit as words, before it becomes gates; made once for each unit.
+
+    Raises
+    ------
+    SynthesisError
+        Yosys failed.
+    """
+    sources = [(_HERE / name).read_bytes() for name in ("words.py", "recipe.py")]
+    ingredients = _digest(unit.text, *sources, str(MACRO_BITS), importlib.metadata.version("pyosys"))
+
+    def make(folder: Path) -> None:
+        _run_yosys("words", unit, folder, [str(MACRO_BITS)], "words.json")
+
+    kept = kept_build(cache, f"words-{unit.name}", ingredients, make) / "words.json"
+    return [Word(*word) for word in json.loads(kept.read_text())]
+
+
+def _run_yosys(module: str, unit: Unit, folder: Path, arguments: list[str], result: str) -> Path:
+    """Run a module of this package on a unit, in a process of its own; return the file that it writes."""
+    (folder / "unit.il").write_text(unit.text)
+    command = [sys.executable, "-m", f"rtnerf.physical.{module}", str(folder), *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    with open(folder / "log", "wb") as log:
+        status = run_supervised(command, log=log, timeout_seconds=_SECONDS, folder=folder, environment=environment)
+    if status != 0 or not (folder / result).is_file():
+        raise SynthesisError(f"{unit.name}: Yosys or ABC failed, see {folder / 'log'}")
+    (folder / "unit.il").unlink()
+    return folder / result
 
 
 def netlist_of(unit: Unit, technology: Technology, cache: Path) -> Netlist:
@@ -111,13 +136,20 @@ def _measure(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
     counts = netlist.counts
     prices = [technology.memories.price(memory) for memory in netlist.memories]
     register = timing.register
+    words = words_of(unit, cache)
+    area = sum(count * cells[kind].area for kind, count in counts.items() if kind in cells)
+    flip_flops = {kind: count for kind, count in counts.items() if kind in cells and cells[kind].flip_flop}
+    registers = sum(count * cells[kind].area for kind, count in flip_flops.items())
+    memories = sum(price["area_um2"] for price in prices)
     return {
         "cells": sum(count for kind, count in counts.items() if kind in cells),
-        "area_um2": sum(count * cells[kind].area for kind, count in counts.items() if kind in cells),
-        "flip_flops": sum(count for kind, count in counts.items() if kind in cells and cells[kind].flip_flop),
+        "area_um2": area,
+        "area_by_kind_um2": area_by_kind(words, area - registers, registers, memories),
+        "operations": operations(words),
+        "flip_flops": sum(flip_flops.values()),
         "leakage_uw": sum(count * cells[kind].leakage for kind, count in counts.items() if kind in cells) / 1000,
         "memory_bits": sum(memory.size for memory in netlist.memories),
-        "memory_area_um2": sum(price["area_um2"] for price in prices),
+        "memory_area_um2": memories,
         "delay_ps": None if register is None else register.delay_ps,
         "path": None if register is None else _path(register),
         **{
@@ -247,7 +279,11 @@ def synthesize(
         "fo4_ps": technology.fo4_ps,
         "units": found,
     }
-    return result if names else {**result, **summary(found)}
+    if names:
+        return result
+    whole = summary(found)
+    memories = whole["memory_mm2"] / technology.memories.area_scale
+    return {**result, **whole, **area_28nm(technology.name, whole["logic_mm2"], memories)}
 
 
 def summary(units: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -268,5 +304,9 @@ def summary(units: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "logic_mm2": total("area_um2") / 1e6,
         "memory_mm2": total("memory_area_um2") / 1e6,
         "area_mm2": (total("area_um2") + total("memory_area_um2")) / 1e6,
+        "area_by_kind_mm2": {
+            kind: sum(unit["instances"] * unit["area_by_kind_um2"][kind] for unit in units.values()) / 1e6
+            for kind in KINDS
+        },
         "memory_bytes": total("memory_bits") // 8,
     }

@@ -7,6 +7,7 @@ import pytest
 from rtnerf.physical.netlist import from_json
 from rtnerf.physical.synthesis import measure, summary
 from rtnerf.physical.units import Design
+from rtnerf.physical.words import KINDS
 
 ROOT = Path(__file__).resolve().parents[3]
 FIVE = ("compositor", "density", "tile_buffer", "cube_list", "tree_server")
@@ -103,10 +104,15 @@ def test_a_small_unit_by_hand(adder):
     assert 300 < adder["delay_ps"] < 700
     assert adder["path"]["from"].startswith("read[")
     assert adder["path"]["to"].startswith("o[")
-    # 16 flip-flops of 0.379 um2, and gates.
+    # 16 flip-flops of 0.3645 um2, and gates.
     assert 16 * 0.36 < adder["area_um2"] < 30
     # What a register or the memory reaches: the sum, and address and data of the memory.
     assert sum(adder["slack"]) == 8 + 8 + 8
+    # The gates are those of the sum.
+    area = adder["area_by_kind_um2"]
+    assert adder["operations"] == {"add 8": 1}
+    assert area["adders"] == pytest.approx(adder["area_um2"] - area["registers"])
+    assert sum(area.values()) == pytest.approx(adder["area_um2"] + adder["memory_area_um2"])
 
 
 @needs_pyosys
@@ -116,7 +122,7 @@ def test_what_is_kept_is_not_made_again(tmp_path, compact, adder, monkeypatch):
     monkeypatch.setattr("rtnerf.physical.synthesis.run_supervised", lambda *_, **__: pytest.fail("made again"))
     assert measure(unit, compact, tmp_path) == first
     # The measurement is made again, from the netlist that is kept.
-    (measurement,) = tmp_path.glob("unit-*.json")
+    (measurement,) = (path for path in tmp_path.glob("unit-*") if path.is_symlink())
     measurement.unlink()
     assert measure(unit, compact, tmp_path) == first
 
@@ -128,13 +134,22 @@ def test_cells_that_are_left_over_are_refused(compact):
 
 
 def test_sums_count_every_instance():
-    unit = {"cells": 5, "flip_flops": 2, "area_um2": 3.0, "memory_area_um2": 4.0, "memory_bits": 16, "delay_ps": 500.0}
+    unit = {
+        "cells": 5,
+        "flip_flops": 2,
+        "area_um2": 3.0,
+        "memory_area_um2": 4.0,
+        "memory_bits": 16,
+        "delay_ps": 500.0,
+        "area_by_kind_um2": dict.fromkeys(KINDS, 0.5),
+    }
     found = summary({"one": {"instances": 1, **unit}, "many": {"instances": 3, **unit, "delay_ps": 800.0}})
     assert found["slowest"] == "many"
     assert found["clock_mhz"] == pytest.approx(1250)
     assert found["clock_mhz_with_wires"] == pytest.approx(1000)
     assert (found["cells"], found["flip_flops"], found["memory_bytes"]) == (20, 8, 8)
     assert found["area_mm2"] == pytest.approx(28e-6)
+    assert found["area_by_kind_mm2"] == pytest.approx(dict.fromkeys(KINDS, 2e-6))
 
 
 @needs_pyosys
