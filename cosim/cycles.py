@@ -60,7 +60,7 @@ def compare_cycles(
     """Simulate the frame that the RTL has rendered, and compare all cycles."""
     start, length, rtl = transfers_of(trace)
     simulation = simulate(decoded, view, config, timing, record=True, elapsed=start)
-    sim = simulation.transfers
+    sim = simulation.transfers or {}
     mismatches, first = {}, None
     for name in sorted(set(rtl) | set(sim)):
         ours, theirs = sim.get(name, np.empty(0, np.int64)), rtl.get(name, np.empty(0, np.int64))

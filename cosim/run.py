@@ -133,12 +133,16 @@ def run_rtl(
     build_dir, timing = Path(build_dir or kept_folder("simulation")), timing or MemoryTiming()
     regions = place(len(image), view, config)
     frame = (image, view, config, regions, build_dir, timing)
-    host = {"abort_after": abort_after, "render_again": render_again, "watchdog_cycles": watchdog_cycles}
-    run = {"fail_read": fail_read, "record": record, "timeout_seconds": timeout_seconds}
+    host: dict[str, Any] = {
+        "abort_after": abort_after,
+        "render_again": render_again,
+        "watchdog_cycles": watchdog_cycles,
+    }
+    run: dict[str, Any] = {"fail_read": fail_read, "record": record, "timeout_seconds": timeout_seconds}
     if engine == "cxxrtl":
         require(memory == "verilog", "memory", "verilog for the engine cxxrtl", memory)
-        return _run_cxxrtl(*frame, **host, **run)
-    return _run_verilog(*frame, host, engine=engine, memory=memory, **run)
+        return _run_cxxrtl(*frame, host | run)
+    return _run_verilog(*frame, host, engine, memory, **run)
 
 
 def _memory_bytes(regions: Regions) -> int:
@@ -219,7 +223,7 @@ def _run_cxxrtl(
     regions: Regions,
     build_dir: Path,
     timing: MemoryTiming,
-    **options: Any,
+    options: Mapping[str, Any],
 ) -> RtlFrame:
     text, sidecar = cxxrtl.design(config)
     started = time.perf_counter()
@@ -293,19 +297,19 @@ def cosimulate(
     progress(3, len(STEPS), STEPS[3])
     reference = None if isinstance(job.model, Scene) else job.render(camera, "uniform").rgb
     progress(4, len(STEPS), "")
-    differences = [None if values.first is None else str(values.first), cycles and cycles.first]
+    differences = (values.first, None if cycles is None else cycles.first)
     picture = (rtl.pixels[..., :3] / np.float32(CHANNEL.high)).astype(np.float32)
     return Cosimulation(
         pixels=rtl.pixels.shape[0] * rtl.pixels.shape[1],
         pixel_mismatches=int((rtl.pixels != golden.pixels).any(axis=-1).sum()),
         error=rtl.error.name,
         cycles_rtl=rtl.counters["cycles"],
-        cycles_sim=cycles and cycles.cycles_sim,
+        cycles_sim=None if cycles is None else cycles.cycles_sim,
         transactions=sum(values.transactions.values()),
         transaction_mismatches=sum(values.mismatches.values()) + (sum(cycles.mismatches.values()) if cycles else 0),
         value_mismatches=values.mismatches,
-        cycle_mismatches=cycles and cycles.mismatches,
-        first_difference=next(filter(None, differences), None),
+        cycle_mismatches=None if cycles is None else cycles.mismatches,
+        first_difference=next((str(first) for first in differences if first is not None), None),
         samples=rtl.counters["samples"],
         samples_shaded=rtl.counters["shaded"],
         cubes_loaded=rtl.counters["cubes"],

@@ -109,6 +109,7 @@ def run(
     AssertionError
         Broken stream rule, surplus payload, or watchdog.
     """
+    constants = constants or {}
     result = Run({name: [] for name in outputs}, {name: [] for name in (*inputs, *outputs)})
     simulator = Simulator(component)
     simulator.add_clock(PERIOD)
@@ -161,7 +162,7 @@ def run(
         return read
 
     async def wait(ctx):
-        for path, value in (constants or {}).items():
+        for path, value in constants.items():
             port = find(component, path)
             shape = port.shape() if hasattr(port, "shape") else None
             ctx.set(Value.cast(port), pack(shape, value))
@@ -187,7 +188,7 @@ def run(
     simulator.run()
     if RECORDER is not None:
         packed = {name: [pack(find(component, name).payload.shape(), p) for p in inputs[name]] for name in inputs}
-        ports = {path: find(component, path) for path in constants or {}}
+        ports = {path: find(component, path) for path in constants}
         fixed = {
             path: pack(port.shape() if hasattr(port, "shape") else None, constants[path])
             for path, port in ports.items()

@@ -27,7 +27,8 @@ class Source:
     """Offers payloads, each with a chance a cycle."""
 
     def __init__(self, port: Port, name: str, payloads: list[int], case: dict) -> None:
-        self.port, self.waiting, self.cycles = port, list(payloads), []
+        self.port, self.waiting = port, list(payloads)
+        self.cycles: list[int] = []
         self.chance, self.limit = random.Random(f"{case['seed']} {name}"), case["stalls"][0]
         self.offering = False
 
@@ -51,7 +52,9 @@ class Sink:
     """Accepts payloads, with a chance a cycle."""
 
     def __init__(self, port: Port, name: str, case: dict) -> None:
-        self.port, self.payloads, self.cycles = port, [], []
+        self.port = port
+        self.payloads: list[int] = []
+        self.cycles: list[int] = []
         self.chance, self.limit = random.Random(f"{case['seed']} {name}"), case["stalls"][1]
         self.ready = False
 

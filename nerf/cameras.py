@@ -6,6 +6,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ AXES = ("blender", "opencv")
 
 _PARTS_OF_A_FOLDER = (nsvf.INTRINSICS, *(f"{name}.{end}" for name in ("cameras", "images") for end in ("bin", "txt")))
 """Files that stand for their folder."""
+
+_BY_THE_OTHERS: Any = None
+"""A field that is not given follows from the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +61,8 @@ class Camera:
     width: int
     height: int
     crop: tuple[int, int, int, int] | None = None
-    focal_y: float | None = None
-    centre: tuple[float, float] | None = None
+    focal_y: float = _BY_THE_OTHERS
+    centre: tuple[float, float] = _BY_THE_OTHERS
     background: tuple[int, int, int] = WHITE
 
     def __post_init__(self) -> None:
@@ -110,7 +114,7 @@ class Camera:
         local /= np.sqrt((local * local).sum(axis=-1, keepdims=True))
         pose = (self.c2w @ OPENCV_AXES).astype(np.float32)
         # Written out, not a matrix product: a crop must give the very bits of the full picture.
-        directions = sum(local[..., axis, None] * pose[:3, axis] for axis in range(3))
+        directions = sum((local[..., axis, None] * pose[:3, axis] for axis in range(3)), np.zeros(3, np.float32))
         directions = directions.reshape(-1, 3).astype(np.float32)
         origins = np.broadcast_to(pose[:3, 3], directions.shape).copy()
         return origins, directions
@@ -165,9 +169,10 @@ class Cameras:
         Raises :class:`rtnerf.base.errors.InputError` for an index out of range or an unreadable file.
         """
         width, height = self._size(index, width, height)
-        if self.no_truth(index, width, height):
+        path = self._picture(index)
+        if path is None or self.no_truth(index, width, height):
             return None
-        pixels, lens = read_premultiplied(self._picture(index)), self.optics[index].lens
+        pixels, lens = read_premultiplied(path), self.optics[index].lens
         if lens is None:
             return on_background(resize_area(pixels, width, height), self.background)
         rows, columns, _ = pixels.shape
@@ -182,7 +187,8 @@ class Cameras:
         path = self._picture(index)
         if path is None:
             return f"picture must be a file, not missing: {self.files[index]}"
-        size, full = picture_size(path), self._full_size(index)
+        size = picture_size(path)
+        full = self._full_size(index) or size
         if not same_shape(size, full):
             return f"picture must be of the shape that w and h say, {_times(full)}, not {_times(size)}: {path}"
         if not same_shape(full, (width, height)):
@@ -209,7 +215,7 @@ class Cameras:
     def _full_size(self, index: int) -> tuple[int, int] | None:
         """Size that the focal lengths refer to: the file's, else the picture's, if there is one."""
         optics = self.optics[index]
-        if optics.width is not None:
+        if optics.width is not None and optics.height is not None:
             return optics.width, optics.height
         path = self._picture(index)
         return None if path is None else picture_size(path)

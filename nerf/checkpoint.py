@@ -13,6 +13,7 @@ import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,7 +161,7 @@ def _from_safetensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) 
             if type(constants[name]) not in kinds:
                 raise TypeError(f"{name} = {constants[name]!r}")
         aabb = _tensor(description["aabb"])
-        mask, mask_aabb = None, None
+        mask, mask_aabb = None, aabb
         if "mask" in tensors:
             mask = _unpack(tensors["mask"].numpy(), tuple(description["mask_shape"]))
             mask_aabb = _tensor(description["mask_aabb"])
@@ -192,7 +193,7 @@ def _from_safetensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) 
 def _allowed_globals() -> list:
     """What NumPy arrays and numbers in a checkpoint are rebuilt from, under old and new names."""
     multiarray = np._core.multiarray
-    allowed = [np.ndarray, np.dtype]
+    allowed: list[Any] = [np.ndarray, np.dtype]
     for module in ("numpy._core.multiarray", "numpy.core.multiarray"):
         allowed.append((multiarray._reconstruct, f"{module}._reconstruct"))
         allowed.append((multiarray.scalar, f"{module}.scalar"))
@@ -237,7 +238,8 @@ def _from_official(content: dict) -> TensorfModel:
             taken.append(tensor[0, :, :, 0] if keep == 2 else tensor[0])
         return taken
 
-    mask, mask_aabb = _official_mask(content)
+    aabb = _tensor(arguments.get("aabb"), "aabb")
+    mask, mask_aabb = _official_mask(content, aabb)
     near, far = _numbers(arguments, "near_far", 2)
     if (near, far) == (0, 1):
         raise InputError(
@@ -245,14 +247,14 @@ def _from_official(content: dict) -> TensorfModel:
             "coordinates (NDC), whose rays no renderer here makes"
         )
     model = TensorfModel(
-        aabb=_tensor(arguments.get("aabb"), "aabb"),
+        aabb=aabb,
         density_planes=factors("density_plane", 3),
         density_lines=[line.contiguous() for line in factors("density_line", 2)],
         app_planes=factors("app_plane", 3),
         app_lines=[line.contiguous() for line in factors("app_line", 2)],
         basis=_take(state, "basis_mat.weight"),
         mlp=[
-            tuple(_take(state, f"renderModule.mlp.{layer}.{part}") for part in ("weight", "bias"))
+            (_take(state, f"renderModule.mlp.{layer}.weight"), _take(state, f"renderModule.mlp.{layer}.bias"))
             for layer in (0, 2, 4)
         ],
         mask=mask,
@@ -273,9 +275,9 @@ def _from_official(content: dict) -> TensorfModel:
     return model
 
 
-def _official_mask(content: dict) -> tuple[np.ndarray | None, torch.Tensor | None]:
+def _official_mask(content: dict, aabb: torch.Tensor) -> tuple[np.ndarray | None, torch.Tensor]:
     if "alphaMask.mask" not in content:
-        return None, None
+        return None, aabb
     for name in ("alphaMask.shape", "alphaMask.aabb"):
         if name not in content:
             raise InputError(f"{name} must be present beside alphaMask.mask, not missing")

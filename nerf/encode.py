@@ -118,7 +118,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
                 table[f"{kind}_{factor_name}_{pair}"] = row
     tables, network_words = _tables(model, config, scales["appearance"])
     words |= network_words | _density_words(model, scales["density"]) | {"payload_bytes": len(payload.data)}
-    sections = [
+    sections: list[tuple[str | tuple[str, int] | None, bytes]] = [
         ("rows_offset", pack_rows(bases, model.grid_size)),
         (
             "records_offset",

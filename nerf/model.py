@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ def encode_frequencies(values: torch.Tensor, bands: int) -> torch.Tensor:
 MOST_SAMPLES = 65536
 """Of a ray: what the accelerator's registers hold."""
 MOST_DISTANCE_SCALE = 1e6
+_BY_THE_OTHERS: Any = None
+"""A field that is not given follows from the others."""
 
 
 @dataclass(eq=False)
@@ -93,7 +96,7 @@ class TensorfModel:
     basis: torch.Tensor
     mlp: list[tuple[torch.Tensor, torch.Tensor]]
     mask: np.ndarray | None = None
-    mask_aabb: torch.Tensor = None  # type: ignore[assignment]
+    mask_aabb: torch.Tensor = _BY_THE_OTHERS
     density_shift: float = -10.0
     distance_scale: float = 25.0
     step_ratio: float = 0.5

@@ -131,7 +131,7 @@ def read_factors(
     """Return planes (C, N[second], N[first]) and lines (C, N) with 0 where no cell of `read_cells` reads them."""
 
     def masked(factor: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
-        seen = cells.any(axis=tuple(2 - axis for axis in range(3) if axis not in axes))
+        seen: np.ndarray = np.any(cells, axis=tuple(2 - axis for axis in range(3) if axis not in axes))
         for axis in range(seen.ndim):  # A cell reads its own position and the next.
             following = [slice(None)] * seen.ndim
             own = list(following)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nerf.lens import Lens
@@ -81,6 +81,8 @@ class Optics:
         focal_x = _focal(self.focal_x, scale_x, self.angle_x, width)
         focal_y = _focal(self.focal_y, scale_y, self.angle_y, full[1] * scale_y)
         if focal_x is None:
+            if focal_y is None:
+                raise InputError("fl_x must be given, or camera_angle_x, not missing")
             focal_x = focal_y * (scale_x / scale_y)
         if focal_y is None:
             focal_y = focal_x * (scale_y / scale_x)
@@ -102,7 +104,7 @@ def read_optics(content: Mapping[str, Any], frame: Mapping[str, Any], number: in
     """
     _check_keys(content, frame, number)
     levels = ((f"frames[{number}].", frame), ("", content))
-    found = dict(_numbers(levels))
+    found: dict[str, Any] = dict(_numbers(levels))
     if not any(found.get(key) for key in (*_FOCAL_LENGTHS, *_ANGLES)):
         raise InputError("camera_angle_x must be an angle in (0, pi) radians, or fl_x a number of pixels, not missing")
     remarks = []
@@ -118,19 +120,21 @@ def read_optics(content: Mapping[str, Any], frame: Mapping[str, Any], number: in
         if focal in found:
             found.pop(angle, None)
     lens = _lens({**content, **frame}, found)
-    optics = Optics(*(found.get(key) for key in (*_SIZES, *_FOCAL_LENGTHS, *_ANGLES, *_CENTRE)), lens)
-    return optics, "; ".join(remarks) or None
+    optics = Optics(*(found.get(key) for key in (*_SIZES, *_FOCAL_LENGTHS, *_ANGLES, *_CENTRE)))
+    return replace(optics, lens=lens), "; ".join(remarks) or None
 
 
 def _lens(keys: Mapping[str, Any], found: Mapping[str, float]) -> Lens | None:
     """The lens of a frame, None for a pinhole; ``found``: its numbers."""
     fisheye = keys.get("camera_model") in _FISHEYES or keys.get("is_fisheye", False)
-    tangential = tuple(found.get(key, 0.0) for key in _TANGENTIAL)
+    p1, p2 = (found.get(key, 0.0) for key in _TANGENTIAL)
+    tangential = p1, p2
     if fisheye:
         require(tangential == (0, 0), "p1 and p2", "0 for a fisheye", tangential)
         if not any(found.get(key) for key in _FOCAL_LENGTHS):
             raise InputError("fl_x must be given for a fisheye, whose angle of view is not a pinhole's, not missing")
-    radial = tuple(found.get(key, 0.0) for key in _RADIAL)
+    k1, k2, k3, k4 = (found.get(key, 0.0) for key in _RADIAL)
+    radial = k1, k2, k3, k4
     return Lens(radial, tangential, fisheye) if fisheye or any((*radial, *tangential)) else None
 
 

@@ -44,7 +44,7 @@ def checked_pose(name: str, values: object) -> np.ndarray:
     return pose
 
 
-def turned(axis: Sequence[float], angle: float) -> np.ndarray:
+def turned(axis: Sequence[float] | np.ndarray, angle: float) -> np.ndarray:
     """Rotation (3, 3) about a unit vector by ``angle`` radians, counter-clockwise where the vector points at you."""
     x, y, z = axis
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

@@ -95,8 +95,9 @@ class Prepared:
         """The registers for a camera and its crop; ``termination`` in 0..1, 0: never."""
         focal = (camera.focal, camera.focal_y)
         size = (camera.width, camera.height)
-        options = {"termination": termination, "background": camera.background}
-        return view_registers(self.scene, camera.c2w, focal, *size, camera.crop, camera.centre, **options)
+        return view_registers(
+            self.scene, camera.c2w, focal, *size, camera.crop, camera.centre, termination, camera.background
+        )
 
     def frame(self, camera: Camera, termination: float = TERMINATION) -> Frame:
         """Every value that the accelerator computes for a camera, in integers."""

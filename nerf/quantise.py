@@ -6,6 +6,7 @@ value is an outlier, it is tried to cut it to the others: what errs less at rand
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,12 +77,12 @@ def without_outliers(model: TensorfModel, cells: np.ndarray) -> TensorfModel:
         What is read, from `nerf.occupancy.read_cells`.
     """
     for group in ("density", "app"):
-        parts = {f"{group}_{part}": getattr(model, f"{group}_{part}") for part in ("planes", "lines")}
-        read = read_factors(*parts.values(), cells)
+        planes, lines = (getattr(model, f"{group}_{part}") for part in ("planes", "lines"))
+        read = read_factors(planes, lines, cells)
         limits = [[[largest(factor) for factor in part] for part in read] for largest in (_largest, _usual)]
         candidates = [
-            replace(model, **{name: _cut(part, most) for (name, part), most in zip(parts.items(), each, strict=True)})
-            for each in limits[: 1 + (limits[0] != limits[1])]
+            _with_factors(model, group, _cut(planes, of_planes), _cut(lines, of_lines))
+            for of_planes, of_lines in limits[: 1 + (limits[0] != limits[1])]
         ]
         if len(candidates) > 1:
             candidates.sort(key=lambda each: _error(model, each, group))
@@ -93,6 +94,13 @@ def occupied_points(model: TensorfModel, count: int, generator: torch.Generator)
     """Of ``count`` random points of the box those that are occupied, (n, 3)."""
     points = model.aabb[0] + torch.rand(count, 3, generator=generator) * model.extent
     return points[model.occupied(points)]
+
+
+def _with_factors(
+    model: TensorfModel, group: str, planes: list[torch.Tensor], lines: list[torch.Tensor]
+) -> TensorfModel:
+    changed: dict[str, Any] = {f"{group}_planes": planes, f"{group}_lines": lines}
+    return replace(model, **changed)
 
 
 def _cut(factors: list[torch.Tensor], limits: list[float]) -> list[torch.Tensor]:
@@ -117,10 +125,10 @@ def _error(model: TensorfModel, cut: TensorfModel, group: str) -> float:
     """Mean error, at most 1, of the opacity of a step or of the colour at random occupied points, after quantising."""
     planes, lines = (getattr(cut, f"{group}_{part}") for part in ("planes", "lines"))
     scales = factor_scales(planes, lines)
-    rounded = {
-        f"{group}_{part}": [scale * (factor / scale).round() for factor, scale in zip(factors, column, strict=True)]
-        for part, factors, column in zip(("planes", "lines"), (planes, lines), zip(*scales, strict=True), strict=True)
-    }
+    rounded = _with_factors(cut, group, *(
+        [scale * (factor / scale).round() for factor, scale in zip(factors, column, strict=True)]
+        for factors, column in zip((planes, lines), zip(*scales, strict=True), strict=True)
+    ))  # fmt: skip
     generator = torch.Generator().manual_seed(0)
     points = occupied_points(model, POINTS, generator)
     direction = torch.nn.functional.normalize(torch.randn(len(points), 3, generator=generator), dim=1)
@@ -131,4 +139,4 @@ def _error(model: TensorfModel, cut: TensorfModel, group: str) -> float:
             return one.shade(one.app_feature(points), direction)
         return 1 - torch.exp(-one.density(one.density_feature(points)) * one.step * one.distance_scale)
 
-    return float((seen(replace(cut, **rounded)) - seen(model)).abs().mean()) if len(points) else 0.0
+    return float((seen(rounded) - seen(model)).abs().mean()) if len(points) else 0.0

@@ -10,8 +10,7 @@ from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from nerf.contract.blocks import COMPONENTS
-from nerf.contract.config import CUBE, AcceleratorConfig
+from nerf.contract.config import COMPONENTS, CUBE, AcceleratorConfig
 from nerf.contract.formats import (
     COLOUR_BITS,
     FACTOR,

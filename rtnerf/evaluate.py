@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -67,15 +68,16 @@ def evaluate(
         raise InputError(f"transforms must have at least one picture to compare with, not {len(cameras)} without")
     job = prepare(load_subject(model), config)
     started = time.perf_counter()
-    views = []
+    views: list[dict[str, Any]] = []
     with progress_bar("views") as advance:
         for index in compared:
             camera, truth = cameras.camera(index, *size), cameras.ground_truth(index, *size)
+            assert truth is not None
             rgb = job.render(camera, pipeline).rgb
             similar = ssim(rgb, truth) if min(truth.shape[:2]) >= LEAST_SIDE else None
             views.append({"index": index, "psnr_db": psnr(rgb, truth), "ssim": similar})
             advance(len(views), len(compared), f"{views[-1]['psnr_db']:.2f} dB")
-    similar = [view["ssim"] for view in views if view["ssim"] is not None]
+    similarities = [view["ssim"] for view in views if view["ssim"] is not None]
     result = {
         "model": name_of(model),
         "transforms": name_of(transforms),
@@ -86,7 +88,7 @@ def evaluate(
         "width_pixels": camera.width,
         "height_pixels": camera.height,
         "psnr_db": sum(view["psnr_db"] for view in views) / len(views),
-        "ssim": sum(similar) / len(similar) if similar else None,
+        "ssim": sum(similarities) / len(similarities) if similarities else None,
         "views": views,
         "seconds": time.perf_counter() - started,
     }

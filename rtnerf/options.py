@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -263,15 +263,26 @@ def version_of(package: str) -> str | None:
     return None
 
 
+class Advance(Protocol):
+    """What shows how far a command is."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """So many of all steps are done."""
+
+
+def _show_nothing(done: int, total: int, note: str = "", /) -> None:
+    pass
+
+
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
+def progress_bar(label: str) -> Iterator[Advance]:
     """A bar on a terminal, nothing elsewhere. Yields ``advance(done, total, note)``."""
     if not sys.stderr.isatty():
-        yield lambda done, total, note="": None
+        yield _show_nothing
         return
     with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=lambda note: note) as bar:
 
-        def advance(done: int, total: int, note: str = "") -> None:
+        def advance(done: int, total: int, note: str = "", /) -> None:
             bar.length = total
             bar.update(done - bar.pos, note)
 

@@ -65,7 +65,7 @@ def train(
     transforms: Path | None,
     axes: str | None,
     split: str,
-    background: tuple[int, ...],
+    background: tuple[int, int, int],
     out: Path,
     steps: int | None,
     size: int,
@@ -88,14 +88,13 @@ def train(
         raise InputError(f"shading-threshold must be absent without finetune, not {shading_threshold}")
     check_targets(out=out, json=json_file)
     if transforms is None:
-        scene = scene or "lattice"
         refuse_given("without transforms", "axes", "split")
     from nerf.checkpoint import load_model
     from nerf.train.training import FineTuning, train_dataset, train_scene
 
     threshold = {} if shading_threshold is None else {"shading_threshold": shading_threshold}
     start = None if finetune is None else FineTuning(load_model(model), finetune, **threshold)
-    state = {"steps": 0, "psnr_db": None}
+    state: dict[str, Any] = {"steps": 0, "psnr_db": None}
     with progress_bar("training") as advance:
 
         def report_progress(done: int, total: int, psnr_db: float) -> None:
@@ -103,8 +102,9 @@ def train(
             advance(done, total, f"{psnr_db:.2f} dB")
 
         started = time.perf_counter()
-        options = {"steps": steps, "seed": seed, "size": size, "device": device, "finetune": start}
+        options: dict[str, Any] = {"steps": steps, "seed": seed, "size": size, "device": device, "finetune": start}
         if transforms is None:
+            scene = scene or "lattice"
             train_scene(scene, out, **options, progress=report_progress, background=background)
         else:
             train_dataset(cameras_of(transforms, axes, split, background), out, **options, progress=report_progress)
@@ -172,7 +172,7 @@ def tune(model: Path | None, factor_bits: str, out: Path, json_file: Path | None
     before = load_model(model)
     after = tuned_by(before, knobs)
     done = {"model": "embedded" if model is None else model.name, "knobs": asdict(knobs)}
-    result = {**done, "before": describe(before), "after": describe(after)}
+    result: dict[str, Any] = {**done, "before": describe(before), "after": describe(after)}
     save_model(after, out, notes={"tuning": json.dumps(done)})
     save(json_file, "tune", result)
     for name, value in result["before"].items():

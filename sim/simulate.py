@@ -1,6 +1,6 @@
 """Simulate a frame: cycles, what every block did in them, and the bytes that went over the bus."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -95,7 +95,7 @@ def simulate(
         cycles=now - 1,
         activity={
             name: dict(zip(NAMES, row, strict=True))
-            for name, row in zip(BLOCKS.names, clock["spent"].tolist(), strict=True)
+            for name, row in zip(BLOCKS.names or (), clock["spent"].tolist(), strict=True)
         },
         samples=int(blocks["compositor"]["composited"]),
         shaded=int(blocks["tile_buffer"]["shaded"]),
@@ -103,7 +103,7 @@ def simulate(
         written_bytes=int(blocks["memory"]["written_bytes"]),
         rows={name: int(banks[field]) for name, field in ROWS.items()} if isinstance(timing, Lpddr4) else {},
         steps=int(clock["steps"]),
-        doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names},
+        doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names or ()},
         transfers=transfers,
         window=window,
         windows=np.diff(np.array(spent), axis=0),
@@ -117,7 +117,7 @@ def simulate_all(
 
     ``options`` are those of `simulate`.
     """
-    run = partial(simulate, decoded, config=config, **options)
+    run: Callable[[View], Simulation] = partial(simulate, decoded, config=config, **options)
     if workers == 1 or len(views) == 1:
         return [run(view) for view in views]
     with worker_pool(min(workers, len(views))) as pool:

@@ -203,11 +203,17 @@ WIRES = np.dtype([(name, wire.kind, (_clients(wire),) if wire.each else ()) for 
 PROBES = tuple(name for name, wire in WIRING.items() if wire.probed)
 
 
+def _offset(record: np.dtype, field: str) -> int:
+    """Return the byte of a record where a field begins."""
+    assert record.fields is not None
+    return record.fields[field][1]
+
+
 def _flags() -> Iterator[tuple[int, str, tuple[Block, ...], tuple[Block, ...]]]:
     """Yield each flag: its place among the integers of all wires, its wire, and the blocks at both ends."""
     for name, wire in WIRING.items():
         for client in range(_clients(wire)):
-            place = (WIRES.fields[name][1] + client * wire.kind.itemsize) // 8
+            place = (_offset(WIRES, name) + client * wire.kind.itemsize) // 8
             producers, consumers = (
                 ends[client : client + 1] if wire.each and len(ends) > 1 else ends
                 for ends in (_blocks(wire.producers), _blocks(wire.consumers))
@@ -228,7 +234,7 @@ def _tables() -> tuple[np.ndarray, ...]:
             of_block[block].append(place)
         if wire.by:
             when_set[place, : len(consumers)] = [1 << block for block in consumers]
-            number_at[place] = wire.kind.fields[wire.by][1] // 8
+            number_at[place] = _offset(wire.kind, wire.by) // 8
         else:
             when_set[place] = sum(1 << block for block in consumers)
         if wire.kind != streams.STROBE:

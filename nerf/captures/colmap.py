@@ -106,8 +106,8 @@ def _optics(file: Path, model: str, width: float, height: float, values: tuple[f
     }
     if any(given.get(key) for key in ("d1", "d2", "d3")):
         raise InputError(f"{file} must be without k4, k5, k6 of FULL_OPENCV, not with: undistort the pictures first")
-    radial = tuple(found.get(f"k{number}", 0.0) for number in range(1, 5))
-    lens = Lens(radial, (found.get("p1", 0.0), found.get("p2", 0.0)), "FISHEYE" in model)
+    k1, k2, k3, k4 = (found.get(f"k{number}", 0.0) for number in range(1, 5))
+    lens = Lens((k1, k2, k3, k4), (found.get("p1", 0.0), found.get("p2", 0.0)), "FISHEYE" in model)
     plain = not lens.fisheye and not any((*lens.radial, *lens.tangential))
     return Optics(
         int(found["w"]), int(found["h"]), found["fl_x"], found["fl_y"], None, None, found["cx"], found["cy"],

@@ -68,7 +68,8 @@ def _optics(folder: Path) -> Optics:
         focal_x, centre_x, centre_y = rows[0][:3].tolist()
         focal_y = focal_x
         if len(rows) > 1 and len(rows[-1]) == 2:
-            size = tuple(int(checked(f"{file} {key}", key, rows[-1][i])) for key, i in (("w", 1), ("h", 0)))
+            width, height = (int(checked(f"{file} {key}", key, rows[-1][i])) for key, i in (("w", 1), ("h", 0)))
+            size = width, height
     else:
         raise InputError(
             f"{file} must be a matrix, or a focal length and a principal point, not {len(numbers)} numbers"

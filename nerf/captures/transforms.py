@@ -65,7 +65,7 @@ def _order(file: Path) -> int:
 
 def _named(content: dict[str, Any]) -> dict[str, str]:
     """Parts of the pictures that a file of nerfstudio names, ``train_filenames`` and so on."""
-    named = {}
+    named: dict[str, str] = {}
     for part in SPLITS:
         names = content.get(f"{part}_filenames", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

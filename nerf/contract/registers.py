@@ -211,7 +211,7 @@ class ErrorCode(IntEnum):
 
     text: str
 
-    def __new__(cls, code: int, text: str) -> "ErrorCode":
+    def __new__(cls, code: int, text: str = "") -> "ErrorCode":
         """Return a member of a code and what it means."""
         member = int.__new__(cls, code)
         member._value_, member.text = code, text

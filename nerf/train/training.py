@@ -116,7 +116,8 @@ def train_dataset(
     if cameras.box is not None:
         reach = np.abs(cameras.poses[:, None, :3, 3] - cameras.box).max(axis=1)
         far = float(np.linalg.norm(reach, axis=-1).max())
-        settings = replace(settings, box=tuple(map(tuple, cameras.box.tolist())), near=0.0, far=far)
+        lower, upper = cameras.box.tolist()
+        settings = replace(settings, box=(tuple(lower), tuple(upper)), near=0.0, far=far)
     return _train_and_save(load_dataset(cameras, size), settings, out, progress, device, finetune)
 
 

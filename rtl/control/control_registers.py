@@ -23,7 +23,7 @@ ADDRESS_BITS = 10
 
 def view_fields(view: data.View) -> dict[str, Value]:
     """Return the fields of a `ViewRegisters` view, by the names of the registers that set them."""
-    fields = {}
+    fields: dict[str, Value] = {}
     for register in CAMERA_TABLE:
         parts = [view[register.name][axis] for axis in AXES] if register.vector else [view[register.name]]
         fields |= zip(register.names, parts, strict=True)

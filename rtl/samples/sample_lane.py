@@ -307,8 +307,11 @@ class SampleLane(wiring.Component):
 class Stage:
     """A place of a pipeline: registers, and whether they hold something.
 
-    ``leaves``: what is held goes on, or is dropped, in this cycle; ``free``: something new may enter.
+    ``leaves``: what is held goes on, or is dropped, in this cycle; ``free``: something new may enter; ``item``: what it
+    is, in every stage.
     """
+
+    item: data.View
 
     def __init__(self, m: Module, name: str, fields: dict) -> None:
         self.valid = Signal(name=f"{name}_valid")

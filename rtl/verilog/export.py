@@ -15,8 +15,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 
-from nerf.contract.blocks import COMPONENTS
-from nerf.contract.config import AcceleratorConfig
+from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.registers import REGISTERS, TABLE, ErrorCode
 from nerf.contract.scene_image import PAGE
 from rtl.accelerator import Accelerator, probes

@@ -4,7 +4,8 @@
 """
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.registers import IDENTITY, REGISTERS, TABLE, Access, ErrorCode, Flag, Format, Register
+from nerf.contract.formats import Format
+from nerf.contract.registers import IDENTITY, REGISTERS, TABLE, Access, ErrorCode, Flag, Register
 
 _RDL_ACCESS = {
     Access.READ_WRITE: ("sw = rw;", "hw = r;"),

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from rtnerf.base.files import write_bytes
-from rtnerf.physical.cells import Arc, Cell, Library, Pin, Table
+from rtnerf.physical.cells import FALL, RISE, Arc, Cell, Library, Pin, Table
 from rtnerf.physical.liberty import written
 from rtnerf.physical.libraries import COMPACT, load_technology
 
@@ -50,10 +50,14 @@ def linear(table: Table) -> Table:
     return Table(rows[[0, -1]], columns[[0, -1]], corners @ fitted)
 
 
+def _linear(table: Table | None) -> Table | None:
+    return None if table is None else linear(table)
+
+
 def _arc(arc: Arc) -> Arc:
     return arc._replace(
-        delays=tuple(None if table is None else linear(table) for table in arc.delays),
-        transitions=tuple(None if table is None else linear(table) for table in arc.transitions),
+        delays=(_linear(arc.delays[RISE]), _linear(arc.delays[FALL])),
+        transitions=(_linear(arc.transitions[RISE]), _linear(arc.transitions[FALL])),
     )
 
 

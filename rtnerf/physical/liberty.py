@@ -9,6 +9,7 @@ import gzip
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -174,9 +175,9 @@ class _Reader:
             values = values[:, None] if axes[0][0] in _FIRST_VARIABLES else values[None, :]
         if len(axes) == 0:
             values = values.reshape(1, 1)
-        index = {variable in _FIRST_VARIABLES: numbers for variable, numbers in axes}
+        along = {variable in _FIRST_VARIABLES: numbers for variable, numbers in axes}
         scale = self.time if constraint else self.load
-        rows, columns = index.get(True, np.zeros(1)) * self.time, index.get(False, np.zeros(1)) * scale
+        rows, columns = along.get(True, np.zeros(1)) * self.time, along.get(False, np.zeros(1)) * scale
         return Table(rows, columns, np.ascontiguousarray(values))
 
     def arc(self, timing: Group) -> Arc | None:
@@ -185,18 +186,18 @@ class _Reader:
         source = timing.attributes.get("related_pin", "")
         if kind in ("setup_rising", "rising_edge", "combinational", "combinational_rise", "combinational_fall"):
             setup = kind == "setup_rising"
-            tables = [
-                tuple(self.table(found[name], constraint=setup) if name in found else None for name in names)
-                for names in (
-                    ("rise_constraint", "fall_constraint") if setup else ("cell_rise", "cell_fall"),
-                    ("rise_transition", "fall_transition"),
-                )
-            ]
-            if tables[0] == (None, None):
+
+            def table(name: str) -> Table | None:
+                return self.table(found[name], constraint=setup) if name in found else None
+
+            rise, fall = ("rise_constraint", "fall_constraint") if setup else ("cell_rise", "cell_fall")
+            delays = table(rise), table(fall)
+            if delays == (None, None):
                 return None
+            transitions = table("rise_transition"), table("fall_transition")
             sense = timing.attributes.get("timing_sense", "non_unate").split("_")[0].replace("non", "both")
             name = "setup" if setup else "clock" if kind == "rising_edge" else "logic"
-            return Arc(source, name, sense if name == "logic" else "both", *tables)
+            return Arc(source, name, sense if name == "logic" else "both", delays, transitions)
         return None
 
     def pin(self, group: Group) -> Pin:
@@ -234,10 +235,10 @@ def _joined(arcs: Iterable[Arc]) -> Iterator[Arc]:
     for arc in arcs:
         groups.setdefault((arc.source, arc.kind, arc.sense), []).append(arc)
     for (source, kind, sense), same in groups.items():
-        edges = [[list(_largest(arc[part][edge] for arc in same)) for edge in (RISE, FALL)] for part in (3, 4)]
-        for index in range(max(len(tables) for part in edges for tables in part)):
-            picked = [tuple(tables[index] if index < len(tables) else None for tables in part) for part in edges]
-            yield Arc(source, kind, sense, *picked)
+        parts = [arc.delays for arc in same], [arc.transitions for arc in same]
+        tables = [list(_largest(pair[edge] for pair in part)) for part in parts for edge in (RISE, FALL)]
+        for delay_rise, delay_fall, transition_rise, transition_fall in zip_longest(*tables):
+            yield Arc(source, kind, sense, (delay_rise, delay_fall), (transition_rise, transition_fall))
 
 
 def _flip_flop(group: Group, pins: dict[str, Pin]) -> tuple[tuple[str, str], dict[str, str]] | None:

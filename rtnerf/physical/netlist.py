@@ -145,7 +145,8 @@ def from_json(module: Mapping[str, Any], name: str, library: Library, macro) -> 
     rows: dict[str, list[list[int]]] = {}
     instances: dict[str, list[str]] = {}
     memories = []
-    sources, ends = [], []
+    sources: list[int] = []
+    ends: list[int] = []
     for instance, cell in module["cells"].items():
         kind = cell["type"]
         connections = cell["connections"]

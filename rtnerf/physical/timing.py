@@ -296,10 +296,8 @@ def _graph(netlist: Netlist) -> tuple[_Compiler, Edges, Starts, Ends, np.ndarray
     first = np.searchsorted(logic[0], np.arange(nets + 1))
     edges = Edges(first, *(np.ascontiguousarray(row) for row in logic[1:]))
     waiting = np.bincount(logic[1], minlength=nets)
-    starts, ends = (
-        kind(*(np.ascontiguousarray(row) for row in parts[name][1:]))
-        for kind, name in ((Starts, "clock"), (Ends, "setup"))
-    )
+    starts = Starts(*(np.ascontiguousarray(row) for row in parts["clock"][1:]))
+    ends = Ends(*(np.ascontiguousarray(row) for row in parts["setup"][1:]))
     return compiler, edges, starts, ends, waiting, instances
 
 

@@ -96,10 +96,10 @@ class Design:
         module = unit.modules["unit"]
         *parts, name = re.sub(r"\[\d+\]$", "", signal).split(".")
         for part in parts:
-            found = {instance: kind for kind, instance in self._instances(module)}
-            if part not in found:
+            kinds = {instance: kind for kind, instance in self._instances(module)}
+            if part not in kinds:
                 return ""
-            module = found[part]
+            module = kinds[part]
         sources = {name: place for place, name in _WIRE.findall(self._sourced[module])}
         place = sources.get(name, "").split("|")[0]
         found = re.search(r"((?:rtl|nerf)/\S+?\.py:\d+)", place)
@@ -129,7 +129,7 @@ class Design:
         pending = [module]
         while pending:
             body = self._modules[pending.pop(0)]
-            own = _MODULE.match(body)[1]
+            own = _name_of(body)
             for kind, _ in self._instances(own):
                 if kind in names:
                     continue
@@ -144,6 +144,12 @@ class Design:
         return Unit(path, 1, text, {new: old for old, new in names.items()})
 
 
+def _name_of(module: str) -> str:
+    head = _MODULE.match(module)
+    assert head is not None
+    return head[1]
+
+
 def _rename(text: str, names: dict[str, str]) -> str:
     text = re.sub(r"^(module \\)(\S+)$", lambda found: found[1] + names[found[2]], text, flags=re.MULTILINE)
     return re.sub(
@@ -154,6 +160,6 @@ def _rename(text: str, names: dict[str, str]) -> str:
 
 def _empty(module: str) -> str:
     """Return a module with its ports only, marked as a black box."""
-    head = re.search(r"^module \S+\n", module, re.MULTILINE)[0]
+    head = f"module \\{_name_of(module)}\n"
     wires = re.findall(r"^  wire [^\n]*(?:input|output|inout) [^\n]*\n", module, re.MULTILINE)
     return "attribute \\blackbox 1\n" + head + "".join(wires) + "end\n"

@@ -5,7 +5,7 @@ import numpy as np
 from nerf.contract.registers import CAMERA_TABLE, View
 from nerf.contract.scene_image import HEADER, Scene
 
-SCENE = np.dtype([(name, np.int64, HEADER[name].shape) for name in HEADER.names] + [("cubes", np.int64, (3,))])
+SCENE = np.dtype([(name, np.int64, HEADER[name].shape) for name in HEADER.names or ()] + [("cubes", np.int64, (3,))])
 """Fields of the device header, and the cubes along each axis."""
 
 VIEW = np.dtype([(register.name, np.int64, (3,) if register.vector else ()) for register in CAMERA_TABLE])
@@ -15,7 +15,7 @@ VIEW = np.dtype([(register.name, np.int64, (3,) if register.vector else ()) for 
 def scene_registers(scene: Scene) -> np.void:
     """Return the `SCENE` record of a scene image."""
     record = np.zeros(1, SCENE)[0]
-    for name in HEADER.names:
+    for name in HEADER.names or ():
         record[name] = getattr(scene, name)
     record["cubes"] = scene.cubes
     return record

@@ -68,7 +68,7 @@ def _copy_job(source, target) -> None:
 def _take_header(state, scene, image) -> None:
     """Read the header that has arrived first (see `nerf.contract.blocks`), and find its payload."""
     wanted = state.waiting[state.first_wanted]
-    word = 0
+    word = np.int64(0)
     for byte in range(HEADER_BYTES - 1):
         word |= np.int64(image[wanted.address + byte]) << 8 * byte
     job = state.job

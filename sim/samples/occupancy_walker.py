@@ -201,7 +201,7 @@ def _take_row(state, view, at: int, image) -> None:
     state.place_valid = 0
     state.at_y, state.at_z, state.last = state.place.y, state.place.z, state.place.last
     state.counted = 0
-    anything = 0
+    anything = np.int64(0)
     for chunk in range(CHUNKS):
         bits = np.int64(image[at + 2 * chunk]) | np.int64(image[at + 2 * chunk + 1]) << 8
         below = min(max(view.start_cube[0] - COMPONENTS * chunk, 0), COMPONENTS)

@@ -2,15 +2,8 @@
 
 import numpy as np
 
-from nerf.golden.projector import (
-    DEPTH_FRACTION,
-    IMAGE_FRACTION,
-    INVERSE_DEPTH_FRACTION,
-    NEAREST,
-    centre,
-    covered,
-    inverse_depth,
-)
+from nerf.contract.formats import DEPTH_FRACTION, INVERSE_DEPTH_FRACTION
+from nerf.golden.projector import IMAGE_FRACTION, NEAREST, centre, covered, inverse_depth
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 
