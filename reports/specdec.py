@@ -13,13 +13,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from specdec.cost.pass_time import Constant
+from specdec.cost.pass_time import Constant, Measured
 from specdec.cost.predict import predict, tokens_per_step
 from specdec.cost.roofline import named_pass
 from specdec.cost.segments import saving
 from specdec.cost.step import Speculation
 from specdec.evidence import report as validate
-from specdec.evidence.published import measured_pass, published, tree
+from specdec.evidence.rows import rows_by_series
 from specdec.trees.shape import Shape, expected_tokens, greedy_shape
 
 results = Path(os.environ["RTNERF_BUILD"]) / "specdec"
@@ -95,18 +95,21 @@ for series in report.series:
 
 # %%
 sweep = next(series for series in report.series if series.name.startswith("vLLM"))
-batches = published()["vllm_medusa"]["concurrency"]
-rows = sweep.rows[: len(batches)]
+shipped = rows_by_series()
+measured = shipped[sweep.name]
+batches = [row.conditions.batch for row in measured]
+rows, target = sweep.rows, Measured(*zip(*measured[0].conditions.passes, strict=True))
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), sharex=True, layout="constrained")
 left.semilogx(batches, [row.published for row in rows], "o", base=2, label="published")
 left.semilogx(batches, [row.model for row in rows], base=2, label="model")
 left.legend(frameon=False)
 
-accuracy = np.diff(published()["medusa"]["top_accuracy"], axis=1, prepend=0)
+medusa = shipped["Medusa's tau"][0].conditions
+accuracy = np.array(medusa.ranks)
 loads = [2**power for power in range(9)]
 for nodes in (4, 8, 16, 32, 64):
     shape = greedy_shape(accuracy, nodes)
-    speculation = Speculation(shape, measured_pass("h100"), draft_passes=0)
+    speculation = Speculation(shape, target, draft_passes=0)
     found = predict(float(expected_tokens(shape, accuracy)), speculation, loads)
     (line,) = right.semilogx(loads, [found.speedup(batch) for batch in loads], base=2, label=f"{nodes} nodes")
     if found.break_even_batch:
@@ -124,8 +127,8 @@ plt.show()
 # Medusa's shipped tree on an H100: the parts of a step by batch. Speculation pays what is beyond the plain pass.
 
 # %%
-shape = tree(published()["medusa"]["children"])
-speculation = Speculation(shape, measured_pass("h100"), Constant(0.4), draft_passes=1, host_ms=0.3)
+shape = medusa.tree
+speculation = Speculation(shape, target, Constant(0.4), draft_passes=1, host_ms=0.3)
 found = predict(tokens_per_step(shape, accuracy.tolist()), speculation, loads)
 table(
     ["batch", "speedup", "plain, ms", "verification", "draft", "host", "bound by"],

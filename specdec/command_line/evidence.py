@@ -18,23 +18,31 @@ MOST_DRAFTED = 64
         "rtnerf specdec validate --json validation.json",
         "rtnerf specdec validate --acceptance lengths.yaml --from 1,2,3 --json law.json",
         "rtnerf specdec validate --serving measured.csv --json serving.json",
+        "rtnerf specdec validate --rows published.toml",
     )
 )
 @click.option("--acceptance", type=PATH, help="Instead: a YAML file of acceptance lengths by drafted tokens.")
 @click.option("--from", "known", type=Wholes(MOST_DRAFTED), help="Fit to these numbers of drafted tokens only.")
 @click.option("--serving", type=PATH, help="Instead: a CSV file of served models, columns as AIConfigurator's.")
+@click.option("--rows", type=PATH, help="Instead: a TOML file of published rows, see docs/rows.md.")
 @json_option
 def validate(
-    acceptance: Path | None, known: tuple[int, ...] | None, serving: Path | None, json_file: Path | None
+    acceptance: Path | None,
+    known: tuple[int, ...] | None,
+    serving: Path | None,
+    rows: Path | None,
+    json_file: Path | None,
 ) -> None:
     """Show published figures beside the model's, with errors and what was fitted; exit code 1 if a bound is broken.
 
     With a file of acceptance lengths, how well the law of two numbers fits each curve, and what it predicts for the
     longest chain from the shorter ones. With a file of served models, the time of a token without speculation, by two
-    numbers an engine and GPU, and for each model by those fitted to the others.
+    numbers an engine and GPU, and for each model by those fitted to the others. With a file of rows, those instead of
+    the ones that come with the project.
     """
-    files = [name for name, path in (("acceptance", acceptance), ("serving", serving)) if path is not None]
-    require(len(files) <= 1, "file", "one, of acceptance or serving", " and ".join(files))
+    files = {"acceptance": acceptance, "serving": serving, "rows": rows}
+    given = [name for name, path in files.items() if path is not None]
+    require(len(given) <= 1, "file", f"one of {', '.join(files)}", " and ".join(given))
     if known is not None and acceptance is None:
         raise InputError("from must be given with acceptance, not alone")
     check_targets(json=json_file)
@@ -43,13 +51,15 @@ def validate(
     elif serving is not None:
         _validate_serving(serving, json_file)
     else:
-        _validate_published(json_file)
+        _validate_rows(rows, json_file)
 
 
-def _validate_published(json_file: Path | None) -> None:
-    from specdec.evidence.report import report
+def _validate_rows(path: Path | None, json_file: Path | None) -> None:
+    """Hold the model to the rows of a file, or to all that is published here."""
+    from specdec.evidence.report import Report, report
+    from specdec.evidence.rows import every_series
 
-    found = report()
+    found = report() if path is None else Report(every_series(path))
     _write(json_file, found.record())
     click.echo(found.summary)
     if not found.holds:

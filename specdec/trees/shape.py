@@ -7,7 +7,7 @@ every depth (Sequoia), or (depths, ranks) if each depth has its own (Medusa's he
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 
 import numpy as np
@@ -47,6 +47,17 @@ class Shape:
         branching = tuple(branching)
         levels = (product(*map(range, branching[:depth])) for depth in range(1, len(branching) + 1))
         return cls(path for level in levels for path in level)
+
+    @classmethod
+    def of_children(cls, children: Mapping[str, int]) -> "Shape":
+        """Return the tree whose nodes, named by rank paths such as ``0.2``, the root empty, have so many children."""
+        paths: list[RankPath] = []
+        for name, count in children.items():
+            ranks = name.split(".") if name else []
+            rule = "ranks separated by dots, such as 0.2"
+            require(all(rank.isdecimal() and len(rank) < 9 for rank in ranks), "node of a tree", rule, name[:40])
+            paths += [(*map(int, ranks), rank) for rank in range(count)]
+        return cls(paths)
 
     def __len__(self) -> int:
         """Count the nodes, the root included."""
