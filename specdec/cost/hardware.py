@@ -39,16 +39,16 @@ class Hardware:
         Machines that are linked so.
     network : float
         Beyond the node, GB/s in one direction.
-    bandwidth_reached, peak_reached, link_reached : float
-        Shares that passes reach.
+    bandwidth_reached, peak_reached, narrow_reached, link_reached : float
+        Shares that passes reach: of bandwidth, of the peak in bf16 and in narrower formats, of links.
     block_us, link_us : float
         Microseconds of starting what a block consists of, and of a message.
     source : str
         Where the figures are from.
 
     The defaults of what is reached are derived: ``bandwidth_reached``, ``peak_reached`` and ``block_us`` from passes of
-    Llama-2-7B on an A100 (vidur), ``link_reached`` from all-reduces on H100 (AIConfigurator), ``link_us`` from served
-    models on two to eight H100 (AIConfigurator).
+    Llama-2-7B on an A100 (vidur), ``narrow_reached`` and ``link_reached`` from FP8 products and all-reduces on H100,
+    ``link_us`` from served models on two to eight H100 (AIConfigurator).
     """
 
     bandwidth: float
@@ -62,6 +62,7 @@ class Hardware:
     network: float = 25.0
     bandwidth_reached: float = 0.80
     peak_reached: float = 0.67
+    narrow_reached: float = 0.5
     link_reached: float = 0.4
     block_us: float = 15.0
     link_us: float = 8.0
@@ -72,8 +73,8 @@ class Hardware:
         return kind == "bf16" or (kind != "int4" and getattr(self, kind) > 0)
 
     def rate(self, kind: str) -> float:
-        """Return the peak in a format that it computes, Tflop/s."""
-        return self.peak if kind == "bf16" else float(getattr(self, kind))
+        """Return the operations that it reaches in a format that it computes, Tflop/s."""
+        return self.peak * self.peak_reached if kind == "bf16" else float(getattr(self, kind)) * self.narrow_reached
 
 
 AMPERE = "NVIDIA data sheets of A100, A40, RTX A6000; GA102 whitepaper"

@@ -141,7 +141,7 @@ class Roofline(PassTime):
 
     def _operation_ms(self, kind: str) -> float:
         computed = self._formats.activations or (kind if self._hardware.computes(kind) else "bf16")
-        return 1e-9 / (self._hardware.rate(computed) * self._hardware.peak_reached)
+        return 1e-9 / self._hardware.rate(computed)
 
     def _head_parts(self, batch: int, tokens: int) -> tuple[float, float]:
         products = 2 * self._head * tiled(self._requests(batch) * tokens) * self._operation_ms("bf16")

@@ -12,7 +12,7 @@ from specdec.cost.hardware import HARDWARE, Hardware, hardware_of
 from specdec.cost.models import MODELS
 from specdec.cost.roofline import Roofline, named_pass
 
-FULL = Hardware(1000, 1000, 80, link=100, bandwidth_reached=1, peak_reached=1, link_reached=1, block_us=0, link_us=0)
+FULL = Hardware(1000, 1000, 80, 0, 0, 0, 100, 8, 25, 1, 1, 1, 1, 0, 0)
 """A machine that reaches its data sheet."""
 
 
