@@ -13,6 +13,7 @@ from specdec.advice.reasons import reason
 from specdec.cost.blocks import Experts
 from specdec.cost.deployment import ALONE, Deployment
 from specdec.cost.hardware import hardware_of
+from specdec.cost.kernels import Kernels
 from specdec.cost.memory import Setting
 from specdec.cost.models import model_of
 from specdec.cost.step import Step
@@ -180,6 +181,8 @@ class Question:
         Trees to compare by name.
     host_ms, pass_host_ms : float
         Outside the machines, of a step and of every pass of the draft.
+    kernels : path or None
+        A folder of measured kernels of the hardware.
     """
 
     target: str | Path
@@ -192,6 +195,7 @@ class Question:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     host_ms: float = 0.0
     pass_host_ms: float = PASS_HOST_MS
+    kernels: Path | None = None
 
 
 def advise(
@@ -232,11 +236,14 @@ def advise(
         plans += trees(law, question.nodes, DEEPEST)
     plans += [Plan(name, shape, max(shape.levels()) == 1) for name, shape in question.fixed.items()]
     setting = Setting(target, hardware, question.deployment, way.run(known), way.own_formats)
+    kernels = None if question.kernels is None else Kernels(question.kernels)
     cells: list[Cell] = []
     schedule, break_even = {}, {}
     batches = grid(max(*question.batches, LARGEST_BATCH))
     for context in question.contexts:
-        costs = Costs(target, hardware, question.deployment, way, context, question.host_ms, question.pass_host_ms)
+        costs = Costs(
+            target, hardware, question.deployment, way, context, question.host_ms, question.pass_host_ms, kernels
+        )
         choice = Choice(costs, law, plans)
         at_known = plans.index(next(plan for plan in plans if plan.chain and plan.levels == known)) + 1
         schedule[context] = _schedule(choice, batches)

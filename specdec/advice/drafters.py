@@ -126,5 +126,5 @@ def _head(name: str, target: Architecture) -> Architecture:
 
 def _dense(block: Block) -> Block:
     if isinstance(block, Experts):
-        return FeedForward(block.width, block.chosen * block.hidden + block.shared, block.matrices)
+        return FeedForward(block.width, block.chosen * block.hidden + block.shared, block.count)
     return block

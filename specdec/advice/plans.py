@@ -10,6 +10,7 @@ from specdec.advice.drafters import Drafter
 from specdec.cost.architecture import Architecture
 from specdec.cost.deployment import Deployment
 from specdec.cost.hardware import Hardware
+from specdec.cost.kernels import Kernels, passes
 from specdec.cost.pass_time import Constant, PassTime
 from specdec.cost.ranks import ranks_of_one
 from specdec.cost.roofline import Roofline
@@ -85,6 +86,8 @@ class Costs:
         Cached tokens of a request.
     host_ms, pass_host_ms : float
         Time outside the machines, of a step and of every pass of the draft.
+    kernels : Kernels or None
+        Measured kernels of the hardware.
     """
 
     target: Architecture
@@ -94,11 +97,12 @@ class Costs:
     context: int
     host_ms: float
     pass_host_ms: float
+    kernels: Kernels | None = None
 
     @cached_property
     def passes(self) -> Roofline:
         """The target's."""
-        return Roofline(self.target, self.hardware, self.context, deployment=self.deployment)
+        return passes(self.kernels, self.target, self.hardware, self.context, deployment=self.deployment)
 
     @cached_property
     def _one_draft(self) -> PassTime:
@@ -113,7 +117,7 @@ class Costs:
         if model is None:
             return Constant(0.0)
         deployment = self.deployment if self.drafter.own_formats else self.deployment.of_draft
-        return Roofline(model, self.hardware, self.context, deployment=deployment)
+        return passes(self.kernels, model, self.hardware, self.context, deployment=deployment)
 
     def speculation(self, plan: Plan) -> Speculation:
         """Return the cost of a plan."""

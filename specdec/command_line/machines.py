@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtnerf.base.options import NameOrFile, OneOf, Whole, together
+from rtnerf.base.options import PATH, NameOrFile, OneOf, Whole, together
 
 if TYPE_CHECKING:
     from specdec.cost.deployment import Deployment
@@ -22,6 +22,7 @@ deployment_options = together(
     click.option("--expert-parallel", type=Whole(1), default=1, show_default=True, help="Machines that share experts."),
     click.option("--weights", type=OneOf(*FORMATS), help="Their format.  [default: as published]"),
     click.option("--kv", type=OneOf(*FORMATS), help="Format of keys and values.  [default: as published]"),
+    click.option("--kernels", type=PATH, help="A folder of the hardware's measured kernels, as AIConfigurator's."),
     click.option("--activations", type=OneOf(*FORMATS), help="In which products are made.  [default: by the weights]"),
 )
 

@@ -55,6 +55,10 @@ class Block:
         """Return the operations of multiplying by the weights."""
         return 2 * self.weights * tiled(tokens)
 
+    def matrices(self, machines: int) -> list[tuple[float, float]]:
+        """Return the rows and columns of its matrices, experts' left out, on each of some machines that share them."""
+        return []
+
     @property
     def cached(self) -> int:
         """Values that it keeps of a token."""
@@ -113,6 +117,11 @@ class Attention(Block):
         """Queries, gate and output, keys and values."""
         queries = (3 if self.gated else 2) * self.heads
         return self.width * self.head * (queries + (1 if self.keys_as_values else 2) * self.key_heads)
+
+    def matrices(self, machines: int) -> list[tuple[float, float]]:
+        """Queries, gate, keys and values at once; the output."""
+        inner = self.heads * self.head
+        return [(self.weights / self.width / machines - inner / machines, self.width), (self.width, inner / machines)]
 
     @property
     def cached(self) -> int:
@@ -234,17 +243,23 @@ class FeedForward(Block):
     -------
     hidden : int
         Its inner features.
-    matrices : int
-        3 with a gate, 2 without.
+    count : int
+        Its matrices: 3 with a gate, 2 without.
     """
 
     hidden: int
-    matrices: int = 3
+    count: int = 3
 
     @property
     def weights(self) -> float:
         """The matrices."""
-        return self.matrices * self.width * self.hidden
+        return self.count * self.width * self.hidden
+
+    def matrices(self, machines: int) -> list[tuple[float, float]]:
+        """All but the last at once, which is the way back."""
+        if self.count == 1:
+            return [(self.hidden / machines, self.width)]
+        return [((self.count - 1) * self.hidden / machines, self.width), (self.width, self.hidden / machines)]
 
 
 @dataclass(frozen=True)
@@ -261,8 +276,8 @@ class Experts(Block):
         How many there are, and to how many a token goes.
     shared : int
         Inner features of the part that every token goes through; 0 for none.
-    matrices : int
-        3 with a gate, 2 without.
+    count : int
+        Matrices of an expert: 3 with a gate, 2 without.
     inner_width : int
         Features that the experts work on where rows are compressed for them; 0 for ``width``.
     """
@@ -271,7 +286,7 @@ class Experts(Block):
     experts: int
     chosen: int
     shared: int = 0
-    matrices: int = 3
+    count: int = 3
     inner_width: int = 0
 
     starts = 2.0
@@ -279,13 +294,13 @@ class Experts(Block):
     @property
     def expert(self) -> float:
         """Weights of one expert."""
-        return self.matrices * (self.inner_width or self.width) * self.hidden
+        return self.count * (self.inner_width or self.width) * self.hidden
 
     @property
     def common(self) -> float:
         """Weights that every token is multiplied by: router, shared part, compression."""
         compression = 2 * self.width * self.inner_width
-        return self.width * self.experts + self.matrices * self.width * self.shared + compression
+        return self.width * self.experts + self.count * self.width * self.shared + compression
 
     @property
     def weights(self) -> float:
@@ -296,6 +311,10 @@ class Experts(Block):
     def active(self) -> float:
         """The chosen experts and what is common."""
         return self.chosen * self.expert + self.common
+
+    def matrices(self, machines: int) -> list[tuple[float, float]]:
+        """The shared part."""
+        return FeedForward(self.width, self.shared, self.count).matrices(machines) if self.shared else []
 
     def busy(self, tokens: int) -> float:
         """Return the experts that so many tokens touch, on average: ``E * (1 - (1 - k/E)**tokens)``.

@@ -47,8 +47,8 @@ class Hardware:
         Where the figures are from.
 
     The defaults of what is reached are derived: ``bandwidth_reached``, ``peak_reached`` and ``block_us`` from passes of
-    Llama-2-7B on an A100 (vidur), ``narrow_reached`` and ``link_reached`` from FP8 products and all-reduces on H100,
-    ``link_us`` from served models on two to eight H100 (AIConfigurator).
+    Llama-2-7B on an A100 (vidur), ``narrow_reached`` from FP8 products on an H100, ``link_reached`` and
+    ``link_us`` from served models on two to eight (AIConfigurator); all-reduces alone reach more of the links.
     """
 
     bandwidth: float

@@ -9,9 +9,11 @@ from typing import Any
 from rtnerf.base.errors import InputError, require
 from rtnerf.base.files import read_json
 from specdec.cost.deployment import ALONE, Deployment
+from specdec.cost.hardware import hardware_of
+from specdec.cost.kernels import Kernels, passes
+from specdec.cost.models import model_of
 from specdec.cost.pass_time import FALL, Constant, Linear, Measured, PassTime
 from specdec.cost.ranks import table
-from specdec.cost.roofline import named_pass
 from specdec.cost.step import Speculation, Step
 from specdec.trees.shape import RankPath, Shape, expected_tokens
 
@@ -148,12 +150,13 @@ def speculation_of(
     host_ms: float = 0.0,
     context: int = 0,
     deployment: Deployment = ALONE,
+    kernels: Path | None = None,
 ) -> tuple[Speculation, int]:
     """Return the cost of a tree as the command line describes it, and the largest batch that its data reach.
 
     The target is a file of `read_step_times`, a mapping from tokens to ms, or a model on hardware, each by its name or
     its file; the draft is the time of a pass, or a model on the hardware. The deployment is that of the target; the
-    draft runs on the same machines.
+    draft runs on the same machines. Kernels are a folder of measured ones, see `specdec.cost.kernels`.
 
     Raises
     ------
@@ -164,6 +167,7 @@ def speculation_of(
     require(draft is None or draft_ms is None, "draft", "given by its time or by name", "both")
     require(draft_vocabulary is None or draft is not None, "draft-vocabulary", "used with a named draft", "without")
     require(hardware is not None or (target is draft is None), "hardware", "given for named models", "missing")
+    measured = None if kernels is None else Kernels(kernels)
     if step_times is not None:
         require(
             hardware is None or draft is not None,
@@ -175,15 +179,17 @@ def speculation_of(
         times = _measured(step_times) if isinstance(step_times, Mapping) else read_step_times(step_times, context)
         table = isinstance(times, Measured)
         require(not (table and context and draft is None), "context", "left out with times by tokens alone", context)
-        alone = deployment == ALONE
-        require(alone, "parallelism and formats", "left out beside step times", "given")
+        alone = deployment == ALONE and (kernels is None or draft is not None)
+        require(alone, "parallelism, formats and kernels", "left out beside step times", "given")
         search = min(times.last // len(shape), LARGEST_BATCH) if isinstance(times, Measured) else LARGEST_BATCH
     else:
-        times, search = named_pass(target or "", hardware or "", context, deployment=deployment), LARGEST_BATCH
-    passes: PassTime = Constant(draft_ms or 0.0)
+        model, machine = model_of(target or ""), hardware_of(hardware or "")
+        times, search = passes(measured, model, machine, context, deployment=deployment), LARGEST_BATCH
+    drafting: PassTime = Constant(draft_ms or 0.0)
     if draft is not None:
-        passes = named_pass(draft, hardware or "", context, draft_vocabulary, deployment.of_draft)
-    return Speculation(shape, times, passes, draft_passes, host_ms), search
+        model, machine = model_of(draft), hardware_of(hardware or "")
+        drafting = passes(measured, model, machine, context, draft_vocabulary, deployment.of_draft)
+    return Speculation(shape, times, drafting, draft_passes, host_ms), search
 
 
 # ---- Files ----

@@ -110,6 +110,15 @@ class Roofline(PassTime):
         reading = weights + self._request_ms
         return _together(reading, computing) + self._starting_ms + self._links(1, tokens) + self.head_ms(1, 1)
 
+    def mixing_ratio(self, requests: int, tokens: int) -> float:
+        """Return how much longer tokens take to be mixed with their contexts than one of each request."""
+        reading = requests * self._request_ms
+        return _together(reading, self._mixing(requests, tokens)) / _together(reading, self._mixing(requests, 1))
+
+    def links_ms(self, batch: int, tokens: int) -> float:
+        """Return the time of the links between machines."""
+        return self._links(self._requests(batch), tokens)
+
     def resource(self, batch: int, tokens: int) -> str:
         """Return the largest of reading weights, reading caches and states, computing, starting, and links."""
         weights, products = self._weights(batch, tokens)
