@@ -1,6 +1,7 @@
 """Settings of the whole test suite, and the lego data."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,24 @@ def lego_cameras(lego):
     from nerf.cameras import load_cameras
 
     return load_cameras(lego / "transforms_test.json")
+
+
+CROSSED = ("rtl", "sim")
+"""Folders whose tests cross parameters: under ``full`` in every combination, without it each value at least once."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    crossed = {}
+    for item in items:
+        if hasattr(item, "callspec") and item.path.relative_to(here).parts[0] in CROSSED:
+            crossed.setdefault((item.path, item.originalname), []).append(item)
+    for same in crossed.values():
+        values = {item: {(name, id(value)) for name, value in item.callspec.params.items()} for item in same}
+        missing = set().union(*values.values())
+        while missing:
+            chosen = max(values, key=lambda item: len(values[item] & missing))
+            missing -= values.pop(chosen)
+        for item in values:
+            item.add_marker(pytest.mark.full)
