@@ -2,7 +2,8 @@
 
 Runs inside the Verilog simulator; see `cosim.run` for the other side. Parameters: ``scene`` (file), ``frame_base``,
 ``frame_bytes``, ``list_base``, ``memory`` (``cocotbext`` or ``verilog``), ``memory_bytes``, ``pause``, ``registers``
-(name to value), ``frame`` (file that the frame is written to), ``abort_after`` (cycles until the host aborts the first
+(name to value), ``frame`` (file that the frame is written to), ``dump_words`` (first and last of the Verilog memory's
+words that are written out), ``abort_after`` (cycles until the host aborts the first
 frame, or null), ``render_again`` (whether a second frame follows), ``watchdog_cycles``.
 """
 
@@ -89,6 +90,9 @@ async def renders(dut):
     if memory is not None:
         Path(parameters["frame"]).write_bytes(memory.read(parameters["frame_base"], parameters["frame_bytes"]))
     else:
+        first, last = parameters["dump_words"]
+        dut.dump_first.value, dut.dump_last.value = first, last
+        await RisingEdge(dut.mem_clk)
         dut.dump_memory.value = 1
         await RisingEdge(dut.mem_clk)
         await RisingEdge(dut.mem_clk)

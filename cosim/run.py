@@ -171,6 +171,7 @@ def _run_verilog(
     started = time.perf_counter()
     simulation.build()
     built = time.perf_counter()
+    first_word = regions.frame_base // BEAT
     with tempfile.TemporaryDirectory(prefix="rtnerf-") as name:
         folder = Path(name)
         (folder / "scene").write_bytes(image)
@@ -180,6 +181,7 @@ def _run_verilog(
             "frame_base": regions.frame_base,
             "frame_bytes": regions.frame_bytes,
             "list_base": regions.list_base,
+            "dump_words": (first_word, (regions.frame_base + regions.frame_bytes - 1) // BEAT),
             "memory": memory,
             "memory_bytes": 1 << regions.end.bit_length(),
             "pause": timing.pause_of_256 / 256,
@@ -197,7 +199,7 @@ def _run_verilog(
         finished = time.perf_counter()
         if memory == "verilog":
             content = memory_image((folder / "memory_out").read_text().splitlines())
-            data = content[regions.frame_base :][: regions.frame_bytes]
+            data = content[regions.frame_base - first_word * BEAT :][: regions.frame_bytes]
         else:
             data = (folder / "frame").read_bytes()
         trace = []

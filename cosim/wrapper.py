@@ -25,6 +25,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+
 _BENCH_FILES = Path(__file__).parent / "bench"
 
 BENCH = "bench"
@@ -193,14 +195,16 @@ def read_trace(lines: Iterable[str]) -> list[Transaction]:
 def memory_words(image: bytes, word_bytes: int) -> str:
     """``image`` as the text of a ``+memory`` file, padded with zeros to a full word."""
     image = image + bytes(-len(image) % word_bytes)
-    words = (image[start : start + word_bytes] for start in range(0, len(image), word_bytes))
-    return "".join(word[::-1].hex() + "\n" for word in words)
+    words = np.frombuffer(image, np.uint8).reshape(-1, word_bytes)[:, ::-1]
+    return words.tobytes().hex("\n", word_bytes) + "\n"
 
 
 def memory_image(lines: Iterable[str]) -> bytes:
-    """The inverse of `memory_words`, for a ``+memory_out`` file."""
-    words = (line.split("//")[0].strip() for line in lines)
-    return b"".join(bytes.fromhex(word)[::-1] for word in words if word)
+    """The inverse of `memory_words`, for a ``+memory_out`` file, whose lines of comments and addresses are left out."""
+    words = [line for line in lines if not line.startswith(("//", "@"))]
+    if not words:
+        return b""
+    return np.frombuffer(bytes.fromhex("".join(words)), np.uint8).reshape(len(words), -1)[:, ::-1].tobytes()
 
 
 def _wires(ports: Sequence[Port], axi: str, in_verilog: bool) -> tuple[list[str], list[str], list[str]]:
