@@ -195,6 +195,10 @@ class Cameras:
             return f"picture must be of the shape asked for, {_times((width, height))}, not {_times(size)}: {path}"
         return None
 
+    def look_away(self, point: np.ndarray) -> bool:
+        """Tell whether a point of the world, (3,), is behind all cameras."""
+        return bool(((point - self.poses[:, :3, 3]) * self.poses[:, :3, 2]).sum(axis=1).min() > 0)
+
     @property
     def pictures(self) -> list[Path]:
         """The pictures that are there."""

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from nerf.cameras import Camera
+from nerf.cameras import MOST_PIXELS, Camera
+from nerf.optics import checked
 from nerf.poses import checked_pose, turned
 from rtnerf.base.errors import InputError
 from rtnerf.base.files import read_json
-
-MOST_FRAMES = 10_000
 
 
 def orbit(camera: Camera, centre: np.ndarray, up: np.ndarray, frames: int) -> list[Camera]:
@@ -46,16 +45,24 @@ def upright(poses: np.ndarray) -> np.ndarray:
     return np.eye(3)[axis] * (1.0 if mean[axis] >= 0 else -1.0)
 
 
-def read_path(path: str | Path, width: int, height: int, background: tuple[int, int, int]) -> list[Camera]:
+def read_path(path: str | Path, width: int, height: int | None, background: tuple[int, int, int]) -> list[Camera]:
     """Read a camera path of nerfstudio's viewer, for pictures of ``width`` by ``height`` pixels.
 
     Each entry of ``camera_path`` has ``camera_to_world``, 4 x 4 numbers in rows (Blender axes), and ``fov``, the
-    vertical field of view in degrees. Raises `InputError` for anything else.
+    vertical field of view in degrees. ``height`` None: the shape of ``render_width`` and ``render_height``, else a
+    square. Raises `InputError` for anything else.
     """
     content = read_json("path", path)
     entries = content.get("camera_path") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not 0 < len(entries) <= MOST_FRAMES:
-        raise InputError(f"path must have a list camera_path of 1 to {MOST_FRAMES} entries, not {str(entries)[:40]}")
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"path must have a list camera_path of at least one entry, not {str(entries)[:40]}")
+    if height is None:
+        across, down = (
+            checked(f"render_{key}", key[0], content.get(f"render_{key}", 1)) for key in ("width", "height")
+        )
+        height = max(1, round(width * down / across))
+    if max(width, height) > MOST_PIXELS:
+        raise InputError(f"size must be at most {MOST_PIXELS} pixels a side, not {width}x{height}")
     cameras = []
     for number, entry in enumerate(entries):
         name = f"camera_path[{number}]"

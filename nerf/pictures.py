@@ -1,7 +1,7 @@
 """Pictures and arrays as files."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -48,10 +48,23 @@ def png(rgb: np.ndarray) -> bytes:
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"rgb must be of shape (H, W, 3), not {rgb.shape}")
-    levels = np.clip(np.rint(np.asarray(rgb, np.float64) * 255), 0, 255).astype(np.uint8)
     buffer = BytesIO()
-    Image.fromarray(levels).save(buffer, "PNG", optimize=True)
+    Image.fromarray(levels_of(rgb)).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def gif(pictures: Iterable[np.ndarray], frames_a_second: int) -> bytes:
+    """Return uint8 pictures of one shape (H, W, 3) as an animation that repeats, of 256 colours each."""
+    first, *others = (Image.fromarray(picture).quantize(256) for picture in pictures)
+    buffer = BytesIO()
+    duration = round(1000 / frames_a_second)
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=duration, loop=0, disposal=1)
+    return buffer.getvalue()
+
+
+def levels_of(rgb: np.ndarray) -> np.ndarray:
+    """Round values 0..1 to 8 bits."""
+    return np.clip(np.rint(np.asarray(rgb, np.float64) * 255), 0, 255).astype(np.uint8)
 
 
 # ---- Reading ----

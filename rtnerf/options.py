@@ -183,7 +183,12 @@ class Subject:
         self.camera()  # What it refuses is refused before a model is read.
         if remark := self.cameras.remarks.get(self.index):
             note(f"view {self.index}: {remark}")
-        return prepare(load_subject(self.model), config, encoding)
+        job = prepare(load_subject(self.model), config, encoding)
+        if self.transforms is not None and self.axes is None and self.cameras.look_away(job.centre):
+            note(
+                "the scene is behind all cameras: --axes opencv takes the poses of a transforms*.json in OpenCV's axes"
+            )
+        return job
 
     def record(self) -> dict[str, Any]:
         """What a result file says of it."""

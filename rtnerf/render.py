@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import click
 
-from rtnerf.base.options import PATH, OneOf, check_targets, example, json_option, refuse_given
+from rtnerf.base.options import PATH, OneOf, Whole, check_targets, example, json_option, refuse_given
 from rtnerf.options import (
     Subject,
     background_option,
@@ -19,9 +20,15 @@ from rtnerf.options import (
     save,
     subject_options,
 )
+from rtnerf.sequence import MOST_FRAMES, CameraPath, render_sequence
 
 
-@click.command(**example("rtnerf render --pipeline cubes --size 320x240 --index 3 --out rgb.npy --png rgb.png"))
+@click.command(
+    **example(
+        "rtnerf render --pipeline cubes --size 320x240 --index 3 --out rgb.npy --png rgb.png",
+        "rtnerf render --pipeline cubes --path orbit:120 --out frames --gif orbit.gif",
+    )
+)
 @subject_options
 @background_option
 @click.option(
@@ -31,14 +38,49 @@ from rtnerf.options import (
     show_default=True,
     help="Reference, object order, or the accelerator's integers.",
 )
-@click.option("--out", type=PATH, required=True, help="The picture, float32 (H, W, 3) in 0..1, as .npy.")
+@click.option(
+    "--out", type=PATH, required=True, help="The picture, float32 (H, W, 3) in 0..1, as .npy; a folder for several."
+)
 @click.option("--png", type=PATH, help="The picture as PNG, too.")
+@click.option(
+    "--frames", type=Whole(1, MOST_FRAMES), default=1, show_default=True, help="Views from this index on, as PNG."
+)
+@click.option(
+    "--path", type=CameraPath(), help="Along orbit:N, a circle round the scene, or nerfstudio's path in JSON."
+)
+@click.option("--gif", type=PATH, help="Several pictures as an animation, too.")
+@click.option("--fps", type=Whole(1, 50), default=25, show_default=True, help="Pictures a second in the animation.")
+@click.option(
+    "--workers",
+    type=Whole(1),
+    default=os.cpu_count() or 1,
+    show_default="processors",
+    help="Of several pictures at once.",
+)
 @json_option
-def render(subject: Subject, pipeline: str, out: Path, png: Path | None, json_file: Path | None) -> None:
-    """Render a view in software: L0, L1 or L2."""
-    check_targets(out=out, png=png, json=json_file)
+def render(
+    subject: Subject,
+    pipeline: str,
+    out: Path,
+    png: Path | None,
+    frames: int,
+    path: int | Path | None,
+    gif: Path | None,
+    fps: int,
+    workers: int,
+    json_file: Path | None,
+) -> None:
+    """Render a view in software: L0, L1 or L2; or several views, or a path of the camera, into a folder."""
     if pipeline != "integer":
         refuse_given("without pipeline integer", "config")
+    if gif is None:
+        refuse_given("without gif", "fps")
+    if path is not None or frames > 1:
+        refuse_given("of several pictures, which are PNG", "png")
+        render_sequence(subject, pipeline, path, frames, out, gif, fps, workers, json_file)
+        return
+    refuse_given("of one picture", "gif", "workers")
+    check_targets(out=out, png=png, json=json_file)
     subject.spare_pictures(out=out, png=png, json=json_file)
     from nerf.metrics import psnr
     from nerf.pictures import write_npy, write_png

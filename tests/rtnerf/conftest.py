@@ -39,6 +39,9 @@ def fakes(monkeypatch):
             self.remarks = {}
             self.pictures = []
 
+        def look_away(self, point):
+            return False
+
         def camera(self, index, width, height=None):
             return Camera(width, height)
 
@@ -60,4 +63,5 @@ def fakes(monkeypatch):
     monkeypatch.setattr("nerf.prepared.load_subject", lambda path: "model")
     monkeypatch.setattr("nerf.cameras.load_cameras", lambda *options: Cameras())
     monkeypatch.setattr("nerf.prepared.Prepared.render", render)
+    monkeypatch.setattr("nerf.prepared.Prepared.centre", np.zeros(3))
     return seen
