@@ -20,7 +20,7 @@ def test_the_document_says_what_is_measured(rows):
     start = told.index(made[0])
     for line, said in zip(made, told[start : start + len(made)], strict=True):
         cells, stated = ([cell.strip() for cell in text.split("|")] for text in (line, said))
-        if cells[-2].endswith(" dB"):
+        if line.endswith(" dB |"):
             assert cells[1] == stated[1]
             for now, then in zip(cells[2:5], stated[2:5], strict=True):
                 assert abs(int(now.removesuffix(" dB")) - int(then.removesuffix(" dB"))) <= 2, line
