@@ -73,6 +73,12 @@ class Cell:
         return self.step.ms / self.tau
 
     @property
+    def cost_coefficient(self) -> float | None:
+        """Leviathan's c: the time of drafting a level, the host's included, over that of a plain step."""
+        drafting = self.step.draft + self.step.draft_head + self.step.host
+        return drafting / self.plan.levels / self.step.plain if self.plan.levels else None
+
+    @property
     def reason(self) -> str:
         """Why, in one line."""
         return reason(self.plan.name, self.tau, self.step, self.speedup)
@@ -93,6 +99,10 @@ class Cell:
             "pass_bound_by": self.step.resource,
             "step_ms": self.step.ms,
             "plain_ms": self.step.plain,
+            "verification_ms": self.step.verification,
+            "draft_ms": self.step.draft + self.step.draft_head,
+            "host_ms": self.step.host,
+            "cost_coefficient": self.cost_coefficient,
             "tpot_ms": self.tpot_ms,
             "ttft_ms": self.ttft_ms,
             "tokens_per_second": 1000 / self.tpot_ms,

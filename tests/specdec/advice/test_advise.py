@@ -194,6 +194,10 @@ def test_the_command_answers(run):
         assert cell["speedup_if_lower"] < cell["speedup"]
         assert cell["speedup"] >= max(cell["speedup_fixed"], 1) - 1e-9
         assert cell["speedup"] == pytest.approx(cell["tau"] * cell["plain_ms"] / cell["step_ms"])
+        parts = cell["plain_ms"] + cell["verification_ms"] + cell["draft_ms"] + cell["host_ms"]
+        assert cell["step_ms"] == pytest.approx(parts)
+        drafting = cell["levels"] * cell["cost_coefficient"] * cell["plain_ms"]
+        assert drafting == pytest.approx(cell["draft_ms"] + cell["host_ms"])
 
 
 def test_a_config_and_a_machine_from_files_give_the_same(run, tmp_path):
