@@ -10,7 +10,7 @@ import html
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -84,6 +84,14 @@ def build(
         for name in [*(f"{source.stem}.html" for source in sources), "index.html"]:
             os.replace(Path(staging) / name, out_dir / name)
     return out_dir / "index.html"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Show a table in the notebook that calls."""
+    from IPython.display import Markdown, display
+
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, ["---"] * len(header), *rows)]
+    display(Markdown("\n".join(lines)))
 
 
 def _execute(source: Path) -> tuple[str, str]:

@@ -14,19 +14,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from reports import table
+
 source = Path(os.environ["RTNERF_BUILD"]) / "demo" / "ablation.json"
 if not source.is_file():
     raise SystemExit(f"results must be made first by `make demo`, not missing: {source}")
 result = json.loads(source.read_text())
 runs = result["runs"]
 base = runs["all on"]
-
-
-def table(header, rows):
-    from IPython.display import Markdown, display
-
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, ["---"] * len(header), *rows)]
-    display(Markdown("\n".join(lines)))
 
 
 table(

@@ -15,6 +15,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from nerf.metrics import psnr
+from reports import table
+
 results = Path(os.environ["RTNERF_BUILD"]) / "demo"
 RUNGS = {"uniform": "L0 reference", "cubes": "L1 object order", "integer": "L2 integer", "rtl": "L4 RTL"}
 missing = [name for name in RUNGS if not (results / f"{name}.npy").is_file()]
@@ -22,18 +25,6 @@ if missing:
     raise SystemExit(f"results must be made first by `make demo`, not missing: {', '.join(missing)} in {results}")
 pictures = {name: np.load(results / f"{name}.npy") for name in RUNGS}
 facts = {name: json.loads((results / f"{name}.json").read_text()) for name in RUNGS}
-
-
-def psnr(a, b):
-    error = np.mean((a.astype(float) - b.astype(float)) ** 2)
-    return np.inf if error == 0 else -10 * np.log10(error)
-
-
-def table(header, rows):
-    from IPython.display import Markdown, display
-
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, ["---"] * len(header), *rows)]
-    display(Markdown("\n".join(lines)))
 
 
 # %% [markdown]

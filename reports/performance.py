@@ -15,26 +15,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from reports import table
+from rtnerf.plots import COLOURS, plot_units
+
 folder = Path(os.environ["RTNERF_BUILD"]) / "demo"
 if not (folder / "simulate.json").is_file():
     raise SystemExit(f"results must be made first by `make demo`, not missing: {folder / 'simulate.json'}")
 base = json.loads((folder / "simulate.json").read_text())
-COLOURS = {
-    "busy": "#2f6f4f",
-    "output": "#d9a441",
-    "memory": "#b5523b",
-    "tree": "#7a5ea8",
-    "factors": "#4f8fc0",
-    "idle": "#eeeeee",
-}
-
-
-def table(header, rows):
-    from IPython.display import Markdown, display
-
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, ["---"] * len(header), *rows)]
-    display(Markdown("\n".join(lines)))
-
 
 table(
     ["quantity", "value"],
@@ -76,23 +63,7 @@ table(
 
 # %%
 units = {name: row for name, row in base["units"].items() if name not in ("frame_controller", "tile_scheduler")}
-figure, axis = plt.subplots(figsize=(9, 0.28 * len(units) + 1), layout="constrained")
-left = np.zeros(len(units))
-for activity, colour in COLOURS.items():
-    share = np.array(
-        [
-            row["busy_cycles"] if activity == "busy"
-            else row["idle_cycles"] if activity == "idle"
-            else row["stall_cycles"].get(activity, 0)
-            for row in units.values()
-        ]
-    ) / base["cycles"]  # fmt: skip
-    axis.barh(list(units), share, left=left, color=colour, label=activity)
-    left += share
-axis.invert_yaxis()
-axis.set_xlabel("share of the frame's cycles")
-axis.legend(ncols=6, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
-plt.show()
+plot_units(units, base["cycles"])
 
 # %% [markdown]
 # ## The frame as a timeline

@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from reports import table
 from specdec.cost.pass_time import Constant, Measured
 from specdec.cost.predict import predict, tokens_per_step
 from specdec.cost.roofline import named_pass
@@ -23,13 +24,6 @@ from specdec.evidence.rows import rows_by_series
 from specdec.trees.shape import Shape, expected_tokens, greedy_shape
 
 results = Path(os.environ["RTNERF_BUILD"]) / "specdec"
-
-
-def table(header, rows):
-    from IPython.display import Markdown, display
-
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, ["---"] * len(header), *rows)]
-    display(Markdown("\n".join(lines)))
 
 
 def number(value):

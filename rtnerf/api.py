@@ -22,15 +22,6 @@ if TYPE_CHECKING:
     from sim.result import Simulation
 
 MEMORIES = ("lpddr4", "fixed")
-COLOURS = {
-    "busy": "#2f6f4f",
-    "output": "#d9a441",
-    "memory": "#b5523b",
-    "tree": "#7a5ea8",
-    "factors": "#4f8fc0",
-    "idle": "#eeeeee",
-}
-"""Of what a unit does in a cycle."""
 
 
 class Job(Prepared):
@@ -187,19 +178,6 @@ def plot_cycles(frame: Simulation) -> Figure:
     >>> frame = job.simulate(rtnerf.load_cameras().camera(0, 4), memory="fixed")
     >>> rtnerf.plot_cycles(frame).savefig("/dev/null", format="png")
     """
-    from matplotlib.figure import Figure
+    from rtnerf.plots import plot_units
 
-    units = {name: spent for name, spent in frame.activity.items() if name in frame.units}
-    figure = Figure(figsize=(9, 0.28 * len(units) + 1), layout="constrained")
-    axes = figure.subplots()
-    left = [0.0] * len(units)
-    for activity, colour in COLOURS.items():
-        share = [spent[activity] / frame.cycles for spent in units.values()]
-        label = activity if activity in ("busy", "idle") else f"waits for {activity}"
-        axes.barh(list(units), share, left=left, color=colour, label=label)
-        left = [start + more for start, more in zip(left, share, strict=True)]
-    axes.invert_yaxis()
-    axes.margins(y=0.01)
-    axes.set_xlabel(f"share of {frame.cycles:,} cycles")
-    axes.legend(ncols=3, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
-    return figure
+    return plot_units(frame.units, frame.cycles)

@@ -163,7 +163,7 @@ CAMERA_TABLE = (
     Register("window_width", _PIXELS, "Columns of the window"),
     Register("window_height", _PIXELS, "Rows of the window"),
     Register("termination", _UNIT, "A pixel of less transmittance takes no more samples"),
-    Register("visibility", _UNIT, "Samples of a larger weight are shaded"),
+    Register("shading_threshold", _UNIT, "Samples of a larger weight are shaded"),
     Register(
         "background",
         _bits(24),
@@ -321,7 +321,7 @@ def view_registers(
             "window_width": window_width,
             "window_height": window_height,
             "termination": termination,
-            "visibility": scene.host["shading_threshold"],
+            "shading_threshold": scene.host["shading_threshold"],
             "background": background_word(background),
         }
     )

@@ -129,7 +129,7 @@ def render_frame(decoded: DecodedScene, view: View) -> Frame:
         decoded.alpha_table,
         view.termination,
     )
-    visible = np.flatnonzero(samples[:, SAMPLE_FIELDS.index("weight")] > view.visibility)
+    visible = np.flatnonzero(samples[:, SAMPLE_FIELDS.index("weight")] > view.shading_threshold)
     shaded = samples[visible][:, [SAMPLE_FIELDS.index("pixel"), SAMPLE_FIELDS.index("weight")]]
     products = _products(decoded.appearance.planes, decoded.appearance.lines, samples[visible, 2:5])
     if decoded.shading == "deferred":

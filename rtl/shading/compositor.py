@@ -21,7 +21,7 @@ class Compositor(wiring.Component):
     - A sample of a terminated pixel is dropped and changes nothing. Any other sample is composited: weight =
       transmittance * alpha, rounded; the transmittance falls by it. A pixel whose transmittance is then below
       ``view.termination`` is terminated.
-    - A composited sample is passed on if its weight is above ``view.visibility``.
+    - A composited sample is passed on if its weight is above ``view.shading_threshold``.
     - ``last`` passes behind everything before it.
 
     Latency: `LATENCY` cycles from a sample at the input to its weight at the output.
@@ -97,7 +97,7 @@ class Compositor(wiring.Component):
             m.d.sync += [
                 sample.eq(self.i.payload),
                 holds.eq(self.i.valid),
-                self.o.valid.eq(holds & sample.last | self.composited & (weight > self.view.visibility)),
+                self.o.valid.eq(holds & sample.last | self.composited & (weight > self.view.shading_threshold)),
                 self.o.payload.pixel.eq(sample.pixel),
                 self.o.payload.cube.eq(sample.cube),
                 self.o.payload.local.eq(sample.local),

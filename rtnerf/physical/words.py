@@ -35,7 +35,7 @@ class Word(NamedTuple):
     b: int
     s: int
     y: int
-    count: int
+    copies: int
 
     @property
     def gates(self) -> tuple[str, int]:
@@ -69,7 +69,7 @@ def gates_by_kind(words: Iterable[Word]) -> dict[str, int]:
     found = dict.fromkeys(GATE_KINDS, 0)
     for word in words:
         kind, gates = word.gates
-        found[kind] += gates * word.count
+        found[kind] += gates * word.copies
     return found
 
 
@@ -91,9 +91,9 @@ def operations(words: Iterable[Word]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for word in words:
         if word.type == "$mul":
-            found[f"mul {max(word.a, word.b)}x{min(word.a, word.b)}"] += word.count
+            found[f"mul {max(word.a, word.b)}x{min(word.a, word.b)}"] += word.copies
         elif word.type in ("$add", "$sub"):
-            found[f"add {word.y}"] += word.count
+            found[f"add {word.y}"] += word.copies
     return dict(sorted(found.items()))
 
 

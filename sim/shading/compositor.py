@@ -54,7 +54,7 @@ def _composite(now: int, state, view, o, transmittance, terminated_from) -> None
     visible = sample.last
     if not sample.last and terminated_from[sample.pixel] > now:
         sample.value, behind = composite(transmittance[sample.pixel], sample.value)
-        visible = sample.value > view.visibility
+        visible = sample.value > view.shading_threshold
         transmittance[sample.pixel] = behind
         if behind < view.termination:
             terminated_from[sample.pixel] = now + 1

@@ -108,7 +108,7 @@ def model(samples, dead, view):
         weight, pixel[0] = (int(value) for value in composite(pixel[0], sample["alpha"]))
         pixel[1] = int(pixel[0] < view["termination"])
         probes.append({"pixel": sample["pixel"], "weight": weight, "transmittance": pixel[0]})
-        if weight > view["visibility"]:
+        if weight > view["shading_threshold"]:
             visible.append({key: value for key, value in sample.items() if key != "alpha"} | {"weight": weight})
     return visible, probes, finish
 
@@ -153,24 +153,24 @@ def check(samples, dead, view, stalls=(1.0, 1.0), seed=0):
 @pytest.mark.parametrize("stalls", STALLS)
 def test_weights_equal_the_model(stalls, pixels):
     generator = random.Random(f"{stalls} {pixels}")
-    view = {"termination": ONE // 1000, "visibility": ONE // 10000}
+    view = {"termination": ONE // 1000, "shading_threshold": ONE // 10000}
     check(make_samples(generator, 4, 40, pixels), {2, 5}, view, stalls, 1)
 
 
 @pytest.mark.parametrize(
-    ("termination", "visibility"), [(0, 0), (ONE, 0), (0, ONE), (0, ONE - 1), (ONE // 2, ONE // 4)]
+    ("termination", "shading_threshold"), [(0, 0), (ONE, 0), (0, ONE), (0, ONE - 1), (ONE // 2, ONE // 4)]
 )
-def test_thresholds_are_strict(termination, visibility):
+def test_thresholds_are_strict(termination, shading_threshold):
     samples = [{"pixel": 3, "alpha": alpha, "last": 0} for alpha in (0, ONE // 4, 0, ONE // 3, ONE // 2, 1, ONE, ONE)]
     samples += [{"pixel": 4, "alpha": ONE, "last": 0}, {"pixel": 5, "alpha": ONE // 2, "last": 0}] * 2
     samples += [{"pixel": 0, "last": 1}]
-    check(samples, set(), {"termination": termination, "visibility": visibility})
+    check(samples, set(), {"termination": termination, "shading_threshold": shading_threshold})
 
 
 def test_latency_and_a_sample_a_cycle():
     pixels = [1, 1, 1, 3, 1, 3, 7, 7, 4]
     samples = [{"pixel": pixel, "alpha": ONE // 8, "last": 0} for pixel in pixels] + [{"pixel": 0, "last": 1}]
-    result = check(samples, {7}, {"termination": 0, "visibility": 0})
+    result = check(samples, {7}, {"termination": 0, "shading_threshold": 0})
     # The bench offers the first in the cycle after the last pixel's.
     taken = list(range(PIXELS, PIXELS + len(samples)))
     assert result.cycles["i"] == taken
@@ -181,5 +181,5 @@ def test_latency_and_a_sample_a_cycle():
 
 def test_a_full_output_costs_its_own_cycles_only():
     samples = [{"pixel": n % 2, "alpha": ONE // 64, "last": 0} for n in range(100)] + [{"pixel": 0, "last": 1}]
-    result = check(samples, set(), {"termination": 0, "visibility": 0}, stalls=(1.0, 0.5), seed=3)
+    result = check(samples, set(), {"termination": 0, "shading_threshold": 0}, stalls=(1.0, 0.5), seed=3)
     assert result.cycles["i"][Compositor.LATENCY :] == result.cycles["o"][: -Compositor.LATENCY]

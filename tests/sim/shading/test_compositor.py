@@ -153,7 +153,7 @@ def count_outputs(samples, view):
             found += len(DEAD)
         elif sample["pixel"] in transmittance:
             weight, behind = composite(transmittance.pop(sample["pixel"]), sample["alpha"])
-            passed += int(weight > view["visibility"])
+            passed += int(weight > view["shading_threshold"])
             if behind < view["termination"]:
                 found += 1
             else:
@@ -165,9 +165,9 @@ def count_outputs(samples, view):
 @pytest.mark.parametrize("pixels", [1, 4, PIXELS])
 def test_every_transfer_comes_in_the_same_cycle(stalls, pixels):
     chance = random.Random(f"{stalls} {pixels}")
-    view = {"termination": ONE // 100, "visibility": ONE // 1000}
+    view = {"termination": ONE // 100, "shading_threshold": ONE // 1000}
 
-    edges = (0, 1, ONE, view["visibility"], view["visibility"] + 1, ONE - view["termination"])
+    edges = (0, 1, ONE, view["shading_threshold"], view["shading_threshold"] + 1, ONE - view["termination"])
 
     def alpha():
         return chance.choice((*edges, *(chance.randrange(ONE >> 4) for _ in range(9))))

@@ -55,7 +55,7 @@ PIXELS = CFG.tile * CFG.tile
 DEAD = 5
 ONE = 1 << UNIT
 SCENE_WORDS = {"density_multiplier": 1 << 19, "density_offset": 500 << 8}
-VIEW_WORDS = {"termination": ONE // 3, "visibility": ONE // 10}
+VIEW_WORDS = {"termination": ONE // 3, "shading_threshold": ONE // 10}
 TILE_WORDS = {"x": 8, "y": 4, "last_x": 3, "last_y": 2}
 PLANE, LINE = 16, 64
 
@@ -299,7 +299,7 @@ def visible_samples(samples, table, planes, lines):
         total = density_sum(planes, lines, *sample_fields(sample)[1:4])
         at = table_position(total, SCENE_WORDS["density_multiplier"], SCENE_WORDS["density_offset"])
         weight, remaining[sample["pixel"]] = composite(transmittance, alpha(at, *table[at >> 8].tolist()))
-        if weight > VIEW_WORDS["visibility"]:
+        if weight > VIEW_WORDS["shading_threshold"]:
             visible.append(sample)
     return visible
 
