@@ -58,7 +58,7 @@ def predict(
     return prediction.predict(prediction.tokens_per_step(shape, rows), speculation, batches, search)
 
 
-def serve(controllers: Sequence[str] = ("off", "smartspec"), **options: Any) -> list[dict[str, Any]]:
+def serve(controllers: Sequence[str] = ("off", "smartspec:profile"), **options: Any) -> list[dict[str, Any]]:
     """Serve requests by continuous batching, simulated, with each of some controllers at each of some loads.
 
     Parameters

@@ -23,6 +23,8 @@ from specdec.command_line.machines import MACHINE, MODEL, deployment_options, sp
 MOST_REQUESTS = 65536
 """In a step."""
 
+MOST_TAX_MS = 1e6
+
 MOST_LOADS = 1000
 """In a sweep."""
 
@@ -109,7 +111,7 @@ def _spread(low: str, high: str, count: str) -> list[float]:
 @click.option("--clients", type=Loads(), help="Instead: clients that each wait for an answer before they ask again.")
 @click.option("--trace", type=PATH, help="Instead: a CSV file with columns arrival_s,prompt,output[,acceptance].")
 @click.option(
-    "--controller", "controllers", multiple=True, default=("off", "smartspec"), show_default=True,
+    "--controller", "controllers", multiple=True, default=("off", "smartspec:profile"), show_default=True,
     help="off, fixed:K, smartspec, smartspec:profile or tree; may be repeated.",
 )  # fmt: skip
 @click.option("--requests", type=Whole(1), default=4000, show_default=True, help="At each load.")
@@ -128,6 +130,16 @@ def _spread(low: str, high: str, count: str) -> list[float]:
 @click.option("--draft", type=MODEL, help="Instead of its time: a named model or a config.json, on the hardware.")
 @click.option("--draft-passes", type=Whole(), help="Of a step; default: one a level. Medusa's heads take 1.")
 @click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
+@click.option(
+    "--tax-ms",
+    type=Number(0, MOST_TAX_MS),
+    default=0.0,
+    show_default=True,
+    help="Of a step where speculation is loaded.",
+)
+@click.option(
+    "--tax-request-ms", type=Number(0, MOST_TAX_MS), default=0.0, show_default=True, help="The same, of each request."
+)
 @click.option("--max-batch", type=Whole(1), default=128, show_default=True, help="Requests that run at a time.")
 @click.option("--max-length", type=Whole(1), default=2048, show_default=True, help="Tokens of the longest request.")
 @click.option("--cache-tokens", type=Whole(1), default=65536, show_default=True, help="That fit in memory.")

@@ -8,7 +8,7 @@ from typing import Any
 from rtnerf.base.errors import require
 from specdec.cost.hardware import hardware_of
 from specdec.cost.models import model_of
-from specdec.cost.pass_time import Constant
+from specdec.cost.pass_time import Constant, Linear
 from specdec.cost.predict import read_step_times
 from specdec.cost.roofline import Roofline
 from specdec.serving.controllers import controller
@@ -80,7 +80,7 @@ def server_of(
     require(draft_ms is None or draft is None, "draft", "given by its time or by name", "both")
     if step_times is not None:
         measured = read_step_times(step_times)
-        target_passes: PassesAt = lambda context: measured  # noqa: E731
+        target_passes: PassesAt = measured.at if isinstance(measured, Linear) else lambda context: measured
     else:
         target_passes = partial(Roofline, model_of(target or TARGET), hardware_of(hardware))
     if draft is not None:

@@ -40,6 +40,8 @@ class Server:
         As for `Speculation`.
     host_ms : float
         Of every step, apart from the passes.
+    tax_ms, tax_request_ms : float
+        Of every decoding step of a server that can speculate, whether it does or not, and of each request in it.
     max_batch : int
         Requests that run at a time.
     max_length : int
@@ -61,6 +63,8 @@ class Server:
     draft: PassesAt
     draft_passes: int | None = None
     host_ms: float = 0.0
+    tax_ms: float = 0.0
+    tax_request_ms: float = 0.0
     max_batch: int = 256
     max_length: int = 2048
     cache_tokens: int = 65536
@@ -72,7 +76,8 @@ class Server:
             most = MOST.get(name, LARGEST)
             require(1 <= getattr(self, name) <= most, name.replace("_", "-"), f"from 1 to {most}", getattr(self, name))
         require(self.cache_tokens % self.block == 0, "cache-tokens", f"a multiple of {self.block}", self.cache_tokens)
-        require(self.host_ms >= 0, "host-ms", "at least 0", self.host_ms)
+        for name in ("host_ms", "tax_ms", "tax_request_ms"):
+            require(getattr(self, name) >= 0, name.replace("_", "-"), "at least 0", getattr(self, name))
 
     @property
     def blocks(self) -> int:
@@ -94,6 +99,8 @@ class Server:
         for (rung, shape), (place, context) in product(enumerate(ladder.shapes), enumerate(contexts.tolist())):
             speculation = self.speculation(shape, context)
             times[rung, 1:, place] = [speculation.step(batch).ms for batch in range(1, self.max_batch + 1)]
+        if ladder.nodes.max() > 1:
+            times[:, 1:] += self.tax_ms + self.tax_request_ms * np.arange(1, self.max_batch + 1)[:, None]
         return times
 
     def prefill_ms(self, ladder: Ladder) -> np.ndarray:

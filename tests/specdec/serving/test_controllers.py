@@ -84,6 +84,24 @@ def test_regressions_see_no_tiles():
     assert np.median(np.abs(fitted / true - 1)) < 0.06
 
 
+def test_speculation_that_is_loaded_costs_its_tax_whether_it_is_used_or_not():
+    taxed = dataclasses.replace(AFFINE, tax_ms=0.5, tax_request_ms=0.05)
+    off, ladder = controller("off").ladder, chains(3)
+    np.testing.assert_array_equal(taxed.decoding_ms(off), AFFINE.decoding_ms(off))
+    more = taxed.decoding_ms(ladder) - AFFINE.decoding_ms(ladder)
+    assert more[:, 1:] == pytest.approx(np.broadcast_to(0.5 + 0.05 * np.arange(1, 257)[:, None], more[:, 1:].shape))
+    with pytest.raises(InputError, match="tax-ms must be at least 0, not -1"):
+        dataclasses.replace(AFFINE, tax_ms=-1)
+
+
+def test_measured_passes_are_of_their_context(tmp_path):
+    rows = [(b, t, c, 8 + 0.02 * b * t + 1e-4 * b * c) for b in (1, 8, 64) for t in (1, 4) for c in (0, 1000)]
+    path = tmp_path / "passes.csv"
+    path.write_text("batch,tokens,context,ms\n" + "".join(f"{b},{t},{c},{ms}\n" for b, t, c, ms in rows))
+    server = server_of(step_times=path)
+    assert server.target(1000).ms(64, 4) - server.target(0).ms(64, 4) == pytest.approx(6.4, rel=1e-3)
+
+
 # ---- Choices ----
 
 
@@ -195,6 +213,18 @@ def test_smartspec_is_as_good_as_the_best_fixed_length_at_every_load(acceptance)
     assert goodput[0].sum() >= 0.999 * goodput[1:].sum(axis=1).max()
     assert np.log(latency[0]).sum() < np.log(latency[1:]).sum(axis=1).min()
     assert (gain[0] > 1.2).all()
+
+
+@pytest.mark.slow
+def test_the_profile_is_as_good_with_arrivals_and_a_tax():
+    loads = [Load(rate, partial(poisson, rate, 3000, Requests(), 0)) for rate in (1, 8, 20, 40)]
+    server = server_of(max_batch=128, tax_ms=0.5, tax_request_ms=0.05)
+    names = ["smartspec:profile", *(f"fixed:{length}" for length in range(1, 7))]
+    runs = sweep(server, [controller(name) for name in names], loads, seed=0)
+    goodput = np.reshape([run["goodput_tokens_per_s"] for run in runs], (len(names), len(loads)))
+    latency = np.reshape([run["latency_ms"]["mean"] for run in runs], (len(names), len(loads)))
+    assert (goodput[0] >= 0.98 * goodput[1:].max(axis=0)).all()
+    assert (latency[0] <= 1.02 * latency[1:].min(axis=0)).all()
 
 
 @pytest.mark.slow
