@@ -18,6 +18,7 @@ from rtnerf.options import (
     config_option,
     name_of,
     note,
+    note_remarks,
     progress_bar,
     save,
     subject_model_option,
@@ -60,6 +61,7 @@ def evaluate(
     from rtnerf.api import prepare
 
     cameras = cameras_of(transforms, axes, split, background)
+    note_remarks(cameras)
     truths = {index: cameras.no_truth(index, *size) for index in range(len(cameras))}
     for reason in filter(None, truths.values()):
         note(f"not compared: {reason}")

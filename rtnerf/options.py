@@ -237,6 +237,12 @@ def cameras_of(transforms: Path | None, axes: str | None, split: str, background
     return load_cameras(transforms, axes, split, (red, green, blue))
 
 
+def note_remarks(cameras: Cameras) -> None:
+    """Say what the user should know of a whole data set, each thing once."""
+    for text in dict.fromkeys(cameras.remarks.values()):
+        note(text)
+
+
 def note(text: str) -> None:
     """Say something that the user should know, beside the results."""
     click.echo(f"note: {text}", err=True)

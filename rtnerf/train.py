@@ -30,6 +30,7 @@ from rtnerf.options import (
     capture_options,
     model_option,
     name_of,
+    note_remarks,
     progress_bar,
     save,
 )
@@ -107,7 +108,9 @@ def train(
             scene = scene or "lattice"
             train_scene(scene, out, **options, progress=report_progress, background=background)
         else:
-            train_dataset(cameras_of(transforms, axes, split, background), out, **options, progress=report_progress)
+            cameras = cameras_of(transforms, axes, split, background)
+            note_remarks(cameras)
+            train_dataset(cameras, out, **options, progress=report_progress)
         seconds = time.perf_counter() - started
     origin = {} if start is None else {"finetune": finetune, "model": name_of(model), **threshold}
     result = {

@@ -24,3 +24,12 @@ def test_ssim_tells_equal_from_unrelated():
 def test_shapes_must_agree(measure):
     with pytest.raises(ValueError, match=r"of shape \(8, 8, 3\), not \(8, 9, 3\)"):
         measure(np.zeros((8, 9, 3)), np.zeros((8, 8, 3)))
+
+
+def test_what_is_not_known_does_not_count():
+    generator = np.random.default_rng(0)
+    reference = generator.random((20, 24, 3))
+    picture = (reference + 0.05 * generator.random((20, 24, 3))).astype(np.float32)
+    part = psnr(picture[:, :12], reference[:, :12]), ssim(picture[:, :12], reference[:, :12])
+    reference[:, 12:] = np.nan
+    assert (psnr(picture, reference), ssim(picture, reference)) == pytest.approx(part)

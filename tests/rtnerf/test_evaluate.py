@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,31 @@ def test_means_over_the_views_with_pictures(call, data_set, tmp_path):
 def test_without_pictures_there_is_nothing_to_compare(call, data_set, tmp_path):
     for index in (0, 2):
         (tmp_path / f"v{index}.png").unlink()
+    data_set.write_text(data_set.read_text().replace("{", '{"aabb_scale": 4, ', 1))
     status, _, err = call("evaluate", "--transforms", data_set, "--size", 12)
     assert status == 2
+    assert err.splitlines()[0] == "note: aabb_scale (4) has no effect: the box is the model's"
     assert err.splitlines()[-1] == "error: transforms must have at least one picture to compare with, not 3 without"
+
+
+def test_a_part_of_a_folder_on_another_background(call, data_set, tmp_path):
+    """The same view as a capture of NSVF, its picture clear where nothing is: on black, as the rendering."""
+    cameras, folder = load_cameras(data_set), tmp_path / "nsvf"
+    (folder / "pose").mkdir(parents=True)
+    (folder / "rgb").mkdir()
+    camera = cameras.camera(0, 12)
+    for name, index in (("0_a", 1), ("2_b", 0)):
+        np.savetxt(folder / "pose" / f"{name}.txt", cameras.poses[index] @ np.diag([1.0, -1, -1, 1]))
+    (folder / "intrinsics.txt").write_text(f"{camera.focal} 6 6 0\n0 0 0\n0\n1\n12 12\n")
+    white, black = (
+        uniform.render(load_model(), replace(camera, background=colour)).rgb for colour in ((255,) * 3, (0,) * 3)
+    )
+    clear = (white - black).mean(axis=2, keepdims=True)
+    straight = np.concatenate([black / np.maximum(1 - clear, 1e-3), 1 - clear], axis=2)
+    Image.fromarray(np.rint(straight.clip(0, 1) * 255).astype(np.uint8)).save(folder / "rgb" / "2_b.png")
+    results = tmp_path / "e.json"
+    options = ["--transforms", folder, "--split", "test", "--size", 12, "--background", "black", "--json", results]
+    assert call("evaluate", *options)[0] == 0
+    result = json.loads(results.read_text())
+    assert (len(result["views"]), result["split"], result["background"]) == (1, "test", [0, 0, 0])
+    assert result["psnr_db"] > 45

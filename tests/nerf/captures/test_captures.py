@@ -136,6 +136,12 @@ def test_files_of_a_folder_stand_for_it(tmp_path, poses):
         assert len(cameras.pictures) == 3
 
 
+def test_axes_that_are_not_said_look_away_from_the_scene(tmp_path, poses):
+    write_transforms(tmp_path, poses)
+    assert load_cameras(tmp_path).look_away(np.zeros(3))
+    assert not load_cameras(tmp_path, axes="opencv").look_away(np.zeros(3))
+
+
 def test_parts_of_a_folder(tmp_path, poses):
     write_nsvf(tmp_path, poses)
     assert [len(load_cameras(tmp_path, split=part)) for part in ("all", "train", "val", "test")] == [3, 1, 1, 1]
