@@ -20,7 +20,10 @@ CACHE = kept_folder("synthesis")
 def rounded(value: object, digits: int = 5) -> object:
     """Return a result with its numbers in a few digits, without what only a single run is asked for."""
     if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items() if key not in ("slack", "memories", "library_digest")}
+        left_out = {"slack", "library_digest"}
+        # An area by that name stays, the list of a unit's memories does not.
+        left_out |= {"memories"} - {key for key, item in value.items() if isinstance(item, float)}
+        return {key: rounded(item) for key, item in value.items() if key not in left_out}
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
