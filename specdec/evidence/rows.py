@@ -24,7 +24,7 @@ A row's conditions are its own and those of its series; lists in it stand for as
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite, log
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -181,4 +181,4 @@ def _text(table: Mapping[str, Any], key: str) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
+    return type(value) in (int, float) and -1e300 < value < 1e300

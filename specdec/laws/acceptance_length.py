@@ -20,11 +20,14 @@ from scipy.optimize import least_squares, minimize
 
 from rtnerf.base.errors import InputError, require
 
-LARGEST = 1 << 20
+LARGEST = 1 << 18
 """Bytes of a file of curves."""
 
 MOST_DRAFTED = 64
 """Tokens of the longest chain."""
+
+MOST_NODES = 10_000
+"""Entries of such a file, each counted as often as it is referred to."""
 
 ENOUGH = 4
 """Curves to learn of drafters from, and one to be left out."""
@@ -208,20 +211,32 @@ def read_curves(path: Path) -> dict[str, dict[int, float]]:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
-        require(len(content) <= LARGEST, "acceptance", f"a file of at most {LARGEST >> 20} MiB", path)
+        require(len(content) <= LARGEST, "acceptance", f"a file of at most {LARGEST >> 10} KiB", path)
         found = yaml.safe_load(content)
     except OSError as error:
         raise InputError(f"acceptance must be a readable file, not {path} ({error.strerror})") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"acceptance must be a YAML file, not {path}") from None
-    curves = dict(_curves(found, ()))
+    curves = _curves(found)
     require(bool(curves), "acceptance", "a YAML file of acceptance lengths by drafted tokens", path)
     return curves
 
 
-def _curves(node: Any, names: tuple[str, ...]) -> list[tuple[str, dict[int, float]]]:
-    if not isinstance(node, dict) or not node:
-        return []
-    if all(type(key) is int and type(value) in (int, float) for key, value in node.items()):
-        return [("/".join(names) or "curve", {key: float(value) for key, value in sorted(node.items())})]
-    return [curve for key, value in node.items() for curve in _curves(value, (*names, str(key)))]
+def _curves(content: Any) -> dict[str, dict[int, float]]:
+    """Find the curves; what repeats itself by references is walked through no farther than `MOST_NODES`."""
+    curves: dict[str, dict[int, float]] = {}
+    left: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    visited = 0
+    while left:
+        names, node = left.pop()
+        visited += 1
+        require(visited <= MOST_NODES, "acceptance", f"a YAML file of at most {MOST_NODES} entries", "more")
+        if not isinstance(node, dict) or not node:
+            continue
+        if all(type(key) is int and type(value) in (int, float) for key, value in node.items()):
+            # A length of more digits than a float has is as wrong as a large one.
+            lengths = {key: float(min(value, 1e9)) for key, value in node.items()}
+            curves["/".join(names) or "curve"] = dict(sorted(lengths.items()))
+        else:
+            left += [((*names, str(key)), value) for key, value in reversed(node.items())]
+    return curves

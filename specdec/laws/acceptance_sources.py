@@ -127,7 +127,10 @@ def _value(text: str) -> Any:
 
 
 def _numbers(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(one) in kinds for one in value)
+    """Whether a value is a list of numbers; floats can hold them unless only whole ones are wanted."""
+    if not isinstance(value, list) or not value or not all(type(one) in kinds for one in value):
+        return False
+    return float not in kinds or all(-LARGEST < one < LARGEST for one in value)
 
 
 def _counts(value: Any, drafted: int | None) -> Acceptance | None:
@@ -187,7 +190,7 @@ def _tensorrt(value: Any, drafted: int | None) -> Acceptance | None:
     steps = value if isinstance(value, list) else [value]
     stats = [one.get("specDecodingStats") for one in steps if isinstance(one, Mapping)]
     names = ("numDraftTokens", "numAcceptedTokens", "numRequestsWithDraftTokens")
-    used = [one for one in stats if isinstance(one, Mapping) and all(type(one.get(name)) is int for name in names)]
+    used = [one for one in stats if isinstance(one, Mapping) and all(_is_count(one.get(name)) for name in names)]
     if not used:
         return None
     tokens, accepted, requests = (sum(one[name] for one in used) for name in names)
@@ -198,6 +201,10 @@ def _tensorrt(value: Any, drafted: int | None) -> Acceptance | None:
     exact = per_step * requests == tokens
     quantity = "TensorRT-LLM's numAcceptedTokens / numRequestsWithDraftTokens + 1"
     return of_mean(quantity, 1 + accepted / requests, per_step if exact else drafted, requests)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 50
 
 
 # ---- Logs and metrics ----

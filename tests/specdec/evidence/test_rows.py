@@ -99,6 +99,8 @@ def test_a_tree_a_table_and_a_roofline(tmp_path):
         (HEAD + "colour = 1\n", "keys of ours must be among conditions, crossing"),
         (HEAD + "rows = [{value = -1, tau = 2}]\n", "value of a row of ours must be a number above 0, not -1"),
         (HEAD + "rows = [{value = 1e400, tau = 2}]\n", "value of a row of ours must be a number above 0, not inf"),
+        (HEAD + f"rows = [{{value = {10**400}, tau = 2}}]\n", "value of a row of ours must be a number above 0, not 1"),
+        (HEAD + f"rows = [{{value = 1, tau = {10**400}}}]\n", "tau of a row of ours must be a number from 0 to 1e9"),
         (HEAD + "rows = [{value = 1, batch = 0}]\n", "batch of a row of ours must be at least 1, not 0"),
         (HEAD + "rows = [{value = 1, batch = 99999999999}]\n", "batch of a row of ours must be a whole number to"),
         (HEAD + "rows = [{value = 1, bach = 1}]\n", "conditions of a row of ours must be among batch, context"),

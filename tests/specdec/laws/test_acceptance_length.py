@@ -87,13 +87,24 @@ def test_the_command(tmp_path):
     [
         ("[1, 2", "acceptance must be a YAML file, not"),
         ("a: b\n", "acceptance must be a YAML file of acceptance lengths by drafted tokens, not"),
-        ("[" * 100000, "acceptance must be a YAML file, not"),
+        ("[" * 10000, "acceptance must be a YAML file, not"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):
     (tmp_path / "curve.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         read_curves(tmp_path / "curve.yaml")
+
+
+def test_references_to_references_are_not_followed_for_ever(tmp_path):
+    lines = ["a0: &a0 {x: {1: 1.5, 2: 1.8}}"]
+    lines += [f"a{i}: &a{i} {{{', '.join(f'k{j}: *a{i - 1}' for j in range(9))}}}" for i in range(1, 12)]
+    (tmp_path / "curve.yaml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="acceptance must be a YAML file of at most 10000 entries, not more"):
+        read_curves(tmp_path / "curve.yaml")
+    (tmp_path / "curve.yaml").write_text(f"1: 1.5\n2: {10**400}\n")
+    with pytest.raises(InputError, match="acceptance length at 2 must be from 1 to 3, not 1"):
+        check(read_curves(tmp_path / "curve.yaml")["curve"])
 
 
 def test_impossible_lengths_are_refused():
