@@ -14,7 +14,7 @@ from cosim.cycles import compare_cycles
 from cosim.scoreboard import compare, unpack
 from cosim.simulation import Simulation
 from cosim.toolchain import require_engine
-from cosim.wrapper import BENCH, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
+from cosim.wrapper import BENCH, MEMORIES, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
 from nerf.cameras import Camera
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import CHANNEL
@@ -164,9 +164,10 @@ def _run_verilog(
     record: bool,
     timeout_seconds: float,
 ) -> RtlFrame:
+    require(memory in MEMORIES, "memory", f"one of {', '.join(MEMORIES)}", memory)
     text, sidecar = design(config)
     probes = [Probe(p["name"], p["fire"], "", (p["payload"],)) for p in sidecar["probes"]]
-    bench = bench_verilog(TOP, ports_of(sidecar), memory=memory, memory_bytes=_memory_bytes(regions), probes=probes)
+    bench = bench_verilog(TOP, ports_of(sidecar), memory_bytes=_memory_bytes(regions), probes=probes)
     simulation = Simulation(BENCH, {f"{TOP}.v": text, f"{BENCH}.v": bench}, engine, build_dir)
     started = time.perf_counter()
     simulation.build()
@@ -192,6 +193,8 @@ def _run_verilog(
         if memory == "verilog":
             (folder / "memory").write_text(memory_words(image, BEAT))
             plusargs += _memory_plusargs(folder, timing, fail_read)
+        else:
+            plusargs.append("+python_memory")
         status = simulation.run(
             "cosim.frame_bench", parameters, seed=timing.seed, plusargs=plusargs, timeout_seconds=timeout_seconds,
             run_folder=folder / "run", scratch=folder,

@@ -1,10 +1,10 @@
 """Writes the Verilog bench round a generated top: clock, memory, and a record of its streams.
 
 The clock is made in Verilog, so that Python is woken for memory and host traffic only and long
-computations run at the speed of the simulator. Two memories can be attached:
+computations run at the speed of the simulator. One build serves with either of two memories:
 
 ``cocotbext``
-    Nothing in Verilog: a cocotbext-axi ``AxiRam`` takes the ports ``axi_*``. An independent witness
+    With ``+python_memory`` a cocotbext-axi ``AxiRam`` takes the ports ``axi_*``. An independent witness
     of the AXI protocol, about 30 microseconds a beat.
 ``verilog``
     A memory in the bench, below a microsecond a beat, whose timing is fixed (see `MEMORY_TIMING`).
@@ -114,7 +114,6 @@ def bench_verilog(
     top: str,
     ports: Sequence[Port],
     *,
-    memory: str = "cocotbext",
     memory_bytes: int = 1 << 24,
     probes: Sequence[Probe] = (),
     axi: str = "axi",
@@ -123,14 +122,15 @@ def bench_verilog(
 
     Signals of the bench for Python: every port but ``clk`` and ``rst`` under `Port.bench_name`;
     ``mem_clk``; ``rst`` (starts high); ``host_active`` (set it round every access that Python
-    starts, only after an edge of a signal); ``cycle`` (cycles since reset). The ``verilog`` memory
-    adds ``memory.mem`` (words), ``dump_memory``, ``dump_first`` and ``dump_last`` (words, both kept).
+    starts, only after an edge of a signal); ``cycle`` (cycles since reset); of the ``verilog`` memory
+    ``memory.mem`` (words), ``dump_memory``, ``dump_first`` and ``dump_last`` (words, both kept).
 
-    Plusargs: ``+trace=FILE`` records the probes; ``+free_clock`` never stops ``mem_clk``; with the
-    ``verilog`` memory ``+memory=FILE`` ($readmemh, one data word a line), ``+memory_out=FILE``
-    (words ``dump_first`` to ``dump_last``, by default all, written when ``dump_memory`` rises),
-    ``+latency=N`` (default 20), ``+interval=N`` (1), ``+pause=N`` of 256 (0), ``+seed=N`` (1),
-    ``+fail_read=N`` answers the N-th read burst, counted from 0, with SLVERR.
+    Plusargs: ``+trace=FILE`` records the probes; ``+free_clock`` never stops ``mem_clk``;
+    ``+python_memory`` leaves the memory to Python. For the ``verilog`` memory: ``+memory=FILE``
+    ($readmemh, one data word a line), ``+memory_out=FILE`` (words ``dump_first`` to ``dump_last``, by
+    default all, written when ``dump_memory`` rises), ``+latency=N`` (default 20), ``+interval=N`` (1),
+    ``+pause=N`` of 256 (0), ``+seed=N`` (1); ``+fail_read=N`` answers the N-th read burst, counted
+    from 0, with SLVERR.
 
     Parameters
     ----------
@@ -138,8 +138,6 @@ def bench_verilog(
         Module name of the generated Verilog.
     ports : sequence of Port
         All its ports; ``clk`` and ``rst`` must be there, and the AXI4 members under ``axi``.
-    memory : str
-        One of `MEMORIES`.
     memory_bytes : int
         Size of the ``verilog`` memory, a power of two; other addresses answer DECERR.
     probes : sequence of Probe
@@ -151,35 +149,28 @@ def bench_verilog(
     for name in ("clk", "rst", *(f"{axi}__{signal}" for signal in AXI_SIGNALS)):
         if name not in by_name:
             raise ValueError(f"ports must have {name}, not be without it")
-    if memory not in MEMORIES:
-        raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, not {memory}")
     data_bytes = by_name[f"{axi}__rdata"].width // 8
     if memory_bytes < data_bytes or memory_bytes & (memory_bytes - 1):
         raise ValueError(f"memory_bytes must be a power of two of a word or more, not {memory_bytes}")
 
-    in_verilog = memory == "verilog"
-    declarations, connections, holds = _wires(ports, axi, in_verilog)
-    traffic = "" if in_verilog else (
-        f" | {axi}_arvalid | {axi}_awvalid | {axi}_wvalid | (reads != 0) | (writes != 0)"
-    )  # fmt: skip
-    parts = [
-        _template("bench.v").substitute(
-            bench=BENCH,
-            top=top,
-            axi=axi,
-            half=PERIOD_NS // 2,
-            early=PERIOD_NS // 2 - 1,
-            declarations="\n  ".join(declarations),
-            connections=",\n    ".join(connections),
-            holds="\n    ".join(holds),
-            traffic=traffic,
-            memory=_memory_instance(axi, by_name, memory_bytes) if in_verilog else "",
-            trace=_trace(probes, by_name),
-        )
-    ]
-    if in_verilog:
-        parts.append(_text("axi_memory.v"))
-    return "\n".join(parts)
+    declarations, connections, holds = _wires(ports, axi)
+    return "\n".join(
+        [
+            _template("bench.v").substitute(
+                bench=BENCH,
+                top=top,
+                axi=axi,
+                half=PERIOD_NS // 2,
+                early=PERIOD_NS // 2 - 1,
+                declarations="\n  ".join(declarations),
+                connections=",\n    ".join(connections),
+                holds="\n    ".join(holds),
+                memory=_memory_instance(axi, by_name, memory_bytes),
+                trace=_trace(probes, by_name),
+            ),
+            _text("axi_memory.v"),
+        ]
+    )
 
 
 def read_trace(lines: Iterable[str]) -> list[Transaction]:
@@ -207,7 +198,7 @@ def memory_image(lines: Iterable[str]) -> bytes:
     return np.frombuffer(bytes.fromhex("".join(words)), np.uint8).reshape(len(words), -1)[:, ::-1].tobytes()
 
 
-def _wires(ports: Sequence[Port], axi: str, in_verilog: bool) -> tuple[list[str], list[str], list[str]]:
+def _wires(ports: Sequence[Port], axi: str) -> tuple[list[str], list[str], list[str]]:
     """Declarations, connections of the top, and what is registered at each edge."""
     declarations: list[str] = []
     connections = [".clk(clk)", ".rst(rst_held)"]
@@ -219,12 +210,16 @@ def _wires(ports: Sequence[Port], axi: str, in_verilog: bool) -> tuple[list[str]
         if port.direction == "output":
             declarations.append(f"wire {bits}{name};")
             connections.append(f".{port.name}({name})")
-        elif in_verilog and port.name.startswith(f"{axi}__"):
-            declarations += [f"wire {bits}{name};", f"wire {bits}{name}_held = {name};"]
-            connections.append(f".{port.name}({name})")
+            continue
+        connections.append(f".{port.name}({name}_held)")
+        if port.name.startswith(f"{axi}__"):
+            declarations += [
+                f"reg {bits}{name} = 0;", f"reg {bits}{name}_python = 0;", f"wire {bits}memory_{name};",
+                f"wire {bits}{name}_held = python_memory ? {name}_python : memory_{name};",
+            ]  # fmt: skip
+            holds.append(f"{name}_python <= {name};")
         else:
             declarations += [f"reg {bits}{name} = 0;", f"reg {bits}{name}_held = 0;"]
-            connections.append(f".{port.name}({name}_held)")
             holds.append(f"{name}_held <= {name};")
     return declarations, connections, holds
 
@@ -236,7 +231,14 @@ def _memory_instance(axi: str, ports: Mapping[str, Port], memory_bytes: int) -> 
         f".ADDRESS({address}), .DATA({data}), .BYTES({memory_bytes}), "
         f".READ_ID({ports[f'{axi}__arid'].width}), .WRITE_ID({ports[f'{axi}__awid'].width})"
     )
-    connections = ",\n    ".join(f".{signal}({axi}_{signal})" for signal in AXI_SIGNALS)
+
+    def wire(signal: str) -> str:
+        name = f"{axi}_{signal}"
+        if ports[f"{axi}__{signal}"].direction == "input":
+            return f"memory_{name}"
+        return f"{name} & ~python_memory" if signal in ("arvalid", "awvalid", "wvalid") else name
+
+    connections = ",\n    ".join(f".{signal}({wire(signal)})" for signal in AXI_SIGNALS)
     return (
         "reg dump_memory = 0;\n"
         f"  reg [31:0] dump_first = 0, dump_last = {memory_bytes // (data // 8) - 1};\n"

@@ -4,6 +4,8 @@ module @@{bench};
   reg clk = 0, mem_clk = 0, rst = 1, host_active = 1;
   reg rst_held = 1;
   reg [63:0] cycle = 0;
+  reg python_memory = 0;
+  initial if ($test$plusargs("python_memory")) python_memory = 1;
   @@{declarations}
 
   @@{top} dut (
@@ -21,7 +23,8 @@ module @@{bench};
   reg [1:0] quiet = 0;
   reg free_clock = 0;
   initial if ($test$plusargs("free_clock")) free_clock = 1;
-  wire busy = rst | rst_held | host_active | free_clock@@{traffic};
+  wire traffic = @@{axi}_arvalid | @@{axi}_awvalid | @@{axi}_wvalid | (reads != 0) | (writes != 0);
+  wire busy = rst | rst_held | host_active | free_clock | (python_memory & traffic);
   wire active = busy | (quiet != 2'd3);
   always @(posedge clk) begin
     if (rst_held) begin

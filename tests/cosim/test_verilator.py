@@ -38,9 +38,9 @@ def design():
     return copy_engine.generate()
 
 
-def simulation(design, engine, memory):
+def simulation(design, engine):
     text, ports = design
-    bench = bench_verilog(TOP, ports, memory=memory, memory_bytes=MEMORY_BYTES, probes=[PROBE])
+    bench = bench_verilog(TOP, ports, memory_bytes=MEMORY_BYTES, probes=[PROBE])
     return Simulation(BENCH, {"bench.v": bench, "top.v": text}, engine, FOLDER)
 
 
@@ -48,6 +48,7 @@ def copy(simulation, memory, folder, *, pause=0.0, idle=10, latency=20, interval
     data = random.Random(7).randbytes(BURSTS * BURST_BYTES)
     (folder / "memory.hex").write_text(memory_words(data, WORD_BYTES))
     plusargs = [f"+trace={folder / 'trace.txt'}", *(["+free_clock"] if free_clock else [])]
+    plusargs += ["+python_memory"] if memory == "cocotbext" else []
     if memory == "verilog":
         plusargs += [
             f"+memory={folder / 'memory.hex'}", f"+memory_out={folder / 'out.hex'}",
@@ -74,7 +75,7 @@ def copy(simulation, memory, folder, *, pause=0.0, idle=10, latency=20, interval
 @engines
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_copy_arrives_whole_with_any_pauses(design, engine, memory, tmp_path):
-    built = simulation(design, engine, memory)
+    built = simulation(design, engine)
     cycles = {
         (pause, seed): copy(built, memory, tmp_path, pause=pause, seed=seed)
         for pause, seed in ((0, 1), (0.3, 1), (0.3, 1), (0.7, 2))
@@ -85,14 +86,14 @@ def test_copy_arrives_whole_with_any_pauses(design, engine, memory, tmp_path):
 @engines
 def test_idle_cycles_wake_no_one(design, engine, tmp_path):
     # One more idle cycle of the design is exactly one more counted cycle: the gate loses none.
-    built = simulation(design, engine, "cocotbext")
+    built = simulation(design, engine)
     short, long = (copy(built, "cocotbext", tmp_path, idle=idle) for idle in (10, 1010))
     assert long - short == 1000
 
 
 @engines
 def test_gated_clock_adds_no_cycle(design, engine, tmp_path):
-    built = simulation(design, engine, "cocotbext")
+    built = simulation(design, engine)
     gated, free = (copy(built, "cocotbext", tmp_path, free_clock=free) for free in (False, True))
     assert gated == free
 
@@ -103,7 +104,7 @@ def test_gated_clock_adds_no_cycle(design, engine, tmp_path):
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_both_simulators_count_the_same_cycles(design, memory, tmp_path):
     first, second = (
-        copy(simulation(design, engine, memory), memory, tmp_path, pause=0.3, seed=3) for engine in toolchain.ENGINES
+        copy(simulation(design, engine), memory, tmp_path, pause=0.3, seed=3) for engine in toolchain.ENGINES
     )
     assert first == second
 
@@ -111,7 +112,7 @@ def test_both_simulators_count_the_same_cycles(design, memory, tmp_path):
 @engines
 def test_memory_timing_is_as_stated(design, engine, tmp_path):
     # The first beat comes `latency` cycles after its burst is accepted.
-    built = simulation(design, engine, "verilog")
+    built = simulation(design, engine)
     first = []
     for latency in (1, 30):
         copy(built, "verilog", tmp_path, latency=latency)
@@ -127,7 +128,7 @@ def test_memory_timing_is_as_stated(design, engine, tmp_path):
 @needs["verilator"]
 @pytest.mark.simulator
 def test_second_build_is_skipped(design):
-    built = simulation(design, "verilator", "cocotbext")
+    built = simulation(design, "verilator")
     folder = built.build()
     start = time.perf_counter()
     assert built.build() == folder
@@ -137,7 +138,7 @@ def test_second_build_is_skipped(design):
 @needs["verilator"]
 @pytest.mark.simulator
 def test_failures_become_exceptions_with_the_log(design):
-    built = simulation(design, "verilator", "cocotbext")
+    built = simulation(design, "verilator")
     options = {"python_path": [Path(__file__).parent]}
     with pytest.raises(SimulationError, match="this test fails on purpose"):
         built.run("copy_bench", testcase="fails", **options)
@@ -183,10 +184,8 @@ def test_wrapper_checks_its_ports(design):
     _, ports = design
     with pytest.raises(ValueError, match="ports must have axi__rlast, not be without it"):
         bench_verilog(TOP, [port for port in ports if port.name != "axi__rlast"])
-    with pytest.raises(ValueError, match="memory must be one of cocotbext, verilog, not rom"):
-        bench_verilog(TOP, ports, memory="rom")
     with pytest.raises(ValueError, match="power of two"):
-        bench_verilog(TOP, ports, memory="verilog", memory_bytes=1000)
+        bench_verilog(TOP, ports, memory_bytes=1000)
     with pytest.raises(ValueError, match="port a: width must be at least 1 bit, not 0"):
         Port("a", "input", 0)
     sidecar = {"ports": [{"name": "clk", "direction": "input", "width": 1}]}

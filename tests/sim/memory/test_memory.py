@@ -89,7 +89,7 @@ def verilog(timing, bursts, chances, folder):
     """
     ports = ", ".join(f"{port.direction} [{port.width - 1}:0] {port.name}" for port in PORTS)
     text = f"module master({ports});{MASTER.format(last=CYCLES - 1)}endmodule\n"
-    text += bench_verilog("master", PORTS, memory="verilog", memory_bytes=1 << 16, probes=PROBES)
+    text += bench_verilog("master", PORTS, memory_bytes=1 << 16, probes=PROBES)
     text += f"\nmodule run; initial begin #200 {BENCH}.rst = 0; #{10 * CYCLES + 200} $finish; end endmodule\n"
     (folder / "bench.v").write_text(text)
     (folder / "chances").write_text("".join(f"{chance:03b}\n" for chance in chances))
