@@ -10,14 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from specdec.api import predict, serve
+    from specdec.api import advise, predict, serve
     from specdec.decoding.measure import measure
     from specdec.decoding.pair import Pair
 
-__all__ = ["Pair", "measure", "predict", "serve"]
+__all__ = ["Pair", "advise", "measure", "predict", "serve"]
 
 _HOMES = {
     "Pair": "specdec.decoding.pair",
+    "advise": "specdec.api",
     "measure": "specdec.decoding.measure",
     "predict": "specdec.api",
     "serve": "specdec.api",

@@ -1,14 +1,18 @@
-"""Predict and serve from Python: what ``rtnerf specdec predict`` and ``serve`` do, with values in place of files."""
+"""Predict, advise and serve from Python: what the commands of these names do, with values in place of files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rtnerf.base.errors import require
+from specdec.advice.advise import Question
+from specdec.advice.advise import advise as advise_method
+from specdec.advice.answer import Answer, Limits
 from specdec.cost import predict as prediction
 from specdec.cost.predict import Prediction
 from specdec.trees.shape import RankPath, Shape
 
-__all__ = ["predict", "serve"]
+__all__ = ["advise", "predict", "serve"]
 
 
 def predict(
@@ -56,6 +60,58 @@ def predict(
     rows = prediction.acceptance_rows(acceptance, len(shape.levels()) - 1)
     speculation, search = prediction.speculation_of(shape, step_times, **costs)
     return prediction.predict(prediction.tokens_per_step(shape, rows), speculation, batches, search)
+
+
+def advise(
+    target: str | Path,
+    hardware: str | Path,
+    methods: Mapping[str, Mapping[int, float]],
+    batches: Sequence[int] = (1, 8, 64),
+    contexts: Sequence[int] = (1000,),
+    *,
+    draft: str | Path | None = None,
+    draft_vocabulary: int | None = None,
+    tpot_ms: float | None = None,
+    ttft_ms: float | None = None,
+    **question: Any,
+) -> Answer:
+    """Say which method, how many tokens or which tree to draft at each batch and context, what it gains, and why.
+
+    Parameters
+    ----------
+    target, hardware : str or path
+        By name, or a ``config.json`` and a TOML file.
+    methods : mapping of str to mapping of int to float
+        By method, acceptance lengths by drafted tokens, the bonus included: ``{"eagle3": {4: 3.2}}``.
+    batches, contexts : sequence of int
+        Requests in a step, and their tokens.
+    draft, draft_vocabulary
+        As of `specdec.advice.drafters.drafter`, for the methods that draft with a model.
+    tpot_ms, ttft_ms : float, optional
+        Latency that is allowed.
+    question
+        Of `specdec.advice.advise.Question`: ``deployment``, ``nodes``, ``longest``, ``host_ms``, ``pass_host_ms``,
+        ``kernels``.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or unknown.
+
+    Examples
+    --------
+    >>> from specdec import advise
+    >>> found = advise("llama-3.1-8b", "h100", {"eagle3": {4: 3.2}, "ngram": {4: 1.3}}, contexts=[300, 8000])
+    >>> found.best.method, found.best.break_even
+    ('eagle3', {300: 333, 8000: None})
+    """
+    require(len(methods) > 0, "methods", "at least one", "none")
+    asked = Question(target, hardware, batches=sorted(batches), contexts=sorted(contexts), **question)
+    found = []
+    for name, lengths in methods.items():
+        drafting = (None, None) if name in ("ngram", "retrieval") else (draft, draft_vocabulary)
+        found.append(advise_method(asked, name, lengths, *drafting))
+    return Answer(found, Limits(tpot_ms, ttft_ms))
 
 
 def serve(controllers: Sequence[str] = ("off", "smartspec:profile"), **options: Any) -> list[dict[str, Any]]:
