@@ -9,8 +9,8 @@ SHELL := /bin/bash
 VENV := .venv
 BUILD := build
 READY := $(VENV)/.ready
-# Side of the demonstration's pictures in pixels; the RTL takes about a minute for 50.
-SIZE ?= 40
+# Side of the demonstration's pictures in pixels; the RTL takes about a minute for 40.
+SIZE ?= 24
 # Scene of the benchmarks, for instance SCENE="--model lego.th --transforms transforms_test.json"; default: embedded.
 SCENE ?=
 CONFIG ?= tiny
@@ -29,7 +29,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME
 
-.PHONY: help setup tools demo test bench verify-full matrix lint clean distclean
+.PHONY: help setup tools demo demo-hardware demo-software test bench verify-full matrix lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sort \
@@ -53,10 +53,10 @@ $(READY): pyproject.toml constraints.txt
 		if $(VENV)/bin/python -c 'import urllib.request; urllib.request.urlopen("$(TORCH_INDEX)", timeout=5)' \
 			>/dev/null 2>&1; then index="--extra-index-url $(TORCH_INDEX)"; \
 		else echo "PyTorch comes from the ordinary index: $(TORCH_INDEX) does not answer"; fi; \
-		$(VENV)/bin/python -m pip install --disable-pip-version-check $(PIP_FLAGS) $$index \
+		$(VENV)/bin/python -m pip install --disable-pip-version-check --no-compile $(PIP_FLAGS) $$index \
 			--constraint constraints.txt torch; \
 	fi
-	$(VENV)/bin/python -m pip install --disable-pip-version-check $(PIP_FLAGS) \
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-compile $(PIP_FLAGS) \
 		--constraint constraints.txt --editable '.[all]'
 	@touch $@
 
@@ -72,17 +72,23 @@ tools: ## check the compiler that the Verilog simulator needs
 
 demo: tools setup ## render the embedded model at every rung, run the RTL and the simulator on it, write a report
 	rtnerf doctor
-	for pipeline in uniform cubes integer; do \
+	$(MAKE) --no-print-directory --jobs 2 demo-hardware demo-software
+	rtnerf report --out $(BUILD)/report
+	@echo "report: $(BUILD)/report/index.html"
+
+# Two halves, for two processors.
+demo-hardware:
+	rtnerf generate --config $(CONFIG) --out $(BUILD)/demo/rtl --json $(BUILD)/demo/generate.json
+	rtnerf cosim --size $(SIZE) --config $(CONFIG) --out $(BUILD)/demo/rtl.npy --json $(BUILD)/demo/rtl.json
+
+demo-software:
+	for pipeline in integer cubes uniform; do \
 		rtnerf render --pipeline $$pipeline --size $(SIZE) --out $(BUILD)/demo/$$pipeline.npy \
 			--png $(BUILD)/demo/$$pipeline.png --json $(BUILD)/demo/$$pipeline.json; done
 	rtnerf encode --out $(BUILD)/demo/scene.rtn --json $(BUILD)/demo/encode.json
-	rtnerf generate --config $(CONFIG) --out $(BUILD)/demo/rtl --json $(BUILD)/demo/generate.json
-	rtnerf cosim --size $(SIZE) --config $(CONFIG) --out $(BUILD)/demo/rtl.npy --json $(BUILD)/demo/rtl.json
 	rtnerf simulate --size $(SIZE) --config $(CONFIG) --timeline $(BUILD)/demo/simulate.trace.json \
 		--json $(BUILD)/demo/simulate.json
 	rtnerf ablate --size $(SIZE) --config $(CONFIG) --json $(BUILD)/demo/ablation.json
-	rtnerf report --out $(BUILD)/report
-	@echo "report: $(BUILD)/report/index.html"
 
 test: tools setup ## run the test suite, but for what verify-full runs
 	python -m pytest -n 2 --dist worksteal -m "not full" $(PYTEST_FLAGS)
