@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares, minimize
 
 from rtnerf.base.errors import InputError, require
 
@@ -107,6 +106,8 @@ def fit(curve: Mapping[int, float]) -> AcceptanceLaw:
     def misfit(law: np.ndarray) -> list[float]:
         return [np.log(AcceptanceLaw(*law).length(drafted) / length) for drafted, length in curve.items()]
 
+    from scipy.optimize import least_squares  # Slow to import.
+
     return AcceptanceLaw(*map(float, least_squares(misfit, (0.7, 0.9), bounds=((0, 0.01), (1, 2))).x))
 
 
@@ -149,6 +150,8 @@ def learn(laws: Iterable[AcceptanceLaw]) -> Drafters:
 
     bounds = ((0.05, 0.95), (-0.2, 0.05), (0, 0.2))
     start = Drafters.steady, Drafters.log_decay, 0.0
+    from scipy.optimize import minimize  # Slow to import.
+
     steady, log_decay, wider = map(float, minimize(surprise, start, bounds=bounds, method="Nelder-Mead").x)
     return Drafters(steady, log_decay, Drafters.spread + wider)
 
