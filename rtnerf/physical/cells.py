@@ -5,6 +5,7 @@ All times are in ps, capacitances in fF, areas in um2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -78,6 +79,24 @@ class Cell:
     def outputs(self) -> list[Pin]:
         """The output pins."""
         return [pin for pin in self.pins.values() if pin.direction == "output"]
+
+    @property
+    def is_inverter(self) -> bool:
+        """Whether the output is the complement of the one input."""
+        if self.flip_flop or len(self.inputs) != 1 or len(self.outputs) != 1:
+            return False
+        name = self.inputs[0].name
+        return re.sub(r"[\s()]", "", self.outputs[0].function) in (f"!{name}", f"{name}'")
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether there are delays to each output, and of a flip-flop a set-up time."""
+        kinds = [{arc.kind for arc in pin.arcs} for pin in self.outputs]
+        if self.flip_flop is None:
+            return all("logic" in found for found in kinds)
+        return any("clock" in found for found in kinds) and any(
+            arc.kind == "setup" for pin in self.inputs for arc in pin.arcs
+        )
 
 
 @dataclass(frozen=True)

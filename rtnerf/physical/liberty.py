@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -120,7 +121,7 @@ def read_library(paths: Iterable[str | Path]) -> Library:
         try:
             content = path.read_bytes()
             text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8", "replace")
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"library must be a Liberty file that can be read, not {path} ({error})") from None
         group = parse(text, path)
         names.append(group.name)
@@ -131,7 +132,7 @@ def read_library(paths: Iterable[str | Path]) -> Library:
     library = Library("+".join(names), cells)
     for holds, what in (
         (any(cell.flip_flop for cell in cells.values()), "a flip-flop"),
-        (any(not cell.flip_flop and len(cell.inputs) == 1 for cell in cells.values()), "an inverter"),
+        (any(cell.is_inverter for cell in cells.values()), "an inverter"),
         (any(not cell.flip_flop and len(cell.inputs) > 1 for cell in cells.values()), "gates"),
     ):
         if not holds:
@@ -265,7 +266,7 @@ def _is_logic(pins: dict[str, Pin], group: Group) -> bool:
 
 
 def _cells_of(library: Group) -> Iterator[tuple[str, Cell]]:
-    """Yield gates of one output and flip-flops on the rising edge."""
+    """Yield gates of one output and flip-flops on the rising edge; what has no times is left out."""
     reader = _Reader(library)
     for group in library.of("cell"):
         kinds = {inner.kind for inner in group.groups}
@@ -282,7 +283,9 @@ def _cells_of(library: Group) -> Iterator[tuple[str, Cell]]:
         leakage = [value for inner in group.of("leakage_power") if (value := inner.number("value")) > 0]
         mean = group.number("cell_leakage_power", float(np.mean(leakage)) if leakage else 0.0)
         name = group.name.strip('"')
-        yield name, Cell(name, group.number("area"), pins, mean * reader.power, flop)
+        cell = Cell(name, group.number("area"), pins, mean * reader.power, flop)
+        if cell.is_timed:
+            yield name, cell
 
 
 # ---- Writing ----

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,7 +70,7 @@ class Technology:
     @cached_property
     def driver(self) -> Cell:
         """The smallest inverter: what stands before every input."""
-        ones = [cell for cell in self.library.cells.values() if _is_inverter(cell)]
+        ones = [cell for cell in self.library.cells.values() if cell.is_inverter]
         return min(ones, key=lambda cell: (cell.area, cell.name))
 
     @cached_property
@@ -101,13 +100,6 @@ class Technology:
     def target_ps(self) -> int:
         """What ABC sizes for, ps."""
         return round(TARGET * self.fo4_ps)
-
-
-def _is_inverter(cell: Cell) -> bool:
-    if cell.flip_flop or len(cell.inputs) != 1 or len(cell.outputs) != 1:
-        return False
-    (output,) = cell.outputs
-    return re.sub(r"[\s()]", "", output.function) in (f"!{cell.inputs[0].name}", f"{cell.inputs[0].name}'")
 
 
 def liberty_folder() -> Path:
@@ -143,6 +135,8 @@ def load_technology(names: Sequence[str] = (), cache: Path | None = None) -> Tec
             raise InputError(f"library must be in {liberty_folder()} (RTNERF_DATA says where), not missing: {name}")
         return Technology(name, _joined(paths, source.without, cache), source.memories)
     paths = [Path(name) for name in names]
+    if {*NAMED, "compact"}.intersection(names):
+        raise InputError(f"library must be one name, or Liberty files that belong together, not {' '.join(names)}")
     for path in paths:
         if not path.is_file():
             raise InputError(f"library must be one of {', '.join([*NAMED, 'compact'])} or Liberty files, not {path}")

@@ -25,10 +25,13 @@ INVERTER = """  cell (INV) { area : 2; leakage_power () { value : 3; }
     } }
 """
 CELLS = """  cell (NAND) { area : 3; pin (A) { direction : input; } pin (B) { direction : input; }
-    pin (Y) { direction : output; function : "!(A B)"; } }
+    pin (Y) { direction : output; function : "!(A B)";
+      timing () { related_pin : "A"; cell_rise (scalar) { values ("1"); } } } }
   cell (FLOP) { area : 9; ff (IQ, IQN) { clocked_on : "CK"; next_state : "D"; }
-    pin (CK) { direction : input; clock : true; } pin (D) { direction : input; }
-    pin (Q) { direction : output; function : "IQ"; } }
+    pin (CK) { direction : input; clock : true; } pin (D) { direction : input;
+      timing () { related_pin : "CK"; timing_type : setup_rising; rise_constraint (scalar) { values ("1"); } } }
+    pin (Q) { direction : output; function : "IQ";
+      timing () { related_pin : "CK"; timing_type : rising_edge; cell_rise (scalar) { values ("1"); } } } }
 """
 
 
@@ -76,8 +79,8 @@ def test_written_library_reads_back(library):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (HEAD + INVERTER + CELLS, "line 21"),
-        (HEAD + INVERTER + CELLS + "} }", "line 22"),
+        (HEAD + INVERTER + CELLS, "line 24"),
+        (HEAD + INVERTER + CELLS + "} }", "line 25"),
         ("not Liberty", "line 1"),
         (HEAD + "  cell (INV) { ??? } }", "line 5"),
     ],
