@@ -1,7 +1,8 @@
 """Area, memory and clock of the RTL, unit by unit, in one library or several; what the compact library errs by.
 
 What is kept in `build/synthesis` is not made again. The result is `reports/results/synthesis.json`, which a test holds
-five units of `tiny` to.
+five units of `tiny` to. ``--embed`` makes nothing anew: it writes what `rtnerf simulate` needs of that file into
+`rtnerf.physical`.
 """
 
 import argparse
@@ -10,20 +11,25 @@ import os
 import sys
 
 from nerf.contract.config import load_config
-from rtnerf.base.folders import kept_folder
+from rtnerf.base.files import write_bytes
+from rtnerf.base.folders import ROOT, kept_folder
+from rtnerf.physical.kept import SYNTHESISED, short_record
 from rtnerf.physical.libraries import load_technology
 from rtnerf.physical.synthesis import synthesize
 
 CACHE = kept_folder("synthesis")
+RESULTS = ROOT / "reports" / "results" / "synthesis.json"
+SHAPE = ("name", "words", "bits", "reads", "writes")
+"""Of a memory; what it costs follows."""
 
 
 def rounded(value: object, digits: int = 5) -> object:
     """Return a result with its numbers in a few digits, without what only a single run is asked for."""
     if isinstance(value, dict):
-        left_out = {"slack", "library_digest"}
-        # An area by that name stays, the list of a unit's memories does not.
-        left_out |= {"memories"} - {key for key, item in value.items() if isinstance(item, float)}
-        return {key: rounded(item) for key, item in value.items() if key not in left_out}
+        kept = {key: item for key, item in value.items() if key not in ("slack", "library_digest")}
+        if isinstance(value.get("memories"), list):
+            kept["memories"] = [{key: memory[key] for key in SHAPE} for memory in value["memories"]]
+        return {key: rounded(item) for key, item in kept.items()}
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
@@ -40,6 +46,13 @@ def errors(compact: dict, full: dict) -> dict[str, dict[str, float]]:
     }
 
 
+def embed() -> None:
+    """Write the whole configurations among the results into `rtnerf.physical`."""
+    results = json.loads(RESULTS.read_text())
+    runs = [short_record(run) for run in results["runs"].values() if "clock_mhz" in run]
+    write_bytes(SYNTHESISED, (json.dumps({"made_by": results["command"], "runs": runs}, indent=1) + "\n").encode())
+
+
 def main() -> None:
     """Read the options, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.synthesis", description=__doc__)
@@ -47,7 +60,11 @@ def main() -> None:
     parser.add_argument("--library", nargs="+", default=["compact"], help="libraries by name")
     parser.add_argument("--unit", nargs="+", default=[], help="only these units")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="units at a time")
+    parser.add_argument("--embed", action="store_true", help="only write the kept results into the package")
     options = parser.parse_args()
+    if options.embed:
+        embed()
+        return
     runs = {
         f"{config} {library}": synthesize(
             load_config(config),

@@ -61,6 +61,11 @@ simulation_options = together(
     help="Occupied cubes, or every lattice point with an occupancy test (modelled only, not in the RTL).",
 )
 @click.option("--termination", type=FRACTION, default=1e-3, show_default=True, help="0 switches it off.")
+@click.option(
+    "--synthesis",
+    type=PATH,
+    help="What rtnerf synth --json wrote of the configuration: its clock and its energy; default: what comes along.",
+)
 @click.option("--timeline", type=PATH, help="What every unit does when, as a trace for Perfetto or Chrome.")
 @json_option
 def simulate(
@@ -75,6 +80,7 @@ def simulate(
     termination: float,
     frames: int,
     workers: int,
+    synthesis: Path | None,
     timeline: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -87,8 +93,10 @@ def simulate(
     cameras = [subject.camera(ahead) for ahead in range(frames)]
     job = subject.job(encoding)
     from rtnerf.base.files import write_json
+    from rtnerf.silicon import cost_of, synthesis_of, told
     from sim.ablation import Switches
 
+    synthesised = synthesis_of(job.config, synthesis)
     started = time.perf_counter()
     switches = Switches(termination, ordering, encoding, sampling)
     _ = job.decoded  # Here, to be timed apart.
@@ -102,6 +110,7 @@ def simulate(
         **subject.record(),
         **switches.record(),
         **frame.record(),
+        **(cost := cost_of(frame, synthesised)),
         "frame_cycles": cycles,
         "fps_at_clock_lowest": frame.clock_hz / max(cycles),
         "seconds_preparation": prepared - started,
@@ -113,9 +122,10 @@ def simulate(
         stalls = ", ".join(f"{cause} {cycles / frame.cycles:.1%}" for cause, cycles in row["stall_cycles"].items())
         click.echo(f"  {name:<24} busy {row['busy_share']:6.1%}" + (f"  waits for {stalls}" if stalls else ""))
     click.echo(
-        f"{frame.cycles} cycles, {frame.fps_at_clock:.3f} frames/s at {clock_mhz} MHz ({job.config.name}, "
+        f"{frame.cycles} cycles, {frame.fps_at_clock:.3f} frames/s at an assumed {clock_mhz} MHz ({job.config.name}, "
         f"{cameras[0].width}x{cameras[0].height}, {memory}); busiest: {frame.bottleneck}"
     )
+    click.echo(told(cost))
 
 
 @click.command(**example("rtnerf ablate --size 800 --config edge --frames 3 --json ablation.json"))

@@ -41,6 +41,10 @@ class Simulation:
     read_bytes : dict
         By reader.
     written_bytes : int
+    moved : dict
+        Transfers on each probed stream.
+    tiles : int
+        Of the window.
     rows : dict
         Of LPDDR4: accesses by what they found (``hits``, ``misses``, ``conflicts``) and ``refreshes``; else empty.
     steps : int
@@ -64,6 +68,8 @@ class Simulation:
     shaded: int
     read_bytes: dict[str, int]
     written_bytes: int
+    moved: dict[str, int]
+    tiles: int
     rows: dict[str, int]
     steps: int
     doing: dict[str, str]

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.memory import MemoryTiming, place
+from nerf.contract.memory import MemoryTiming, place, rows_of_tiles
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
 from rtnerf.base.processes import worker_pool
@@ -63,7 +63,7 @@ def simulate(
     timing = timing or MemoryTiming()
     regions = place(len(decoded.scene.data), view, config)
     blocks = new_blocks(config, memory.new(timing, elapsed, clock_hz), regions, view)
-    wires, clock = new_wires(), new_clock(record)
+    wires, clock = new_wires(), new_clock(True)
     frame = new_frame(decoded, view, config, uniform)
     trace, finished = clock["trace"], wires["finished"]["set"]
     # The cycle of the start is not one of the frame's.
@@ -71,10 +71,10 @@ def simulate(
     settle_all(clock, now)
     clock["spent"] = 0
     entries, spent, window = [], [clock["spent"].copy()], FIRST_WINDOW
+    moved = np.zeros(len(PROBES), np.int64)
     while now < end and not finished:
         now = run(now, min(window * len(spent), end), blocks, wires, frame, clock)
-        entries.append(trace["entries"][: trace["count"]].copy())
-        trace["count"] = 0
+        moved += _taken(trace, entries if record else None)
         if now == window * len(spent) or finished:
             settle_all(clock, now)
             spent.append(clock["spent"].copy())
@@ -83,10 +83,8 @@ def simulate(
     if now >= WATCHDOG_CYCLES:
         raise RuntimeError("the simulated accelerator has come to a standstill")
     settle_all(clock, now)
-    transfers = None
-    if record:
-        table = np.concatenate(entries)
-        transfers = {name: table[table[:, 1] == index, 0] for index, name in enumerate(PROBES)}
+    table = np.concatenate(entries) if record else None
+    transfers = {name: table[table[:, 1] == index, 0] for index, name in enumerate(PROBES)} if record else None
     banks = blocks["memory"]["banks"]
     return Simulation(
         config=config,
@@ -101,6 +99,8 @@ def simulate(
         shaded=int(blocks["tile_buffer"]["shaded"]),
         read_bytes=dict(zip(READERS, blocks["memory"]["read_bytes"].tolist(), strict=True)),
         written_bytes=int(blocks["memory"]["written_bytes"]),
+        moved=dict(zip(PROBES, moved.tolist(), strict=True)),
+        tiles=rows_of_tiles(view, config) * -(-view.window_width // config.tile),
         rows={name: int(banks[field]) for name, field in ROWS.items()} if isinstance(timing, Lpddr4) else {},
         steps=int(clock["steps"]),
         doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names or ()},
@@ -108,6 +108,15 @@ def simulate(
         window=window,
         windows=np.diff(np.array(spent), axis=0),
     )
+
+
+def _taken(trace: np.void, kept: list[np.ndarray] | None) -> np.ndarray:
+    """Empty the trace; return its transfers by probe, after keeping them where they are to be kept."""
+    found = trace["entries"][: trace["count"]]
+    if kept is not None:
+        kept.append(found.copy())
+    trace["count"] = 0
+    return np.bincount(found[:, 1], minlength=len(PROBES))
 
 
 def simulate_all(
