@@ -34,6 +34,7 @@ WIDE = replace(load_config("edge"), name="wide", mlp_batch=4, ray_units=8)
 SMALL = replace(
     sizes.SMALL, tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32
 )
+DEFERRED = replace(SMALL, name="deferred", shading="deferred")
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 
@@ -89,7 +90,12 @@ def test_back_pressure_changes_no_value(memory, pause):
     render(small_model(), camera, memory=memory, timing=MemoryTiming(pause=pause, seed=5))
 
 
-@pytest.mark.parametrize("config", [pytest.param(WIDE, marks=pytest.mark.full), SMALL])
+def deferred_model():
+    return replace(small_model(), shading="deferred", shading_threshold=1e-3)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("config", [WIDE, SMALL])
 @pytest.mark.parametrize("timing", ["ideal", "slow"])
 def test_widths_and_depths_and_memories_change_no_value(config, timing):
     camera = look_at((2.2, 1.0, 0.8), width=12, height=9, focal=20)
@@ -98,9 +104,8 @@ def test_widths_and_depths_and_memories_change_no_value(config, timing):
 
 @pytest.mark.parametrize("timing", ["ideal", "slow"])
 def test_deferred_shading(timing):
-    model = replace(small_model(), shading="deferred", shading_threshold=1e-3)
     camera = look_at((2.2, 1.0, 0.8), width=28, height=21, focal=40)
-    result = render(model, camera, config=replace(SMALL, shading="deferred"), timing=MEMORY_TIMINGS[timing])
+    result = render(deferred_model(), camera, config=DEFERRED, timing=MEMORY_TIMINGS[timing])
     assert 0 < result.samples_shaded < 28 * 21
 
 
@@ -220,32 +225,32 @@ def test_the_host_can_abort_at_any_time_and_render_again(cycle):
 
 
 LISTED = look_at((2.2, 1.0, 0.8), width=20, height=9, focal=25)
-"""Several tiles of `SMALL`, so that the list of cubes is read several times."""
+"""Several tiles of `DEFERRED`, so that the list of cubes is read several times."""
 
 
 @pytest.mark.parametrize("stream", ["rays", "footprints", "rectangles", "pixels"])
 def test_an_abort_in_the_midst_of_a_work_leaves_nothing_of_it(stream):
     """While rays are set up, the list of cubes is written, or read, or pixels are collected."""
-    job = Prepared(small_model(), SMALL)
+    job = Prepared(deferred_model(), DEFERRED)
     image, view = job.scene.data, job.view(LISTED)
     settings = {"build_dir": FOLDER, "watchdog_cycles": 10**7}
-    whole = run_rtl(image, view, SMALL, **settings)
+    whole = run_rtl(image, view, DEFERRED, **settings)
     start = next(one.cycle for one in whole.trace if one.stream == "frame")
     cycles = [one.cycle - start for one in whole.trace if one.stream == stream]
     settings["abort_after"] = cycles[30]
-    first = run_rtl(image, view, SMALL, **settings)
+    first = run_rtl(image, view, DEFERRED, **settings)
     assert first.error == ErrorCode.ABORTED
     assert 0 < sum(one.stream == stream for one in first.trace) < len(cycles)
-    again = run_rtl(image, view, SMALL, render_again=True, **settings)
+    again = run_rtl(image, view, DEFERRED, render_again=True, **settings)
     assert again.counters == whole.counters
     assert np.array_equal(again.pixels, job.frame(LISTED).pixels)
 
 
 def test_a_list_that_cannot_be_read_is_reported():
-    job = Prepared(small_model(), SMALL)
+    job = Prepared(deferred_model(), DEFERRED)
     scene, view = job.scene, job.view(LISTED)
     before = len(bursts_of(scene)) + scene.cubes[1] * scene.cubes[2]
-    rtl = run_rtl(scene.data, view, SMALL, build_dir=FOLDER, fail_read=before, watchdog_cycles=10**7)
+    rtl = run_rtl(scene.data, view, DEFERRED, build_dir=FOLDER, fail_read=before, watchdog_cycles=10**7)
     assert rtl.error == ErrorCode.BUS
     assert {one.stream for one in rtl.trace} <= {"frame", "rays", "visits", "footprints", "rectangles"}
 

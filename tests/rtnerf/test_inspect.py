@@ -64,7 +64,7 @@ def test_camera_files(inspect, tmp_path):
     write_json(tmp_path / "t", {"camera_angle_x": 0.7, "k5": 0.1, "frames": [frame]})
     found = inspect(tmp_path / "t")
     assert (found["kind"], found["runs"]) == ("camera file", False)
-    assert found["reason"].startswith("k1 must be 0")
+    assert found["reason"].startswith("k5 must be 0")
 
 
 def test_results_and_traces(inspect, call, tmp_path):

@@ -91,7 +91,7 @@ def test_the_command(tmp_path):
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["rows"] == found["by_gpu"]["h100_sxm"]["rows"] == 2
     assert found["median_absolute_error"] < 0.05
-    with pytest.raises(InputError, match="file must be one, of acceptance or serving, not acceptance and serving"):
+    with pytest.raises(InputError, match="file must be one of acceptance, serving, rows, not acceptance and serving"):
         CliRunner().invoke(specdec, [*arguments, f"--acceptance={path}"], catch_exceptions=False)
 
 

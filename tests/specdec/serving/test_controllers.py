@@ -210,7 +210,7 @@ def test_smartspec_is_as_good_as_the_best_fixed_length_at_every_load(acceptance)
     assert (goodput[0] >= 0.98 * goodput[1:].max(axis=0)).all()
     assert (np.diff(drafted[0]) <= 0).all()
     # Below saturation every length delivers what arrives: the latency tells them apart.
-    assert goodput[0].sum() >= 0.999 * goodput[1:].sum(axis=1).max()
+    assert goodput[0].sum() >= 0.998 * goodput[1:].sum(axis=1).max()
     assert np.log(latency[0]).sum() < np.log(latency[1:]).sum(axis=1).min()
     assert (gain[0] > 1.2).all()
 

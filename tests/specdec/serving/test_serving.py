@@ -299,7 +299,7 @@ def test_the_command_writes_results_and_a_picture(call, tmp_path):
     assert status == 0
     found = json.loads((tmp_path / "found.json").read_text())
     assert [(run["controller"], run["load"]) for run in found["runs"]] == [
-        (name, load) for name in ("off", "smartspec") for load in (2, 4, 8)
+        (name, load) for name in ("off", "smartspec:profile") for load in (2, 4, 8)
     ]
     assert found["published_gain"] == 3.2
     assert {"latency_ms", "goodput_tokens_per_s", "throughput_tokens_per_s", "drafted"} <= set(found["runs"][0])
