@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     crossed = {}
     for item in items:
+        if item.get_closest_marker("full"):
+            continue
         if hasattr(item, "callspec") and item.path.relative_to(here).parts[0] in CROSSED:
             crossed.setdefault((item.path, item.originalname), []).append(item)
     for same in crossed.values():

@@ -44,6 +44,11 @@ pytestmark = [
 ]
 
 
+def under_full(*values):
+    """Parameters for ``make verify-full`` alone."""
+    return [pytest.param(value, marks=pytest.mark.full) for value in values]
+
+
 def render(model, camera, config=TINY, **settings):
     """Run RTL, golden model and simulator; assert that every pixel, every recorded value and cycle is equal."""
     result = cosimulate(Prepared(model, config), camera, build_dir=FOLDER, **settings)
@@ -213,7 +218,7 @@ def test_a_failing_memory_is_reported(burst):
     assert rtl.error == ErrorCode.BUS
 
 
-@pytest.mark.parametrize("cycle", [50, 5000, 40_000, 200_000])
+@pytest.mark.parametrize("cycle", [5000, *under_full(50, 40_000, 200_000)])
 def test_the_host_can_abort_at_any_time_and_render_again(cycle):
     job, camera = Prepared(small_model(), TINY), EDGE_CASES["outside"][2]
     image, view = job.scene.data, job.view(camera)
@@ -228,7 +233,7 @@ LISTED = look_at((2.2, 1.0, 0.8), width=20, height=9, focal=25)
 """Several tiles of `DEFERRED`, so that the list of cubes is read several times."""
 
 
-@pytest.mark.parametrize("stream", ["rays", "footprints", "rectangles", "pixels"])
+@pytest.mark.parametrize("stream", ["rectangles", *under_full("rays", "footprints", "pixels")])
 def test_an_abort_in_the_midst_of_a_work_leaves_nothing_of_it(stream):
     """While rays are set up, the list of cubes is written, or read, or pixels are collected."""
     job = Prepared(deferred_model(), DEFERRED)

@@ -77,7 +77,7 @@ def test_every_transfer_comes_in_the_same_cycle(batch, stalls):
 
 
 @pytest.mark.parametrize("stalls", [(0.03, 1.0), (0.2, 0.0005)])
-@pytest.mark.parametrize(("lanes", "batch"), [(16, 2), (64, 4)])
+@pytest.mark.parametrize(("lanes", "batch"), [(16, 2), pytest.param(64, 4, marks=pytest.mark.full)])
 def test_few_lanes_with_stalls(lanes, batch, stalls):
     check(lanes, batch, [0, 1, *[0] * (batch + 1), 1], stalls, 4)
 
