@@ -71,8 +71,9 @@ def test_scene_is_the_same_every_time_and_partly_transparent(name):
 def test_lattice_stays_what_the_embedded_model_was_trained_on():
     scene, cameras = get_scene("lattice"), load_cameras()
     kept = np.asarray(Image.open(cameras.files[0].with_suffix(".png")))
-    different = (scene.picture(cameras.camera(0, 100)) != kept).any(axis=2)
-    assert different.mean() < 1e-3, "processors may round differently, but nothing has moved"
+    difference = np.abs(scene.picture(cameras.camera(0, 100)).astype(int) - kept)
+    assert difference.max() <= 1, "nothing has moved"
+    assert (difference > 0).any(axis=2).mean() < 5e-3, "processors, and an order of sums, may round differently"
     assert min(part.radius for part in scene.primitives if isinstance(part, Bar)) <= 0.04
 
 
