@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rtnerf.base.errors import InputError
-from rtnerf.base.options import FRACTION, PATH, OneOf, check_targets, example, json_option, refuse_given, seed_option
+from rtnerf.base.options import (
+    FRACTION,
+    PATH,
+    Number,
+    OneOf,
+    check_targets,
+    example,
+    json_option,
+    refuse_given,
+    seed_option,
+)
 from rtnerf.options import (
     Subject,
     background_option,
@@ -20,6 +32,9 @@ from rtnerf.options import (
     subject_options,
     timing_options,
 )
+
+if TYPE_CHECKING:
+    from nerf.contract.config import AcceleratorConfig
 
 EXIT_MISMATCH = 1
 
@@ -35,12 +50,33 @@ _COSIM_SUMMARY = (
 @click.command(**example("rtnerf generate --config tiny --out build/rtl"))
 @config_option
 @click.option("--out", type=PATH, required=True, help="The folder for the Verilog and its description.")
+@click.option(
+    "--target",
+    type=OneOf("simulation", "asic"),
+    default="simulation",
+    show_default=True,
+    help="asic: large memories as macros with models beside them, no initial values, constraints (SDC).",
+)
+@click.option(
+    "--hand-off",
+    type=OneOf("orfs", "librelane"),
+    help="For an ASIC, with what OpenROAD-flow-scripts or LibreLane needs to place and route it in IHP's sg13g2.",
+)
+@click.option(
+    "--clock-mhz", type=Number(0, min_open=True), default=50.0, show_default=True, help="Of the constraints of an ASIC."
+)
 @json_option
-def generate(config: str, out: Path, json_file: Path | None) -> None:
+def generate(
+    config: str, out: Path, target: str, hand_off: str | None, clock_mhz: float, json_file: Path | None
+) -> None:
     """Write the accelerator's Verilog, with a description of its ports and registers."""
     check_targets(json=json_file)
     if out.exists() and not out.is_dir():
         raise InputError(f"out must be a folder, not {out} (a file)")
+    if hand_off is not None:
+        target = "asic"
+    if target != "asic":
+        refuse_given("without target asic or hand-off", "clock-mhz")
     from nerf.contract.config import load_config
 
     accelerator = load_config(config)
@@ -49,11 +85,20 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
     started = time.perf_counter()
     with progress_bar("modules") as advance:
         told = itertools.count()
-        sidecar = write_verilog(accelerator, out, tell=lambda module: advance(next(told), MODULES, module))
+
+        def tell(module: str) -> None:
+            advance(next(told), MODULES, module)
+
+        if target == "asic":
+            sidecar = _generate_asic(accelerator, out, hand_off, clock_mhz, tell)
+        else:
+            sidecar = write_verilog(accelerator, out, tell=tell)
         advance(MODULES, MODULES)
     result = {
         "config": accelerator.name,
         "config_digest": accelerator.digest,
+        "target": target,
+        "hand_off": hand_off,
         "out": str(out),
         "sidecar": sidecar,
         "seconds": time.perf_counter() - started,
@@ -61,6 +106,39 @@ def generate(config: str, out: Path, json_file: Path | None) -> None:
     save(json_file, "generate", result)
     held = sum(sidecar["on_chip_memory_bytes"].values())
     click.echo(f"{out}: Verilog of {accelerator.name}, {held / 2**20:.2f} MiB on chip, {result['seconds']:.1f} s")
+    if target == "asic":
+        _show_asic(sidecar)
+
+
+def _generate_asic(
+    accelerator: AcceleratorConfig, out: Path, hand_off: str | None, clock_mhz: float, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    from rtl.verilog.asic import generate_asic
+    from rtnerf.physical.memories import MACRO_BITS
+
+    made, sidecar = generate_asic(accelerator, out, MACRO_BITS, clock_mhz, tell)
+    if hand_off is None:
+        return sidecar
+    from rtnerf.physical.hand_off import write_hand_off
+
+    return {**sidecar, "macros": write_hand_off(out, made, accelerator.name, hand_off, clock_mhz)}
+
+
+def _show_asic(sidecar: dict[str, Any]) -> None:
+    macros, start = sidecar["macros"], sidecar["at_power_up"]
+    click.echo(f"macros: {sum(macro['instances'] for macro in macros)} of {len(macros)} kinds")
+    if "sram" in macros[0]:
+        srams = sum(macro["instances"] * macro["rows"] * macro["columns"] for macro in macros)
+        click.echo(f"SRAMs of sg13g2: {srams} of {len({macro['sram'] for macro in macros})} kinds")
+    click.echo(f"memories that begin with a content and are written later: {_listed(start['memories_with_content'])}")
+    click.echo(f"ROMs, as logic: {_listed(start['roms'])}")
+    unset = start["registers_without_reset"]
+    parts = sorted({name.rpartition(".")[0] for name in unset})
+    click.echo(f"registers without reset, written before they are used: {len(unset)}, in {_listed(parts)}")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 @click.command(**example("rtnerf cosim --size 100 --crop 40,40,16,16 --engine verilator --pause 0.3 --json cosim.json"))

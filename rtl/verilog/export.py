@@ -4,7 +4,8 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from nerf.contract.registers import REGISTERS, TABLE, ErrorCode
 from nerf.contract.scene_image import PAGE
 from rtl.accelerator import Accelerator, probes
 from rtl.parts.shared_module import Platform, text_of
-from rtl.verilog.memory import Memories
+from rtl.verilog.memory import Kind, Memories
 from rtl.verilog.on_chip_memory import memory_bytes
 from rtl.verilog.register_map import c_header, systemrdl
 from rtnerf.base.builds import kept_value
@@ -59,15 +60,27 @@ class _Verilog(Platform):
         return self.memories.instance(memory)
 
 
-def verilog_of(component: wiring.Component, name: str, tell: Callable[[str], None] = _silent) -> str:
-    """Return the Verilog of a component, without source paths; ``tell`` is called with each module before its turn.
+def parts_of(
+    component: wiring.Component, name: str, tell: Callable[[str], None] = _silent
+) -> tuple[str, dict[str, Kind]]:
+    """Return the Verilog of a component without its memories and source paths, and the memories by their module.
 
-    Where a part of a signal is constant, the back end writes ``always @*`` with nothing to wait for, which Verilog
-    never runs; ``initial`` is what it means.
+    ``tell`` is called with each module before its turn. Where a part of a signal is constant, the back end writes
+    ``always @*`` with nothing to wait for, which Verilog never runs; ``initial`` is what it means.
     """
     platform = _Verilog()
     text = text_of(component, name, verilog, platform, tell=tell)
-    return "\n".join([_CONSTANT_PART.sub(r"initial\1", text), *platform.memories.texts()])
+    return _CONSTANT_PART.sub(r"initial\1", text), platform.memories.kinds
+
+
+def verilog_of(component: wiring.Component, name: str, tell: Callable[[str], None] = _silent) -> str:
+    """Return the Verilog of a component; ``tell`` as in `parts_of`."""
+    return whole(*parts_of(component, name, tell))
+
+
+def whole(logic: str, memories: Mapping[str, Kind]) -> str:
+    """Return what `parts_of` has taken apart."""
+    return "\n".join([logic, *(kind.text(name) for name, kind in memories.items())])
 
 
 def ports_of(component: wiring.Component) -> list[dict[str, Any]]:
@@ -125,8 +138,8 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
 
 
 def kept_design(
-    kind: str, config: AcceleratorConfig, write: Callable[[Accelerator], str]
-) -> tuple[str, dict[str, Any]]:
+    kind: str, config: AcceleratorConfig, write: Callable[[Accelerator], Any]
+) -> tuple[Any, dict[str, Any]]:
     """Return (text, sidecar) of a configuration, kept until the RTL is edited.
 
     Parameters
@@ -135,7 +148,7 @@ def kept_design(
         Language of the text.
     config : AcceleratorConfig
     write : function of an Accelerator
-        Gives the text.
+        Gives the text, or another JSON value.
     """
 
     def make() -> dict[str, Any]:
@@ -147,10 +160,24 @@ def kept_design(
     return kept["text"], kept["sidecar"]
 
 
+def design_in_parts(
+    config: AcceleratorConfig, tell: Callable[[str], None] = _silent
+) -> tuple[str, dict[str, Kind], dict[str, Any]]:
+    """Return (Verilog without memories, those, sidecar) of a configuration; ``tell`` where it is not kept already."""
+
+    def write(component: Accelerator) -> dict[str, Any]:
+        logic, memories = parts_of(component, TOP, tell)
+        return {"logic": logic, "memories": {name: astuple(kind) for name, kind in memories.items()}}
+
+    text, sidecar = kept_design("verilog", config, write)
+    return text["logic"], {name: Kind.of(record) for name, record in text["memories"].items()}, sidecar
+
+
 @functools.cache
 def design(config: AcceleratorConfig, tell: Callable[[str], None] = _silent) -> tuple[str, dict[str, Any]]:
-    """Return (Verilog, sidecar) of a configuration; ``tell`` as in `verilog_of`, where it is not kept already."""
-    text, sidecar = kept_design("verilog", config, lambda component: verilog_of(component, TOP, tell))
+    """Return (Verilog, sidecar) of a configuration; ``tell`` as in `design_in_parts`."""
+    logic, memories, sidecar = design_in_parts(config, tell)
+    text = whole(logic, memories)
     return text, {**sidecar, "on_chip_memory_bytes": memory_bytes(text, TOP)}
 
 
@@ -160,17 +187,23 @@ def generate(config: AcceleratorConfig, out: str | Path, tell: Callable[[str], N
     Each file appears complete or not at all. ``tell`` is called with the name of each module before its turn.
     """
     text, sidecar = design(config, tell)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "v": text,
-        "json": json.dumps(sidecar, indent=2) + "\n",
-        "rdl": systemrdl(config),
-        "h": c_header(config),
+    write_files(Path(out), {f"{TOP}.v": text, **beside(config, sidecar)})
+    return sidecar
+
+
+def beside(config: AcceleratorConfig, sidecar: dict[str, Any]) -> dict[str, str]:
+    """Return the files that describe a configuration, by name."""
+    return {
+        f"{TOP}.json": json.dumps(sidecar, indent=2) + "\n",
+        f"{TOP}.rdl": systemrdl(config),
+        f"{TOP}.h": c_header(config),
     }
-    for suffix, content in contents.items():
-        name = f"{TOP}.{suffix}"
+
+
+def write_files(folder: Path, contents: Mapping[str, str]) -> None:
+    """Write files to a folder, each complete or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
         partial = folder / f".{name}.{os.getpid()}.part"
         partial.write_text(content, encoding="utf-8")
         partial.replace(folder / name)
-    return sidecar
