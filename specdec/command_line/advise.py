@@ -18,7 +18,7 @@ from rtnerf.base.options import (
     plot_option,
     refuse,
 )
-from specdec.command_line.machines import MACHINE, MODEL, deployment_options, split
+from specdec.command_line.machines import model_options, split
 
 METHODS = ("model", "eagle", "eagle2", "eagle3", "mtp", "medusa", "hydra", "parallel", "ngram", "retrieval")
 """The names in `specdec.advice.drafters.METHODS`, which would be slow to import."""
@@ -66,16 +66,15 @@ class Lengths(click.ParamType):
         " --method eagle3 --al 1.8@1,2.4@2,2.8@3 --method ngram --al 1.6@4 --tpot-ms 20 --csv advice.csv",
     )
 )
-@click.option("--target", type=MODEL, required=True, help="A named model, a config.json or its folder.")
-@click.option("--hardware", type=MACHINE, required=True, help="A named machine, or a TOML file.")
-@deployment_options
-@click.option("--method", "methods", type=OneOf(*METHODS), multiple=True, required=True, help="May be repeated.")
+@model_options(required=True)
+@click.option(
+    "--method", "methods", type=OneOf(*METHODS), multiple=True, required=True,
+    help="May be repeated; without a draft its head is derived from the target.",
+)  # fmt: skip
 @click.option(
     "--al", "lengths", type=Lengths(), multiple=True, required=True,
     help="Acceptance lengths, bonus included, by drafted tokens: 3.2@4 or 1.8@1,2.3@2; for all methods or each.",
 )  # fmt: skip
-@click.option("--draft", type=MODEL, help="The model that drafts; else a head derived from the target.")
-@click.option("--draft-vocabulary", type=Whole(1), help="Rows that the draft's output layer keeps.")
 @click.option("--batch", "batches", type=Wholes(MOST_BATCH), default="1,8,64", show_default=True, help="Requests.")
 @click.option(
     "--context", "contexts", type=Wholes(MOST_CONTEXT), default="1000", show_default=True, help="Tokens of a request."

@@ -18,7 +18,7 @@ from rtnerf.base.options import (
     refuse,
     seed_option,
 )
-from specdec.command_line.machines import MACHINE, MODEL, deployment_options, split
+from specdec.command_line.machines import MACHINE, MODEL, model_options, split
 
 MOST_REQUESTS = 65536
 """In a step."""
@@ -40,13 +40,11 @@ MOST_LOADS = 1000
 )
 @click.option("--tree", type=PATH, required=True, help="JSON list of rank paths: [[0], [1], [0, 0]] has 3 candidates.")
 @click.option("--acceptance", type=PATH, required=True, help="JSON list per depth: acceptance by rank.")
-@click.option("--step-times", type=PATH, help="CSV of the target's passes: tokens,ms or batch,tokens,context,ms.")
-@click.option("--target", type=MODEL, help="Instead of step times: a named model or a config.json, on the hardware.")
-@click.option("--hardware", type=MACHINE, help="A named machine, or a TOML file.")
-@deployment_options
-@click.option("--draft-ms", type=Number(0), help="One pass of the draft, ms.  [default: 0]")
-@click.option("--draft", type=MODEL, help="Instead of its time: a named model or a config.json, on the hardware.")
-@click.option("--draft-vocabulary", type=Whole(1), help="Rows that the draft's output layer keeps (VocabTrim).")
+@click.option(
+    "--step-times", type=PATH, help="In place of a target: CSV of its passes, tokens,ms or batch,tokens,context,ms."
+)
+@model_options()
+@click.option("--draft-ms", type=Number(0), help="In place of a draft: one pass of it, ms.  [default: 0]")
 @click.option("--draft-passes", type=Whole(), help="Of a step; default: one a level. Medusa's heads take 1.")
 @click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
 @click.option("--context", type=Whole(), default=0, show_default=True, help="Cached tokens of a request.")

@@ -1,10 +1,11 @@
 """Options that say which model runs on which machines, and how."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtnerf.base.options import PATH, NameOrFile, OneOf, Whole, together
+from rtnerf.base.options import FC, PATH, NameOrFile, OneOf, Whole, together
 
 if TYPE_CHECKING:
     from specdec.cost.deployment import Deployment
@@ -25,6 +26,17 @@ deployment_options = together(
     click.option("--kernels", type=PATH, help="A folder of the hardware's measured kernels, as AIConfigurator's."),
     click.option("--activations", type=OneOf(*FORMATS), help="In which products are made.  [default: by the weights]"),
 )
+
+
+def model_options(required: bool = False) -> Callable[[FC], FC]:
+    """Return the options of a target, its machines and its draft; whether the first two must be given."""
+    return together(
+        click.option("--target", type=MODEL, required=required, help="A named model, a config.json or its folder."),
+        click.option("--hardware", type=MACHINE, required=required, help="A named machine, or a TOML file."),
+        deployment_options,
+        click.option("--draft", type=MODEL, help="The model that drafts, likewise."),
+        click.option("--draft-vocabulary", type=Whole(1), help="Rows that the draft's output layer keeps (VocabTrim)."),
+    )
 
 
 def split(options: dict[str, Any]) -> tuple["Deployment", dict[str, Any]]:

@@ -29,30 +29,36 @@ class Packing:
         self.new = new
         self.committed = committed
 
-    @cached_property
-    def _ancestors(self) -> np.ndarray:
-        mask = np.eye(len(self.parent), dtype=bool)
-        for node, parent in enumerate(self.parent.tolist()):
+    def _seen(self, first: int) -> np.ndarray:
+        """Return which nodes the nodes from ``first`` on see: bool of shape (P - first, P)."""
+        parents = self.parent.tolist()
+        seen = np.eye(len(parents) - first, len(parents), first, dtype=bool)
+        for row, parent in zip(seen, parents[first:], strict=True):
+            while 0 <= parent < first:
+                row[parent] = True
+                parent = parents[parent]
             if parent >= 0:
-                mask[node] |= mask[parent]
-        return mask
+                row |= seen[parent - first]
+        return seen
 
     @cached_property
     def ancestors(self) -> Tensor:
         """Which nodes each node sees, itself and its ancestors: bool of shape (P, P), lower triangular."""
-        return torch.from_numpy(self._ancestors)
+        return torch.from_numpy(self._seen(0))
+
+    @cached_property
+    def _seen_by_new(self) -> np.ndarray:
+        return self._seen(len(self.parent) - self.new)
 
     @cached_property
     def positions(self) -> Tensor:
         """Places of the new nodes in their sequences, shape (N,): committed length plus depth."""
-        return torch.from_numpy(self.committed - 1 + self._ancestors[-self.new :].sum(-1))
+        return torch.from_numpy(self.committed - 1 + self._seen_by_new.sum(-1))
 
     @cached_property
     def visible(self) -> Tensor:
         """What each new node sees of the prefix (all of it) and of the nodes: bool of shape (N, S + P)."""
-        visible = np.ones((self.new, self.committed + len(self.parent)), dtype=bool)
-        visible[:, self.committed :] = self._ancestors[-self.new :]
-        return torch.from_numpy(visible)
+        return torch.from_numpy(np.pad(self._seen_by_new, ((0, 0), (self.committed, 0)), constant_values=True))
 
     @cached_property
     def bias(self) -> Tensor:

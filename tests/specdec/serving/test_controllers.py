@@ -194,20 +194,21 @@ def test_numbers_of_a_controller_are_checked():
 # ---- The bounds over load ----
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("acceptance", [0.55, 0.7, 0.85])
+@pytest.mark.parametrize("acceptance", [0.55, 0.85])
 def test_smartspec_is_as_good_as_the_best_fixed_length_at_every_load(acceptance):
+    """Where passes are as its regressions have them; tiles are for the profile below."""
+    server = dataclasses.replace(AFFINE, max_batch=128, max_length=2048)
     rates = np.geomspace(0.5, 40, 12)
     loads = [Load(rate, partial(poisson, rate, 4000, Requests(acceptance=acceptance), 0)) for rate in rates]
     names = ["smartspec", "off", *(f"fixed:{length}" for length in range(1, 8))]
-    runs = sweep(server_of(max_batch=128), [controller(name) for name in names], loads, seed=0)
+    runs = sweep(server, [controller(name) for name in names], loads, seed=0)
     shape = len(names), len(rates)
     goodput = np.reshape([run["goodput_tokens_per_s"] for run in runs], shape)
     latency = np.reshape([run["latency_ms"]["mean"] for run in runs], shape)
     drafted = np.reshape([run["drafted"] for run in runs], shape)
     gain = np.reshape([run["latency_gain"] for run in runs], shape)
 
-    assert (goodput[0] >= 0.98 * goodput[1:].max(axis=0)).all()
+    assert (goodput[0] >= 0.99 * goodput[1:].max(axis=0)).all()
     assert (np.diff(drafted[0]) <= 0).all()
     # Below saturation every length delivers what arrives: the latency tells them apart.
     assert goodput[0].sum() >= 0.998 * goodput[1:].sum(axis=1).max()
@@ -215,7 +216,6 @@ def test_smartspec_is_as_good_as_the_best_fixed_length_at_every_load(acceptance)
     assert (gain[0] > 1.2).all()
 
 
-@pytest.mark.slow
 def test_the_profile_is_as_good_with_arrivals_and_a_tax():
     loads = [Load(rate, partial(poisson, rate, 3000, Requests(), 0)) for rate in (1, 8, 20, 40)]
     server = server_of(max_batch=128, tax_ms=0.5, tax_request_ms=0.05)
@@ -227,10 +227,9 @@ def test_the_profile_is_as_good_with_arrivals_and_a_tax():
     assert (latency[0] <= 1.02 * latency[1:].min(axis=0)).all()
 
 
-@pytest.mark.slow
 def test_the_profile_is_as_good_as_the_best_fixed_length_where_tiles_make_dips():
-    clients = (1, 2, 3, 5, 8, 12, 18, 27, 41, 62, 94, 128)
-    loads = [Load(count, partial(closed_loop, count, 4000, Requests(), 0)) for count in clients]
+    clients = (1, 5, 12, 27, 62, 128)
+    loads = [Load(count, partial(closed_loop, count, 2000, Requests(), 0)) for count in clients]
     names = ["smartspec:profile", "off", *(f"fixed:{length}" for length in range(1, 8))]
     runs = sweep(server_of(max_batch=128), [controller(name) for name in names], loads, seed=0)
     goodput = np.reshape([run["goodput_tokens_per_s"] for run in runs], (len(names), len(clients)))
