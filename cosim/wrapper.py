@@ -37,6 +37,9 @@ PERIOD_NS = 10
 
 MEMORIES = ("cocotbext", "verilog")
 
+# Verilator evaluates all that depends on a driven signal apart from the clocks: a third more code if all of them were.
+_SEEN, _DRIVEN = "/* verilator public_flat_rd */", "/* verilator public_flat_rw */"
+
 MEMORY_TIMING = """\
 Cycles count rising edges of clk. A read burst accepted in cycle c offers its first beat in cycle
 c + latency at the earliest (latency >= 1), bursts in order. After a beat that was taken in cycle c
@@ -123,7 +126,7 @@ def bench_verilog(
     Signals of the bench for Python: every port but ``clk`` and ``rst`` under `Port.bench_name`;
     ``mem_clk``; ``rst`` (starts high); ``host_active`` (set it round every access that Python
     starts, only after an edge of a signal); ``cycle`` (cycles since reset); of the ``verilog`` memory
-    ``memory.mem`` (words), ``dump_memory``, ``dump_first`` and ``dump_last`` (words, both kept).
+    ``dump_memory``, ``dump_first`` and ``dump_last`` (words, both kept).
 
     Plusargs: ``+trace=FILE`` records the probes; ``+free_clock`` never stops ``mem_clk``;
     ``+python_memory`` leaves the memory to Python. For the ``verilog`` memory: ``+memory=FILE``
@@ -160,6 +163,8 @@ def bench_verilog(
                 bench=BENCH,
                 top=top,
                 axi=axi,
+                seen=_SEEN,
+                driven=_DRIVEN,
                 half=PERIOD_NS // 2,
                 early=PERIOD_NS // 2 - 1,
                 declarations="\n  ".join(declarations),
@@ -208,18 +213,18 @@ def _wires(ports: Sequence[Port], axi: str) -> tuple[list[str], list[str], list[
             continue
         name, bits = port.bench_name, f"[{port.width - 1}:0] " if port.width > 1 else ""
         if port.direction == "output":
-            declarations.append(f"wire {bits}{name};")
+            declarations.append(f"wire {bits}{name} {_SEEN};")
             connections.append(f".{port.name}({name})")
             continue
         connections.append(f".{port.name}({name}_held)")
         if port.name.startswith(f"{axi}__"):
             declarations += [
-                f"reg {bits}{name} = 0;", f"reg {bits}{name}_python = 0;", f"wire {bits}memory_{name};",
+                f"reg {bits}{name} {_DRIVEN} = 0;", f"reg {bits}{name}_python = 0;", f"wire {bits}memory_{name};",
                 f"wire {bits}{name}_held = python_memory ? {name}_python : memory_{name};",
             ]  # fmt: skip
             holds.append(f"{name}_python <= {name};")
         else:
-            declarations += [f"reg {bits}{name} = 0;", f"reg {bits}{name}_held = 0;"]
+            declarations += [f"reg {bits}{name} {_DRIVEN} = 0;", f"reg {bits}{name}_held = 0;"]
             holds.append(f"{name}_held <= {name};")
     return declarations, connections, holds
 
@@ -240,8 +245,8 @@ def _memory_instance(axi: str, ports: Mapping[str, Port], memory_bytes: int) -> 
 
     connections = ",\n    ".join(f".{signal}({wire(signal)})" for signal in AXI_SIGNALS)
     return (
-        "reg dump_memory = 0;\n"
-        f"  reg [31:0] dump_first = 0, dump_last = {memory_bytes // (data // 8) - 1};\n"
+        f"reg dump_memory {_DRIVEN} = 0;\n"
+        f"  reg [31:0] dump_first {_DRIVEN} = 0, dump_last {_DRIVEN} = {memory_bytes // (data // 8) - 1};\n"
         f"  axi_memory #({parameters}) memory (\n"
         f"    .clk(clk), .rst(rst_held), .dump(dump_memory), .dump_first(dump_first),\n"
         f"    .dump_last(dump_last),\n    {connections}\n  );"

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from rtnerf.base.files import write_bytes
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
@@ -70,19 +72,15 @@ def build(
     sources = notebooks() if sources is None else [Path(path).resolve() for path in sources]
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    links = []
-    # Beside the target: a rename is atomic within one file system only.
-    with tempfile.TemporaryDirectory(prefix=".report-", dir=out_dir) as staging:
-        for number, source in enumerate(sources):
-            progress(number, len(sources), source.stem)
-            title, page = _execute(source)
-            (Path(staging) / f"{source.stem}.html").write_text(page, encoding="utf-8")
-            links.append(f'<li><a href="{html.escape(source.stem)}.html">{html.escape(title)}</a></li>')
-        index = _INDEX.format(links="\n".join(links))
-        (Path(staging) / "index.html").write_text(index, encoding="utf-8")
-        # The index last: it never links a page that is not there.
-        for name in [*(f"{source.stem}.html" for source in sources), "index.html"]:
-            os.replace(Path(staging) / name, out_dir / name)
+    pages, links = {}, []
+    for number, source in enumerate(sources):
+        progress(number, len(sources), source.stem)
+        title, pages[f"{source.stem}.html"] = _execute(source)
+        links.append(f'<li><a href="{html.escape(source.stem)}.html">{html.escape(title)}</a></li>')
+    # The index last: it never links a page that is not there.
+    pages["index.html"] = _INDEX.format(links="\n".join(links))
+    for name, page in pages.items():
+        write_bytes(out_dir / name, page.encode())
     return out_dir / "index.html"
 
 

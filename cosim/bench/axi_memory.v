@@ -16,7 +16,7 @@ module axi_memory #(
   localparam WORD_BITS = $clog2(WORDS);
   localparam [1:0] OKAY = 0, SLVERR = 2, DECERR = 3;
 
-  reg [DATA-1:0] mem [0:WORDS-1] /* verilator public_flat_rw */;
+  reg [DATA-1:0] mem [0:WORDS-1];
   reg [31:0] latency = 20, interval = 1, pause = 0, seed = 1;
   integer fail_read = -1, index;
   reg [8*1024-1:0] memory_file, memory_out;

@@ -1,9 +1,9 @@
 // The bench round a top: clock, gated clock for Python, cycle count. `cosim.wrapper` fills in what depends on the top.
 `timescale 1ns/1ps
 module @@{bench};
-  reg clk = 0, mem_clk = 0, rst = 1, host_active = 1;
-  reg rst_held = 1;
-  reg [63:0] cycle = 0;
+  reg clk = 0, rst_held = 1;
+  reg mem_clk @@{seen} = 0, rst @@{driven} = 1, host_active @@{driven} = 1;
+  reg [63:0] cycle @@{seen} = 0;
   reg python_memory = 0;
   initial if ($test$plusargs("python_memory")) python_memory = 1;
   @@{declarations}

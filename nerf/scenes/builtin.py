@@ -22,6 +22,7 @@ from nerf.optics import Optics
 from nerf.pictures import premultiplied
 from nerf.scenes.primitives import Bar, Block, Material, Primitive, Sphere, lit, vector
 from rtnerf.base.errors import InputError
+from rtnerf.base.files import write_bytes
 
 FIELD_OF_VIEW = 0.6911112070083618
 """Horizontal field of view in radians, that of the NeRF-synthetic set."""
@@ -125,7 +126,7 @@ def write_scene(
             for index, pixels in enumerate(pictures(scene, cameras, size)):
                 Image.fromarray(pixels).save(directory / split / f"r_{index}.png", optimize=True)
             text = json.dumps(describe(cameras, size), indent=1) + "\n"
-            (directory / f"transforms_{split}.json").write_text(text, encoding="utf-8")
+            write_bytes(directory / f"transforms_{split}.json", text.encode())
         except OSError as error:
             rule = "a folder that can be written"
             raise InputError(f"directory must be {rule}, not {directory} ({error})") from None

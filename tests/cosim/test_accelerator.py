@@ -34,7 +34,7 @@ WIDE = replace(load_config("edge"), name="wide", mlp_batch=4, ray_units=8)
 SMALL = replace(
     sizes.SMALL, tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32
 )
-DEFERRED = replace(SMALL, name="deferred", shading="deferred")
+DEFERRED = replace(SMALL, name="deferred", shading="deferred", ray_units=2, sample_lanes=2)
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 
@@ -46,7 +46,7 @@ pytestmark = [
 
 def under_full(*values):
     """Parameters for ``make verify-full`` alone."""
-    return [pytest.param(value, marks=pytest.mark.full) for value in values]
+    return [pytest.param(*(value if isinstance(value, tuple) else [value]), marks=pytest.mark.full) for value in values]
 
 
 def render(model, camera, config=TINY, **settings):
@@ -69,7 +69,7 @@ def test_edge_cases_are_bit_exact(case):
         assert result.samples == 0
 
 
-@pytest.mark.parametrize(("width", "height"), [(70, 37), (33, 1), (1, 40)])
+@pytest.mark.parametrize(("width", "height"), [(34, 33), (33, 1), (1, 40), *under_full((70, 37))])
 def test_images_of_several_tiles(width, height):
     camera = look_at((2.2, 1.0, 0.8), width=width, height=height, focal=60)
     assert render(small_model(), camera).samples > 0
@@ -263,7 +263,7 @@ def test_a_list_that_cannot_be_read_is_reported():
 # ---- Verilog ----
 
 
-@pytest.mark.parametrize("config", [TINY, SMALL])
+@pytest.mark.parametrize("config", [TINY, DEFERRED])
 def test_verilog_is_clean_and_names_no_machine(tmp_path, config):
     text, sidecar = design(config)
     path = tmp_path / f"{TOP}.v"
@@ -299,18 +299,20 @@ def test_generation_is_reproducible_in_any_process_and_folder(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("index", [2, 7, 13])
-def test_lego_views_are_bit_exact(lego_model, lego_cameras, index):
-    result = render(lego_model, lego_cameras.camera(index, 32))
-    assert result.samples > 10_000
+@pytest.mark.parametrize(("index", "size"), [(7, 16), *under_full((2, 32), (7, 32), (13, 32))])
+def test_lego_views_are_bit_exact(lego_model, lego_cameras, index, size):
+    result = render(lego_model, lego_cameras.camera(index, size))
+    assert result.samples > 10 * size**2
     assert result.psnr_vs_float_db > 55
 
 
 @pytest.mark.data
-def test_a_lego_crop_at_200_pixels_is_bit_exact(lego_model, lego_cameras):
-    result = render(lego_model, lego_cameras.camera(7, 200).cropped(92, 100, 16, 16))
-    assert result.samples > 5000
+@pytest.mark.parametrize("side", [8, *under_full(16)])
+def test_a_lego_crop_at_200_pixels_is_bit_exact(lego_model, lego_cameras, side):
+    result = render(lego_model, lego_cameras.camera(7, 200).cropped(92, 100, side, side))
+    assert result.samples > 20 * side**2
 
 
-def test_the_embedded_scene_is_bit_exact():
-    assert render(load_model(), load_cameras().camera(0, 24)).samples > 5000
+@pytest.mark.parametrize("size", [12, *under_full(24)])
+def test_the_embedded_scene_is_bit_exact(size):
+    assert render(load_model(), load_cameras().camera(0, size)).samples > 8 * size**2

@@ -49,7 +49,7 @@ def test_an_edit_must_fit(tmp_path):
         mutations.plant(tmp_path, "memory", {"no such text": ""})
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_an_edit_of_the_simulator_is_noticed():
     result = mutations.simulator_mutant("compositor", mutations.simulated_trace())
     assert result.mismatches > 0
