@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from amaranth.back import rtlil
 
 from cosim.simulation import SimulationError
 from cosim.toolchain import Tool, ToolMissingError, find_compiler
@@ -33,8 +32,8 @@ from cosim.wrapper import Transaction
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, Regions
 from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_ABORT, CONTROL_START, COUNTERS, REGISTERS, View
-from rtl.parts.shared_module import text_of
-from rtl.verilog.export import TOP, kept_design
+from rtl.parts.shared_module import SOURCE
+from rtl.verilog.export import TOP, rtlil_of
 from rtnerf.base.builds import kept_build
 from rtnerf.base.processes import run_supervised
 
@@ -115,7 +114,8 @@ class _Settings(ctypes.Structure):
 @functools.cache
 def design(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
     """Return (RTLIL, sidecar) of a configuration."""
-    return kept_design("rtlil", config, lambda component: text_of(component, TOP, rtlil))
+    text, sidecar = rtlil_of(config)
+    return SOURCE.sub("", text), sidecar
 
 
 def require_tools() -> tuple[Tool, Path]:

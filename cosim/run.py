@@ -230,6 +230,7 @@ def _run_cxxrtl(
     timing: MemoryTiming,
     options: Mapping[str, Any],
 ) -> RtlFrame:
+    cxxrtl.require_tools()
     text, sidecar = cxxrtl.design(config)
     started = time.perf_counter()
     library = cxxrtl.build(text, sidecar, build_dir)

@@ -17,6 +17,8 @@ from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
+SOURCE = re.compile(r'^ *attribute \\src "[^\n]*\n', re.MULTILINE)
+"""A line of RTLIL that says where something stands."""
 _TOP = re.compile(r"^(\(\* top =  1  \*\)|attribute \\top 1)\n", re.MULTILINE)
 
 

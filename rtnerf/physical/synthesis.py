@@ -46,13 +46,6 @@ def _digest(*parts: object) -> str:
     return found.hexdigest()[:16]
 
 
-def load_design(config: AcceleratorConfig, cache: Path) -> Design:
-    """Return the units of a configuration; made once for each state of the RTL."""
-    ingredients = [config.digest, importlib.metadata.version("amaranth")]
-    packages = ("rtl", "nerf.contract", "rtnerf.base", "rtnerf.physical")
-    return Design(kept_value(cache, "design", packages, ingredients, lambda: Design.of(config).text))
-
-
 def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
     """Return a unit as cells of a library, as Yosys writes it; made once for each unit, library and recipe.
 
@@ -246,7 +239,7 @@ def synthesize(
         Yosys or ABC failed.
     """
     names = list(names)
-    design = load_design(config, cache)
+    design = Design.of(config)
     units = choose(design.units, names)
     measured: dict[str, dict[str, Any]] = {}
     # The largest first, so that none is left alone at the end.

@@ -13,15 +13,14 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from nerf.contract.config import AcceleratorConfig
-
-TOP = "rtnerf"
+from rtl.parts.shared_module import SOURCE
+from rtl.verilog.export import TOP, rtlil_of
 
 APART = ("lane_[0-9]*",)
 """Parts of blocks that are units of their own, besides those that are one module for many instances."""
 
 _MODULE = re.compile(r"^(?:attribute [^\n]*\n)*module \\(\S+)\n.*?^end\n", re.MULTILINE | re.DOTALL)
 _INSTANCE = re.compile(r"^  cell \\(\S+) \\(\S+)$", re.MULTILINE)
-_SOURCE = re.compile(r'^ *attribute \\src "[^\n]*\n', re.MULTILINE)
 _WIRE = re.compile(r'attribute \\src "([^"\n]*)"\n(?:\s+attribute [^\n]*\n)*\s+wire [^\n]*?\\(\S+)$', re.MULTILINE)
 
 
@@ -64,17 +63,12 @@ class Design:
     def __init__(self, text: str) -> None:
         self.text = text
         self._sourced = {match[1]: match[0] for match in _MODULE.finditer(text)}
-        self._modules = {name: _SOURCE.sub("", body) for name, body in self._sourced.items()}
+        self._modules = {name: SOURCE.sub("", body) for name, body in self._sourced.items()}
 
     @classmethod
     def of(cls, config: AcceleratorConfig) -> Design:
-        """Return the design of a configuration."""
-        from amaranth.back import rtlil
-
-        from rtl.accelerator import Accelerator
-        from rtl.parts.shared_module import text_of
-
-        return cls(text_of(Accelerator(config), TOP, rtlil, sources=True))
+        """Return the design of a configuration; its text is kept until the RTL is edited."""
+        return cls(rtlil_of(config)[0])
 
     @cached_property
     def units(self) -> list[Unit]:

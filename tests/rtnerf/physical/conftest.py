@@ -6,7 +6,7 @@ import pytest
 
 from nerf.contract.config import load_config
 from rtnerf.physical.libraries import load_technology
-from rtnerf.physical.synthesis import load_design
+from rtnerf.physical.units import Design
 
 CACHE = Path(__file__).resolve().parents[3] / "build" / "synthesis"
 
@@ -23,4 +23,4 @@ def compact():
 
 @pytest.fixture(scope="session")
 def design():
-    return load_design(load_config("tiny"), CACHE)
+    return Design.of(load_config("tiny"))
