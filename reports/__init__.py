@@ -10,7 +10,7 @@ import html
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rtnerf.base.files import write_bytes
@@ -90,6 +90,47 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in (header, ["---"] * len(header), *rows)]
     display(Markdown("\n".join(lines)))
+
+
+def treemap(parts: Mapping[str, float], unit: str) -> None:
+    """Draw parts of a whole as rectangles of their areas, the largest first; small ones are not labelled."""
+    from matplotlib import pyplot
+
+    whole = sum(parts.values())
+    _, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
+    colours = pyplot.get_cmap("tab20").colors
+    order = sorted(((value, name) for name, value in parts.items() if value > 0), reverse=True)
+    for place, ((value, name), (x, y, width, height)) in enumerate(zip(order, tiles(order), strict=True)):
+        colour = colours[place % len(colours)]
+        axes.add_patch(pyplot.Rectangle((x, y), width, height, facecolor=colour, edgecolor="white"))
+        if width > 0.013 * max(len(name), 12) and height > 0.06:
+            number = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+            text = f"{name}\n{number} ({value / whole:.0%})"
+            axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=8)
+    axes.set_title(f"{whole:.4g} {unit}")
+    axes.set_axis_off()
+
+
+def tiles(parts: Sequence[tuple[float, str]]) -> list[tuple[float, float, float, float]]:
+    """Return rectangles (x, y, width, height) that fill the unit square by the sizes of parts, the largest first."""
+    found = [(0.0, 0.0, 0.0, 0.0)] * len(parts)
+    pending = [(range(len(parts)), (0.0, 0.0, 1.0, 1.0))]
+    while pending:
+        place, (x, y, width, height) = pending.pop()
+        sizes = [parts[index][0] for index in place]
+        if len(sizes) <= 1:
+            for index in place:
+                found[index] = (x, y, width, height)
+            continue
+        # Cut across the longer side, where the halves are nearest to equal.
+        cut = min(range(1, len(sizes)), key=lambda index: abs(2 * sum(sizes[:index]) - sum(sizes)))
+        share = sum(sizes[:cut]) / sum(sizes)
+        if width >= height:
+            halves = (x, y, width * share, height), (x + width * share, y, width * (1 - share), height)
+        else:
+            halves = (x, y, width, height * share), (x, y + height * share, width, height * (1 - share))
+        pending += [(place[:cut], halves[0]), (place[cut:], halves[1])]
+    return found
 
 
 def _execute(source: Path) -> tuple[str, str]:
