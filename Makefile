@@ -93,12 +93,13 @@ demo-software:
 test: tools setup ## run the test suite, but for what verify-full runs
 	python -m pytest -n 2 --dist worksteal -m "not full" $(PYTEST_FLAGS)
 
-bench: tools setup ## measure renderers, quality, co-simulation and simulator; results in build/bench
+bench: tools setup ## measure renderers, quality, co-simulation, simulator, synthesis; results in build/bench
 	mkdir -p $(BUILD)/bench
 	python -m benchmarks.renderers $(SCENE) > $(BUILD)/bench/renderers.json
 	python -m benchmarks.quality $(SCENE) > $(BUILD)/bench/quality.json
 	python -m benchmarks.cosimulation $(SCENE) > $(BUILD)/bench/cosimulation.json
 	python -m benchmarks.simulator --part speed growth $(SCENE) > $(BUILD)/bench/simulator.json
+	python -m benchmarks.synthesis --check > $(BUILD)/bench/synthesis.json
 	cat $(BUILD)/bench/*.json
 
 verify-full: tools setup ## the longest tests; the simulator against the RTL on many runs; every planted fault

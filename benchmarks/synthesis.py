@@ -1,8 +1,8 @@
 """Area, memory and clock of the RTL, unit by unit, in one library or several; what the compact library errs by.
 
 What is kept in `build/synthesis` is not made again. The result is `reports/results/synthesis.json`, which a test holds
-five units of `tiny` to. ``--embed`` makes nothing anew: it writes what `rtnerf simulate` needs of that file into
-`rtnerf.physical`.
+five units of `tiny` to, and ``--check`` all. ``--embed`` makes nothing anew: it writes what `rtnerf simulate` needs of
+that file into `rtnerf.physical`.
 """
 
 import argparse
@@ -21,6 +21,8 @@ CACHE = kept_folder("synthesis")
 RESULTS = ROOT / "reports" / "results" / "synthesis.json"
 SHAPE = ("name", "words", "bits", "reads", "writes")
 """Of a memory; what it costs follows."""
+COMPARED, TOLERANCE = ("cells", "area_um2", "flip_flops", "memory_bits", "delay_ps"), 0.03
+"""What must not get worse, and by how much it may."""
 
 
 def rounded(value: object, digits: int = 5) -> object:
@@ -46,6 +48,29 @@ def errors(compact: dict, full: dict) -> dict[str, dict[str, float]]:
     }
 
 
+def worse(units: dict, kept: dict) -> list[str]:
+    """Return what units need more of than those that are kept, by more than `TOLERANCE`."""
+    return [
+        f"{name}: {key} {unit[key]:.5g}, kept {kept[name][key] or 0:.5g}"
+        for name, unit in units.items()
+        if name in kept
+        for key in COMPARED
+        if (unit[key] or 0) > (1 + TOLERANCE) * (kept[name][key] or 0)
+    ]
+
+
+def check(runs: dict) -> None:
+    """Say which units got worse than in the kept results, and fail."""
+    kept = json.loads(RESULTS.read_text())["runs"]
+    found = [
+        f"{name}: {line}"
+        for name, run in runs.items()
+        for line in worse(run["units"], kept.get(name, {"units": {}})["units"])
+    ]
+    if found:
+        raise SystemExit("\n".join(["these units got worse:", *found]))
+
+
 def embed() -> None:
     """Write the whole configurations among the results into `rtnerf.physical`."""
     results = json.loads(RESULTS.read_text())
@@ -61,6 +86,7 @@ def main() -> None:
     parser.add_argument("--unit", nargs="+", default=[], help="only these units")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="units at a time")
     parser.add_argument("--embed", action="store_true", help="only write the kept results into the package")
+    parser.add_argument("--check", action="store_true", help="fail where a unit is worse than kept by more than 3 %%")
     options = parser.parse_args()
     if options.embed:
         embed()
@@ -85,6 +111,8 @@ def main() -> None:
     command = " ".join(["python -m benchmarks.synthesis", *sys.argv[1:]])
     json.dump({"command": command, "runs": rounded(runs), "compact_errors": rounded(compared, 3)}, sys.stdout, indent=1)
     print()
+    if options.check:
+        check(runs)
 
 
 if __name__ == "__main__":
