@@ -2,11 +2,16 @@
 
 The kit drives every input stream of a component with a list of payloads, reads every output stream, and fails when a
 stream rule is broken (valid dropped or payload changed before it was accepted) or when the watchdog expires.
+
+Most of a short run is the compilation of the component. So the simulators of the last components are kept, and reset
+when a component runs again; `shared` gives one component to many runs.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 from amaranth.hdl import Value
@@ -17,6 +22,9 @@ PERIOD = 1e-6
 
 RECORDER: list["Case"] | None = None
 """Where `run` leaves its cases, for another engine to repeat them; None = nowhere."""
+
+KEPT = 8
+"""Components, and simulators, that are kept."""
 
 STALLS = ((1.0, 1.0), (0.3, 1.0), (1.0, 0.3), (0.5, 0.5))
 """Chances, a cycle, that the source offers and that the sink accepts: none, source, sink and both throttled."""
@@ -75,6 +83,150 @@ def unpack(shape: Any, bits: int) -> Any:
     return bits
 
 
+@lru_cache(KEPT)
+def shared(kind: Callable[..., wiring.Component], *arguments: Any, **options: Any) -> wiring.Component:
+    """Return ``kind(*arguments, **options)``, the same component to all who ask for it."""
+    return kind(*arguments, **options)
+
+
+@lru_cache(KEPT)
+class _Kept:
+    """The simulator of a component, for one play after the other; ``add``: the method that takes the players."""
+
+    def __init__(self, component: wiring.Component, count: int, add: Callable[..., None]) -> None:
+        self.simulator = Simulator(component)
+        self.simulator.add_clock(PERIOD)
+        self.players: Sequence[Callable] = ()
+        for number in range(count):
+            add(self.simulator, partial(self._player, number))
+
+    async def _player(self, number, ctx):
+        await self.players[number](ctx)
+
+    def play(self, players: Sequence[Callable]) -> None:
+        """Run the players from the first cycle on, as in a new simulator."""
+        if self.players:
+            self.simulator.reset()
+        self.players = players
+        self.simulator.run()
+
+
+def _play(component: wiring.Component, players: Sequence[Callable], add: Callable[..., None]) -> None:
+    try:
+        _Kept(component, len(players), add).play(players)
+    except BaseException:
+        _Kept.cache_clear()
+        raise
+
+
+def play(component: wiring.Component, *testbenches: Callable) -> None:
+    """Run Amaranth testbenches, each a function of the simulator's context, until all have ended."""
+    _play(component, testbenches, Simulator.add_testbench)
+
+
+class _Source:
+    """Offers payloads, each with a chance a cycle."""
+
+    def __init__(self, port: stream.Interface, payloads: Sequence[int], chance: random.Random, limit: float) -> None:
+        self.port, self.payload = port, Value.cast(port.payload)
+        self.waiting, self.chance, self.limit = deque(payloads), chance, limit
+        self.offering = False
+
+    def drive(self, ctx) -> None:
+        """Begin a cycle."""
+        if not self.offering and self.waiting and self.chance.random() < self.limit:
+            self.offering = True
+            ctx.set(self.payload, self.waiting.popleft())
+            ctx.set(self.port.valid, 1)
+
+    def edge(self, ctx, ready: int) -> bool:
+        """End a cycle; return whether it had a transfer."""
+        accepted = self.offering and bool(ready)
+        if accepted:
+            self.offering = False
+            ctx.set(self.port.valid, 0)
+        return accepted
+
+
+class _Sink:
+    """Is ready with a chance a cycle, and checks that what waits for it stays."""
+
+    def __init__(self, port: stream.Interface, chance: random.Random, limit: float) -> None:
+        self.port, self.payload = port, Value.cast(port.payload)
+        self.chance, self.limit = chance, limit
+        self.ready = False
+        self.waiting: int | None = None
+
+    def drive(self, ctx) -> None:
+        """Begin a cycle."""
+        ready = self.chance.random() < self.limit
+        if ready != self.ready:
+            self.ready = ready
+            ctx.set(self.port.ready, ready)
+
+    def edge(self, name: str, valid: int, bits: int) -> bool:
+        """End a cycle; return whether it had a transfer."""
+        if self.waiting is not None:
+            assert valid, f"{name}: valid dropped before the payload was accepted"
+            assert bits == self.waiting, f"{name}: payload changed before it was accepted"
+        self.waiting = bits if valid and not self.ready else None
+        return self.ready and bool(valid)
+
+
+class _Bench:
+    """The driver of one case, whose run it fills."""
+
+    def __init__(self, case: Case, watchdog: int, settle: int) -> None:
+        self.case, self.watchdog, self.settle = case, watchdog, settle
+        self.sources, self.sinks = {}, {}
+        for name, payloads in case.inputs.items():
+            self.sources[name] = _Source(find(case.component, name), payloads, self._chance(name), case.stalls[0])
+        for name in case.outputs:
+            self.sinks[name] = _Sink(find(case.component, name), self._chance(name), case.stalls[1])
+
+    def _chance(self, name: str) -> random.Random:
+        return random.Random(f"{self.case.seed} {name}")
+
+    def _complete(self) -> bool:
+        return all(len(self.case.run.outputs[name]) >= count for name, count in self.case.outputs.items())
+
+    async def drive(self, ctx):
+        """Play all cycles, as a process: streams change with the clock."""
+        for path, value in self.case.constants.items():
+            ctx.set(Value.cast(find(self.case.component, path)), value)
+        values = [source.port.ready for source in self.sources.values()]
+        values += [value for sink in self.sinks.values() for value in (sink.port.valid, sink.payload)]
+        streams = (*self.sources.values(), *self.sinks.values())
+        cycle, end = 0, self.settle if self._complete() else None
+        with ctx.critical():
+            for one in streams:
+                one.drive(ctx)
+            async for _, _, *sampled in ctx.tick().sample(*values):
+                self._edge(ctx, cycle, iter(sampled))
+                cycle += 1
+                if end is None and self._complete():
+                    end = cycle + self.settle
+                if cycle == end:
+                    break
+                if end is None and cycle > self.watchdog:
+                    outputs = self.case.run.outputs
+                    got = {name: f"{len(outputs[name])} of {count}" for name, count in self.case.outputs.items()}
+                    raise AssertionError(f"watchdog: {got} after {self.watchdog} cycles")
+                for one in streams:
+                    one.drive(ctx)
+
+    def _edge(self, ctx, cycle: int, sampled: Iterator[int]) -> None:
+        result = self.case.run
+        for name, source in self.sources.items():
+            if source.edge(ctx, next(sampled)):
+                result.cycles[name].append(cycle)
+        for name, sink in self.sinks.items():
+            valid, bits = next(sampled), next(sampled)
+            if sink.edge(name, valid, bits):
+                result.outputs[name].append(unpack(sink.port.payload.shape(), bits))
+                result.cycles[name].append(cycle)
+
+
 def run(
     component: wiring.Component,
     inputs: Mapping[str, Sequence[Any]],
@@ -86,8 +238,6 @@ def run(
     settle: int = 20,
 ) -> Run:
     """Drive a component and return what it produced.
-
-    One function, though long: sources, sinks and the watchdog share the clock and the result.
 
     Parameters
     ----------
@@ -109,89 +259,21 @@ def run(
     AssertionError
         Broken stream rule, surplus payload, or watchdog.
     """
-    constants = constants or {}
-    result = Run({name: [] for name in outputs}, {name: [] for name in (*inputs, *outputs)})
-    simulator = Simulator(component)
-    simulator.add_clock(PERIOD)
-    clock = {"cycle": 0}
-
-    async def count(ctx):
-        async for _ in ctx.tick():
-            clock["cycle"] += 1
-
-    def source(name: str, port: stream.Interface, payloads: Sequence[Any]):
-        chance = random.Random(f"{seed} {name}")
-        shape = port.payload.shape()
-
-        async def drive(ctx):
-            for payload in payloads:
-                while chance.random() >= stalls[0]:
-                    await ctx.tick()
-                ctx.set(Value.cast(port.payload), pack(shape, payload))
-                ctx.set(port.valid, 1)
-                accepted = 0
-                while not accepted:
-                    cycle = clock["cycle"]
-                    _, _, accepted = await ctx.tick().sample(port.ready)
-                result.cycles[name].append(cycle)
-                ctx.set(port.valid, 0)
-            while True:
-                await ctx.tick()
-
-        return drive
-
-    def sink(name: str, port: stream.Interface):
-        chance = random.Random(f"{seed} {name}")
-        shape = port.payload.shape()
-
-        async def read(ctx):
-            waiting = None
-            while True:
-                ready = chance.random() < stalls[1]
-                ctx.set(port.ready, ready)
-                cycle = clock["cycle"]
-                _, _, valid, bits = await ctx.tick().sample(port.valid, Value.cast(port.payload))
-                if waiting is not None:
-                    assert valid, f"{name}: valid dropped before the payload was accepted"
-                    assert bits == waiting, f"{name}: payload changed before it was accepted"
-                waiting = bits if valid and not ready else None
-                if valid and ready:
-                    result.outputs[name].append(unpack(shape, bits))
-                    result.cycles[name].append(cycle)
-
-        return read
-
-    async def wait(ctx):
-        for path, value in constants.items():
-            port = find(component, path)
-            shape = port.shape() if hasattr(port, "shape") else None
-            ctx.set(Value.cast(port), pack(shape, value))
-        while any(len(result.outputs[name]) < outputs[name] for name in outputs):
-            await ctx.tick()
-            if clock["cycle"] > watchdog:
-                got = {name: f"{len(result.outputs[name])} of {outputs[name]}" for name in outputs}
-                raise AssertionError(f"watchdog: {got} after {watchdog} cycles")
-        result.total = max(
-            (cycles[-1] for name, cycles in result.cycles.items() if name in outputs and cycles),
-            default=0,
-        )
-        await ctx.tick().repeat(settle)
-        for name, expected in outputs.items():
-            assert len(result.outputs[name]) == expected, f"{name}: surplus payloads"
-
-    simulator.add_process(count)
-    for name, payloads in inputs.items():
-        simulator.add_testbench(source(name, find(component, name), payloads), background=True)
-    for name in outputs:
-        simulator.add_testbench(sink(name, find(component, name)), background=True)
-    simulator.add_testbench(wait)
-    simulator.run()
+    constants = {path: (find(component, path), value) for path, value in (constants or {}).items()}
+    case = Case(
+        component,
+        {name: [pack(find(component, name).payload.shape(), p) for p in inputs[name]] for name in inputs},
+        dict(outputs),
+        {path: pack(port.shape() if hasattr(port, "shape") else None, v) for path, (port, v) in constants.items()},
+        stalls,
+        seed,
+        Run({name: [] for name in outputs}, {name: [] for name in (*inputs, *outputs)}),
+    )
+    _play(component, [_Bench(case, watchdog, settle).drive], Simulator.add_process)
+    result = case.run
+    for name, expected in outputs.items():
+        assert len(result.outputs[name]) == expected, f"{name}: surplus payloads"
+    result.total = max((result.cycles[name][-1] for name in outputs if result.cycles[name]), default=0)
     if RECORDER is not None:
-        packed = {name: [pack(find(component, name).payload.shape(), p) for p in inputs[name]] for name in inputs}
-        ports = {path: find(component, path) for path in constants}
-        fixed = {
-            path: pack(port.shape() if hasattr(port, "shape") else None, constants[path])
-            for path, port in ports.items()
-        }
-        RECORDER.append(Case(component, packed, dict(outputs), fixed, stalls, seed, result))
+        RECORDER.append(case)
     return result

@@ -66,6 +66,7 @@ def record(folders):
             if not name.startswith("test_") or "stalls" not in arguments:
                 continue
             unit.RECORDER = []
+            unit.shared.cache_clear()
             try:
                 function(**arguments)
                 for number, case in enumerate(unit.RECORDER[:CASES_PER_TEST]):

@@ -3,8 +3,8 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
+from cosim.unit import play
 from nerf.contract.config import load_config
 from nerf.contract.registers import (
     CAMERA_REGISTERS,
@@ -21,13 +21,6 @@ from rtl.control.control_registers import ControlRegisters, view_fields
 from rtl.control.frame_controller import ERRORS, FrameController
 
 CFG = load_config("tiny")
-
-
-def simulate(component, bench):
-    simulator = Simulator(component)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
 
 
 class Host:
@@ -93,7 +86,7 @@ def test_registers_hold_the_view_and_ignore_writes_while_busy():
         await host.write(0x3FC, 1)
         assert await host.read(0x3FC) == 0
 
-    simulate(registers, bench)
+    play(registers, bench)
 
 
 def test_start_interrupt_and_status():
@@ -134,7 +127,7 @@ def test_start_interrupt_and_status():
         assert not ctx.get(registers.interrupt)
         assert await host.read("status") == 0
 
-    simulate(registers, bench)
+    play(registers, bench)
 
 
 def test_controller_loads_then_renders():
@@ -161,7 +154,7 @@ def test_controller_loads_then_renders():
         assert code == ErrorCode.NONE
         assert not ctx.get(controller.busy)
 
-    simulate(controller, bench)
+    play(controller, bench)
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -184,4 +177,4 @@ def test_every_error_drains_the_bus_and_is_reported(name):
         (code,) = await ctx.tick().sample(controller.code).until(controller.finished)
         assert code == ERRORS[name]
 
-    simulate(controller, bench)
+    play(controller, bench)

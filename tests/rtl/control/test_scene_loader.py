@@ -7,8 +7,8 @@ import pytest
 from amaranth.hdl import Module, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
-from amaranth.sim import Simulator
 
+from cosim.unit import play
 from nerf.contract.config import AcceleratorConfig, load_config
 from nerf.contract.scene_image import HEADER_WORDS, HOST_FIELDS, WORDS, assemble
 from rtl.control.scene_loader import SceneLoader
@@ -71,10 +71,7 @@ def load(image):
             await ctx.tick()
         raise AssertionError("watchdog: the loader neither finished nor failed")
 
-    simulator = Simulator(bench)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(drive)
-    simulator.run()
+    play(bench, drive)
     return outcome["strobes"], outcome["beats"], outcome["scene"]
 
 

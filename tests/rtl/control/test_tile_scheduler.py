@@ -5,7 +5,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import run
+from cosim.unit import run, shared
 from nerf.contract.config import AcceleratorConfig
 from rtl.control.tile_scheduler import TileScheduler
 from rtl.payloads import TileLayouts, ViewRegisters
@@ -59,7 +59,7 @@ def schedule(width: int, height: int, chance: float, seed: int):
     inputs = {"i": [0]} | {f"i_{name}": [0] * tiles for name in ("rays_ready", "walked", "tile_done")}
     counts = {"o_set_up": tiles, "o_walk": tiles, "o_put_out": tiles, "o_done": 1}
     constants = {"view": {"window_width": width, "window_height": height}}
-    return inputs, counts, run(Bench(), inputs, counts, constants=constants, stalls=(chance, 1.0), seed=seed)
+    return inputs, counts, run(shared(Bench), inputs, counts, constants=constants, stalls=(chance, 1.0), seed=seed)
 
 
 @pytest.mark.parametrize("chance", [1.0, 0.2])

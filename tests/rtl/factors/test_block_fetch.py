@@ -9,7 +9,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.blocks import COORDINATE_LIMIT, POINTER_UNIT, Form, Header, crc8, encode, pack_header
 from nerf.contract.scene_image import PAGE
 from rtl.factors.block_fetch import BlockFetch
@@ -115,7 +115,7 @@ def fetch(blocks, wrong=(), stalls=(1.0, 1.0), pauses=False, cfg=CONFIG):
         keys[kind].append(number)
     total = sum(len(places) for places in beats.values())
     result = run(
-        Harness(image, pauses, cfg),
+        shared(Harness, image, pauses, cfg),
         inputs,
         {"o_job": len(blocks), "o_payload": total, "error": len(wrong)},
         constants(payload_bytes),
@@ -220,7 +220,7 @@ def test_a_payload_may_end_with_its_section_and_its_page():
         place = header_place(0, 0)
         image[place : place + 8] = pack_header(dense).to_bytes(8, "little")
         run(
-            Harness(bytes(image)),
+            shared(Harness, bytes(image)),
             {"i_density": [request(0, 0)]},
             {"o_job": 1, "o_payload": 0 if refused else 16, "error": refused},
             constants(size),
@@ -229,7 +229,7 @@ def test_a_payload_may_end_with_its_section_and_its_page():
         image = bytearray(PAYLOAD_OFFSET + 2 * PAGE)
         image[place : place + 8] = pack_header(replace(dense, pointer=pointer // POINTER_UNIT)).to_bytes(8, "little")
         run(
-            Harness(bytes(image)),
+            shared(Harness, bytes(image)),
             {"i_density": [request(0, 0)]},
             {"o_job": 1, "o_payload": 0 if refused else 16, "error": refused},
             constants(2 * PAGE),
@@ -241,7 +241,7 @@ def test_latencies():
     word = pack_header(header)
     beat = {"data": word | word << 64, "last": 1}
     result = run(
-        BlockFetch(CONFIG),
+        shared(BlockFetch, CONFIG),
         {"i_density": [request(0, 0)], "headers.beats": [beat]},
         {"headers.request": 1, "payload.request": 1, "o_job": 1},
         constants(len(content)),
@@ -250,5 +250,5 @@ def test_latencies():
     assert cycles["headers.request"] - cycles["i_density"] == BlockFetch.LATENCY_HEADER
     assert cycles["payload.request"] - cycles["headers.beats"] == BlockFetch.LATENCY_PAYLOAD
     assert cycles["o_job"] - cycles["headers.beats"] == BlockFetch.LATENCY_JOB
-    result = run(BlockFetch(CONFIG), {"payload.beats": [beat]}, {"o_payload": 1})
+    result = run(shared(BlockFetch, CONFIG), {"payload.beats": [beat]}, {"o_payload": 1})
     assert result.cycles["o_payload"][0] - result.cycles["payload.beats"][0] == BlockFetch.LATENCY_BEAT

@@ -8,9 +8,8 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
 
-from cosim.unit import PERIOD
+from cosim.unit import play, shared
 from nerf.contract.config import CUBE
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import GROUPS, PAIRS, Scene
@@ -95,16 +94,11 @@ class Bench:
 
     def __init__(self, scene: Scene, image: bytes, cubes, pauses=False, compare=True, seed=0):
         self.scene, self.cubes, self.compare = scene, cubes, compare
-        self.path = BlockPath(image, pauses)
+        self.path = shared(BlockPath, image, pauses)
         self.chance = random.Random(seed)
         self.tokens = dict.fromkeys(GROUPS, 0)
-        simulator = Simulator(self.path)
-        simulator.add_clock(PERIOD)
-        simulator.add_testbench(self.constants)
-        for kind in GROUPS:
-            simulator.add_testbench(functools.partial(self.send, kind))
-            simulator.add_testbench(functools.partial(self.use, kind))
-        simulator.run()
+        users = [functools.partial(user, kind) for kind in GROUPS for user in (self.send, self.use)]
+        play(self.path, self.constants, *users)
 
     async def constants(self, ctx):
         ctx.set(self.path.scene, scene_constants(self.scene))

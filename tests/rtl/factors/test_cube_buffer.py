@@ -5,9 +5,8 @@ import random
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
-from cosim.unit import PERIOD
+from cosim.unit import play
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
 from rtl.factors.cube_buffer import CubeBuffer
@@ -23,8 +22,6 @@ def test_reads_return_the_corners_of_what_was_written(cfg, groups):
     window = cfg.buffer_window
     plane_size, line_size = 4 * window, 16 * window
     buffer = CubeBuffer(cfg, groups)
-    simulator = Simulator(buffer)
-    simulator.add_clock(PERIOD)
     generator = random.Random(groups)
     noise = np.random.default_rng(groups)
     planes = noise.integers(-128, 128, (3, groups, plane_size, plane_size, 16))
@@ -73,8 +70,7 @@ def test_reads_return_the_corners_of_what_was_written(cfg, groups):
                     ctx.set(port.address.cell, {axis: generator.randrange(line_size) for axis in AXES})
                     await ctx.tick()
 
-    simulator.add_testbench(testbench)
-    simulator.run()
+    play(buffer, testbench)
 
 
 def test_groups_outside_the_range_are_refused():

@@ -5,9 +5,8 @@ import random
 from itertools import chain, pairwise
 
 import pytest
-from amaranth.sim import Simulator
 
-from cosim.unit import PERIOD
+from cosim.unit import play, shared
 from nerf.contract.scene_image import PAIRS, cubes_of
 from rtl.factors.cube_loader import CubeLoader
 from tests.sizes import SIZES, TINY
@@ -53,17 +52,14 @@ class Bench:
 
     def __init__(self, grid, groups, cubes, chance, hold, seed=0, delay=12, alone=False, cfg=TINY):
         self.cfg = cfg
-        self.loader = CubeLoader(cfg, groups)
+        self.loader = shared(CubeLoader, cfg, groups)
         self.grid, self.cubes, self.chance, self.hold = grid, cubes, chance, hold
         self.delay, self.alone = delay, alone
         self.per_cube = expected_requests(cubes, grid, groups, cfg.buffer_window)
         self.random = random.Random(seed)
         self.requests, self.tokens, self.accepted, self.finished, self.done = [], [], [], [], []
         self.cycle = 0
-        simulator = Simulator(self.loader)
-        simulator.add_clock(PERIOD)
-        simulator.add_testbench(self.drive)
-        simulator.run()
+        play(self.loader, self.drive)
 
     async def drive(self, ctx):
         loader = self.loader

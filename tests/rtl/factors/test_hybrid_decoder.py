@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.blocks import COORDINATE_LIMIT, Form, Header, decode, encode
 from rtl.factors.hybrid_decoder import HybridDecoder
 from rtl.factors.tree_server import TreeServer
@@ -129,7 +129,9 @@ def random_blocks(noise, count):
 
 def decode_all(blocks, noise, stalls=(1.0, 1.0), skips=None):
     jobs, beats, expected = build(blocks, noise, skips)
-    result = run(Harness(), {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)}, stalls=stalls, watchdog=50_000)
+    result = run(
+        shared(Harness), {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)}, stalls=stalls, watchdog=50_000
+    )
     assert len(result.cycles["i_payload"]) == len(beats)
     check(jobs, expected, result.outputs["o"])
     return result
@@ -209,7 +211,7 @@ def test_a_payload_that_disagrees_strobes_and_passes(skip):
         names.append(name)
         jobs += [make_job(header, skip, 0), make_job(good[-1][0], 0, 1)]
         beats += beats_of(payload, skip, noise) + beats_of(good[-1][1], 0, noise)
-    result = run(Harness(), {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)})
+    result = run(shared(Harness), {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)})
     assert len(result.cycles["i_payload"]) == len(beats)
     vectors = result.outputs["o"]
     for number, name in enumerate(names):

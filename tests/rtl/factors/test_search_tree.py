@@ -8,7 +8,7 @@ import pytest
 from amaranth.back import rtlil
 from pyosys import libyosys
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import COMPONENTS
 from rtl.factors.search_tree import BidirectionalTree
 from rtl.payloads import TREE_LEAF, Mode
@@ -56,7 +56,7 @@ def check(asked, response):
 @pytest.mark.parametrize("stalls", STALLS)
 def test_answers_equal_python(stalls):
     asked = [*edge_requests(), *random_requests(300, str(stalls))]
-    result = run(BidirectionalTree(), {"i": asked}, {"o": len(asked)}, stalls=stalls)
+    result = run(shared(BidirectionalTree), {"i": asked}, {"o": len(asked)}, stalls=stalls)
     for one, response in zip(asked, result.outputs["o"], strict=True):
         check(one, response)
     if stalls == (1.0, 1.0):
@@ -69,7 +69,7 @@ def test_bitmaps_all_over_are_counted_and_searched():
     generator = random.Random(5)
     asked = [request(Mode.PREFIX, bits=bits) for bits in range(0, 1 << 16, 41)]
     asked += [request(Mode.SEARCH, bits=bits, k=generator.randrange(16)) for bits in range(7, 1 << 16, 41)]
-    result = run(BidirectionalTree(), {"i": asked}, {"o": len(asked)})
+    result = run(shared(BidirectionalTree), {"i": asked}, {"o": len(asked)})
     for one, response in zip(asked, result.outputs["o"], strict=True):
         check(one, response)
 
@@ -77,7 +77,7 @@ def test_bitmaps_all_over_are_counted_and_searched():
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_tree_of_one_mode_does_that_mode(mode):
     asked = [one for one in (*edge_requests(), *random_requests(100, 9)) if one["mode"] == mode]
-    result = run(BidirectionalTree([mode]), {"i": asked}, {"o": len(asked)})
+    result = run(shared(BidirectionalTree, (mode,)), {"i": asked}, {"o": len(asked)})
     for one, response in zip(asked, result.outputs["o"], strict=True):
         check(one, response)
 

@@ -3,9 +3,8 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
-from cosim.unit import PERIOD
+from cosim.unit import play, shared
 from nerf.contract.blocks import COORDINATE_LIMIT
 from nerf.contract.config import COMPONENTS
 from rtl.factors.sparse_search import LOAD_ENTRIES, SparseSearch
@@ -45,9 +44,7 @@ def entry_lists():
 
 @pytest.mark.parametrize("together", [False, True])
 def test_every_position_is_answered(together):
-    unit = SparseSearch()
-    simulator = Simulator(unit)
-    simulator.add_clock(PERIOD)
+    unit = shared(SparseSearch)
 
     async def testbench(ctx):
         gaps = random.Random(1)
@@ -61,5 +58,4 @@ def test_every_position_is_answered(together):
                 assert [values[c] for c in range(COMPONENTS)] == [wanted.get(index, 0) for index in indices]
                 assert [hits >> c & 1 for c in range(COMPONENTS)] == [index in wanted for index in indices]
 
-    simulator.add_testbench(testbench)
-    simulator.run()
+    play(unit, testbench)

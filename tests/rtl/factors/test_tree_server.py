@@ -7,9 +7,8 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
 
-from cosim.unit import PERIOD, STALLS, run
+from cosim.unit import STALLS, play, run, shared
 from rtl.factors.tree_server import TreeServer
 from rtl.payloads import TreePort, TreeRequest, TreeResponse
 from tests.rtl.factors.test_search_tree import check, edge_requests, random_requests
@@ -54,7 +53,7 @@ class Harness(wiring.Component):
 def serve(asked, stalls=(1.0, 1.0)):
     inputs = {f"i_{n}": requests for n, requests in enumerate(asked)}
     outputs = {f"o_{n}": len(requests) for n, requests in enumerate(asked)}
-    result = run(Harness(len(asked)), inputs, outputs, stalls=stalls)
+    result = run(shared(Harness, len(asked)), inputs, outputs, stalls=stalls)
     for n, requests in enumerate(asked):
         for one, response in zip(requests, result.outputs[f"o_{n}"], strict=True):
             check(one, response)
@@ -85,9 +84,7 @@ def test_clients_share_the_cycles_evenly():
 
 
 def test_a_client_that_takes_nothing_blocks_nobody():
-    bench = Harness(2)
-    simulator = Simulator(bench)
-    simulator.add_clock(PERIOD)
+    bench = shared(Harness, 2)
     asked = [*random_requests(60, 4)]
 
     async def testbench(ctx):
@@ -113,8 +110,7 @@ def test_a_client_that_takes_nothing_blocks_nobody():
         assert not ctx.get(bench.i_0.ready)
         assert ctx.get(bench.o_0.valid)
 
-    simulator.add_testbench(testbench)
-    simulator.run()
+    play(bench, testbench)
 
 
 def test_no_clients_are_refused():

@@ -6,9 +6,8 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
-from amaranth.sim import Simulator
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, play, run, shared
 from nerf.contract.config import load_config
 from rtl.memory.read_master import ReadMaster
 from rtl.payloads import ReadPort
@@ -46,13 +45,13 @@ def test_every_client_gets_its_beats_in_order(stalls):
         expected[f"client_{n}.beats"] = [
             ((a & ~15) + 16 * beat, int(beat == last)) for a, last in bursts for beat in range(last + 1)
         ]
-    got = run(Bench(), requests, {name: len(beats) for name, beats in expected.items()}, stalls=stalls)
+    got = run(shared(Bench), requests, {name: len(beats) for name, beats in expected.items()}, stalls=stalls)
     for name, beats in expected.items():
         assert [(beat.data, beat.last) for beat in got.outputs[name]] == beats
 
 
 def test_abort_drains_and_error_is_reported():
-    bench = Bench()
+    bench = shared(Bench)
     seen = {"errors": 0}
 
     async def drive(ctx):
@@ -68,8 +67,5 @@ def test_abort_drains_and_error_is_reported():
             seen["errors"] += error
         assert ctx.get(bench.idle)
 
-    simulator = Simulator(bench)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(drive)
-    simulator.run()
+    play(bench, drive)
     assert seen["errors"] == 16

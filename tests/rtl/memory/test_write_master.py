@@ -7,9 +7,8 @@ import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
-from amaranth.sim import Simulator
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, play, run, shared
 from nerf.contract.config import load_config
 from nerf.contract.memory import PIXEL_BYTES
 from nerf.contract.scene_image import BEAT, PAGE
@@ -99,7 +98,7 @@ def expected(pixels, beats, frame_base, width):
 def check(pixels, beats, frame_base, width, **options):
     written, bursts = expected(pixels, beats, frame_base, width)
     result = run(
-        Bench(),
+        shared(Bench),
         {"i": pixels, "beats": beats, "answers": [0] * len(bursts)},
         {"address": len(bursts), "data": sum(length for _, length in bursts)},
         {"frame_base": frame_base, "width": width},
@@ -167,7 +166,7 @@ def test_latency_and_throughput():
 
 def test_so_many_bursts_are_unanswered_and_no_more():
     run(
-        Bench(),
+        shared(Bench),
         {"i": tile(random.Random(1), 0, 0, 2, 30)},
         {"address": OUTSTANDING_LIMIT, "data": OUTSTANDING_LIMIT},
         {"frame_base": 0x1000, "width": 2},
@@ -177,7 +176,7 @@ def test_so_many_bursts_are_unanswered_and_no_more():
 
 def simulate(bench):
     """Run a bench whose memory takes everything; it gets the context and the master."""
-    master = WriteMaster(CFG)
+    master = shared(WriteMaster, CFG)
 
     async def prepared(ctx):
         ctx.set(master.axi.awready, 1)
@@ -185,10 +184,7 @@ def simulate(bench):
         ctx.set(master.width, 40)
         await bench(ctx, master)
 
-    simulator = Simulator(master)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(prepared)
-    simulator.run()
+    play(master, prepared)
 
 
 async def put(ctx, master, x, ends_row=0):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from rtl.parts.divider import Divider
 
 WIDTHS = ((45, 28, 2), (37, 34, 1), (8, 8, 3), (5, 12, 1))
@@ -26,7 +26,7 @@ def cases(dividend_bits: int, divisor_bits: int, count: int, seed: int) -> list[
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_quotient_is_floor(widths, stalls):
     inputs = cases(widths[0], widths[1], 30, sum(widths))
-    result = run(Divider(*widths), {"i": inputs}, {"o": len(inputs)}, stalls=stalls)
+    result = run(shared(Divider, *widths), {"i": inputs}, {"o": len(inputs)}, stalls=stalls)
     assert result.outputs["o"] == [case["dividend"] // case["divisor"] for case in inputs]
 
 
@@ -42,5 +42,5 @@ def test_latency_and_throughput(widths):
 
 
 def test_zero_divisor_gives_all_ones():
-    result = run(Divider(9, 4), {"i": [{"dividend": 5, "divisor": 0}]}, {"o": 1})
+    result = run(shared(Divider, 9, 4), {"i": [{"dividend": 5, "divisor": 0}]}, {"o": 1})
     assert result.outputs["o"] == [511]

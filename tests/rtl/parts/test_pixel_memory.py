@@ -4,8 +4,8 @@ import random
 
 import pytest
 from amaranth.lib import data
-from amaranth.sim import Simulator
 
+from cosim.unit import play
 from rtl.parts.pixel_memory import PixelMemory
 
 PIXEL_BITS = 4
@@ -48,7 +48,4 @@ def test_reads_see_an_update_of_their_cycle_and_look_ups_do_not(look_ups, shape)
             for port, value in zip((memory.read, *memory.look_ups), expected, strict=True):
                 assert value is None or (ctx.get(port.data) if plain else ctx.get(port.data)[0]) == value
 
-    simulator = Simulator(memory)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    play(memory, bench)

@@ -3,9 +3,8 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, play, run, shared
 from nerf.contract.config import load_config
 from rtl.factors.cube_sequencer import CubeSequencer
 from rtl.parts.queue import Queue
@@ -17,7 +16,7 @@ LAYOUTS = TileLayouts(load_config("tiny"))
 
 @pytest.mark.parametrize("stalls", STALLS)
 def test_queue_keeps_order(stalls):
-    got = run(Queue(8, 4), {"i": range(100)}, {"o": 100}, stalls=stalls)
+    got = run(shared(Queue, 8, 4), {"i": range(100)}, {"o": 100}, stalls=stalls)
     assert got.outputs["o"] == list(range(100))
     if stalls == (1.0, 1.0):
         assert got.cycles["o"] == list(range(Queue.LATENCY, 100 + Queue.LATENCY))
@@ -37,7 +36,9 @@ def test_sequencer_announces_each_change_once(stalls):
             current = cube
         fields = dict(zip("xyz", cube, strict=True))
         samples.append({"pixel": number, "cube": fields, "local": dict.fromkeys("xyz", number), "last": 0})
-    got = run(CubeSequencer(LAYOUTS.Sample), {"i": samples}, {"o": len(samples), "o_cube": len(cubes)}, stalls=stalls)
+    got = run(
+        shared(CubeSequencer, LAYOUTS.Sample), {"i": samples}, {"o": len(samples), "o_cube": len(cubes)}, stalls=stalls
+    )
     assert [sample.pixel for sample in got.outputs["o"]] == [sample["pixel"] for sample in samples]
     assert [(cube.x, cube.y, cube.z) for cube in got.outputs["o_cube"]] == cubes
 
@@ -59,7 +60,4 @@ def test_round_robin_starts_after_the_last_granted(count):
                 assert ctx.get(arbiter.grant) == last
             await ctx.tick()
 
-    simulator = Simulator(arbiter)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(check)
-    simulator.run()
+    play(arbiter, check)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from rtl.parts.square_root import SquareRoot
 
 WIDTHS = ((25, 2), (25, 1), (7, 3), (4, 1))
@@ -24,7 +24,7 @@ def cases(root_bits: int, count: int, seed: int) -> list[int]:
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_root_is_floor(widths, stalls):
     inputs = cases(widths[0], 15, sum(widths))
-    result = run(SquareRoot(*widths), {"i": inputs}, {"o": len(inputs)}, stalls=stalls)
+    result = run(shared(SquareRoot, *widths), {"i": inputs}, {"o": len(inputs)}, stalls=stalls)
     assert result.outputs["o"] == [math.isqrt(value) for value in inputs]
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import CUBE
 from nerf.contract.formats import ORIGIN
 from nerf.contract.registers import AXES, IMAGE_RADIUS, PIXEL, PROJECTION_DEPTH, PROJECTION_IMAGE, RADIUS, View
@@ -66,7 +66,7 @@ def random_visits(chance: random.Random, count: int) -> list[dict]:
 def compare(view: View, visits: list[dict], stalls=STALLS[0], seed: int = 0):
     wanted = expected(visits, view)
     constants = {"view": view_constants(view)}
-    result = run(Projector(), {"i": visits}, {"o": len(wanted)}, constants=constants, stalls=stalls, seed=seed)
+    result = run(shared(Projector), {"i": visits}, {"o": len(wanted)}, constants=constants, stalls=stalls, seed=seed)
     for footprint, want in zip(result.outputs["o"], wanted, strict=True):
         for name, value in want.items():
             if name == "cube":

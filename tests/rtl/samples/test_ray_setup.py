@@ -8,9 +8,8 @@ import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, play, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import DIRECTION, DISTANCE, ORIGIN, POSITION
 from nerf.contract.registers import AXES, VIEW_SCALE, View
@@ -106,7 +105,7 @@ def compare(case: SimpleNamespace, stalls=(1.0, 1.0), seed: int = 0, units: int 
     }
     tiles = sum(now == 0 and after == 0 for now, after in zip(inputs, (*inputs[1:], 0), strict=True))
     outputs = {"o": tiles * len(row), "o_done": tiles}
-    result = run(Tiles(config(units)), {"i": inputs}, outputs, constants=constants, stalls=stalls, seed=seed)
+    result = run(shared(Tiles, config(units)), {"i": inputs}, outputs, constants=constants, stalls=stalls, seed=seed)
     for number, write in enumerate(result.outputs["o"]):
         n = number % len(row)
         assert write.pixel == (case.tile["parity"] * CONFIG.tile + row[n]) * CONFIG.tile + column[n]
@@ -193,8 +192,6 @@ def test_ray_buffer(lanes):
     chance = random.Random(1)
     shape = buffer.i.payload.shape()
     writes = [shape.from_bits(chance.getrandbits(shape.size) & -32 | pixel) for pixel in chance.sample(range(32), 32)]
-    simulator = Simulator(buffer)
-    simulator.add_clock(1e-6)
 
     async def bench(ctx):
         for write in writes:
@@ -221,5 +218,4 @@ def test_ray_buffer(lanes):
                 assert ctx.get(buffer.direction.data) == other.direction
                 await ctx.tick()
 
-    simulator.add_testbench(bench)
-    simulator.run()
+    play(buffer, bench)

@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import PRODUCT, round_shift
 from nerf.contract.scene_image import GROUPS, PAIRS
@@ -75,7 +75,7 @@ def make_case(seed, count):
 def test_jobs_and_rounding(stalls):
     samples, vectors = make_case(str(stalls), 20)
     result = run(
-        Bench(),
+        shared(Bench),
         {"i_sample": samples, "i_vector": vectors},
         {"o_job": len(samples), "o_products": len(vectors)},
         stalls=stalls,

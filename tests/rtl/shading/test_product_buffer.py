@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import PRODUCT, PRODUCT_SUM, UNIT
 from nerf.golden.product_buffer import mean_products, weighted_product
@@ -52,7 +52,7 @@ def make_tiles(seed, tiles, most=12, size=PRODUCT.high // 2):
 
 def run_case(samples, vectors, rays, means, **options):
     return run(
-        ProductBuffer(CFG),
+        shared(ProductBuffer, CFG),
         {"i_sample": samples, "i_vector": vectors},
         {"o_sample": len(rays), "o_vector": len(means)},
         **options,
@@ -121,7 +121,7 @@ def test_latency_and_throughput():
 def test_a_tile_is_added_up_while_the_one_before_is_put_out(sink):
     tiles = [[{"pixel": base + n % 2, "weight": 1000, "last": 0} for n in range(10)] + [LAST] for base in (0, PIXELS)]
     result = run(
-        ProductBuffer(CFG),
+        shared(ProductBuffer, CFG),
         {"i_sample": tiles[0] + tiles[1], "i_vector": [[[1] * 16] * 3] * 60},
         {"o_sample": 6, "o_vector": 12},
         stalls=(1.0, sink),
@@ -143,7 +143,7 @@ def test_a_tile_waits_until_the_one_before_is_put_out():
     tiles = [[{"pixel": base + n, "weight": 1000, "last": 0} for n in range(count)] + [LAST]
              for base, count in ((0, PIXELS), (PIXELS, 1))]  # fmt: skip
     result = run(
-        ProductBuffer(CFG),
+        shared(ProductBuffer, CFG),
         {"i_sample": tiles[0] + tiles[1], "i_vector": [[[1] * 16] * 3] * (3 * PIXELS + 3)},
         {"o_sample": PIXELS + 3, "o_vector": 3 * PIXELS + 3},
     )

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import run
+from cosim.unit import run, shared
 from rtl.control.frame_controller import FrameController
 from sim.control import frame_controller
 from sim.parts.activity import NEVER
@@ -105,7 +105,7 @@ def test_every_strobe_comes_in_the_same_cycle(seed, chance):
     inputs = {"i": [0], "i_idle": [0] * 1000, "i_loaded": [0], "i_rendered": [0]}
     counts = {"o_load": 1, "o_render": 1, "o_finished": 1}
     stalls = (chance, 1.0)
-    hardware = run(Bench(), inputs, counts, stalls=stalls, seed=seed)
+    hardware = run(shared(Bench), inputs, counts, stalls=stalls, seed=seed)
     for skip in (False, True):
         cycles, _ = simulate(inputs, counts, stalls, seed, skip)
         assert cycles == hardware.cycles

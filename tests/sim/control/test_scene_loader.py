@@ -6,7 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import load_config
 from nerf.contract.scene_image import BEAT, HEADER_WORDS, HOST_FIELDS, PAGE, WORDS, assemble
 from rtl.control.scene_loader import SceneLoader
@@ -96,7 +96,7 @@ def test_every_transfer_comes_in_the_same_cycle(rows_beats, table_beats, stalls)
     bursts = bursts_of(scene)
     places = [(offset + BEAT * n, n == beats - 1) for offset, beats in bursts for n in range(beats)]
     hardware = run(
-        Bench(),
+        shared(Bench),
         {
             "i": [0],
             "i_beats": [

@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import cubes_of
 from rtl.factors.cube_loader import CubeLoader
@@ -113,7 +113,7 @@ def compare(cfg, case, groups, fetch, hold):
     }
     for stalls in ((1.0, 1.0), HARSH[(fetch + groups) % len(HARSH)]):
         hardware = run(
-            Harness(cfg, groups, fetch, hold),
+            shared(Harness, cfg, groups, fetch, hold),
             {"i": [dict(zip(AXES, cube, strict=True)) for cube in cubes]},
             {"o": len(cubes), "o_request": len(requests)},
             {"scene": scene},

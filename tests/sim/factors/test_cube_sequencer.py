@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from rtl.factors.cube_sequencer import CubeSequencer
 from rtl.payloads import AXES, TileLayouts
@@ -24,7 +24,7 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, taken_first):
     samples = random_samples(chance, 200, 3, cubes=128, lasts=0.2, weight=lambda: chance.randrange(99))
     cubes = cubes_of(samples)
     counts = {"o": len(samples), "o_cube": len(cubes)}
-    hardware = run(CubeSequencer(LAYOUTS.VisibleSample), {"i": samples}, counts, stalls=stalls, seed=1)
+    hardware = run(shared(CubeSequencer, LAYOUTS.VisibleSample), {"i": samples}, counts, stalls=stalls, seed=1)
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
         state, i, o, o_cube = cube_sequencer.new(), new(SAMPLE), new(SAMPLE), new(CUBE)

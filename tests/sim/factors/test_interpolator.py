@@ -8,7 +8,7 @@ from amaranth.hdl import Const, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from rtl.factors.interpolator import Interpolator
 from rtl.payloads import AXES, Cube, ProductVector, TileLayouts
@@ -64,7 +64,7 @@ def check(kind, samples, tokens, finished, stalls, seed):
         "o_vector": groups * sum(not sample["last"] for sample in samples),
         "finished": finished,
     }
-    hardware = run(Bench(groups, layout), {"i": samples, "loaded": tokens}, counts, stalls=stalls, seed=seed)
+    hardware = run(shared(Bench, groups, layout), {"i": samples, "loaded": tokens}, counts, stalls=stalls, seed=seed)
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
         state = interpolator.new(groups)

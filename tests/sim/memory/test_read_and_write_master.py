@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import PRESETS
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.scene_image import BEAT
@@ -95,7 +95,7 @@ def test_read_bursts_and_beats(timing):
     ]
     counts = [sum(last + 1 for _, last in client) for client in bursts]
     hardware = run(
-        Reader(timing),
+        shared(Reader, timing),
         {
             f"client_{n}.request": [{"address": address, "last_beat": last} for address, last in bursts[n]]
             for n in range(memory.CLIENTS)
@@ -204,7 +204,7 @@ def compare_writes(source, timing, cfg):
             count += (half + columns + 1) // 2 - half // 2
     results = [write(pixels, beats, count, timing, (source, 1.0), skip, cfg) for skip in (False, True)]
     hardware = run(
-        Writer(timing, cfg),
+        shared(Writer, timing, cfg),
         {
             "i": [{"x": x, "y": y, "channels": [1, 2, 3, 4], "ends_row": ends_row} for x, y, ends_row in pixels],
             "i_beats": [{"address": address, "data": address} for address in beats],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from rtl.parts.queue import Queue
 from sim.parts import queue
 from sim.parts.streams import SAMPLE, new
@@ -14,7 +14,7 @@ from tests.sim.replay import replay
 @pytest.mark.parametrize("skip", [False, True])
 def test_every_transfer_comes_in_the_same_cycle(stalls, depth, skip):
     count = 200
-    hardware = run(Queue(8, depth), {"i": range(count)}, {"o": count}, stalls=stalls, seed=depth)
+    hardware = run(shared(Queue, 8, depth), {"i": range(count)}, {"o": count}, stalls=stalls, seed=depth)
     state, i, o = queue.new(depth), new(SAMPLE), new(SAMPLE)
     samples = [(pixel, 1, 2, 3, 4, 0) for pixel in range(count)]
     cycles, payloads = replay(

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.registers import AXES
 from rtl.samples.projector import Projector
 from sim.parts.streams import FOOTPRINT, VISIT, new
@@ -45,7 +45,7 @@ def compare(view, visits, stalls=STALLS[0], seed=0):
     # How many there are, the simulator tells; one too many or too few makes the RTL's run fail.
     count = sum(fate_of(view, visit)[1] for visit in visits)
     constants = {"view": view_constants(view)}
-    hardware = run(Projector(), {"i": visits}, {"o": count}, constants=constants, stalls=stalls, seed=seed)
+    hardware = run(shared(Projector), {"i": visits}, {"o": count}, constants=constants, stalls=stalls, seed=seed)
     expected = [
         (*(f.cube[axis] for axis in AXES), *(getattr(f, name) for name in FIELDS), 0) for f in hardware.outputs["o"]
     ]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.registers import AXES
 from nerf.golden.ray_setup import set_up
 from sim.parts.streams import RAY, STROBE, new, stream
@@ -65,7 +65,9 @@ def test_every_ray_comes_in_the_same_cycle(units, seed, stalls):
         "scene": {"grid": dict(zip(AXES, case.grid, strict=True))},
     }
     outputs = {"o": rays, "o_done": TILES}
-    hardware = run(Tiles(config(units)), {"i": [0] * TILES}, outputs, constants=constants, stalls=stalls, seed=seed)
+    hardware = run(
+        shared(Tiles, config(units)), {"i": [0] * TILES}, outputs, constants=constants, stalls=stalls, seed=seed
+    )
     for skip in (False, True):
         cycles, payloads = simulate(case, units, TILES, rays, stalls, seed, skip)
         assert cycles == hardware.cycles

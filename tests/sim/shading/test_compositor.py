@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import UNIT
 from nerf.golden.compositor import composite
@@ -176,7 +176,7 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, pixels):
     samples.append({"pixel": 0, "last": 1})
     counts = count_outputs(samples, view)
     settings = {"stalls": stalls, "seed": 6, "settle": 60}
-    hardware = run(Bench(), {"i": samples}, counts, {"view": view}, **settings)
+    hardware = run(shared(Bench), {"i": samples}, counts, {"view": view}, **settings)
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
         twin = Twin(view, skip)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from rtl.shading.product_buffer import ProductBuffer
 from sim.parts.streams import PRODUCTS, SAMPLE, new
 from sim.shading import product_buffer
@@ -15,7 +15,9 @@ from tests.sim.shading.helpers_shading import MORE_STALLS, watched
 def test_every_transfer_comes_in_the_same_cycle(stalls):
     samples, vectors, rays, means = make_tiles(stalls, 12, most=30)
     counts = {"o_sample": len(rays), "o_vector": len(means)}
-    hardware = run(ProductBuffer(CFG), {"i_sample": samples, "i_vector": vectors}, counts, stalls=stalls, seed=1)
+    hardware = run(
+        shared(ProductBuffer, CFG), {"i_sample": samples, "i_vector": vectors}, counts, stalls=stalls, seed=1
+    )
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
         state = product_buffer.new(CFG)
