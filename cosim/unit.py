@@ -10,12 +10,14 @@ when a component runs again; `shared` gives one component to many runs.
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
-from amaranth.hdl import Value
+from amaranth.hdl import AlreadyElaborated, Value
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import MemoryData
 from amaranth.sim import Simulator
 
 PERIOD = 1e-6
@@ -57,6 +59,7 @@ class Case:
     inputs: dict[str, list[int]]
     outputs: dict[str, int]
     constants: dict[str, int]
+    memories: dict[str, list[int]]
     stalls: tuple[float, float]
     seed: int
     run: Run
@@ -194,6 +197,10 @@ class _Bench:
         """Play all cycles, as a process: streams change with the clock."""
         for path, value in self.case.constants.items():
             ctx.set(Value.cast(find(self.case.component, path)), value)
+        for path, rows in self.case.memories.items():
+            memory = find(self.case.component, path)
+            for address, row in enumerate(rows):
+                ctx.set(memory[address], row)
         values = [source.port.ready for source in self.sources.values()]
         values += [value for sink in self.sinks.values() for value in (sink.port.valid, sink.payload)]
         streams = (*self.sources.values(), *self.sinks.values())
@@ -227,11 +234,20 @@ class _Bench:
                 result.cycles[name].append(cycle)
 
 
+def _fill(memory: MemoryData, rows: Sequence[int]) -> list[int]:
+    """Return the contents of all rows; a component that is new has them in its Verilog too."""
+    contents = [*rows, *[0] * (memory.depth - len(rows))]
+    with suppress(AlreadyElaborated):
+        memory.init = contents
+    return contents
+
+
 def run(
     component: wiring.Component,
     inputs: Mapping[str, Sequence[Any]],
     outputs: Mapping[str, int],
     constants: Mapping[str, Any] | None = None,
+    memories: Mapping[str, Sequence[int]] | None = None,
     stalls: tuple[float, float] = (1.0, 1.0),
     seed: int = 0,
     watchdog: int = 100_000,
@@ -247,6 +263,8 @@ def run(
         Per output stream, how many payloads to wait for. More than that is an error.
     constants : dict
         Values of other input ports (integers, or what ``shape.const`` takes), set before the first cycle.
+    memories : dict
+        Contents, from the first row on, of memories of integers (`MemoryData`), the same; other rows are 0.
     stalls : (source, sink)
         Chance a cycle that a source offers its next payload, and that a sink is ready.
     watchdog : int
@@ -265,6 +283,7 @@ def run(
         {name: [pack(find(component, name).payload.shape(), p) for p in inputs[name]] for name in inputs},
         dict(outputs),
         {path: pack(port.shape() if hasattr(port, "shape") else None, v) for path, (port, v) in constants.items()},
+        {path: _fill(find(component, path), rows) for path, rows in (memories or {}).items()},
         stalls,
         seed,
         Run({name: [] for name in outputs}, {name: [] for name in (*inputs, *outputs)}),

@@ -3,7 +3,8 @@
 import random
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
@@ -11,26 +12,35 @@ from nerf.contract.scene_image import BEAT, PAGE
 from rtl.parts.queue import Queue
 from rtl.payloads import ReadPort
 
+IN_IMAGE = 8 * BEAT
+"""Bit of a row: it is a beat of the image."""
+
 
 class ReadMemory(wiring.Component):
-    """Answers bursts from a memory image that starts at address ``base``, in order, each after a random delay.
+    """Answers bursts from a memory image of `contents` at address ``base``, in order, each after a random delay.
 
-    ``error`` is a strobe: a burst crosses a page or leaves the image, or the client does not take a beat at once.
+    ``error`` is a strobe: a burst crosses a page, a beat is none of the image, or the client does not take it at once.
     """
 
-    def __init__(self, cfg: AcceleratorConfig, image: bytes, base: int, seed: int = 0, latency: int = 0) -> None:
-        self.cfg, self.base, self.latency, self.seed = cfg, base, latency, seed
-        padded = image + bytes(-len(image) % BEAT)
-        self.beats = [int.from_bytes(padded[at : at + BEAT], "little") for at in range(0, len(padded), BEAT)]
+    def __init__(self, cfg: AcceleratorConfig, beats: int, base: int) -> None:
+        self.base = base
+        self.beats = MemoryData(shape=IN_IMAGE + 1, depth=beats, init=[])
+        self.delays = MemoryData(shape=16, depth=64, init=[])
         super().__init__({"port": In(ReadPort(cfg)), "error": Out(1)})
+
+    @staticmethod
+    def contents(path: str, image: bytes, seed: int = 0, latency: int = 0) -> dict[str, list[int]]:
+        """Return what `cosim.unit.run` takes for a memory at a path of the component."""
+        padded = image + bytes(-len(image) % BEAT)
+        beats = [int.from_bytes(padded[at : at + BEAT], "little") for at in range(0, len(padded), BEAT)]
+        chance = random.Random(f"memory {seed}")
+        delays = [chance.randint(latency // 2, latency) for _ in range(64)]
+        return {f"{path}.beats": [beat | 1 << IN_IMAGE for beat in beats], f"{path}.delays": delays}
 
     def elaborate(self, platform):
         m = Module()
-        chance = random.Random(f"memory {self.seed}")
-        m.submodules.store = store = memory.Memory(shape=128, depth=max(len(self.beats), 2), init=self.beats)
-        delays = [chance.randint(self.latency // 2, self.latency) for _ in range(64)]
-        m.submodules.delays = delay_table = memory.Memory(shape=16, depth=64, init=delays)
-        read, delay = store.read_port(domain="comb"), delay_table.read_port(domain="comb")
+        m.submodules.store, m.submodules.delays = store, delays = Memory(self.beats), Memory(self.delays)
+        read, delay = store.read_port(domain="comb"), delays.read_port(domain="comb")
         m.submodules.requests = requests = Queue(data.StructLayout({"beat": 32, "last_beat": 5}), 16)
         asked = self.port.request.payload
         beat = Signal(32)
@@ -44,14 +54,14 @@ class ReadMemory(wiring.Component):
         ]
         with m.If(self.port.request.valid & self.port.request.ready):
             crosses = (asked.address[4:12] + asked.last_beat) >= PAGE // BEAT
-            m.d.comb += self.error.eq(crosses | (offset < 0) | (offset + asked.last_beat >= len(self.beats)))
-        with m.If(self.port.beats.valid & ~self.port.beats.ready):
+            m.d.comb += self.error.eq(crosses | (offset < 0) | (offset + asked.last_beat >= self.beats.depth))
+        with m.If(self.port.beats.valid & ~(self.port.beats.ready & read.data[IN_IMAGE])):
             m.d.comb += self.error.eq(1)
         number, waited, done = Signal(6), Signal(16), Signal(5)
         m.d.comb += [
             delay.addr.eq(number),
             read.addr.eq(requests.o.payload.beat + done),
-            self.port.beats.payload.data.eq(read.data),
+            self.port.beats.payload.data.eq(read.data[:IN_IMAGE]),
             self.port.beats.payload.last.eq(done == requests.o.payload.last_beat),
         ]
         with m.If(requests.o.valid):

@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.blocks import crc8
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import AXES, LIST_ENTRY_BYTES, list_stride
@@ -20,6 +20,8 @@ from tests.rtl.shading.helpers_shading import record
 
 CFG = AcceleratorConfig(tile=16)
 BASE = 3 * PAGE
+BEATS = 4096
+"""Of the longest lists."""
 ROWS = 1024
 """Rows of tiles of the highest window: cycles until the counters are cleared."""
 WIDTH, HEIGHT = 64, 60
@@ -39,16 +41,16 @@ class Bench(wiring.Component):
     ``o_errors`` tells of wrong checksums, ``o_breach`` of breaches of the rules of `ReadPort`.
     """
 
-    def __init__(
-        self, live_cubes: int, image: bytes, frame_tiles: int, latency: int = 0, seed: int = 0, cfg=CFG
-    ) -> None:
-        self._memory = ReadMemory(CFG, image, BASE, seed, latency)
-        self._live_cubes, self._frame_tiles, self._cfg = live_cubes, frame_tiles, cfg
+    def __init__(self, cfg=CFG) -> None:
+        self.memory = ReadMemory(CFG, BEATS, BASE)
+        self._cfg = cfg
         layouts = TileLayouts(CFG)
         super().__init__(
             {
                 "i": In(stream.Signature(Footprint)),
                 "i_tile": In(stream.Signature(layouts.Tile)),
+                "live_cubes": In(32),
+                "frame_tiles": In(8),
                 "o_writes": Out(stream.Signature(beat_write(CFG))),
                 "o": Out(stream.Signature(layouts.Rectangle)),
                 "o_errors": Out(stream.Signature(1)),
@@ -60,7 +62,7 @@ class Bench(wiring.Component):
         m = Module()
         cubes, restarts, listing = CubeList(self._cfg), Signal(), Signal(init=1)
         m.submodules.cubes = ResetInserter(restarts)(cubes)
-        m.submodules.memory = memory = self._memory
+        m.submodules.memory = memory = self.memory
         connect(m, cubes.writes, flipped(self.o_writes))
         connect(m, cubes.entries, memory.port)
         connect(m, cubes.o, flipped(self.o))
@@ -72,7 +74,7 @@ class Bench(wiring.Component):
             cubes.i.valid.eq(self.i.valid & listing),
             self.i.ready.eq(cubes.i.ready & listing),
             cubes.list_base.eq(BASE),
-            cubes.live_cubes.eq(self._live_cubes),
+            cubes.live_cubes.eq(self.live_cubes),
             cubes.tile.eq(tile),
             cubes.written.eq(unanswered == 0),
             self.i_tile.ready.eq(~busy),
@@ -88,7 +90,7 @@ class Bench(wiring.Component):
             m.d.sync += [busy.eq(0), tiles.eq(tiles + 1)]
         with m.If(self.i.valid & self.i.ready & self.i.payload.last):
             m.d.sync += listing.eq(0)
-        m.d.comb += restarts.eq(tiles == self._frame_tiles)
+        m.d.comb += restarts.eq(tiles == self.frame_tiles)
         with m.If(restarts):
             m.d.sync += [tiles.eq(0), listing.eq(1)]
         return m
@@ -167,10 +169,11 @@ def hardware(footprints, tiles, stalls=STALLS[0], seed=0, latency=0, damage=None
     image = image_of(writes)
     if damage is not None:
         image[damage] ^= 4
-    bench = Bench(len(footprints) + MORE_CUBES, bytes(image), len(tiles), latency, seed, cfg)
+    constants = {"live_cubes": len(footprints) + MORE_CUBES, "frame_tiles": len(tiles)}
+    memories = ReadMemory.contents("memory", bytes(image), seed, latency)
     inputs = {"i": frames * [*footprints, END], "i_tile": frames * tiles}
     counts = {"o_writes": len(writes), "o": len(wanted), "o_errors": errors, "o_breach": 0}
-    result = run(bench, inputs, counts, stalls=stalls, seed=seed)
+    result = run(shared(Bench, cfg), inputs, counts, constants, memories, stalls, seed)
     assert [(write.address, write.data) for write in result.outputs["o_writes"]] == writes
     for rectangle, want in zip(result.outputs["o"], wanted, strict=True):
         for name, value in want.items():
@@ -190,22 +193,22 @@ def test_what_is_listed_comes_back_cut_to_the_tile(count, latency, stalls):
 
 
 @pytest.mark.parametrize("stalls", STALLS)
-def test_rows_of_one_cube_of_several_and_of_none(stalls):
+@pytest.mark.parametrize("missing", [(), (0,), (1, 2), (3,)])
+def test_rows_of_one_cube_of_several_and_of_none(missing, stalls):
     """At the edges of rows: the first and the last of a row alone, two and three rows, the last row, which is cut."""
     rows = [(0, 0), (15, 15), (15, 16), (0, 47), (47, 47), (32, 47), (59, 59), (0, 59), (16, 16), (31, 32)]
     everywhere = [footprint(n, (0, first, WIDTH - 1, last)) for n, (first, last) in enumerate(rows)]
-    for missing in ((), (0,), (1, 2), (3,)):
-        footprints = [
-            one
-            for one in everywhere
-            if not {row for row in missing if one["first_y"] // CFG.tile <= row <= one["last_y"] // CFG.tile}
-        ]
-        _, wanted = hardware(footprints, tiles_of(16), stalls, len(missing))
-        assert wanted.count(END) == 16
+    footprints = [
+        one
+        for one in everywhere
+        if not {row for row in missing if one["first_y"] // CFG.tile <= row <= one["last_y"] // CFG.tile}
+    ]
+    _, wanted = hardware(footprints, tiles_of(16), stalls, len(missing))
+    assert wanted.count(END) == 16
 
 
 def test_the_lists_of_a_frame_do_not_know_those_of_the_one_before():
-    hardware(random_footprints(random.Random(5), 40), tiles_of(8), STALLS[3], 5, 10, frames=3)
+    hardware(random_footprints(random.Random(5), 40), tiles_of(8), STALLS[3], 5, 10, frames=2)
 
 
 def test_the_lowest_row_of_the_highest_window():
@@ -213,8 +216,8 @@ def test_the_lowest_row_of_the_highest_window():
     footprints = [footprint(0, (0, last - 1, 5, last)), footprint(1, (0, last - 16, 5, last))]
     writes = writes_of(footprints)
     assert [place - BASE for place, _ in writes] == [1023 * PAGE, 1022 * PAGE, 1023 * PAGE + LIST_ENTRY_BYTES]
-    bench = Bench(len(footprints) + MORE_CUBES, bytes(PAGE), 1)
-    result = run(bench, {"i": footprints}, {"o_writes": 3, "o_errors": 0, "o_breach": 0})
+    constants = {"live_cubes": len(footprints) + MORE_CUBES, "frame_tiles": 1}
+    result = run(shared(Bench, CFG), {"i": footprints}, {"o_writes": 3, "o_errors": 0, "o_breach": 0}, constants)
     assert [(write.address, write.data) for write in result.outputs["o_writes"]] == writes
 
 

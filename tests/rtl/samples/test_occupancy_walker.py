@@ -9,7 +9,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import BEAT, pack_row
@@ -21,13 +21,15 @@ from tests.rtl.memory.helpers_memory import ReadMemory
 
 CONFIG = AcceleratorConfig()
 BASE, ROWS_OFFSET = 0x120000, 512
+BEATS = 256
+"""Of the largest scene."""
 
 
 class Bench(wiring.Component):
     """The walker with a memory and a tree. ``i`` starts it; each wrong row gives a payload on ``o_error``."""
 
-    def __init__(self, image: bytes, seed: int, latency: int):
-        self.image, self.seed, self.latency = image, seed, latency
+    def __init__(self):
+        self.rows = ReadMemory(CONFIG, BEATS, BASE)
         super().__init__(
             {
                 "i": In(stream.Signature(1)),
@@ -42,7 +44,7 @@ class Bench(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.walker = walker = OccupancyWalker(CONFIG)
-        m.submodules.memory = rows = ReadMemory(CONFIG, self.image, BASE, self.seed, self.latency)
+        m.submodules.memory = rows = self.rows
         m.submodules.tree = tree = TreeServer(clients=2)
         wiring.connect(m, walker.rows, rows.port)
         wiring.connect(m, walker.tree, tree.client_1)
@@ -78,8 +80,8 @@ def start_walker(scene, start, stalls=STALLS[0], seed=0, latency=0, errors=0, co
         "view": {"start_cube": dict(zip(AXES, start, strict=True))},
     }
     outputs = {"o": len(visits) + 1, "o_error": errors, "o_memory_error": 0}
-    bench = Bench(scene.data, seed, latency)
-    return visits, run(bench, {"i": [0]}, outputs, constants=constants, stalls=stalls, seed=seed)
+    memories = ReadMemory.contents("rows", scene.data, seed, latency)
+    return visits, run(shared(Bench), {"i": [0]}, outputs, constants, memories, stalls, seed)
 
 
 def compare(scene, start, **options):

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from amaranth.hdl import Module, Value
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.formats import INVERSE, POSITION, STEP
 from nerf.contract.registers import AXES
@@ -30,15 +31,19 @@ CONFIG = AcceleratorConfig(tile=4)
 PIXELS = CONFIG.tile**2
 LAYOUTS = TileLayouts(CONFIG)
 BASE = 0x40000
+BEATS = 1024
+"""Of the largest scene."""
 INSIDE = {"first_x": 0, "first_y": 0, "last_x": CONFIG.tile - 1, "last_y": CONFIG.tile - 1}
 
 
 class Bench(wiring.Component):
-    """The generator with memories of records, rays and terminated pixels; the rays are those of an odd tile."""
+    """The generator with memories of records, rays and terminated pixels."""
 
-    def __init__(self, case: SimpleNamespace, seed: int, latency: int, lanes: int = 1):
-        self.case, self.seed, self.latency = case, seed, latency
+    def __init__(self, lanes: int):
         self.config = replace(CONFIG, sample_lanes=lanes)
+        self.records = ReadMemory(CONFIG, BEATS, BASE)
+        self.rays = MemoryData(shape=Ray.size, depth=2 * PIXELS, init=[])
+        self.terminated = MemoryData(shape=1, depth=2 * PIXELS, init=[])
         super().__init__(
             {
                 "i": In(stream.Signature(LAYOUTS.Rectangle)),
@@ -54,28 +59,17 @@ class Bench(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.generator = generator = SampleGenerator(self.config)
-        m.submodules.records = records = ReadMemory(CONFIG, self.case.image, BASE, self.seed, self.latency)
+        m.submodules.records = records = self.records
         wiring.connect(m, generator.records, records.port)
         wiring.connect(m, wiring.flipped(self.i), generator.i)
         wiring.connect(m, generator.o, wiring.flipped(self.o))
         wiring.connect(m, generator.o_cube, wiring.flipped(self.o_cube))
-        rays, at = self.case.rays, range(PIXELS)
-        contents = [
-            {
-                name: {axis: int(getattr(rays, name)[n, k]) for k, axis in enumerate(AXES)}
-                for name in ("position", "step", "inverse")
-            }
-            for n in at
-        ]
-        for name, shape, init, ports in (
-            ("rays", Ray, [{}] * PIXELS + contents, generator.ray),
-            ("terminated", 1, [1] * PIXELS + [int(flag) for flag in self.case.terminated], generator.terminated),
-        ):
-            m.submodules[name] = store = memory.Memory(shape=shape, depth=2 * PIXELS, init=init)
+        m.submodules.rays, m.submodules.terminated = stores = Memory(self.rays), Memory(self.terminated)
+        for store, ports in zip(stores, (generator.ray, generator.terminated), strict=True):
             for port in ports:
                 read = store.read_port()
                 m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
-                m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
+                m.d.comb += Value.cast(port.data).eq(read.data)
         m.d.comb += [
             generator.scene.eq(self.scene),
             generator.view.eq(self.view),
@@ -84,6 +78,21 @@ class Bench(wiring.Component):
             self.o_memory_error.valid.eq(records.error),
         ]
         return m
+
+
+def contents(case: SimpleNamespace, seed: int, latency: int) -> dict[str, list[int]]:
+    """Return the contents of the memories of a bench; the rays are those of an odd tile."""
+    rays = [
+        {
+            name: {axis: int(getattr(case.rays, name)[n, k]) for k, axis in enumerate(AXES)}
+            for name in ("position", "step", "inverse")
+        }
+        for n in range(PIXELS)
+    ]
+    return ReadMemory.contents("records", case.image, seed, latency) | {
+        "rays": [0] * PIXELS + [Ray.const(ray).as_value().value for ray in rays],
+        "terminated": [1] * PIXELS + [int(flag) for flag in case.terminated],
+    }
 
 
 def make_case(seed: int, rays: Rays, grid: tuple[int, int, int], limit: int, filled: float) -> SimpleNamespace:
@@ -168,12 +177,13 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None,
         "view": {"sample_limit": case.limit},
     }
     result = run(
-        Bench(case, seed, latency, lanes),
+        shared(Bench, lanes),
         {"i": inputs},
         {"o": len(wanted) + 1, "o_cube": len(announced), "o_error": 0, "o_memory_error": 0},
-        constants=constants,
-        stalls=stalls,
-        seed=seed,
+        constants,
+        contents(case, seed, latency),
+        stalls,
+        seed,
     )
     *found, last = result.outputs["o"]
     as_tuple = [
@@ -348,16 +358,16 @@ def test_a_cube_that_is_announced_slowly_holds_the_next_one_back(seed):
 
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 def test_throughput_in_a_cube_is_a_sample_a_cycle(lanes):
-    case = straight_case(1 / 16)
+    case = straight_case(1 / 4)
     result, wanted = compare(case, [((0, 0, 0), INSIDE)], latency=0, lanes=lanes)
-    assert len(wanted) == 64 * PIXELS
+    assert len(wanted) == 16 * PIXELS
     # The stub memory gives the second beat 3 cycles after the request, which is made in the cycle after the rectangle.
     assert result.cycles["o"][0] - result.cycles["i"][0] == 1 + 3 + SampleGenerator.LATENCY
     assert {b - a for a, b in pairwise(result.cycles["o"][:-1])} == {1}
 
 
 def test_the_lanes_take_turns():
-    result, _ = compare(straight_case(1 / 16), [((0, 0, 0), INSIDE)], lanes=4)
+    result, _ = compare(straight_case(1 / 4), [((0, 0, 0), INSIDE)], lanes=4)
     lanes = [sample.pixel % 4 for sample in result.outputs["o"][:-1]]
     assert lanes == [0, 1, 2, 3] * (len(lanes) // 4)
 
@@ -377,7 +387,7 @@ def test_a_pixel_without_a_sample_takes_its_lane_a_cycle(lanes):
 
 def test_a_cube_begins_while_the_one_before_is_marched():
     """One cycle between the samples of two cubes: the end of the first."""
-    case = straight_case(1 / 16)
+    case = straight_case(1 / 4)
     result, _ = compare(case, [((x, 0, 0), INSIDE) for x in range(3)], lanes=4)
     gaps = [b - a for a, b in pairwise(result.cycles["o"][:-1])]
     assert (set(gaps), gaps.count(2)) == ({1, 2}, 2)
@@ -390,11 +400,11 @@ def test_last_alone():
 
 def test_records_are_read_ahead():
     """Two cubes are worked on, and as many as are held wait while one is marched."""
-    case = straight_case(1 / 16)
+    case = straight_case(1 / 4)
     result, _ = compare(case, [((0, 0, 0), INSIDE)] * (SLOTS + CONFIG.record_queue + 4))
-    march = 64 * PIXELS
+    march = 16 * PIXELS
     assert sum(cycle < march / 2 for cycle in result.cycles["i"]) == SLOTS + CONFIG.record_queue + 1
-    cubes = [((x, 0, 0), INSIDE | {"last_y": 0}) for x in range(6)]
+    cubes = [((x, 0, 0), INSIDE) for x in range(6)]
     quick, slow = (compare(case, cubes, latency=latency)[0].total for latency in (0, 100))
     assert slow - quick < 2 * 100
 
@@ -414,4 +424,4 @@ def test_a_wrong_bit_in_a_record_is_reported(bit):
         "view": {"sample_limit": 10},
     }
     outputs = {"o": 1, "o_cube": 0, "o_error": 1, "o_memory_error": 0}
-    run(Bench(case, 0, 3), {"i": [*rectangles, {"last": 1}]}, outputs, constants=constants)
+    run(shared(Bench, 1), {"i": [*rectangles, {"last": 1}]}, outputs, constants, contents(case, 0, 3))

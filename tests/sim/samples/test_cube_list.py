@@ -87,7 +87,7 @@ def test_every_transfer_comes_in_the_same_cycle(count, latency, stalls):
     compare(count, latency, stalls, CFG)
 
 
-@pytest.mark.parametrize("stalls", [STALLS[0], (0.9, 0.1)])
+@pytest.mark.parametrize("stalls", [STALLS[0], (0.9, 0.3)])
 @pytest.mark.parametrize("list_queue", [32, 512])
 def test_other_queues(list_queue, stalls):
     compare(300, 40, stalls, replace(CFG, list_queue=list_queue))

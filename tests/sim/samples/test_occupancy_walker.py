@@ -9,7 +9,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import COMPONENTS
 from nerf.contract.registers import AXES, View
 from nerf.contract.scene_image import BEAT, pack_row, unpack_row
@@ -20,7 +20,7 @@ from sim.parts.streams import READ_BEAT, READ_REQUEST, STROBE, TREE_REQUEST, TRE
 from sim.parts.streams import stream as record_of
 from sim.samples import occupancy_walker
 from tests.rtl.memory.helpers_memory import ReadMemory as HardwareMemory
-from tests.rtl.samples.test_occupancy_walker import BASE, CONFIG, ROWS_OFFSET, make_scene
+from tests.rtl.samples.test_occupancy_walker import BASE, BEATS, CONFIG, ROWS_OFFSET, make_scene
 from tests.sim.replay import replay
 from tests.sim.samples.helpers_front_end import ReadMemory, scene_record, sleeper, view_record
 from tests.sizes import SIZES
@@ -29,9 +29,9 @@ from tests.sizes import SIZES
 class Bench(wiring.Component):
     """The walker with a memory; the tree is outside. A 1 on ``i`` starts a walk."""
 
-    def __init__(self, image: bytes, seed: int, latency: int, config):
+    def __init__(self, config):
         self.config = config
-        self.image, self.seed, self.latency = image, seed, latency
+        self.rows = HardwareMemory(CONFIG, BEATS, BASE)
         super().__init__(
             {
                 "i": In(stream.Signature(1)),
@@ -46,7 +46,7 @@ class Bench(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.walker = walker = OccupancyWalker(self.config)
-        m.submodules.memory = rows = HardwareMemory(CONFIG, self.image, BASE, self.seed, self.latency)
+        m.submodules.memory = rows = self.rows
         wiring.connect(m, walker.rows, rows.port)
         wiring.connect(m, walker.tree.request, wiring.flipped(self.o_tree))
         wiring.connect(m, wiring.flipped(self.i_tree), walker.tree.response)
@@ -131,13 +131,14 @@ def compare(scene, start, stalls=STALLS[0], seed=0, latency=0, starts=(1,), conf
     requests, responses = (sum(starts) * part for part in tree_traffic(scene, start))
     counts = {"o": len(visits), "o_tree": len(requests)}
     hardware = run(
-        Bench(scene.data, seed, latency, config),
+        shared(Bench, config),
         {"i": starts, "i_tree": [{"total": total, "index": index} for total, index in responses]},
         counts,
         constants={
             "scene": {"cubes": dict(zip(AXES, scene.cubes, strict=True)), "rows_offset": ROWS_OFFSET},
             "view": {"start_cube": dict(zip(AXES, start, strict=True))},
         },
+        memories=HardwareMemory.contents("rows", scene.data, seed, latency),
         stalls=stalls,
         seed=seed,
     )

@@ -2,15 +2,15 @@
 
 import random
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from amaranth.hdl import Module, Value
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.registers import AXES, View
 from nerf.golden.occupancy_walker import axis_order
 from nerf.golden.projector import project
@@ -24,10 +24,12 @@ from sim.samples import record_reader, sample_generator
 from tests.rtl.memory.helpers_memory import ReadMemory as HardwareMemory
 from tests.rtl.samples.test_sample_generator import (
     BASE,
+    BEATS,
     CONFIG,
     INSIDE,
     LAYOUTS,
     PIXELS,
+    contents,
     enumerate_samples,
     extreme_rays,
     make_case,
@@ -46,9 +48,11 @@ BOUNDS = ("first_x", "first_y", "last_x", "last_y")
 class Bench(wiring.Component):
     """The generator with memories of records, rays and flags; ``i_terminate`` sets a pixel's flag."""
 
-    def __init__(self, case: SimpleNamespace, seed: int, latency: int, lanes: int, sizes=CONFIG):
-        self.case, self.seed, self.latency = case, seed, latency
+    def __init__(self, lanes: int, sizes=CONFIG):
         self.config = replace(sizes, tile=CONFIG.tile, sample_lanes=lanes)
+        self.records = HardwareMemory(CONFIG, BEATS, BASE)
+        self.rays = MemoryData(shape=Ray.size, depth=2 * PIXELS, init=[])
+        self.terminated = MemoryData(shape=1, depth=2 * PIXELS, init=[])
         super().__init__(
             {
                 "i": In(stream.Signature(LAYOUTS.Rectangle)),
@@ -63,26 +67,17 @@ class Bench(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.generator = generator = SampleGenerator(self.config)
-        m.submodules.records = records = HardwareMemory(CONFIG, self.case.image, BASE, self.seed, self.latency)
+        m.submodules.records = records = self.records
         wiring.connect(m, generator.records, records.port)
         for name in ("i", "o", "o_cube"):
             wiring.connect(m, getattr(generator, name), wiring.flipped(getattr(self, name)))
-        contents = [
-            {
-                name: {axis: int(getattr(self.case.rays, name)[n, k]) for k, axis in enumerate(AXES)}
-                for name in ("position", "step", "inverse")
-            }
-            for n in range(PIXELS)
-        ]
-        flags = [1] * PIXELS + [int(flag) for flag in self.case.terminated]
-        m.submodules.rays = rays = memory.Memory(shape=Ray, depth=2 * PIXELS, init=[{}] * PIXELS + contents)
-        m.submodules.flags = flags = memory.Memory(shape=1, depth=2 * PIXELS, init=flags)
+        m.submodules.rays, m.submodules.flags = rays, flags = Memory(self.rays), Memory(self.terminated)
         write = flags.write_port()
         for store, ports in ((rays, generator.ray), (flags, generator.terminated)):
             for port in ports:
                 read = store.read_port()
                 m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
-                m.d.comb += Value.cast(port.data).eq(Value.cast(read.data))
+                m.d.comb += Value.cast(port.data).eq(read.data)
         pixel = self.i_terminate.payload
         m.d.comb += [
             self.i_terminate.ready.eq(1),
@@ -170,12 +165,13 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=
         "view": {"sample_limit": case.limit},
     }
     hardware = run(
-        Bench(case, seed, latency, lanes, sizes),
+        shared(Bench, lanes, sizes),
         {"i": [*named, {"last": 1}], "i_terminate": terminations},
         {name: len(payloads[name]) for name in ("o", "o_cube")},
-        constants=constants,
-        stalls=stalls,
-        seed=seed,
+        constants,
+        contents(case, seed, latency),
+        stalls,
+        seed,
     )
     for name in ("i", "o", "o_cube"):
         assert cycles[name] == hardware.cycles[name]

@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import run
+from cosim.unit import run, shared
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, UNIT
 from nerf.contract.scene_image import PAIRS
@@ -49,7 +49,7 @@ from tests.sim.replay import replay
 from tests.sim.shading.helpers_shading import StrobeQueue, cubes_of, random_samples, registers, sample_fields
 from tests.sim.shading.test_density import BEATS, CUBES, random_factors, table_beats
 
-CFG = AcceleratorConfig(tile=4, mlp_lanes=128, mlp_batch=2, sample_queue=4)
+CFG = AcceleratorConfig(tile=4, mlp_lanes=32, hidden=32, features=32, mlp_batch=2, sample_queue=4)
 LAYOUTS = TileLayouts(CFG)
 PIXELS = CFG.tile * CFG.tile
 DEAD = 5
@@ -58,6 +58,13 @@ SCENE_WORDS = {"density_multiplier": 1 << 19, "density_offset": 500 << 8}
 VIEW_WORDS = {"termination": ONE // 3, "shading_threshold": ONE // 10}
 TILE_WORDS = {"x": 8, "y": 4, "last_x": 3, "last_y": 2}
 PLANE, LINE = 16, 64
+FACTORS = random_factors(np.random.default_rng(3))
+
+
+def alpha_table():
+    """Return an alpha table, int64 (entries, 2): nothing, then a slope up to 1.0."""
+    entries = np.arange(ALPHA_ENTRIES, dtype=np.int64)
+    return np.stack([np.maximum(entries - 500, 0) * (ONE // 600), np.where(entries >= 500, ONE // 600, 0)], axis=1)
 
 
 class Bench(wiring.Component):
@@ -67,8 +74,9 @@ class Bench(wiring.Component):
     marker; the next tile begins when the last pixel has left.
     """
 
-    def __init__(self, table, planes, lines):
-        self.table, self.planes, self.lines = table, planes, lines
+    def __init__(self):
+        self.table = alpha_table()
+        self.planes, self.lines = FACTORS
         super().__init__(
             {
                 "samples": In(stream.Signature(LAYOUTS.Sample)),
@@ -308,9 +316,7 @@ def visible_samples(samples, table, planes, lines):
 def test_every_transfer_comes_in_the_same_cycle(stalls, tiles):
     """``tiles``: samples of each. Those of the first case fill every queue up to the first."""
     chance = random.Random(f"chain {stalls}")
-    planes, lines = random_factors(np.random.default_rng(3))
-    entries = np.arange(ALPHA_ENTRIES, dtype=np.int64)
-    table = np.stack([np.maximum(entries - 500, 0) * (ONE // 600), np.where(entries >= 500, ONE // 600, 0)], axis=1)
+    (planes, lines), table = FACTORS, alpha_table()
     samples = []
     for count in tiles:
         samples += random_samples(chance, count, 4, pixels=12, cubes=CUBES, lasts=0)
@@ -327,7 +333,7 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, tiles):
         "appearance_finished": len(appearance_cubes) - 1,
     }
     constants = {"scene": SCENE_WORDS, "view": VIEW_WORDS, "tile": TILE_WORDS}
-    hardware = run(Bench(table, planes, lines), inputs, counts, constants, stalls=stalls, seed=9)
+    hardware = run(shared(Bench), inputs, counts, constants, stalls=stalls, seed=9)
     twin = Twin(table, planes, lines)
     cycles, payloads = replay(
         twin.step,
