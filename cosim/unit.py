@@ -247,11 +247,11 @@ def run(
     inputs: Mapping[str, Sequence[Any]],
     outputs: Mapping[str, int],
     constants: Mapping[str, Any] | None = None,
-    memories: Mapping[str, Sequence[int]] | None = None,
     stalls: tuple[float, float] = (1.0, 1.0),
     seed: int = 0,
     watchdog: int = 100_000,
     settle: int = 20,
+    memories: Mapping[str, Sequence[int]] | None = None,
 ) -> Run:
     """Drive a component and return what it produced.
 
@@ -263,14 +263,15 @@ def run(
         Per output stream, how many payloads to wait for. More than that is an error.
     constants : dict
         Values of other input ports (integers, or what ``shape.const`` takes), set before the first cycle.
-    memories : dict
-        Contents, from the first row on, of memories of integers (`MemoryData`), the same; other rows are 0.
     stalls : (source, sink)
         Chance a cycle that a source offers its next payload, and that a sink is ready.
     watchdog : int
         Cycles after which the run fails.
     settle : int
         Cycles to go on afterwards, to catch surplus payloads.
+    memories : dict
+        Contents, from the first row on, of memories of integers (`MemoryData`), set before the first cycle; other rows
+        are 0.
 
     Raises
     ------

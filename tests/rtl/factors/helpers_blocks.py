@@ -2,12 +2,12 @@
 
 import numpy as np
 import torch
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In
 
-from nerf.contract.config import PRESETS
+from nerf.contract.config import COMPONENTS, PRESETS
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import GROUPS, Scene
 from nerf.encode import encode_model
@@ -20,18 +20,24 @@ BASE = 4096
 """Where benches put a scene image: not at address 0, to see that the base is added."""
 
 
+def image_words(image: bytes) -> list[int]:
+    """Return what a `BurstMemory` holds of a scene image."""
+    padded = bytes(BASE) + image + bytes(64)
+    return [int.from_bytes(padded[n : n + 16], "little") for n in range(0, len(padded) - 15, 16)]
+
+
 class BurstMemory(wiring.Component):
     """Serve a `ReadPort` without gaps: up to ``bursts`` wait; ``pauses``: a beat comes in about every second cycle."""
 
-    def __init__(self, cfg, image: bytes, bursts: int = 4, pauses: bool = False) -> None:
-        padded = bytes(BASE) + image + bytes(64)
-        self._words = [int.from_bytes(padded[n : n + 16], "little") for n in range(0, len(padded) - 15, 16)]
-        self._cfg, self._bursts, self._pauses = cfg, bursts, pauses
-        super().__init__({"port": In(ReadPort(cfg))})
+    def __init__(self, cfg, image: bytes, bursts: int = 4) -> None:
+        words = image_words(image)
+        self.words = MemoryData(shape=128, depth=len(words), init=words)
+        self._cfg, self._bursts = cfg, bursts
+        super().__init__({"port": In(ReadPort(cfg)), "pauses": In(1)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=128, depth=len(self._words), init=self._words)
+        m.submodules.memory = memory = Memory(self.words)
         m.submodules.bursts = bursts = Queue(read_request(self._cfg), self._bursts)
         read = memory.read_port(domain="comb")
         noise = Signal(16, init=0xACE1)
@@ -43,7 +49,7 @@ class BurstMemory(wiring.Component):
         m.d.sync += offered.eq(beats.valid & ~beats.ready)
         m.d.comb += [
             read.addr.eq((bursts.o.payload.address >> 4) + beat),
-            beats.valid.eq(bursts.o.valid & (offered | noise[3] if self._pauses else 1)),
+            beats.valid.eq(bursts.o.valid & (offered | noise[3] | ~self.pauses)),
             beats.payload.data.eq(read.data),
             beats.payload.last.eq(beat == bursts.o.payload.last_beat),
             bursts.o.ready.eq(beats.valid & beats.ready & beats.payload.last),
@@ -53,6 +59,17 @@ class BurstMemory(wiring.Component):
             with m.If(beats.payload.last):
                 m.d.sync += beat.eq(0)
         return m
+
+
+def vectors(ctx, member) -> list[list[int]]:
+    """Return the values of the vectors of a member: from its bits, as Amaranth's views of them are slow."""
+    value = Value.cast(member)
+    return np.frombuffer(ctx.get(value).to_bytes(len(value) // 8, "little"), np.int8).reshape(-1, COMPONENTS).tolist()
+
+
+def memory_rows(vectors: np.ndarray) -> list[int]:
+    """Return vectors of int8 (..., 16) as the rows of a memory of integers."""
+    return [int.from_bytes(vector.tobytes(), "little") for vector in vectors.reshape(-1, COMPONENTS).astype(np.int8)]
 
 
 def scene_constants(scene: Scene) -> dict:

@@ -45,7 +45,8 @@ class Harness(wiring.Component):
         m.submodules.fetch = fetch = BlockFetch(self._cfg)
         m.submodules.errors = errors = Queue(1, 128)
         for name in ("headers", "payload"):
-            m.submodules[name] = memory = BurstMemory(self._cfg, self._image, pauses=self._pauses)
+            m.submodules[name] = memory = BurstMemory(self._cfg, self._image)
+            m.d.comb += memory.pauses.eq(self._pauses)
             wiring.connect(m, getattr(fetch, name), memory.port)
         for name in ("i_density", "i_appearance", "o_job", "o_payload"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(fetch, name))

@@ -15,7 +15,8 @@ from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
 from nerf.golden.interpolator import product
 from rtl.factors.interpolator import Interpolator
-from rtl.payloads import AXES, Cube, FactorVector, ProductVector, TileLayouts
+from rtl.payloads import AXES, Cube, ProductVector, TileLayouts
+from tests.rtl.factors.helpers_blocks import memory_rows
 from tests.rtl.shading.helpers_shading import fields, record
 
 CFG = AcceleratorConfig(tile=8)
@@ -94,11 +95,11 @@ class Bench(wiring.Component):
 
     def memory(self, m, name, values, *at):
         """What a memory of vectors (group, ..., component) answers to the read."""
-        init = [list(map(int, row)) for row in values.reshape(-1, COMPONENTS)]
-        m.submodules[name] = memory = Memory(shape=FactorVector, depth=len(init), init=init)
+        init = memory_rows(values)
+        m.submodules[name] = memory = Memory(shape=8 * COMPONENTS, depth=len(init), init=init)
         port = memory.read_port()
         m.d.comb += [port.addr.eq(Cat(*at, self.dut.factors.address.group)), port.en.eq(self.dut.factors.enable)]
-        return port.data.as_value()
+        return port.data
 
 
 def make_samples(layout, extra, count, seed, per_cube=5):

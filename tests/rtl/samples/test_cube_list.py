@@ -173,7 +173,7 @@ def hardware(footprints, tiles, stalls=STALLS[0], seed=0, latency=0, damage=None
     memories = ReadMemory.contents("memory", bytes(image), seed, latency)
     inputs = {"i": frames * [*footprints, END], "i_tile": frames * tiles}
     counts = {"o_writes": len(writes), "o": len(wanted), "o_errors": errors, "o_breach": 0}
-    result = run(shared(Bench, cfg), inputs, counts, constants, memories, stalls, seed)
+    result = run(shared(Bench, cfg), inputs, counts, constants, stalls, seed, memories=memories)
     assert [(write.address, write.data) for write in result.outputs["o_writes"]] == writes
     for rectangle, want in zip(result.outputs["o"], wanted, strict=True):
         for name, value in want.items():

@@ -81,7 +81,7 @@ def start_walker(scene, start, stalls=STALLS[0], seed=0, latency=0, errors=0, co
     }
     outputs = {"o": len(visits) + 1, "o_error": errors, "o_memory_error": 0}
     memories = ReadMemory.contents("rows", scene.data, seed, latency)
-    return visits, run(shared(Bench), {"i": [0]}, outputs, constants, memories, stalls, seed)
+    return visits, run(shared(Bench), {"i": [0]}, outputs, constants, stalls, seed, memories=memories)
 
 
 def compare(scene, start, **options):

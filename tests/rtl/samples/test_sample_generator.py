@@ -181,9 +181,9 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, samples=None,
         {"i": inputs},
         {"o": len(wanted) + 1, "o_cube": len(announced), "o_error": 0, "o_memory_error": 0},
         constants,
-        contents(case, seed, latency),
         stalls,
         seed,
+        memories=contents(case, seed, latency),
     )
     *found, last = result.outputs["o"]
     as_tuple = [
@@ -424,4 +424,4 @@ def test_a_wrong_bit_in_a_record_is_reported(bit):
         "view": {"sample_limit": 10},
     }
     outputs = {"o": 1, "o_cube": 0, "o_error": 1, "o_memory_error": 0}
-    run(shared(Bench, 1), {"i": [*rectangles, {"last": 1}]}, outputs, constants, contents(case, 0, 3))
+    run(shared(Bench, 1), {"i": [*rectangles, {"last": 1}]}, outputs, constants, memories=contents(case, 0, 3))

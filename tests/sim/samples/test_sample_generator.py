@@ -169,9 +169,9 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=
         {"i": [*named, {"last": 1}], "i_terminate": terminations},
         {name: len(payloads[name]) for name in ("o", "o_cube")},
         constants,
-        contents(case, seed, latency),
         stalls,
         seed,
+        memories=contents(case, seed, latency),
     )
     for name in ("i", "o", "o_cube"):
         assert cycles[name] == hardware.cycles[name]

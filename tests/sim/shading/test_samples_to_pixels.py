@@ -20,7 +20,7 @@ from rtl.factors.cube_sequencer import CubeSequencer
 from rtl.factors.interpolator import Interpolator
 from rtl.factors.tree_server import TreeServer
 from rtl.parts.queue import Queue
-from rtl.payloads import AXES, Cube, FactorVector, SceneRegisters, TileLayouts, ViewRegisters
+from rtl.payloads import AXES, Cube, SceneRegisters, TileLayouts, ViewRegisters
 from rtl.shading.appearance import Appearance
 from rtl.shading.compositor import Compositor
 from rtl.shading.density import Density
@@ -44,6 +44,7 @@ from sim.parts.streams import (
     new,
 )
 from sim.shading import appearance, compositor, density, mlp_engine, tile_buffer
+from tests.rtl.factors.helpers_blocks import memory_rows
 from tests.rtl.shading.helpers_shading import record
 from tests.sim.replay import replay
 from tests.sim.shading.helpers_shading import StrobeQueue, cubes_of, random_samples, registers, sample_fields
@@ -154,16 +155,16 @@ class Bench(wiring.Component):
                 *((line, [(along, end)], ends[end]) for end in range(2)),
             ]
             for number, (values, ats, vector) in enumerate(places):
-                init = [list(map(int, row)) for row in values.reshape(-1, COMPONENTS)]
+                init = memory_rows(values)
                 m.submodules[f"factors_{pair}_{number}"] = memory = Memory(
-                    shape=FactorVector, depth=len(init), init=init
+                    shape=8 * COMPONENTS, depth=len(init), init=init
                 )
                 read = memory.read_port()
                 bits = len(values).bit_length() - 1
                 m.d.comb += [
                     read.addr.eq(Cat((at + offset)[:bits] for at, offset in ats)),
                     read.en.eq(enable),
-                    vector.as_value().eq(read.data.as_value()),
+                    vector.as_value().eq(read.data),
                 ]
 
     def _sequence(self, m, queued, dense, composites, buffers):
