@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from nerf.contract.scene_image import is_scene_image
-from nerf.model import TensorfModel
+from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
 from rtnerf.base.errors import InputError
 from rtnerf.base.files import check_content, write_bytes
 
@@ -43,6 +43,7 @@ _CONSTANTS = {
     "view_bands": (int,),
     "feature_bands": (int,),
     "shading": (str,),
+    "colour": (str,),
 }
 
 WITH_FLOATS = (
@@ -53,6 +54,9 @@ WITH_FLOATS = (
 
 _PARALLEL = "module."
 """What PyTorch puts before every name of a model that was saved while it trained on several GPUs."""
+
+_SHADING_MODES = {"MLP_Fea": "network", "MLP": "network", "SH": "harmonics", "RGB": "features"}
+"""What the original program calls what makes colours; ``MLP`` encodes no features."""
 
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
 
@@ -153,7 +157,8 @@ def _from_safetensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) 
     if header.get("format") != FORMAT:
         raise InputError(f"format must be {FORMAT!r}, not {header.get('format')!r}")
     try:
-        description = {"shading": "sample", **json.loads(header["model"])}  # Older files do not say it.
+        # Older files say neither.
+        description = {"shading": "sample", "colour": "network", **json.loads(header["model"])}
         if "weight_threshold" in description:  # Its name in older files.
             description["shading_threshold"] = description["weight_threshold"]
         constants = {name: description[name] for name in _CONSTANTS}
@@ -180,7 +185,10 @@ def _from_safetensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) 
         app_planes=[take(f"app_planes.{pair}") for pair in range(3)],
         app_lines=[take(f"app_lines.{pair}") for pair in range(3)],
         basis=take("basis"),
-        mlp=[(take(f"mlp.{layer}.weight"), take(f"mlp.{layer}.bias")) for layer in range(3)],
+        mlp=[
+            (take(f"mlp.{layer}.weight"), take(f"mlp.{layer}.bias"))
+            for layer in range(3 if constants["colour"] == "network" else 0)
+        ],
         mask=mask,
         mask_aabb=mask_aabb,
         **constants,
@@ -223,21 +231,9 @@ def _from_official(content: dict) -> TensorfModel:
     if all(name.startswith(_PARALLEL) for name in state):
         state = {name.removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
     shading = arguments.get("shadingMode", "MLP_Fea")
-    if shading != "MLP_Fea":
-        raise InputError(f"shadingMode must be 'MLP_Fea', not {shading!r}")
-    if "density_plane.0" not in state:
-        raise InputError("class must be TensorVMSplit, not one without density_plane.0")
-
-    def factors(name: str, keep: int) -> list[torch.Tensor]:
-        taken = []
-        for pair in range(3):
-            tensor = _take(state, f"{name}.{pair}")
-            if tensor.ndim != 4 or tensor.shape[0] != 1 or (keep == 2 and tensor.shape[3] != 1):
-                shape = "(1, C, N, 1)" if keep == 2 else "(1, C, N, N)"
-                raise InputError(f"{name}.{pair} must be of shape {shape}, not {tuple(tensor.shape)}")
-            taken.append(tensor[0, :, :, 0] if keep == 2 else tensor[0])
-        return taken
-
+    if shading not in _SHADING_MODES:
+        raise InputError(f"shadingMode must be one of {', '.join(_SHADING_MODES)}, not {shading!r}")
+    colour = _SHADING_MODES[shading]
     aabb = _tensor(arguments.get("aabb"), "aabb")
     mask, mask_aabb = _official_mask(content, aabb)
     near, far = _numbers(arguments, "near_far", 2)
@@ -246,16 +242,18 @@ def _from_official(content: dict) -> TensorfModel:
             "near_far must be distances in the scene, not 0 and 1: a forward-facing model in normalised device "
             "coordinates (NDC), whose rays no renderer here makes"
         )
+    density_planes, density_lines = _official_factors(state, "density")
+    app_planes, app_lines = _official_factors(state, "app")
     model = TensorfModel(
         aabb=aabb,
-        density_planes=factors("density_plane", 3),
-        density_lines=[line.contiguous() for line in factors("density_line", 2)],
-        app_planes=factors("app_plane", 3),
-        app_lines=[line.contiguous() for line in factors("app_line", 2)],
+        density_planes=density_planes,
+        density_lines=density_lines,
+        app_planes=app_planes,
+        app_lines=app_lines,
         basis=_take(state, "basis_mat.weight"),
         mlp=[
             (_take(state, f"renderModule.mlp.{layer}.weight"), _take(state, f"renderModule.mlp.{layer}.bias"))
-            for layer in (0, 2, 4)
+            for layer in ((0, 2, 4) if colour == "network" else ())
         ],
         mask=mask,
         mask_aabb=mask_aabb,
@@ -267,12 +265,46 @@ def _from_official(content: dict) -> TensorfModel:
         shading_threshold=_numbers(arguments, "rayMarch_weight_thres", 1)[0],
         density_activation=arguments.get("fea2denseAct", "softplus"),
         view_bands=int(_numbers(arguments, "view_pe", 1)[0]),
-        feature_bands=int(_numbers(arguments, "fea_pe", 1)[0]),
+        feature_bands=int(_numbers(arguments, "fea_pe", 1)[0]) if shading == "MLP_Fea" else 0,
+        colour=colour,
     )
     size = tuple(int(value) for value in _numbers(arguments, "gridSize", 3))
     if size != model.grid_size:
         raise InputError(f"gridSize must be that of the factors {model.grid_size}, not {size}")
     return model
+
+
+def _official_factors(state: dict, kind: str) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Planes and lines of a kind. Those of TensorCP, which has lines alone, are rewritten.
+
+    A component of CP is the product of three lines. Two of them span a plane, whose bilinear interpolation is the
+    product of theirs; a third of the components goes to each pair.
+    """
+
+    def factors(name: str, last: str) -> list[torch.Tensor]:
+        taken = []
+        for pair in range(3):
+            tensor = _take(state, f"{kind}_{name}.{pair}")
+            if tensor.ndim != 4 or tensor.shape[0] != 1 or (last == "1" and tensor.shape[3] != 1):
+                rule = f"of shape (1, C, N, {last})"
+                raise InputError(f"{kind}_{name}.{pair} must be {rule}, not {tuple(tensor.shape)}")
+            taken.append(tensor[0])
+        return taken
+
+    if "plane_coef" in state:
+        raise InputError("class must be TensorVMSplit or TensorCP, not TensorVM")
+    lines = [line[:, :, 0].contiguous() for line in factors("line", "1")]
+    if any(name.startswith(("density_plane", "app_plane")) for name in state):
+        return factors("plane", "N"), lines
+    counts = [len(line) for line in lines]
+    if len(set(counts)) != 1:
+        raise InputError(f"{kind}_line.0, 1 and 2 must have equal components in a TensorCP, not {counts}")
+    along = {axis: lines[LINE_AXES.index(axis)].tensor_split(3) for axis in range(3)}
+    planes = [
+        along[second][pair][:, :, None] * along[first][pair][:, None, :]
+        for pair, (first, second) in enumerate(PLANE_AXES)
+    ]
+    return planes, [along[axis][pair].contiguous() for pair, axis in enumerate(LINE_AXES)]
 
 
 def _official_mask(content: dict, aabb: torch.Tensor) -> tuple[np.ndarray | None, torch.Tensor]:

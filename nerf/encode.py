@@ -40,6 +40,7 @@ from nerf.contract.scene_image import GROUPS, PAIRS, Scene
 from nerf.model import TensorfModel, encode_frequencies
 from nerf.occupancy import mask_map, mask_windows, pack_rows, read_cells, shadow
 from nerf.quantise import occupied_points, quantise_factors, without_outliers
+from nerf.widen import widened
 from rtnerf.base.errors import require
 
 CALIBRATION_POINTS = 8192
@@ -86,10 +87,12 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     Raises
     ------
     InputError
-        The model has another structure than the hardware (at most 16 density and 48 appearance components a pair,
-        network of the sizes of the configuration), its grid is too large, or a constant does not fit its register.
+        The model has another structure than the hardware (at most 16 density and 48 appearance components a pair, a
+        network of at most the sizes of the configuration), its grid is too large, or a constant does not fit its
+        register.
     """
     _check_structure(model, config)
+    model = widened(model, config.network, f"configuration {config.name}")
     image.check_grid(model.grid_size)
     windows, bases = mask_windows(model)
     model = without_outliers(model, read_cells(model))
@@ -152,16 +155,10 @@ def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
         f"{config.shading}, as configuration {config.name} has it",
         model.shading,
     )
+    require(model.colour == "network", "colour", "made by a network (the accelerator has no other)", model.colour)
     for kind, components in (("density", model.density_components), ("app", model.app_components)):
         limit = COMPONENTS * GROUPS["density" if kind == "density" else "appearance"]
         require(max(components) <= limit, f"{kind} components", f"at most {limit} a pair", components)
-    network = model.network
-    for name, fixed in (("feature_bands", 2), ("view_bands", 2)):
-        require(getattr(network, name) == fixed, f"{name} of the network", str(fixed), getattr(network, name))
-    for name in ("features", "hidden"):
-        wanted = getattr(config, name)
-        rule = f"{wanted}, as configuration {config.name} has it"
-        require(getattr(network, name) == wanted, f"{name} of the network", rule, getattr(network, name))
     require(model.step_ratio <= 4, "step_ratio", "at most 4", model.step_ratio)
 
 

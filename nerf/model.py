@@ -1,4 +1,4 @@
-"""A trained TensoRF (class TensorVMSplit with the MLP_Fea shading) and how it is evaluated.
+"""A trained TensoRF (class TensorVMSplit) and how it is evaluated.
 
 Source: Chen et al., "TensoRF: Tensorial Radiance Fields", ECCV 2022; arithmetic order as in the
 authors' program, so that float32 results agree to rounding.
@@ -36,6 +36,31 @@ def encode_frequencies(values: torch.Tensor, bands: int) -> torch.Tensor:
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
+def harmonics(direction: torch.Tensor) -> torch.Tensor:
+    """The nine real spherical harmonics up to degree 2, signs as in the authors' program.
+
+    Parameters: ``direction`` (n, 3), unit vectors. Returns (n, 9): degree 0, then the three of 1, then the five of 2.
+    """
+    x, y, z = direction.unbind(dim=1)
+    return torch.stack(
+        [
+            math.sqrt(1 / 4 / math.pi) * torch.ones_like(x),
+            *(math.sqrt(3 / 4 / math.pi) * one for one in (-y, z, -x)),
+            *(math.sqrt(15 / 4 / math.pi) * two for two in (x * y, -y * z)),
+            math.sqrt(5 / 16 / math.pi) * (2 * z * z - x * x - y * y),
+            -math.sqrt(15 / 4 / math.pi) * x * z,
+            math.sqrt(15 / 16 / math.pi) * (x * x - y * y),
+        ],
+        dim=1,
+    )
+
+
+HARMONICS = 9
+"""What `harmonics` gives."""
+
+COLOURS = {"network": None, "harmonics": 3 * HARMONICS, "features": 3}
+"""What makes a colour of features, and how many of them it takes; None: any number."""
+
 MOST_SAMPLES = 65536
 """Of a ray: what the accelerator's registers hold."""
 MOST_DISTANCE_SCALE = 1e6
@@ -60,7 +85,7 @@ class TensorfModel:
     basis : tensor (features, sum of the appearance components)
         Appearance basis, without bias.
     mlp : three pairs (weight (outputs, inputs), bias (outputs,))
-        Shading network: ReLU, ReLU, sigmoid.
+        Shading network: ReLU, ReLU, sigmoid. Empty where ``colour`` is another.
     mask : bool array (Z, Y, X) or None
         Occupancy at the vertices of a grid of its own; None = everything is occupied.
     mask_aabb : tensor (2, 3)
@@ -81,6 +106,9 @@ class TensorfModel:
     shading : {"sample", "deferred"}
         Whether basis and network see every shaded sample, or once the mean appearance products of a
         ray's shaded samples, weighted as they are composited.
+    colour : {"network", "harmonics", "features"}
+        What makes a colour of the features: the network; spherical harmonics, nine features a channel, plus 1/2, never
+        below 0; or nothing: three features are the colour.
 
     Raises
     ------
@@ -107,6 +135,7 @@ class TensorfModel:
     view_bands: int = 2
     feature_bands: int = 2
     shading: str = "sample"
+    colour: str = "network"
 
     def __post_init__(self) -> None:
         if self.mask_aabb is None:
@@ -158,7 +187,9 @@ class TensorfModel:
 
     @property
     def network(self) -> NetworkSize:
-        """Sizes of basis and MLP."""
+        """Sizes of basis and MLP; without an MLP, InputError."""
+        if self.colour != "network":
+            raise InputError(f"colour must be made by a network, not {self.colour}")
         hidden = self.mlp[0][0].shape[0]
         return NetworkSize(self.basis.shape[0], hidden, self.feature_bands, self.view_bands, max(self.app_components))
 
@@ -241,8 +272,13 @@ class TensorfModel:
         """Colour of samples.
 
         Parameters: ``feature`` (n, features); ``direction`` (n, 3) unit view directions.
-        Returns RGB (n, 3) in 0..1.
+        Returns RGB (n, 3): in 0..1 of a network, 0 or more of harmonics, anything of features.
         """
+        if self.colour == "features":
+            return feature
+        if self.colour == "harmonics":
+            terms = harmonics(direction)[:, None, :] * feature.view(-1, 3, HARMONICS)
+            return functional.relu(terms.sum(dim=2) + 0.5)
         parts = [feature, direction]
         if self.feature_bands:
             parts.append(encode_frequencies(feature, self.feature_bands))
@@ -344,6 +380,14 @@ class TensorfModel:
     def _check_network(self) -> None:
         features = self.basis.shape[0] if self.basis.ndim == 2 else 0
         _expect("basis", self.basis, (features, sum(self.app_components)))
+        if self.colour not in COLOURS:
+            raise InputError(f"colour must be one of {', '.join(COLOURS)}, not {self.colour!r}")
+        if (wanted := COLOURS[self.colour]) is not None:
+            if features != wanted:
+                raise InputError(f"basis must have {wanted} features for colour {self.colour}, not {features}")
+            if self.mlp:
+                raise InputError(f"mlp must be empty for colour {self.colour}, not of {len(self.mlp)} layers")
+            return
         if len(self.mlp) != 3:
             raise InputError(f"mlp must be three layers, not {len(self.mlp)}")
         inputs = features * (1 + 2 * self.feature_bands) + 3 * (1 + 2 * self.view_bands)

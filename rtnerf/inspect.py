@@ -88,6 +88,7 @@ def _model(file: Path) -> tuple[str | None, dict[str, Any]]:
         "density_components": list(model.density_components),
         "app_components": list(model.app_components),
         "shading": model.shading,
+        "colour": model.colour,
         "near": model.near,
         "far": model.far,
     }

@@ -16,6 +16,7 @@ from nerf.golden.projector import project
 from nerf.metrics import psnr
 from nerf.prepared import Prepared
 from nerf.render import uniform
+from nerf.widen import widened
 from rtnerf.base.errors import InputError
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
@@ -44,20 +45,34 @@ def test_other_networks_render_like_the_reference(features, hidden):
     assert {name: job.scene.host[name] for name in ("features", "hidden")} == {"features": features, "hidden": hidden}
     camera = EDGE_CASES["outside"][2]
     assert psnr(job.render(camera, termination=0).rgb, uniform.render(model, camera).rgb) > 42
-    rule = f"features of the network must be 27, as configuration tiny has it, not {features}"
-    with pytest.raises(InputError, match=rule):
-        encode_model(model, TINY)
-    rule = f"hidden of the network must be 128, as configuration tiny has it, not {hidden}"
-    with pytest.raises(InputError, match=rule):
-        encode_model(small_model(network=replace(config.network, features=27)), TINY)
 
 
-def test_encodings_that_the_hardware_does_not_have_are_refused():
-    for name in ("feature_bands", "view_bands"):
-        network = replace(TINY.network, **{name: 4})
-        model = small_model(network=network)
-        with pytest.raises(InputError, match=f"{name} of the network must be 2, not 4"):
-            encode_model(model, TINY)
+@pytest.mark.parametrize(
+    "smaller",
+    [{"features": 20, "hidden": 48}, {"feature_bands": 0}, {"view_bands": 1, "feature_bands": 1}, {"view_bands": 0}],
+)
+def test_smaller_networks_run_in_the_room_of_a_larger_one(smaller):
+    model, camera = small_model(network=replace(TINY.network, **smaller)), EDGE_CASES["outside"][2]
+    job = Prepared(model, TINY)
+    assert job.scene.host["features"] == 27
+    assert psnr(job.render(camera, termination=0).rgb, uniform.render(model, camera).rgb) > 42
+    wide = widened(model, TINY.network, "the test")
+    assert replace(wide.network, components=48) == TINY.network
+    assert np.abs(uniform.render(wide, camera).rgb - uniform.render(model, camera).rgb).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("larger", "rule"),
+    [
+        ({"features": 28}, "features of the network must be at most 27, as configuration tiny has it, not 28"),
+        ({"hidden": 129}, "hidden of the network must be at most 128, as configuration tiny has it, not 129"),
+        ({"feature_bands": 4}, "feature_bands of the network must be at most 2, as configuration tiny has it, not 4"),
+        ({"view_bands": 4}, "view_bands of the network must be at most 2, as configuration tiny has it, not 4"),
+    ],
+)
+def test_larger_networks_are_refused(larger, rule):
+    with pytest.raises(InputError, match=rule):
+        encode_model(small_model(network=replace(TINY.network, **larger)), TINY)
 
 
 @pytest.mark.parametrize("case", ["outside", "inside the box"])

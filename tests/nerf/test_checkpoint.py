@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from nerf.checkpoint import DEFAULT_MODEL, load_model, read_model_file, save_model
+from nerf.contract.config import load_config
+from nerf.encode import encode_model
 from rtnerf.base.errors import InputError
 
 
@@ -176,6 +178,13 @@ def without(content, part, name):
     del content[part][name]
 
 
+def with_uneven_lines(content):
+    state = content["state_dict"]
+    for name in [name for name in state if "_plane." in name]:
+        del state[name]
+    state["density_line.1"] = torch.zeros(1, 9, 11, 1)
+
+
 def placed(content, part, name, value):
     content[part][name] = value
 
@@ -186,10 +195,23 @@ def placed(content, part, name, value):
         (lambda c: c.pop("kwargs"), "kwargs must be a dictionary, not missing"),
         (lambda c: without(c, "kwargs", "step_ratio"), "kwargs.step_ratio must be present"),
         (lambda c: without(c, "state_dict", "app_line.2"), "app_line.2 must be a tensor, not miss"),
-        (lambda c: without(c, "state_dict", "density_plane.0"), "class must be TensorVMSplit"),
+        (lambda c: without(c, "state_dict", "density_plane.0"), "density_plane.0 must be a tensor, not missing"),
+        (
+            lambda c: c.update(state_dict={"plane_coef": torch.zeros(3, 4, 5, 5)}),
+            "class must be TensorVMSplit or TensorCP, not TensorVM",
+        ),
+        (with_uneven_lines, "density_line.0, 1 and 2 must have equal components in a TensorCP, not ["),
+        (
+            lambda c: placed(c, "kwargs", "shadingMode", "MLP_PE"),
+            "shadingMode must be one of MLP_Fea, MLP, SH, RGB, not 'MLP_PE'",
+        ),
         (
             lambda c: placed(c, "kwargs", "shadingMode", "SH"),
-            "shadingMode must be 'MLP_Fea', not 'SH'",
+            "basis must have 27 features for colour harmonics, not 5",
+        ),
+        (
+            lambda c: placed(c, "kwargs", "shadingMode", "RGB"),
+            "basis must have 3 features for colour features, not 5",
         ),
         (
             lambda c: placed(c, "kwargs", "gridSize", [9, 11, 8]),
@@ -434,3 +456,62 @@ def test_the_same_model_gives_the_same_bytes(random_model, tmp_path):
     model, tensors, header = read_model_file(files[0])
     assert (header["a"], header["b"], tensors["more"].tolist()) == ("1", "2", [1, 1, 1])
     assert torch.equal(model.basis, load_model(files[0]).basis)
+
+
+def test_lines_alone_become_planes(tmp_path, random_model):
+    """A TensorCP: the product of three lines, whatever the number of its components."""
+    model = random_model()
+    content, random = official(model), torch.Generator().manual_seed(1)
+    size = model.grid_size
+    content["state_dict"] = {k: v for k, v in content["state_dict"].items() if "_plane." not in k}
+    content["state_dict"]["basis_mat.weight"] = model.basis[:, :8]
+    for kind, components in (("density", 5), ("app", 8)):
+        for pair, axis in enumerate((2, 1, 0)):
+            line = torch.randn(1, components, size[axis], 1, generator=random)
+            content["state_dict"][f"{kind}_line.{pair}"] = line
+    torch.save(content, tmp_path / "cp.th")
+    found = load_model(tmp_path / "cp.th")
+    assert (found.density_components, found.app_components, found.grid_size) == ((2, 2, 1), (3, 3, 2), size)
+    points = torch.rand(50, 3, generator=random) * 2 - 1
+    expected = {}
+    for kind in ("density", "app"):
+        expected[kind] = 1.0
+        for pair, axis in enumerate((2, 1, 0)):
+            line = content["state_dict"][f"{kind}_line.{pair}"][0, :, :, 0].numpy()
+            at = (points[:, axis].numpy() + 1) / 2 * (size[axis] - 1)
+            expected[kind] = expected[kind] * np.stack([np.interp(at, np.arange(size[axis]), row) for row in line])
+    np.testing.assert_allclose(found.density_feature(points), expected["density"].sum(axis=0), atol=1e-5)
+    np.testing.assert_allclose(found.app_products(points).T, expected["app"], atol=1e-5)
+
+
+def test_harmonics_are_orthonormal(random_model):
+    """Nine functions of degree 0 to 2: their means over the sphere, times its area, are those of an identity."""
+    from nerf.model import harmonics
+
+    angle, height = np.meshgrid(np.arange(64) * np.pi / 32, np.polynomial.legendre.leggauss(16)[0])
+    weight = np.broadcast_to(np.polynomial.legendre.leggauss(16)[1][:, None], angle.shape).reshape(-1, 1)
+    flat = np.sqrt(1 - height**2)
+    directions = np.stack([flat * np.cos(angle), flat * np.sin(angle), height], axis=-1).reshape(-1, 3)
+    values = harmonics(torch.from_numpy(directions)).numpy()
+    np.testing.assert_allclose(values.T @ (values * weight) * np.pi / 32, np.eye(9), atol=1e-12)
+
+
+@pytest.mark.parametrize(("mode", "colour", "features"), [("SH", "harmonics", 27), ("RGB", "features", 3)])
+def test_colours_without_a_network_are_kept_and_refused_by_the_hardware(tmp_path, random_model, mode, colour, features):
+    model = random_model(features=features)
+    content = official(model, shadingMode=mode)
+    content["state_dict"] = {k: v for k, v in content["state_dict"].items() if not k.startswith("renderModule")}
+    torch.save(content, tmp_path / "x.th")
+    found = load_model(tmp_path / "x.th")
+    assert (found.colour, found.mlp) == (colour, [])
+    save_model(found, tmp_path / "x.safetensors")
+    again = load_model(tmp_path / "x.safetensors")
+    assert again.colour == colour
+    points, direction = torch.rand(9, 3) * 2 - 1, torch.tensor([[0.0, 0.6, 0.8]]).expand(9, 3)
+    assert torch.equal(
+        found.shade(found.app_feature(points), direction), again.shade(again.app_feature(points), direction)
+    )
+    with pytest.raises(
+        InputError, match=f"^colour must be made by a network .the accelerator has no other., not {colour}$"
+    ):
+        encode_model(found, load_config("tiny"))

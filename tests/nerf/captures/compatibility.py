@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from nerf.cameras import load_cameras
 from nerf.checkpoint import load_model
@@ -18,6 +19,7 @@ from nerf.contract.config import load_config
 from nerf.prepared import Prepared
 from rtnerf.base.errors import InputError
 from tests.nerf.captures.test_captures import FLIP, write_colmap, write_llff, write_nsvf
+from tests.nerf.test_checkpoint import official
 
 WIDTH, HEIGHT = 32, 24
 SCALE = 2
@@ -68,9 +70,18 @@ class Formulas:
         at = (points - low) / (high - low) * (np.array(mask.shape[::-1]) - 1)
         return sampled(mask[None], at[:, ::-1])[0] > 0
 
-    def network(self, products, direction):
+    def colour(self, products, direction):
         """Colours (n, 3)."""
         feature = products.T @ self.tensors["basis"].T
+        if self.model.colour == "features":
+            return feature
+        if self.model.colour == "harmonics":
+            x, y, z = direction
+            terms = [0.28209479177387814, *(0.4886025119029199 * np.array([-y, z, -x]))]
+            terms += [1.0925484305920792 * x * y, -1.0925484305920792 * y * z]
+            terms += [0.31539156525252005 * (3 * z * z - 1), -1.0925484305920792 * x * z]
+            terms += [0.5462742152960396 * (x * x - y * y)]
+            return np.maximum(feature.reshape(-1, 3, 9) @ np.array(terms) + 0.5, 0)
         directions = np.broadcast_to(direction, (len(feature), 3))
         bands = self.model.feature_bands, self.model.view_bands
         value = [feature, directions, encoded(feature, bands[0]), encoded(directions, bands[1])]
@@ -88,11 +99,15 @@ class Formulas:
         points = origin + distance[:, None] * direction
         points = points[:-1][((points >= self.low) & (points <= self.high)).all(axis=1)[:-1]]
         points = points[self.occupied(points)]
-        sigma = np.logaddexp(0, self.products("density", points).sum(axis=0) + self.model.density_shift)
+        sigma = self.products("density", points).sum(axis=0)
+        if self.model.density_activation == "relu":
+            sigma = np.maximum(sigma, 0)
+        else:
+            sigma = np.logaddexp(0, sigma + self.model.density_shift)
         through = np.exp(-sigma * self.step * self.model.distance_scale)
         weight = (1 - through) * np.concatenate([[1], np.cumprod(through)[:-1]])
         shaded = weight > self.model.shading_threshold
-        colour = self.network(self.products("app", points[shaded]), direction)
+        colour = self.colour(self.products("app", points[shaded]), direction)
         return weight[shaded] @ colour + (1 - weight.sum()) * background
 
     def picture(self, pose, focal, centre, background):
@@ -107,7 +122,135 @@ class Formulas:
         return np.clip(rows, 0, 1).reshape(HEIGHT // SCALE, WIDTH // SCALE, 3)
 
 
-# ---- The kinds ----
+# ---- The kinds of checkpoints ----
+
+
+def content_of(model, shading, **state):
+    """What the original program would save of a model, with another state."""
+    content = official(model, shadingMode=shading)
+    if shading not in ("MLP_Fea", "MLP"):
+        content["state_dict"] = {k: v for k, v in content["state_dict"].items() if not k.startswith("renderModule")}
+    content["state_dict"] |= state
+    return content
+
+
+def checkpoints(model):
+    """Name and content of each kind, and of CP the planes and lines that it means."""
+    random = torch.Generator().manual_seed(3)
+    name, encoded_features = "renderModule.mlp.0.weight", 2 * model.feature_bands * len(model.basis)
+    features = len(model.basis) + 3
+    first = torch.cat([model.mlp[0][0][:, :features], model.mlp[0][0][:, features + encoded_features :]], dim=1)
+    few = torch.randn(3, model.basis.shape[1], generator=random) * 0.05
+    everywhere = replace(model, mask=np.ones((2, 2, 2), bool), mask_aabb=model.aabb)
+    relu = official(everywhere, fea2denseAct="relu")
+    for pair in range(3):
+        for kind, ends in (("plane", (1, 1)), ("line", (1, 0))):
+            factor = f"density_{kind}.{pair}"
+            relu["state_dict"][factor] = hollow(relu["state_dict"][factor], ends)
+    return {
+        "`MLP_Fea`": content_of(model, "MLP_Fea"),
+        "`MLP_Fea`, `relu` density": relu,
+        "`MLP`": content_of(model, "MLP", **{name: first}),
+        "`MLP_Fea`, `featureC` 64, `app_dim` 20, `fea_pe` 1, `view_pe` 0": small(model, random),
+        "`SH`": content_of(model, "SH", **{"basis_mat.weight": model.basis * 0.3}),
+        "`RGB`": content_of(model, "RGB", **{"basis_mat.weight": few}),
+        "`TensorCP`": parallel(everywhere, random),
+    }
+
+
+def small(model, random):
+    """A model with a small network of random weights."""
+    features, hidden = 20, 64
+    sizes = [(hidden, features * 3 + 3), (hidden, hidden), (3, hidden)]
+    state = {"basis_mat.weight": model.basis[:features]}
+    for layer, (outputs, inputs) in zip((0, 2, 4), sizes, strict=True):
+        state[f"renderModule.mlp.{layer}.weight"] = torch.randn(outputs, inputs, generator=random) * inputs**-0.5
+        state[f"renderModule.mlp.{layer}.bias"] = torch.randn(outputs, generator=random) * 0.3
+    content = content_of(model, "MLP_Fea", **state)
+    content["kwargs"] |= {"fea_pe": 1, "view_pe": 0}
+    return content
+
+
+def hollow(factor, ends):
+    """A factor that is 0 at its ends: the first sample of a ray is at the box, and may count or not by a rounding."""
+    middle = factor[:, :, ends[0] : factor.shape[2] - ends[0], ends[1] : factor.shape[3] - ends[1]]
+    return torch.nn.functional.pad(middle, [ends[1], ends[1], ends[0], ends[0]])
+
+
+def parallel(model, random):
+    """A TensorCP in the box of a model."""
+    content = content_of(model, "MLP_Fea")
+    state = {k: v for k, v in content["state_dict"].items() if "_plane." not in k and "_line." not in k}
+    for kind, components, size in (("density", 7, 2.2), ("app", 24, 1.0)):
+        for pair, axis in enumerate((2, 1, 0)):
+            line = torch.rand(1, components, model.grid_size[axis], 1, generator=random) * size
+            state[f"{kind}_line.{pair}"] = hollow(line, (1, 0))
+    state["basis_mat.weight"] = model.basis[:, :24]
+    return content | {"state_dict": state}
+
+
+class Lines(Formulas):
+    """A TensorCP."""
+
+    def __init__(self, model, state):
+        super().__init__(model)
+        self.state = state
+
+    def products(self, kind, points):
+        """The three lines of each component, (components, n)."""
+        at = (points - self.low) / (self.high - self.low) * (self.size - 1)
+        lines = [self.state[f"{kind}_line.{pair}"][0, :, :, 0].double().numpy() for pair in range(3)]
+        return math.prod(sampled(line, at[:, [axis]]) for line, axis in zip(lines, (2, 1, 0), strict=True))
+
+
+REFUSED_CHECKPOINTS = [
+    ("`MLP_PE`", {"kwargs": {"shadingMode": "MLP_PE"}}),
+    ("NDC, forward-facing", {"kwargs": {"near_far": [0.0, 1.0]}}),
+    ("`TensorVM`", {"state_dict": {"plane_coef": torch.zeros(3, 4, 5, 5), "line_coef": torch.zeros(3, 4, 5, 1)}}),
+]
+
+
+def measured_checkpoints():
+    """PSNR against the formulas on each rung, by kind; on L2 the reason where the encoder refuses."""
+    pose = load_cameras().poses[3] @ FLIP
+    focal, centre = (40.0, 40.0), (WIDTH / 2, HEIGHT / 2)
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        transforms(pose @ FLIP, camera_angle_x=2 * math.atan(WIDTH / 80))(Path(folder))
+        camera = load_cameras(folder).camera(0, WIDTH // SCALE)
+        embedded = replace(load_model(), shading_threshold=0.0)
+        for name, content in checkpoints(embedded).items():
+            torch.save(content, Path(folder) / "x.th")
+            model = load_model(Path(folder) / "x.th")
+            formulas = Lines(model, content["state_dict"]) if "density_plane.0" not in content["state_dict"] else None
+            reference = (formulas or Formulas(model)).picture(pose, focal, centre, np.ones(3))
+            rows[name] = {}
+            for rung, way in PIPELINES.items():
+                try:
+                    rows[name][rung] = db(Prepared(model, load_config("tiny")).render(camera, way).rgb, reference)
+                except InputError as error:
+                    rows[name][rung] = f"refused: {error}"
+    return rows
+
+
+def refused_checkpoints():
+    """What is said of each kind that is refused."""
+    rows = {}
+    for name, changes in REFUSED_CHECKPOINTS:
+        content = official(load_model())
+        if "state_dict" in changes:
+            content["state_dict"] = changes["state_dict"]
+        content["kwargs"] |= changes.get("kwargs", {})
+        with tempfile.TemporaryDirectory() as folder:
+            torch.save(content, Path(folder) / "x.th")
+            try:
+                load_model(Path(folder) / "x.th")
+            except InputError as error:
+                rows[name] = str(error).removeprefix(f"model {folder}/x.th: ")
+    return rows
+
+
+# ---- The kinds of captures ----
 
 
 def transforms(pose, **keys):
@@ -197,15 +340,18 @@ def refusals():
     return rows
 
 
-def table(rows, refused):
-    """The tables in Markdown."""
-    lines = ["| kind of capture | L0 | L1 | L2 |", "| --- | --- | --- | --- |"]
+def table(of, rows, refused):
+    """The tables of captures or checkpoints in Markdown."""
+    lines = [f"| kind of {of} | L0 | L1 | L2 |", "| --- | --- | --- | --- |"]
     for name, row in rows.items():
-        lines.append(f"| {name} | " + " | ".join(f"{math.floor(row[rung])} dB" for rung in PIPELINES) + " |")
+        cells = (row[rung] for rung in PIPELINES)
+        shown = (cell if isinstance(cell, str) else f"{math.floor(cell)} dB" for cell in cells)
+        lines.append(f"| {name} | {' | '.join(shown)} |")
     lines += ["", "| refused | with |", "| --- | --- |"]
     lines += [f"| {name} | {text} |" for name, text in refused.items()]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    print(table(measured(), refusals()), end="")
+    print(table("capture", measured(), refusals()))
+    print(table("checkpoint", measured_checkpoints(), refused_checkpoints()), end="")
