@@ -29,8 +29,7 @@ def image_words(image: bytes) -> list[int]:
 class BurstMemory(wiring.Component):
     """Serve a `ReadPort` without gaps: up to ``bursts`` wait; ``pauses``: a beat comes in about every second cycle."""
 
-    def __init__(self, cfg, image: bytes, bursts: int = 4) -> None:
-        words = image_words(image)
+    def __init__(self, cfg, words: list[int], bursts: int = 4) -> None:
         self.words = MemoryData(shape=128, depth=len(words), init=words)
         self._cfg, self._bursts = cfg, bursts
         super().__init__({"port": In(ReadPort(cfg)), "pauses": In(1)})

@@ -15,9 +15,11 @@ from nerf.contract.scene_image import PAGE
 from rtl.factors.block_fetch import BlockFetch
 from rtl.parts.queue import Queue
 from rtl.payloads import BlockLayouts, ReadBeat, SceneRegisters
-from tests.rtl.factors.helpers_blocks import BASE, CONFIG, BurstMemory
+from tests.rtl.factors.helpers_blocks import BASE, CONFIG, BurstMemory, image_words
 
 PAYLOAD_OFFSET = 2 * PAGE
+WORDS = 2048
+"""Of the largest image."""
 TABLES = {"density": [256 + 512 * n for n in range(6)], "appearance": [4096 + 512 * n for n in range(6)]}
 """Where the bench puts the headers of planes 0 to 2 and lines 0 to 2."""
 
@@ -25,8 +27,9 @@ TABLES = {"density": [256 + 512 * n for n in range(6)], "appearance": [4096 + 51
 class Harness(wiring.Component):
     """Block fetch with memories; a strobe of an error becomes a payload of ``error``."""
 
-    def __init__(self, image, pauses=False, cfg=CONFIG):
-        self._image, self._pauses, self._cfg = image, pauses, cfg
+    def __init__(self, cfg):
+        self._cfg = cfg
+        self.headers, self.payload = (BurstMemory(cfg, [0] * WORDS) for _ in range(2))
         layouts = BlockLayouts(cfg)
         super().__init__(
             {
@@ -34,6 +37,7 @@ class Harness(wiring.Component):
                 "i_appearance": In(stream.Signature(layouts.BlockRequest)),
                 "scene": In(SceneRegisters),
                 "scene_base": In(cfg.address_width),
+                "pauses": In(1),
                 "o_job": Out(stream.Signature(layouts.DecodeJob)),
                 "o_payload": Out(stream.Signature(ReadBeat)),
                 "error": Out(stream.Signature(1)),
@@ -45,8 +49,8 @@ class Harness(wiring.Component):
         m.submodules.fetch = fetch = BlockFetch(self._cfg)
         m.submodules.errors = errors = Queue(1, 128)
         for name in ("headers", "payload"):
-            m.submodules[name] = memory = BurstMemory(self._cfg, self._image)
-            m.d.comb += memory.pauses.eq(self._pauses)
+            m.submodules[name] = memory = getattr(self, name)
+            m.d.comb += memory.pauses.eq(self.pauses)
             wiring.connect(m, getattr(fetch, name), memory.port)
         for name in ("i_density", "i_appearance", "o_job", "o_payload"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(fetch, name))
@@ -87,6 +91,11 @@ def build(blocks, noise):
     return bytes(image + payload), len(payload)
 
 
+def memories(image):
+    """Return the contents of both memories of a `Harness`."""
+    return {f"{name}.words": image_words(image) for name in ("headers", "payload")}
+
+
 def constants(payload_bytes):
     scene = {"payload_offset": PAYLOAD_OFFSET, "payload_bytes": payload_bytes}
     scene |= {f"{kind}_headers": offsets for kind, offsets in TABLES.items()}
@@ -116,11 +125,12 @@ def fetch(blocks, wrong=(), stalls=(1.0, 1.0), pauses=False, cfg=CONFIG):
         keys[kind].append(number)
     total = sum(len(places) for places in beats.values())
     result = run(
-        shared(Harness, image, pauses, cfg),
+        shared(Harness, cfg),
         inputs,
         {"o_job": len(blocks), "o_payload": total, "error": len(wrong)},
-        constants(payload_bytes),
+        constants(payload_bytes) | {"pauses": pauses},
         stalls,
+        memories=memories(image),
     )
     payload = iter(result.outputs["o_payload"])
     for job in result.outputs["o_job"]:
@@ -221,19 +231,21 @@ def test_a_payload_may_end_with_its_section_and_its_page():
         place = header_place(0, 0)
         image[place : place + 8] = pack_header(dense).to_bytes(8, "little")
         run(
-            shared(Harness, bytes(image)),
+            shared(Harness, CONFIG),
             {"i_density": [request(0, 0)]},
             {"o_job": 1, "o_payload": 0 if refused else 16, "error": refused},
             constants(size),
+            memories=memories(bytes(image)),
         )
     for pointer, refused in ((PAGE - 256, 0), (PAGE - 248, 1)):
         image = bytearray(PAYLOAD_OFFSET + 2 * PAGE)
         image[place : place + 8] = pack_header(replace(dense, pointer=pointer // POINTER_UNIT)).to_bytes(8, "little")
         run(
-            shared(Harness, bytes(image)),
+            shared(Harness, CONFIG),
             {"i_density": [request(0, 0)]},
             {"o_job": 1, "o_payload": 0 if refused else 16, "error": refused},
             constants(2 * PAGE),
+            memories=memories(bytes(image)),
         )
 
 

@@ -35,7 +35,7 @@ class BlockPath(wiring.Component):
     """Both loaders with everything that they need, as the accelerator joins them."""
 
     def __init__(self, image: bytes):
-        self.memories = {name: BurstMemory(CONFIG, image) for name in ("headers", "payload")}
+        self.memories = {name: BurstMemory(CONFIG, image_words(image)) for name in ("headers", "payload")}
         self.buffers = {kind: CubeBuffer(CONFIG, groups) for kind, groups in GROUPS.items()}
         super().__init__(
             {"scene": In(SceneRegisters), "scene_base": In(CONFIG.address_width), "pauses": In(1), "errors": Out(16)}

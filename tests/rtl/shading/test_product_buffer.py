@@ -61,7 +61,7 @@ def run_case(samples, vectors, rays, means, **options):
 
 @pytest.mark.parametrize("stalls", STALLS)
 def test_means_are_those_of_the_golden_model(stalls):
-    samples, vectors, rays, means = make_tiles(stalls, 12)
+    samples, vectors, rays, means = make_tiles(stalls, 8)
     result = run_case(samples, vectors, rays, means, stalls=stalls, seed=1)
     got = [{name: getattr(ray, name) for name in ("pixel", "weight", "last")} for ray in result.outputs["o_sample"]]
     assert [ray for ray in got if not ray["last"]] == [ray for ray in rays if not ray["last"]]

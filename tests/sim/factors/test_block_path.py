@@ -14,7 +14,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.blocks import HEADER_BYTES, POINTER_UNIT, unpack_header
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.registers import AXES
@@ -34,7 +34,7 @@ from tests.rtl.factors.helpers_blocks import mixed_scene, scene_constants
 from tests.rtl.factors.test_block_path import walk
 from tests.rtl.factors.test_cube_loader import expected_requests
 from tests.rtl.factors.test_search_tree import random_requests
-from tests.sim.memory.helpers_memory import AxiMemory
+from tests.sim.memory.helpers_memory import AxiMemory, Timing, timing_words
 from tests.sim.replay import replay
 from tests.sizes import SMALL, TINY
 
@@ -52,14 +52,15 @@ HOLD = 40
 class FetchPath(wiring.Component):
     """Block fetch, read master and memory."""
 
-    def __init__(self, cfg, image, timing):
-        self._cfg, self._image, self._timing = cfg, image, timing
+    def __init__(self, cfg, image):
+        self._cfg, self._image = cfg, image
         layouts = BlockLayouts(cfg)
         super().__init__(
             {
                 "i_density": In(stream.Signature(layouts.BlockRequest)),
                 "i_appearance": In(stream.Signature(layouts.BlockRequest)),
                 "scene": In(SceneRegisters),
+                "timing": In(Timing),
                 "o_job": Out(stream.Signature(layouts.DecodeJob)),
                 "o_payload": Out(stream.Signature(ReadBeat)),
             }
@@ -69,28 +70,29 @@ class FetchPath(wiring.Component):
         m = Module()
         m.submodules.fetch = fetch = BlockFetch(self._cfg)
         m.submodules.master = master = ReadMaster(self._cfg, memory.CLIENTS)
-        m.submodules.memory = store = AxiMemory(self._cfg, self._image, self._timing)
+        m.submodules.memory = store = AxiMemory(self._cfg, self._image)
         wiring.connect(m, master.axi, store.axi)
         wiring.connect(m, fetch.headers, master.client_3)
         wiring.connect(m, fetch.payload, master.client_4)
         for name in ("i_density", "i_appearance", "o_job", "o_payload"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(fetch, name))
-        m.d.comb += fetch.scene.eq(self.scene)
+        m.d.comb += [fetch.scene.eq(self.scene), store.timing.eq(self.timing)]
         return m
 
 
 class BlockPath(wiring.Component):
     """Loaders, block fetch, read master, memory, decoder and tree; ``i_tree``, ``o_tree``: another client of it."""
 
-    def __init__(self, cfg, image, timing):
+    def __init__(self, cfg, image):
         self._cfg = cfg
-        self._fetch = FetchPath(cfg, image, timing)
+        self._fetch = FetchPath(cfg, image)
         super().__init__(
             {
                 "i_density": In(stream.Signature(Cube)),
                 "i_appearance": In(stream.Signature(Cube)),
                 "i_tree": In(stream.Signature(TreeRequest)),
                 "scene": In(SceneRegisters),
+                "timing": In(Timing),
                 "o_density": Out(stream.Signature(Cube)),
                 "o_appearance": Out(stream.Signature(Cube)),
                 "o_tree": Out(stream.Signature(TreeResponse)),
@@ -107,7 +109,7 @@ class BlockPath(wiring.Component):
         wiring.connect(m, decoder.tree, server.client_1)
         wiring.connect(m, wiring.flipped(self.i_tree), server.client_0.request)
         wiring.connect(m, server.client_0.response, wiring.flipped(self.o_tree))
-        m.d.comb += [fetch.scene.eq(self.scene), decoder.o.ready.eq(1)]
+        m.d.comb += [fetch.scene.eq(self.scene), fetch.timing.eq(self.timing), decoder.o.ready.eq(1)]
         for number, (kind, groups) in enumerate(GROUPS.items()):
             m.submodules[kind] = loader = CubeLoader(self._cfg, groups)
             source, token = getattr(self, f"i_{kind}"), getattr(self, f"o_{kind}")
@@ -240,10 +242,10 @@ def test_block_fetch_behind_the_memory(cfg, timing):
         "o_payload": sum(payload_beats(kind, one) for kind in GROUPS for one in requests[kind]),
     }
     hardware = run(
-        FetchPath(cfg, scene().data, timing),
+        shared(FetchPath, cfg, scene().data),
         {f"i_{kind}": [block(one) for one in requests[kind]] for kind in GROUPS},
         counts,
-        {"scene": scene_constants(scene())},
+        {"scene": scene_constants(scene()), "timing": timing_words(timing)},
         stalls=stalls,
         seed=number,
     )
@@ -267,11 +269,11 @@ def test_from_cubes_to_tokens(timing):
     cubes = {"density": walk(scene())[:4], "appearance": chance.sample(walk(scene()), 2)}
     asked = [*random_requests(30, number)]
     hardware = run(
-        BlockPath(cfg, scene().data, timing),
+        shared(BlockPath, cfg, scene().data),
         {f"i_{kind}": [dict(zip(AXES, cube, strict=True)) for cube in cubes[kind]] for kind in GROUPS}
         | {"i_tree": asked},
         {f"o_{kind}": len(cubes[kind]) for kind in GROUPS} | {"o_tree": len(asked)},
-        {"scene": scene_constants(scene())},
+        {"scene": scene_constants(scene()), "timing": timing_words(timing)},
         stalls=stalls,
         seed=number,
     )

@@ -1,6 +1,6 @@
 """A memory in hardware with the timing of `nerf.contract.memory`, for benches in Amaranth's own simulator."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
@@ -11,28 +11,38 @@ from nerf.contract.scene_image import BEAT
 from rtl.memory.axi import ID_BITS, Axi4
 
 QUEUE = 16
+Timing = data.StructLayout({"latency": 17, "beat_interval": 17, "pause_of_256": 8, "seed": 32})
+"""A `MemoryTiming` for `AxiMemory`."""
+
+
+def timing_words(timing: MemoryTiming) -> dict[str, int]:
+    """Return the members of a `Timing`."""
+    return {name: getattr(timing, name) for name in ("latency", "beat_interval", "pause_of_256", "seed")}
 
 
 class AxiMemory(wiring.Component):
     """Serve an AXI4 bus as `cosim.wrapper.MEMORY_TIMING` says; what is written is forgotten."""
 
-    def __init__(self, cfg: AcceleratorConfig, image: bytes, timing: MemoryTiming) -> None:
+    def __init__(self, cfg: AcceleratorConfig, image: bytes) -> None:
         padded = image + bytes(-len(image) % BEAT + BEAT)
         self._words = [int.from_bytes(padded[at : at + BEAT], "little") for at in range(0, len(padded), BEAT)]
-        self._cfg, self._timing = cfg, timing
-        super().__init__({"axi": In(Axi4(cfg.address_width, cfg.data_width))})
+        self._cfg = cfg
+        super().__init__({"axi": In(Axi4(cfg.address_width, cfg.data_width)), "timing": In(Timing)})
 
     def elaborate(self, platform):
         m = Module()
-        axi, timing = self.axi, self._timing
-        random = Signal(32, init=timing.seed)
-        mixed = random
+        axi, timing = self.axi, self.timing
+        random, seeded = Signal(32), Signal()
+        m.d.sync += seeded.eq(1)
+        noise = Signal(32)
+        m.d.comb += noise.eq(Mux(seeded, random, timing.seed))
+        mixed = noise
         for amount in (13, -17, 5):
             step = Signal(32, name=f"random_{abs(amount)}")
             m.d.comb += step.eq(mixed ^ (mixed << amount if amount > 0 else mixed >> -amount))
             mixed = step
         m.d.sync += random.eq(mixed)
-        hold_ar, hold_r, hold_aw, hold_w = (random.word_select(byte, 8) < timing.pause_of_256 for byte in range(4))
+        hold_ar, hold_r, hold_aw, hold_w = (noise.word_select(byte, 8) < timing.pause_of_256 for byte in range(4))
         now = Signal(32)
         m.d.sync += now.eq(now + 1)
 

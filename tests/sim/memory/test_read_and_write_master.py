@@ -19,7 +19,7 @@ from rtl.payloads import ReadPort, TileLayouts, beat_write
 from sim.memory import memory, read_master, write_master
 from sim.parts import streams
 from sim.parts.streams import ANSWER, BURST, PIXEL, READ_BEAT, READ_REQUEST, WRITE, WRITE_DATA, new
-from tests.sim.memory.helpers_memory import AxiMemory
+from tests.sim.memory.helpers_memory import AxiMemory, Timing, timing_words
 from tests.sim.replay import put, replay
 from tests.sizes import LARGE, SMALL
 
@@ -38,14 +38,14 @@ TILES = ((0, 64, 3), (64, 3, 4), (66, 1, 6))
 
 
 class Reader(wiring.Component):
-    def __init__(self, timing):
-        self._timing = timing
-        super().__init__({f"client_{n}": In(ReadPort(CFG)) for n in range(memory.CLIENTS)})
+    def __init__(self):
+        super().__init__({"timing": In(Timing)} | {f"client_{n}": In(ReadPort(CFG)) for n in range(memory.CLIENTS)})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.master = master = ReadMaster(CFG, memory.CLIENTS)
-        m.submodules.memory = store = AxiMemory(CFG, IMAGE, self._timing)
+        m.submodules.memory = store = AxiMemory(CFG, IMAGE)
+        m.d.comb += store.timing.eq(self.timing)
         wiring.connect(m, master.axi, store.axi)
         for n in range(memory.CLIENTS):
             wiring.connect(m, wiring.flipped(getattr(self, f"client_{n}")), getattr(master, f"client_{n}"))
@@ -95,12 +95,13 @@ def test_read_bursts_and_beats(timing):
     ]
     counts = [sum(last + 1 for _, last in client) for client in bursts]
     hardware = run(
-        shared(Reader, timing),
+        shared(Reader),
         {
             f"client_{n}.request": [{"address": address, "last_beat": last} for address, last in bursts[n]]
             for n in range(memory.CLIENTS)
         },
         {f"client_{n}.beats": counts[n] for n in range(memory.CLIENTS)},
+        {"timing": timing_words(timing)},
         stalls=stalls,
         seed=4,
     )
@@ -125,19 +126,20 @@ class Writer(wiring.Component):
     i_beats: In(stream.Signature(beat_write(CFG)))
     o_written: Out(stream.Signature(Written))
     o_idle: Out(stream.Signature(1))
+    timing: In(Timing)
 
-    def __init__(self, timing, cfg):
-        self._timing, self._cfg = timing, cfg
+    def __init__(self, cfg):
+        self._cfg = cfg
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.master = master = WriteMaster(self._cfg)
-        m.submodules.memory = store = AxiMemory(CFG, bytes(BEAT), self._timing)
+        m.submodules.memory = store = AxiMemory(CFG, bytes(BEAT))
         wiring.connect(m, master.axi, store.axi)
         wiring.connect(m, wiring.flipped(self.i), master.i)
         wiring.connect(m, wiring.flipped(self.i_beats), master.beats)
-        m.d.comb += [master.frame_base.eq(FRAME), master.width.eq(WIDTH)]
+        m.d.comb += [master.frame_base.eq(FRAME), master.width.eq(WIDTH), store.timing.eq(self.timing)]
         m.d.sync += [
             self.o_written.valid.eq(store.axi.wvalid & store.axi.wready),
             self.o_written.payload.address.eq(store.axi.awaddr),
@@ -204,12 +206,13 @@ def compare_writes(source, timing, cfg):
             count += (half + columns + 1) // 2 - half // 2
     results = [write(pixels, beats, count, timing, (source, 1.0), skip, cfg) for skip in (False, True)]
     hardware = run(
-        shared(Writer, timing, cfg),
+        shared(Writer, cfg),
         {
             "i": [{"x": x, "y": y, "channels": [1, 2, 3, 4], "ends_row": ends_row} for x, y, ends_row in pixels],
             "i_beats": [{"address": address, "data": address} for address in beats],
         },
         {name: len(results[0][1][name]) for name in ("o_written", "o_idle")},
+        {"timing": timing_words(timing)},
         stalls=(source, 1.0),
         seed=4,
     )

@@ -13,7 +13,7 @@ from tests.sim.shading.helpers_shading import MORE_STALLS, watched
 
 @pytest.mark.parametrize("stalls", [*STALLS, *MORE_STALLS])
 def test_every_transfer_comes_in_the_same_cycle(stalls):
-    samples, vectors, rays, means = make_tiles(stalls, 12, most=30)
+    samples, vectors, rays, means = make_tiles(stalls, 8, most=30)
     counts = {"o_sample": len(rays), "o_vector": len(means)}
     hardware = run(
         shared(ProductBuffer, CFG), {"i_sample": samples, "i_vector": vectors}, counts, stalls=stalls, seed=1
