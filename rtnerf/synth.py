@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from rtnerf.base.folders import kept_folder
-from rtnerf.base.options import PATH, Whole, check_targets, example, json_option
+from rtnerf.base.options import PATH, OneOf, Whole, check_targets, example, json_option, refuse_given
 from rtnerf.options import config_option, progress_bar, save
 
 
@@ -22,6 +22,13 @@ from rtnerf.options import config_option, progress_bar, save
     multiple=True,
     help="asap7, sg13g2, sky130 (from the data's folder), compact (built in), or a Liberty file, again for each file; "
     "default: asap7 where it is, else compact.",
+)
+@click.option(
+    "--target",
+    type=OneOf("cells", "ecp5"),
+    default="cells",
+    show_default=True,
+    help="Cells of a library, or an FPGA (LFE5U-85F), placed and routed unit by unit.",
 )
 @click.option("--unit", "units", multiple=True, help="Only this unit, again for each; default: all, and their sums.")
 @click.option(
@@ -36,6 +43,7 @@ from rtnerf.options import config_option, progress_bar, save
 def synth(
     config: str,
     libraries: tuple[str, ...],
+    target: str,
     units: tuple[str, ...],
     workers: int,
     build_dir: Path | None,
@@ -43,19 +51,42 @@ def synth(
 ) -> None:
     """Map every unit to cells of a library: area, flip-flops, memories, and the slowest path of each."""
     check_targets(json=json_file)
+    if target == "ecp5":
+        refuse_given("with target ecp5", "library", "workers")
     from nerf.contract.config import load_config
 
     accelerator = load_config(config)
+    cache = build_dir or kept_folder("synthesis")
+    started = time.perf_counter()
+    if target == "ecp5":
+        from rtnerf.physical.ecp5 import place
+
+        with progress_bar("place and route") as progress:
+            result = place(accelerator, units, cache=cache, progress=progress)
+        save(json_file, "synth", {**result, "seconds": time.perf_counter() - started})
+        _show_ecp5(result)
+        return
     from rtnerf.physical.libraries import load_technology
     from rtnerf.physical.synthesis import synthesize
 
-    cache = build_dir or kept_folder("synthesis")
     technology = load_technology(libraries, cache)
-    started = time.perf_counter()
     with progress_bar("synthesis") as progress:
         result = synthesize(accelerator, technology, units, cache=cache, workers=workers, progress=progress)
     save(json_file, "synth", {**result, "seconds": time.perf_counter() - started})
     _show(result)
+
+
+def _show_ecp5(result: dict[str, Any]) -> None:
+    click.echo(f"  {'unit':<28} {'number':>6} {'LUTs':>7} {'flops':>7} {'DSPs':>5} {'block RAMs':>10} {'MHz':>6}")
+    for name, unit in result["units"].items():
+        click.echo(
+            f"  {name:<28} {unit['instances']:>6} {unit['luts']:>7,} {unit['flip_flops']:>7,} {unit['dsps']:>5} "
+            f"{unit['block_rams']:>10} {unit['fmax_mhz']:>6.1f}"
+        )
+    if "fits" in result:
+        sums = ", ".join(f"{result[key]:,} of {count:,} {key}" for key, count in result["available"].items())
+        fits = "fit" if result["fits"] else "do not fit"
+        click.echo(f"{result['config']}: the units {fits} on an {result['device']}: {sums}; not routed together")
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
 
     def make(folder: Path) -> None:
         (folder / "library.lib").write_text(technology.text)
-        netlist = _run_yosys("recipe", unit, folder, settings, "netlist.json")
+        netlist = run_yosys("recipe", unit, folder, settings, "netlist.json")
         (folder / _NETLIST).write_bytes(gzip.compress(netlist.read_bytes(), 1))
         for name in ("library.lib", netlist.name):
             (folder / name).unlink()
@@ -87,23 +87,33 @@ def words_of(unit: Unit, cache: Path) -> list[Word]:
     ingredients = _digest(unit.text, *sources, str(MACRO_BITS), importlib.metadata.version("pyosys"))
 
     def make(folder: Path) -> None:
-        _run_yosys("words", unit, folder, [str(MACRO_BITS)], "words.json")
+        run_yosys("words", unit, folder, [str(MACRO_BITS)], "words.json")
 
     kept = kept_build(cache, f"words-{unit.name}", ingredients, make) / "words.json"
     return [Word(*word) for word in json.loads(kept.read_text())]
 
 
-def _run_yosys(module: str, unit: Unit, folder: Path, arguments: list[str], result: str) -> Path:
-    """Run a module of this package on a unit, in a process of its own; return the file that it writes."""
+def run_yosys(module: str, unit: Unit, folder: Path, arguments: list[str], result: str) -> Path:
+    """Run a module of this package on a unit, in a process of its own; return the file that it writes.
+
+    Raises
+    ------
+    SynthesisError
+        It failed.
+    """
     (folder / "unit.il").write_text(unit.text)
-    command = [sys.executable, "-m", f"rtnerf.physical.{module}", str(folder), *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    with open(folder / "log", "wb") as log:
-        status = run_supervised(command, log=log, timeout_seconds=_SECONDS, folder=folder, environment=environment)
+    status = run_step([sys.executable, "-m", f"rtnerf.physical.{module}", str(folder), *arguments], folder, "log")
     if status != 0 or not (folder / result).is_file():
         raise SynthesisError(f"{unit.name}: Yosys or ABC failed, see {folder / 'log'}")
     (folder / "unit.il").unlink()
     return folder / result
+
+
+def run_step(command: Sequence[str], folder: Path, log: str) -> int:
+    """Run a command in a folder, with what it says in a file there; return its status."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    with open(folder / log, "wb") as lines:
+        return run_supervised(command, log=lines, timeout_seconds=_SECONDS, folder=folder, environment=environment)
 
 
 def netlist_of(unit: Unit, technology: Technology, cache: Path) -> Netlist:
