@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from rtnerf import doctor, evaluate, hardware, inspect, render, report, simulate, synth, train
+from rtnerf import benchmark, doctor, evaluate, hardware, inspect, render, report, simulate, synth, train
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import example
 from rtnerf.options import version_of
@@ -50,7 +50,8 @@ def cli(context: click.Context) -> None:
 
 for command in (
     doctor.doctor, inspect.inspect, train.train, train.tune, render.render, evaluate.evaluate, render.encode,
-    hardware.generate, simulate.simulate, simulate.ablate, hardware.cosim, synth.synth, report.report, specdec,
+    hardware.generate, simulate.simulate, simulate.ablate, hardware.cosim, synth.synth, benchmark.benchmark,
+    report.report, specdec,
 ):  # fmt: skip
     cli.add_command(command)
 

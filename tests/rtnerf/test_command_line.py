@@ -6,7 +6,7 @@ import pytest
 
 COMMANDS = (
     "doctor", "inspect", "train", "tune", "render", "evaluate", "encode", "generate", "simulate", "ablate", "cosim",
-    "synth", "report", "specdec",
+    "synth", "benchmark", "report", "specdec",
 )  # fmt: skip
 
 
