@@ -1,6 +1,7 @@
 """The command that makes a law of acceptance of what was measured."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,7 +50,7 @@ def acceptance(
     law, by_depth = found.law, found.rates(depth)
     lengths = {count: float(1 + np.cumprod(by_depth[:count]).sum()) for count in range(1, depth + 1)}
     ranked = found.ranks or [ranks_of_one(rate).tolist() for rate in by_depth]
-    record = {
+    record: dict[str, Any] = {
         "quantity": found.quantity,
         "steps": found.steps,
         "first": law.first,
@@ -66,8 +67,9 @@ def acceptance(
         table = np.array([np.pad(row, (0, max(map(len, ranked)) - len(row))) for row in ranked])
         shape = greedy_shape(table, nodes)
         assumed = "" if found.ranks else ASSUMED
-        record["tree"] = {"nodes": len(shape), "tau": float(expected_tokens(shape, table)), "assumed": assumed}
-        click.echo(f"tree of {len(shape)}: tau {record['tree']['tau']:.3f}{assumed and f'; assumed: {assumed}'}")
+        tau = float(expected_tokens(shape, table))
+        record["tree"] = {"nodes": len(shape), "tau": tau, "assumed": assumed}
+        click.echo(f"tree of {len(shape)}: tau {tau:.3f}{assumed and f'; assumed: {assumed}'}")
     if rates is not None:
         write_bytes(rates, f"{json.dumps(ranked)}\n".encode())
     if json_file is not None:

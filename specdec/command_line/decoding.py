@@ -17,6 +17,7 @@ from rtnerf.base.options import (
     example,
     json_option,
     plot_option,
+    refuse_given,
     seed_option,
 )
 
@@ -75,20 +76,33 @@ def train(out: Path, effort: float, threads: int, seed: int) -> None:
 @click.option(
     "--depth", type=Whole(1), default=8, show_default=True, help="Layers below the root that a draft makes, at most."
 )
-@click.option("--target", default="target", show_default=True, help="A trained model.")
-@click.option("--draft", default="draft", show_default=True, help="A trained model on the same tokens.")
-@click.option("--model-dir", type=PATH, help="The folder of the weights; default: those that come with the package.")
+@click.option("--target", default="target", show_default=True, help="A trained model, or a folder of Hugging Face's.")
+@click.option("--draft", help="Likewise, on the same tokens.  [default: draft, or none beside a folder]")
+@click.option("--model-dir", type=PATH, help="The folder of trained models; default: those that come with the package.")
 @click.option("--tokens", type=Whole(1), default=128, show_default=True, help="To decode after each prompt.")
 @click.option("--prompts", type=Whole(1), default=8, show_default=True, help="Stretches of held-out source.")
+@click.option("--prompts-file", type=PATH, help="Instead: one prompt a line, or a JSON list of them.")
+@click.option("--stop", multiple=True, help="A text that ends an output; may be repeated.")
+@click.option("--stream", is_flag=True, help="Print outputs as they come.")
+@click.option("--top-k", type=Whole(1), help="Draw among so many of the likeliest tokens.")
+@click.option(
+    "--top-p", type=Number(0, 1, min_open=True), help="Draw among the likeliest tokens of so much probability."
+)
+@click.option("--min-p", type=Number(0, 1), help="Draw among tokens at least so likely relative to the likeliest.")
+@click.option(
+    "--repetition-penalty", type=Number(0, min_open=True), default=1.0, show_default=True,
+    help="On logits of tokens that are there already.",
+)  # fmt: skip
 @seed_option
 @click.option("--threads", type=Whole(1), default=1, show_default=True, help="Of the models.")
 @click.option("--lossy", is_flag=True, help="Allow what does not keep the target's law.")
 @json_option
 @plot_option("acceptance and the best tree")
 def measure(
-    model_dir: Path | None, lossy: bool, threads: int, json_file: Path | None, plot: Path | None, **options: Any
-) -> None:
-    """Decode held-out source by speculation and plainly, side by side, and compare.
+    model_dir: Path | None, lossy: bool, threads: int, json_file: Path | None, plot: Path | None, stream: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Decode held-out source, or your own prompts, by speculation and plainly, side by side, and compare.
 
     Exit code 1 where outputs are not what plain decoding gives, beyond what rounding or chance explains.
     """
@@ -99,17 +113,33 @@ def measure(
 
     from specdec.decoding.measure import measure as measure_pair
     from specdec.decoding.pair import Pair
+    from specdec.decoding.prompts import Printed, read_prompts
+    from specdec.laws.filters import Filter
     from specdec.models import pretrained
 
     torch.set_num_threads(threads)
-    options["verifier"] = options["verifier"] or ("naive" if options["temperature"] else "greedy")
-    pair = Pair(options["target"], options["draft"], options["temperature"], model_dir or pretrained.DATA)
-    prompts = pair.prompts(options["prompts"])
-    method = {name: options[name] for name in ("proposer", "verifier", "nodes", "tokens", "depth", "seed")}
-    found = measure_pair(pair, prompts=prompts, lossless=not lossy, **method)
+    temperature, own = options["temperature"], options["prompts_file"]
+    options["verifier"] = options["verifier"] or ("naive" if temperature else "greedy")
+    cuts = {name: options[name] for name in ("top_k", "top_p", "min_p") if options[name] is not None}
+    if not temperature:
+        refuse_given("at temperature 0", "top-k", "top-p", "min-p")
+    if own is not None:
+        refuse_given("with prompts-file", "prompts")
+    texts = None if own is None else read_prompts(own)
+    pair = Pair(
+        options["target"], options["draft"], temperature, model_dir or pretrained.DATA, Filter(**cuts),
+        options["repetition_penalty"],
+    )  # fmt: skip
+    prompts = pair.prompts(options["prompts"]) if texts is None else list(map(pair.tokenizer.encode, texts))
+    method = {name: options[name] for name in ("proposer", "verifier", "nodes", "tokens", "depth", "seed", "stop")}
+    printed = Printed(pair.tokenizer.decode, click.echo) if stream else None
+    found = measure_pair(pair, prompts=prompts, lossless=not lossy, emit=printed, **method)
+    if printed is not None:
+        printed.finish()
     if json_file is not None:
         versions = {"python": platform.python_version(), "torch": torch.__version__}
-        made_by = {"command": "specdec measure", **options, "lossy": lossy, "threads": threads}
+        told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+        made_by = {"command": "specdec measure", **told, "lossy": lossy, "threads": threads}
         write_json(json_file, {**made_by, **found.record(), "versions": versions})
     if plot is not None:
         from specdec.view import plots

@@ -40,7 +40,7 @@ WINDOW, FULL, LINEAR, NONE = "window", "full", "linear", "none"
 EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
 
 
-class _Config:
+class Config:
     """A configuration whose sizes are checked as they are read."""
 
     def __init__(self, values: Mapping[str, Any], name: str):
@@ -52,6 +52,7 @@ class _Config:
         require(found is None, name, "of an architecture that is known here", f"{self.kind or 'one'} with {found}")
 
     def get(self, key: str) -> Any:
+        """Return a value, None where there is none."""
         return self.values.get(key)
 
     def whole(self, *keys: str, default: int | None = None, least: int = 1, most: int = LARGEST) -> int:
@@ -66,6 +67,7 @@ class _Config:
         return int(value)
 
     def list(self, key: str, length: int) -> list[Any]:
+        """Return a list of a length, or refuse what is none."""
         value = self.values[key]
         fits = isinstance(value, list) and len(value) == length
         require(fits, f"{key} of {self._name}", f"a list of {length}", type(value).__name__)
@@ -92,7 +94,7 @@ def read_config(path: Path) -> Architecture:
 
 def architecture_of(values: Mapping[str, Any], name: str = "config") -> Architecture:
     """Return the architecture that a configuration describes; ``name`` is what messages call it. Raises as above."""
-    config = _Config(values, name)
+    config = Config(values, name)
     width = config.whole("hidden_size", "n_embd", "d_model")
     blocks: Counter[Block] = Counter()
     kinds = _mixers(config)
@@ -112,7 +114,7 @@ def architecture_of(values: Mapping[str, Any], name: str = "config") -> Architec
 # ---- Layers ----
 
 
-def _mixers(config: _Config) -> list[str]:
+def _mixers(config: Config) -> list[str]:
     """Return what mixes tokens in each layer."""
     if _single(config):
         return [{"M": LINEAR, "*": FULL}.get(letter, NONE) for letter in _single(config)]
@@ -145,7 +147,7 @@ def _mixers(config: _Config) -> list[str]:
     return [WINDOW if window else FULL] * layers
 
 
-def _single(config: _Config) -> str:
+def _single(config: Config) -> str:
     """Return Nemotron-H's pattern of layers of one block each: M, *, - and E; empty for other models."""
     names = config.get("layers_block_type")
     if isinstance(names, list):
@@ -168,7 +170,7 @@ def _every(layers: int, period: int, others: str) -> list[str]:
     return [FULL if (layer + 1) % period == 0 else others for layer in range(layers)]
 
 
-def _routed(config: _Config, mixers: list[str]) -> list[bool | None]:
+def _routed(config: Config, mixers: list[str]) -> list[bool | None]:
     """Tell of each layer whether its feed-forward is a mixture of experts; None where it has none."""
     layers = len(mixers)
     if _single(config):
@@ -194,7 +196,7 @@ def _routed(config: _Config, mixers: list[str]) -> list[bool | None]:
 # ---- Blocks ----
 
 
-def _mixer(config: _Config, kind: str, width: int) -> Block:
+def _mixer(config: Config, kind: str, width: int) -> Block:
     if kind == LINEAR:
         return _recurrence(config, width)
     if config.get("kv_lora_rank") is not None:
@@ -230,11 +232,11 @@ def _mixer(config: _Config, kind: str, width: int) -> Block:
     )
 
 
-def _recurrence(config: _Config, width: int) -> Recurrence:
+def _recurrence(config: Config, width: int) -> Recurrence:
     """Return a layer of Qwen3-Next's or Kimi's linear attention, or of Mamba's state space."""
     linear = config.get("linear_attn_config")
     if isinstance(linear, Mapping):
-        inner = _Config(linear, "linear_attn_config")
+        inner = Config(linear, "linear_attn_config")
         rows, features = inner.whole("num_heads") * inner.whole("head_dim"), inner.whole("head_dim")
         return Recurrence(width, 5 * width * rows, rows, features)
     if config.get("linear_num_value_heads") is not None:
@@ -254,7 +256,7 @@ def _recurrence(config: _Config, width: int) -> Recurrence:
     return Recurrence(width, width * (made + rows), rows, features)
 
 
-def _feed(config: _Config, routed: bool, width: int) -> Block:
+def _feed(config: Config, routed: bool, width: int) -> Block:
     activation = str(config.get("mlp_hidden_act") or config.get("hidden_act") or "")
     matrices = 2 if config.kind in UNGATED or activation == "relu2" else 3
     own = ("dense_intermediate_size", "intermediate_size_mlp")
@@ -285,7 +287,7 @@ def _feed(config: _Config, routed: bool, width: int) -> Block:
 # ---- Formats ----
 
 
-def _formats(config: _Config) -> Formats:
+def _formats(config: Config) -> Formats:
     """Return the formats of the published weights."""
     found = config.get("quantization_config")
     if not isinstance(found, Mapping):

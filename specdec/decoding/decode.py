@@ -1,8 +1,10 @@
 """The decoding loop: propose, run the target once on the tree, verify, commit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rtnerf.base.errors import require
+from specdec.decoding.ending import NEVER, Ending
 from specdec.laws.chance import Chance, Likeliest
 from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer
@@ -65,27 +67,43 @@ def decode(
     tokens: int,
     chance: Chance,
     lossless: bool = True,
+    ending: Ending = NEVER,
+    emit: Callable[[Tokens], None] | None = None,
 ) -> tuple[Tokens, list[Step]]:
-    """Return (the next ``tokens`` tokens, the steps taken), the last step's surplus cut off. Raises as `speculate`."""
+    """Return (the next ``tokens`` tokens or as many as there are to the end, the steps taken), without any surplus.
+
+    ``emit`` is called with the output so far after every step. Raises as `speculate`.
+    """
     require(tokens >= 0, "tokens", "at least 0", tokens)
     output: Tokens = ()
     steps = []
     while len(output) < tokens:
         step = speculate(target, proposer, verifier, context + output, chance, lossless)
-        step = replace(step, surplus=max(len(output) + len(step.tokens) - tokens, 0))
+        longer = (output + step.tokens)[:tokens]
+        end = ending.length(longer, len(output))
+        step = replace(step, surplus=len(output) + len(step.tokens) - (end or len(longer)))
         steps.append(step)
         output += step.tokens
+        if emit is not None:
+            emit(output)
+        if end:
+            break
     return output, steps
 
 
-def decode_plain(target: LanguageModel, context: Tokens, tokens: int, chance: Chance | None = None) -> Tokens:
-    """Return the next ``tokens`` tokens, one pass of the target each: what speculation is measured against.
+def decode_plain(
+    target: LanguageModel, context: Tokens, tokens: int, chance: Chance | None = None, ending: Ending = NEVER
+) -> Tokens:
+    """Return the next ``tokens`` tokens or as many as there are to the end, by one pass of the target each.
 
-    They are drawn by ``chance``; without it they are the likeliest. Raises `InputError` if the context is empty.
+    That is what speculation is measured against. They are drawn by ``chance``; without it they are the likeliest.
+    Raises `InputError` if the context is empty.
     """
     require(len(context) > 0, "context", "at least one token", "empty")
     chance = chance or Likeliest()
     output: Tokens = ()
     while len(output) < tokens:
         output += (chance.draw(target.law(context + output)),)
+        if ending.length(output, len(output) - 1):
+            break
     return output

@@ -7,6 +7,8 @@ timed: it is the same work for both.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 import numpy as np
@@ -150,6 +152,8 @@ def measure(
     seed: int = 0,
     lossless: bool = True,
     law_trials: int = LAW_TRIALS,
+    stop: Sequence[str] = (),
+    emit: Callable[[int, Tokens], None] | None = None,
 ) -> Measurement:
     """Measure one method on a pair of models.
 
@@ -173,6 +177,10 @@ def measure(
         Whether to refuse methods that do not keep the target's law.
     law_trials : int
         Outputs drawn of each context to test the law above temperature 0; none for 0.
+    stop : sequence of str
+        Texts that end an output, besides the target's own tokens and the end of its context.
+    emit : callable
+        Called with a prompt's number and its output so far, after every step of speculation.
 
     Raises
     ------
@@ -191,6 +199,10 @@ def measure(
     if verifier is None:
         verifier = "naive" if pair.temperature else "greedy"
     require(len(prompts) > 0, "prompts", "at least one", "none")
+    require(min(map(len, prompts)) >= 2, "prompts", "of at least 2 tokens", min(map(len, prompts)))
+    longest, places = max(map(len, prompts)), inf if pair.places is None else pair.places
+    require(longest < places, "prompts", f"shorter than the context of {places} tokens", longest)
+    ending = pair.ending(stop)
     require(tokens >= 1, "tokens", "at least 1", tokens)
     clocks, plain, models = Clocks(), pair.models(), pair.models()
     parts = Models(
@@ -208,10 +220,13 @@ def measure(
 
     def run(index: int, prompt: Tokens, tokens: int) -> _Run:
         """Decode one prompt both ways, every other time in the other order."""
-        for model in (plain.target, models.target, models.draft):
-            model.law(prompt[:-1])
-        plainly = (decode_plain, plain.target, prompt, tokens, pair.chance(seed, _DECODING, index))
-        speculating = (decode, *method, prompt, tokens, pair.chance(seed, _DECODING, index), lossless)
+        plain.target.law(prompt[:-1])
+        models.read(prompt[:-1])
+        tokens = int(min(tokens, places - len(prompt)))
+        chances = [pair.chance(seed, _DECODING, index) for _ in range(2)]
+        plainly = (decode_plain, plain.target, prompt, tokens, chances[0], ending)
+        shown = emit and partial(emit, index)
+        speculating = (decode, *method, prompt, tokens, chances[1], lossless, ending, shown)
         if index % 2:
             (expected, plain_seconds), ((output, steps), seconds) = _timed(*plainly), _timed(*speculating)
         else:
@@ -219,7 +234,9 @@ def measure(
         return _Run(expected, output, steps, plain_seconds, seconds)
 
     # The first of everything is slow: caches, tables of angles.
+    warm, emit = emit, None
     run(0, prompts[0], min(tokens, 8))
+    emit = warm
     clocks.seconds.clear()
     runs = [run(index, prompt, tokens) for index, prompt in enumerate(prompts)]
     differences: list[Difference] = []
@@ -247,7 +264,7 @@ def measure(
             return models.target, context, [decode(*trial)[0] for _ in range(law_trials)]
 
         test = law_test((sample(number, context) for number, context in enumerate(contexts)), seed)
-    return _measurement(runs, clocks.seconds, tokens, test, differences, exact=pair.temperature == 0)
+    return _measurement(runs, clocks.seconds, test, differences, exact=pair.temperature == 0)
 
 
 @dataclass(frozen=True)
@@ -271,7 +288,6 @@ def _timed(action: Callable[..., T], *arguments: Any) -> tuple[T, float]:
 def _measurement(
     runs: Sequence[_Run],
     by_part: Mapping[str, float],
-    tokens: int,
     test: LawTest | None,
     differences: list[Difference],
     exact: bool,
@@ -285,8 +301,8 @@ def _measurement(
         tau=tokens_per_step(steps),
         acceptance_by_rank=acceptance_by_rank(steps),
         acceptance_by_depth=acceptance_by_depth(steps),
-        tokens_per_s=tokens / float(np.median(seconds)),
-        plain_tokens_per_s=tokens / float(np.median(plain_seconds)),
+        tokens_per_s=float(np.median([len(run.output) / run.seconds for run in runs])),
+        plain_tokens_per_s=float(np.median([len(run.expected) / run.plain_seconds for run in runs])),
         speedup=float(np.median(speedups)),
         matches_plain=not differences if exact else test.p_value if test is not None and test.testable else None,
         law_test=test,

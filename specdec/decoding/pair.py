@@ -1,5 +1,6 @@
 """A trained target and its draft at one temperature, with what proposers are tuned by: measured on training text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -9,12 +10,15 @@ import numpy as np
 
 from rtnerf.base.errors import InputError, require
 from specdec.decoding.decode import decode, decode_plain
+from specdec.decoding.ending import Ending
 from specdec.decoding.statistics import acceptance_by_rank
 from specdec.laws.chance import Chance, Likeliest, Sampler
 from specdec.laws.distribution import ranked
+from specdec.laws.filters import Filter, Filtered
 from specdec.laws.language_model import AtTemperature, LanguageModel, Tokens
-from specdec.models import pretrained
+from specdec.models import hugging_face, pretrained
 from specdec.models.cached import CachedModel
+from specdec.models.hugging_face import Checkpoint
 from specdec.models.medusa_heads import MedusaHeads
 from specdec.proposers.medusa import Heads
 from specdec.proposers.retrieval import SuffixArray
@@ -38,6 +42,9 @@ _GREEDY_DRAFT_TEMPERATURE = 0.4
 Of 1, 0.6, 0.4 and 0.25 this gave EAGLE-2's trees the most tokens per step.
 """
 
+EVERYTHING = Filter()
+"""Cuts nothing off."""
+
 _LEAST_TEMPERATURE = 0.01
 """Below, single precision fails."""
 
@@ -45,6 +52,14 @@ _DATASTORE_CHARACTERS = 1_500_000
 _LEAST_ACCEPTANCE = 1e-4
 _CALIBRATION_PROMPTS, _CALIBRATION_TOKENS = 12, 40
 _PROMPT_CHARACTERS = 1000
+
+
+class NoDraft(LanguageModel):
+    """In place of a draft that was not given: proposers that draft are refused as they ask it."""
+
+    def law(self, prefix: Tokens) -> np.ndarray:
+        """Raise `InputError`."""
+        raise InputError("draft must be given for this proposer, not missing")
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,12 @@ class Models:
     draft: LanguageModel
     heads: Heads | None
 
+    def read(self, prefix: Tokens) -> None:
+        """Let them read a prefix."""
+        self.target.law(prefix)
+        if not isinstance(self.draft, NoDraft):
+            self.draft.law(prefix)
+
     def medusa(self) -> Heads:
         """Return the heads, or refuse a target that has none."""
         if self.heads is None:
@@ -79,18 +100,40 @@ class Models:
         return self.target if temperature or isinstance(verifier, Greedy) else AtTemperature(self.target, 0)
 
 
+def _load(name: str | Path, directory: Path) -> Checkpoint:
+    """Return a model by its name or its folder."""
+    if hugging_face.is_checkpoint(Path(name)):
+        return hugging_face.load(Path(name))
+    named = str(name)
+    return Checkpoint(pretrained.load(named, directory), pretrained.tokenizer(named, directory))
+
+
 class Pair:
-    """Two trained models with one vocabulary.
+    """A target and its draft, with one vocabulary.
 
     Parameters
     ----------
-    target, draft : str
-        Names of `specdec.models.pretrained.MODELS`.
+    target, draft : str or Path
+        Names of `specdec.models.pretrained.MODELS`, or folders as `specdec.models.hugging_face` reads them. Without a
+        draft, a named target has ``draft``, a folder none.
     temperature : float
         Of both, 0 or at least 0.01. At 0 the target takes its likeliest token; the draft keeps a temperature above 0,
         as its laws say where to spend the nodes.
     directory : Path
-        The folder of the weights.
+        The folder of the weights of named models.
+    cut : Filter
+        Of both laws, at temperatures above 0.
+    repetition : float
+        Penalty of both, see `CachedModel`.
+
+    Members
+    -------
+    tokenizer : Tokenizer
+        Of both.
+    ends : frozenset of int
+        Tokens that end an output.
+    places : int or None
+        Tokens of the target's longest context.
 
     Raises
     ------
@@ -106,29 +149,52 @@ class Pair:
     """
 
     def __init__(
-        self, target: str = "target", draft: str = "draft", temperature: float = 0, directory: Path = pretrained.DATA
+        self,
+        target: str | Path = "target",
+        draft: str | Path | None = None,
+        temperature: float = 0,
+        directory: Path = pretrained.DATA,
+        cut: Filter = EVERYTHING,
+        repetition: float = 1.0,
     ):
         usable = temperature == 0 or _LEAST_TEMPERATURE <= temperature < inf
         require(usable, "temperature", f"0 or at least {_LEAST_TEMPERATURE}", temperature)
-        tokenizer = pretrained.described(target).tokenizer
-        require(pretrained.described(draft).tokenizer == tokenizer, "draft", f"one on {tokenizer} tokens", draft)
-        self.temperature = temperature
+        loaded = _load(target, directory)
+        self.temperature, self._cut, self._repetition = temperature, cut, repetition
+        self.tokenizer, self.ends, self.places = loaded.tokenizer, loaded.ends, loaded.places
+        self._target, self._draft = loaded.network, None
+        if draft is None and not hugging_face.is_checkpoint(Path(target)):
+            draft = "draft"
+        if draft is not None:
+            drafting = _load(draft, directory)
+            rows = [len(one.network.embedding.weight) for one in (loaded, drafting)]
+            same = loaded.tokenizer.pieces == drafting.tokenizer.pieces and rows[0] == rows[1]
+            require(same, "draft", f"one on the tokens of {target}", draft)
+            self._draft = drafting.network
         self._acceptance: dict[Source, np.ndarray] = {}
-        self.tokenizer = pretrained.tokenizer(target, directory)
-        self._target = pretrained.load(target, directory)
-        self._draft = pretrained.load(draft, directory)
         self._heads = pretrained.medusa_heads(directory) if target == "target" else None
 
     def models(self) -> Models:
         """Return the models with empty memories."""
-        target = CachedModel(self._target, self.temperature or 1)
+        target = CachedModel(self._target, self.temperature or 1, self._repetition)
         heads = None if self._heads is None else MedusaHeads(target, self._heads)
-        draft = CachedModel(self._draft, self.temperature or _GREEDY_DRAFT_TEMPERATURE)
-        return Models(target, draft, heads)
+        draft: LanguageModel = NoDraft()
+        if self._draft is not None:
+            temperature = self.temperature or _GREEDY_DRAFT_TEMPERATURE
+            draft = self._filtered(CachedModel(self._draft, temperature, self._repetition))
+        return Models(self._filtered(target), draft, heads)
+
+    def _filtered(self, model: LanguageModel) -> LanguageModel:
+        """Return a model behind the filter, if it does anything."""
+        return Filtered(model, self._cut) if self.temperature and self._cut != EVERYTHING else model
 
     def chance(self, seed: int, *stream: int) -> Chance:
         """Return what decides at this temperature: at 0 nothing is left to chance, drafts draw their likeliest too."""
         return Sampler((seed, *stream)) if self.temperature else Likeliest()
+
+    def ending(self, strings: Sequence[str] = ()) -> Ending:
+        """Return where outputs end: at the target's own tokens and at these strings."""
+        return Ending(self.ends, strings, self.tokenizer.decode)
 
     def prompts(self, count: int) -> list[Tokens]:
         """Return ``count`` stretches of held-out source, as tokens, spread evenly; refuse more than there are."""

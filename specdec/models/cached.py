@@ -31,6 +31,9 @@ class CachedModel(LanguageModel):
         The network, which must not change while this lives; several models may share one.
     temperature : float
         By which the logits are divided, above 0; zero is left to the choice of the likeliest token.
+    repetition : float
+        By which logits of tokens that the prefix has are divided if positive, else multiplied; above 0.
+        Source: CTRL (Keskar et al. 2019, arXiv 1909.05858).
 
     Members
     -------
@@ -38,11 +41,13 @@ class CachedModel(LanguageModel):
         Passes of the network so far, and tokens that they computed.
     """
 
-    def __init__(self, network: Network, temperature: float = 1.0):
+    def __init__(self, network: Network, temperature: float = 1.0, repetition: float = 1.0):
         require(temperature > 0, "temperature", "above 0", temperature)
+        require(repetition > 0, "repetition penalty", "above 0", repetition)
+        self._repetition = repetition
         self._network = network
         # A copy, in the layout of `Linear`.
-        self._unembedding = network.embedding.weight.detach().T.contiguous() / temperature
+        self._unembedding = network.unembedding.detach().T.contiguous() / temperature
         self.passes = self.rows = 0
         self._forget()
 
@@ -59,7 +64,14 @@ class CachedModel(LanguageModel):
         InputError
             If the context is empty.
         """
-        return self.output(self._last_hidden(context, paths))
+        hidden = self._last_hidden(context, paths)
+        if self._repetition == 1:
+            return self.output(hidden)
+        logits = torch.matmul(hidden, self._unembedding)
+        for row, path in zip(logits, paths, strict=True):
+            seen = list({*context, *path})
+            row[seen] = torch.where(row[seen] > 0, row[seen] / self._repetition, row[seen] * self._repetition)
+        return logits.softmax(-1).double().numpy()
 
     @torch.no_grad()
     def hidden(self, context: Tokens) -> Tensor:

@@ -1,6 +1,7 @@
 """A language model as a stack of residual layers, each with its own memory of the tokens before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,21 +34,25 @@ class Layer(nn.Module):
 
 
 class Linear(nn.Module):
-    """The product ``x W``. Of W's two layouts, this one lets a CPU map a few rows in little more time than one row.
+    """The product ``x W + bias``. Of W's layouts, this one lets a CPU map a few rows in little more time than one row.
 
     Parameters
     ----------
     inputs, outputs : int
         Shape of W.
+    bias : bool
+        Whether there is a bias.
     """
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int, bias: bool = False):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(inputs, outputs).uniform_(-(inputs**-0.5), inputs**-0.5))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows, shape (..., inputs)."""
-        return torch.matmul(x, self.weight)
+        product = torch.matmul(x, self.weight)
+        return product if self.bias is None else product + self.bias
 
 
 class SwiGlu(Layer):
@@ -64,10 +69,11 @@ class SwiGlu(Layer):
         return self.out(functional.silu(gate) * value)
 
 
-class Network(nn.Module):
-    """Embedding, ``x + layer(norm(x))`` for every layer, a last norm, and logits by the embedding again (tied).
+_LAYER_NORM = partial(nn.LayerNorm, bias=False)
 
-    Norms are layer norms without bias (Ba et al. 2016, arXiv 1607.06450).
+
+class Network(nn.Module):
+    """Embedding, ``x + layer(norm(x))`` for every layer, a last norm, and logits.
 
     Parameters
     ----------
@@ -77,15 +83,36 @@ class Network(nn.Module):
         Width of a row.
     layers : sequence of Layer
         From the first to the last.
+    norm : callable
+        From the width to a norm; by default a layer norm without bias (Ba et al. 2016, arXiv 1607.06450).
+    tied : bool
+        Whether logits are by the embedding again.
+    places : int
+        Places whose learnt embedding is added, beyond the last of which nothing is asked; 0 for none.
     """
 
-    def __init__(self, vocabulary: int, width: int, layers: Sequence[Layer]):
+    def __init__(
+        self,
+        vocabulary: int,
+        width: int,
+        layers: Sequence[Layer],
+        norm: Callable[[int], nn.Module] = _LAYER_NORM,
+        tied: bool = True,
+        places: int = 0,
+    ):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.places = nn.Embedding(places, width) if places else None
         self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(nn.LayerNorm(width, bias=False) for _ in layers)
-        self.norm = nn.LayerNorm(width, bias=False)
+        self.norms = nn.ModuleList(norm(width) for _ in layers)
+        self.norm = norm(width)
+        self.head = None if tied else nn.Parameter(torch.zeros(vocabulary, width))
+
+    @property
+    def unembedding(self) -> Tensor:
+        """What makes logits of last hidden states, shape (V, width)."""
+        return self.embedding.weight if self.head is None else self.head
 
     def start(self) -> list[Any]:
         """Return the memories of the empty prefix, one a layer."""
@@ -110,10 +137,14 @@ class Network(nn.Module):
             Normalised, ready for `logits`.
         """
         x = self.embedding(tokens)
+        if self.places is not None:
+            positions = torch.arange(tokens.shape[-1]) if packing is None else packing.positions
+            # A tree may reach beyond the last place, its output never does.
+            x = x + self.places(positions.clamp(max=self.places.num_embeddings - 1))
         for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
             x = x + layer(norm(x), packing, memories[index] if memories else None)
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the next token's logits, shape (..., V), from last hidden states."""
-        return torch.matmul(hidden, self.embedding.weight.T)
+        return torch.matmul(hidden, self.unembedding.T)

@@ -4,7 +4,7 @@ Weights are stored in half precision as safetensors, which hold numbers and noth
 single precision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -112,7 +112,11 @@ def restore(module: M, path: Path) -> M:
     InputError
         If the file cannot be read or holds other weights.
     """
-    weights = read_weights(path)
+    return fill(module, read_weights(path), path)
+
+
+def fill(module: M, weights: Mapping[str, Tensor], path: Path) -> M:
+    """Give a module weights that were read from a file. Raises as `restore`."""
     expected = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     found = {key: tuple(tensor.shape) for key, tensor in weights.items()}
     require(found == expected, "model", "a file with this architecture's weights", path)

@@ -1,5 +1,6 @@
 """The transformer: attention over a cache of keys and values, in which a tree is a mask."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -53,10 +54,48 @@ class KeyValueCache(Memory):
         self._committed += len(path)
 
 
-def rotate(x: Tensor, positions: Tensor, bound: int) -> Tensor:
+@dataclass(frozen=True)
+class Rotation:
+    """How fast feature pairs turn.
+
+    Source: RoFormer (Su et al. 2021, arXiv 2104.09864); longer contexts by position interpolation (arXiv 2306.15595),
+    of all pairs or, as in Llama 3.1, of the slow ones.
+
+    Members
+    -------
+    base : float
+        The slowest pair turns by about ``1 / base`` a place.
+    factor : float
+        By which turns are slowed down, at least 1.
+    low, high, places : float
+        Pairs that turn less than ``low`` times in so many places are slowed down by the factor, those that turn more
+        than ``high`` times are not, and between them it is interpolated; all are slowed down where ``places`` is 0.
+    """
+
+    base: float = 10000.0
+    factor: float = 1.0
+    low: float = 1.0
+    high: float = 4.0
+    places: int = 0
+
+    def frequencies(self, half: int, dtype: torch.dtype) -> Tensor:
+        """Return the angles of a place, shape (half,)."""
+        fast = self.base ** (-torch.arange(half, dtype=dtype) / half)
+        if self.factor == 1:
+            return fast
+        kept = torch.zeros(half, dtype=dtype)
+        if self.places:
+            kept = ((self.places * fast / (2 * torch.pi) - self.low) / (self.high - self.low)).clamp(0, 1)
+        return kept * fast + (1 - kept) * fast / self.factor
+
+
+ROTATION = Rotation()
+
+
+def rotate(x: Tensor, positions: Tensor, bound: int, rotation: Rotation = ROTATION) -> Tensor:
     """Turn feature pairs by angles proportional to the position, so that products depend on distances only.
 
-    Source: RoFormer (Su et al. 2021, arXiv 2104.09864); the pairs are (i, i + D/2).
+    The pairs are (i, i + D/2).
 
     Parameters
     ----------
@@ -66,19 +105,17 @@ def rotate(x: Tensor, positions: Tensor, bound: int) -> Tensor:
         Places in the sequence.
     bound : int
         All of them are smaller.
+    rotation : Rotation
+        How fast the pairs turn.
     """
-    cos, sin = _turns(1 << bound.bit_length(), x.shape[-1], x.dtype)
+    cos, sin = _turns(1 << bound.bit_length(), x.shape[-1], x.dtype, rotation)
     return torch.addcmul(x * cos[positions], x.roll(x.shape[-1] // 2, -1), sin[positions])
 
 
 @lru_cache(maxsize=16)
-def _turns(places: int, features: int, dtype: torch.dtype, base: float = 10000.0) -> tuple[Tensor, Tensor]:
-    """Return the cosine and the signed sine of every place's angles, each of shape (places, features).
-
-    The slowest pair turns by about ``1 / base`` a place.
-    """
-    half = features // 2
-    angle = torch.arange(places, dtype=dtype)[:, None] * base ** (-torch.arange(half, dtype=dtype) / half)
+def _turns(places: int, features: int, dtype: torch.dtype, rotation: Rotation) -> tuple[Tensor, Tensor]:
+    """Return the cosine and the signed sine of every place's angles, each of shape (places, features)."""
+    angle = torch.arange(places, dtype=dtype)[:, None] * rotation.frequencies(features // 2, dtype)
     return angle.cos().repeat(1, 2), torch.cat([-angle.sin(), angle.sin()], -1)
 
 

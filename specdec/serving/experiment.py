@@ -8,7 +8,7 @@ from typing import Any
 from rtnerf.base.errors import require
 from specdec.cost.hardware import hardware_of
 from specdec.cost.models import model_of
-from specdec.cost.pass_time import Constant, Linear
+from specdec.cost.pass_time import Constant, Linear, PassTime
 from specdec.cost.predict import read_step_times
 from specdec.cost.roofline import Roofline
 from specdec.serving.controllers import controller
@@ -80,12 +80,16 @@ def server_of(
     require(draft_ms is None or draft is None, "draft", "given by its time or by name", "both")
     if step_times is not None:
         measured = read_step_times(step_times)
-        target_passes: PassesAt = measured.at if isinstance(measured, Linear) else lambda context: measured
+        target_passes: PassesAt = measured.at if isinstance(measured, Linear) else partial(_always, measured)
     else:
         target_passes = partial(Roofline, model_of(target or TARGET), hardware_of(hardware))
     if draft is not None:
         draft_passes: PassesAt = partial(Roofline, model_of(draft), hardware_of(hardware))
     else:
-        constant = Constant(DRAFT_MS if draft_ms is None else draft_ms)
-        draft_passes = lambda context: constant  # noqa: E731
+        draft_passes = partial(_always, Constant(DRAFT_MS if draft_ms is None else draft_ms))
     return Server(target_passes, draft_passes, **limits)
+
+
+def _always(passes: PassTime, _context: int) -> PassTime:
+    """Return passes that do not depend on the context."""
+    return passes

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rtnerf.base.errors import InputError
 from specdec.laws.language_model import Tokens
@@ -19,6 +19,11 @@ class Tokenizer(ABC):
 
     vocabulary: int
 
+    @property
+    @abstractmethod
+    def pieces(self) -> Mapping[str, int]:
+        """The token of every piece of text: what two models must share."""
+
     @abstractmethod
     def encode(self, text: str) -> Tokens:
         """Return the tokens of a text."""
@@ -32,6 +37,7 @@ class ByteTokenizer(Tokenizer):
     """The bytes of UTF-8."""
 
     vocabulary = 256
+    pieces: Mapping[str, int] = {f"byte {value}": value for value in range(256)}
 
     def encode(self, text: str) -> Tokens:
         """Return the bytes."""
@@ -79,6 +85,11 @@ class BpeTokenizer(Tokenizer):
         trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False)
         tokenizer.train_from_iterator(texts, trainer)
         return cls(tokenizer.to_str())
+
+    @property
+    def pieces(self) -> dict[str, int]:
+        """The vocabulary."""
+        return self._tokenizer.get_vocab()
 
     @property
     def description(self) -> str:

@@ -12,6 +12,7 @@ from rtnerf.base.errors import InputError
 from specdec.command_line import decoding as command_line
 from specdec.decoding import methods
 from specdec.decoding.decode import Step, decode, decode_plain, speculate
+from specdec.decoding.ending import NEVER
 from specdec.decoding.goodness_of_fit import law_test, place
 from specdec.decoding.measure import TIE, measure
 from specdec.decoding.pair import RANKS, Models, Pair
@@ -239,8 +240,9 @@ class Wobbling(LanguageModel):
 class WobblingPair:
     """A stand-in for a pair, at temperature zero."""
 
-    temperature = 0
+    temperature, places = 0, None
     chance = staticmethod(lambda *_: Likeliest())
+    ending = staticmethod(lambda _: NEVER)
 
     def __init__(self, gap):
         self._gap = np.array([gap, -gap, 0])
@@ -359,7 +361,7 @@ def test_static_methods_are_tuned_by_what_was_measured(pair):
 
 
 def test_pairs_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="draft must be one on bpe tokens, not byte-draft"):
+    with pytest.raises(InputError, match="draft must be one on the tokens of target, not byte-draft"):
         Pair("target", "byte-draft")
     with pytest.raises(InputError, match=r"temperature must be 0 or at least 0\.01, not -1"):
         Pair(temperature=-1)
@@ -422,7 +424,7 @@ def test_the_command_measures(capsys, tmp_path):
         (["--nodes", "1"], "nodes must be a whole number of at least 2, not 1"),
         (["--plot", "tree.txt"], "plot must be a file name that ends with .png, .svg, .pdf, not tree.txt"),
         (["--target", "gpt"], f"model must be one of {', '.join(pretrained.MODELS)}, not gpt"),
-        (["--draft", "ssm-draft"], "draft must be one on bpe tokens, not ssm-draft"),
+        (["--draft", "ssm-draft"], "draft must be one on the tokens of target, not ssm-draft"),
         (
             ["--proposer", "specinfer", "--verifier", "without-replacement", "--temperature", "1"],
             "candidates of WithoutReplacement must be WITHOUT_REPLACEMENT, not WITH_REPLACEMENT",
