@@ -81,7 +81,7 @@ def record(folders):
 @pytest.mark.skipif(toolchain.find_verilator() is None, reason="verilator is not installed")
 @pytest.mark.parametrize(
     ("folders", "count"),
-    [(["parts", "memory"], 7), pytest.param(["factors", "samples", "shading"], 18, marks=pytest.mark.full)],
+    [(["parts", "memory"], 7), pytest.param(["factors", "samples", "shading"], 19, marks=pytest.mark.full)],
 )
 def test_verilog_of_every_unit_repeats_its_bench(folders, count):
     cases = record(folders)

@@ -65,12 +65,13 @@ def check(blocks, noise, stalls, seed=0, skips=None):
 
 
 # A cube buffer always takes a vector.
-@pytest.mark.parametrize("source", [1.0, 0.7, 0.3, 0.1])
+@pytest.mark.parametrize("source", [1.0, pytest.param(0.7, marks=pytest.mark.full), 0.3, 0.1])
 def test_blocks_of_every_form(source):
     noise = np.random.default_rng(random.Random(source).getrandbits(32))
     check([*edge_blocks(noise), *random_blocks(noise, 14)], noise, (source, 1.0), seed=int(10 * source))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("skips", [0, 1])
 def test_edge_blocks_at_both_alignments(skips):
     noise = np.random.default_rng(skips)
