@@ -91,7 +91,6 @@ def shared(kind: Callable[..., wiring.Component], *arguments: Any, **options: An
     return kind(*arguments, **options)
 
 
-@lru_cache(KEPT)
 class _Kept:
     """The simulator of a component, for one play after the other; ``add``: the method that takes the players."""
 
@@ -113,11 +112,14 @@ class _Kept:
         self.simulator.run()
 
 
+_kept = lru_cache(KEPT)(_Kept)
+
+
 def _play(component: wiring.Component, players: Sequence[Callable], add: Callable[..., None]) -> None:
     try:
-        _Kept(component, len(players), add).play(players)
+        _kept(component, len(players), add).play(players)
     except BaseException:
-        _Kept.cache_clear()
+        _kept.cache_clear()
         raise
 
 
