@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from nerf.contract.config import AcceleratorConfig
 from rtl.accelerator import Accelerator
 from rtl.parts.shared_module import Platform
-from rtl.verilog.constraints import sdc
+from rtl.verilog.constraints import REGISTERS, sdc
 from rtl.verilog.export import TOP, beside, design_in_parts, write_files
 from rtl.verilog.memory import COMB, SYNC, TRANSPARENT, Kind, module
 from rtl.verilog.on_chip_memory import instances_of, memory_bytes
@@ -63,7 +63,7 @@ def asic(config: AcceleratorConfig, macro_bits: int, tell: Callable[[str], None]
     """
     logic, kinds, sidecar = design_in_parts(config, tell)
     memories, macros = with_macros(kinds, macro_bits)
-    logic = "\n".join([without_start(logic), *memories, chip(sidecar["ports"])])
+    logic = "\n".join([kept_module(without_start(logic)), *memories, chip(sidecar["ports"])])
     made = Asic(logic, macros, {}, at_power_up(kinds, without_reset(Accelerator(config))))
     counts = instances_of(f"{logic}\n{made.models}", CHIP)
     return made._replace(instances={name: counts[name] for name in macros})
@@ -74,9 +74,16 @@ def without_start(logic: str) -> str:
     return _CONSTANT.sub(r"  always_comb\n\1", _SET_AT_START.sub(r"\1 ;", logic))
 
 
+def kept_module(logic: str) -> str:
+    """Return Verilog whose block of registers stays a module: see `rtl.verilog.constraints`."""
+    head = f"module \\{TOP}.{REGISTERS} "
+    return logic.replace(head, f"(* keep_hierarchy *)\n{head}")
+
+
 def with_macros(kinds: Mapping[str, Kind], macro_bits: int) -> tuple[list[str], dict[str, Kind]]:
     """Return the modules of memories, and the macros in them by name."""
-    texts, macros = [], {}
+    texts: list[str] = []
+    macros: dict[str, Kind] = {}
     for name, kind in kinds.items():
         if not kind.parts:
             texts.append(rom(kind, name))

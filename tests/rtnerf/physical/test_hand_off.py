@@ -93,9 +93,13 @@ def test_a_folder_for_librelane_is_whole(call, tmp_path):
     assert not re.search(r"^  (initial|reg [^=\n]* = \d+')", texts[0], re.MULTILINE)
     constraints = (tmp_path / "rtnerf.sdc").read_text()
     assert "set period 25.000" in constraints
-    registers = re.search(r"^module \\rtnerf\.registers .*?^endmodule", texts[0], re.MULTILINE | re.DOTALL)[0]
-    for name in re.findall(r"core\.registers\.(\w+)\*", constraints):
-        assert re.search(rf"^  reg (\[\d+:0\] )?{name} ;", registers, re.MULTILINE), name
+    registers = re.search(
+        r"^\(\* keep_hierarchy \*\)\nmodule \\rtnerf\.registers .*?^endmodule", texts[0], re.MULTILINE | re.DOTALL
+    )[0]
+    still = re.findall(r"core\.registers/(\w+)\*", constraints)
+    assert "view" in still
+    for name in still:
+        assert re.search(rf"^  output (\[\d+:0\] )?{name};", registers, re.MULTILINE), name
     ports = {port["name"] for port in json.loads((tmp_path / "rtnerf.json").read_text())["ports"]}
     named = re.findall(r"(\w+)\*?", " ".join(re.findall(r"get_ports \{?([^}\]]*)", constraints)))
     assert set(named) == ports
