@@ -16,11 +16,14 @@ import numpy as np
 from rtnerf.base.errors import require
 from specdec.decoding import methods
 from specdec.decoding.decode import Step, decode, decode_plain
+from specdec.decoding.ending import Ending
 from specdec.decoding.goodness_of_fit import SHARE, LawTest, Remembered, RememberedHeads, law_test
 from specdec.decoding.pair import Models, Pair
 from specdec.decoding.statistics import acceptance_by_depth, acceptance_by_rank, tokens_per_step
 from specdec.decoding.timing import Clocks, TimedHeads, TimedModel, TimedProposer, TimedVerifier
 from specdec.laws.language_model import LanguageModel, Tokens
+from specdec.proposers.base import Proposer
+from specdec.verifiers.base import Verifier
 
 TIE = 1e-5
 """Logits that are closer than this are a tie: passes of different sizes round differently by about as much."""
@@ -157,8 +160,6 @@ def measure(
 ) -> Measurement:
     """Measure one method on a pair of models.
 
-    One function, though long: both ways of decoding and the test of the law use the same models, clocks and method.
-
     Parameters
     ----------
     pair : Pair
@@ -204,67 +205,96 @@ def measure(
     require(longest < places, "prompts", f"shorter than the context of {places} tokens", longest)
     ending = pair.ending(stop)
     require(tokens >= 1, "tokens", "at least 1", tokens)
-    clocks, plain, models = Clocks(), pair.models(), pair.models()
-    parts = Models(
-        TimedModel(models.target, clocks, "target"),
-        TimedModel(models.draft, clocks, "draft"),
-        models.heads and TimedHeads(models.heads, clocks, "draft"),
-    )
-    rule = methods.verifier(verifier, pair.temperature, lossless)
-    candidates = methods.proposer(proposer, verifier, pair, parts, nodes, depth)
-    method = (
-        parts.target_for(rule, pair.temperature),
-        TimedProposer(candidates, clocks, "building"),
-        TimedVerifier(rule, clocks, "verification"),
-    )
+    method = _Method(pair, proposer, verifier, nodes, depth, seed, lossless)
+    bench = _Bench(method, ending)
+    # The first of everything is slow: caches, tables of angles.
+    bench.run(0, prompts[0], min(tokens, 8))
+    bench.clocks.seconds.clear()
+    runs = [bench.run(index, prompt, tokens, emit) for index, prompt in enumerate(prompts)]
+    differences: list[Difference] = []
+    test = None
+    if pair.temperature == 0:
+        differences = [
+            _difference(bench.plain, prompt, index, found)
+            for index, (prompt, found) in enumerate(zip(prompts, runs, strict=True))
+            if found.output != found.expected
+        ]
+    elif law_trials:
+        contexts = _undecided(bench.plain, prompts, runs)
+        samples = (method.sample(number, context, law_trials) for number, context in enumerate(contexts))
+        test = law_test(samples, seed)
+    return _measurement(runs, bench.clocks.seconds, test, differences, exact=pair.temperature == 0)
 
-    def run(index: int, prompt: Tokens, tokens: int) -> _Run:
+
+@dataclass(frozen=True)
+class _Method:
+    """What `measure` was asked for."""
+
+    pair: Pair
+    proposer: str
+    verifier: str
+    nodes: int
+    depth: int
+    seed: int
+    lossless: bool
+
+    def rule(self) -> Verifier:
+        """Return who decides."""
+        return methods.verifier(self.verifier, self.pair.temperature, self.lossless)
+
+    def candidates(self, models: Models) -> Proposer:
+        """Return who guesses."""
+        return methods.proposer(self.proposer, self.verifier, self.pair, models, self.nodes, self.depth)
+
+    def sample(self, number: int, context: Tokens, trials: int) -> tuple[LanguageModel, Tokens, list[Tokens]]:
+        """Decode a context over and over, for `law_test`."""
+        fresh = self.pair.models()
+        models = Models(
+            Remembered(fresh.target, context),
+            Remembered(fresh.draft, context),
+            fresh.heads and RememberedHeads(fresh.heads),
+        )
+        chance = self.pair.chance(self.seed, _TESTING, number)
+        trial = (models.target, self.candidates(models), self.rule(), context, LAW_TOKENS, chance, self.lossless)
+        return models.target, context, [decode(*trial)[0] for _ in range(trials)]
+
+
+class _Bench:
+    """Both ways of decoding, side by side and on clocks."""
+
+    def __init__(self, method: _Method, ending: Ending):
+        pair, self.clocks = method.pair, Clocks()
+        self.plain, self._models = pair.models().target, pair.models()
+        parts = Models(
+            TimedModel(self._models.target, self.clocks, "target"),
+            TimedModel(self._models.draft, self.clocks, "draft"),
+            self._models.heads and TimedHeads(self._models.heads, self.clocks, "draft"),
+        )
+        rule = method.rule()
+        self._speculation = (
+            parts.target_for(rule, pair.temperature),
+            TimedProposer(method.candidates(parts), self.clocks, "building"),
+            TimedVerifier(rule, self.clocks, "verification"),
+        )
+        self._method, self._ending = method, ending
+
+    def run(self, index: int, prompt: Tokens, tokens: int, emit: Callable[[int, Tokens], None] | None = None) -> "_Run":
         """Decode one prompt both ways, every other time in the other order."""
-        plain.target.law(prompt[:-1])
-        models.read(prompt[:-1])
-        tokens = int(min(tokens, places - len(prompt)))
+        pair, seed = self._method.pair, self._method.seed
+        self.plain.law(prompt[:-1])
+        self._models.read(prompt[:-1])
+        if pair.places is not None:
+            tokens = min(tokens, pair.places - len(prompt))
         chances = [pair.chance(seed, _DECODING, index) for _ in range(2)]
-        plainly = (decode_plain, plain.target, prompt, tokens, chances[0], ending)
+        plainly = (decode_plain, self.plain, prompt, tokens, chances[0], self._ending)
         shown = emit and partial(emit, index)
-        speculating = (decode, *method, prompt, tokens, chances[1], lossless, ending, shown)
+        lossless = self._method.lossless
+        speculating = (decode, *self._speculation, prompt, tokens, chances[1], lossless, self._ending, shown)
         if index % 2:
             (expected, plain_seconds), ((output, steps), seconds) = _timed(*plainly), _timed(*speculating)
         else:
             ((output, steps), seconds), (expected, plain_seconds) = _timed(*speculating), _timed(*plainly)
         return _Run(expected, output, steps, plain_seconds, seconds)
-
-    # The first of everything is slow: caches, tables of angles.
-    warm, emit = emit, None
-    run(0, prompts[0], min(tokens, 8))
-    emit = warm
-    clocks.seconds.clear()
-    runs = [run(index, prompt, tokens) for index, prompt in enumerate(prompts)]
-    differences: list[Difference] = []
-    test = None
-    if pair.temperature == 0:
-        differences = [
-            _difference(plain.target, prompt, index, found)
-            for index, (prompt, found) in enumerate(zip(prompts, runs, strict=True))
-            if found.output != found.expected
-        ]
-    elif law_trials:
-        contexts = _undecided(plain.target, prompts, runs)
-
-        def sample(number: int, context: Tokens) -> tuple[LanguageModel, Tokens, list[Tokens]]:
-            """Decode a context over and over."""
-            fresh = pair.models()
-            models = Models(
-                Remembered(fresh.target, context),
-                Remembered(fresh.draft, context),
-                fresh.heads and RememberedHeads(fresh.heads),
-            )
-            candidates = methods.proposer(proposer, verifier, pair, models, nodes, depth)
-            chance = pair.chance(seed, _TESTING, number)
-            trial = (models.target, candidates, rule, context, LAW_TOKENS, chance, lossless)
-            return models.target, context, [decode(*trial)[0] for _ in range(law_trials)]
-
-        test = law_test((sample(number, context) for number, context in enumerate(contexts)), seed)
-    return _measurement(runs, clocks.seconds, test, differences, exact=pair.temperature == 0)
 
 
 @dataclass(frozen=True)
