@@ -92,7 +92,7 @@ def test_jobs_and_rounding(stalls):
 def test_latency_and_throughput():
     samples, vectors = make_case("throughput", 6)
     result = run(
-        Bench(), {"i_sample": samples, "i_vector": vectors}, {"o_job": len(samples), "o_products": len(vectors)}
+        shared(Bench), {"i_sample": samples, "i_vector": vectors}, {"o_job": len(samples), "o_products": len(vectors)}
     )
     assert result.cycles["o_job"] == [Appearance.LATENCY + n for n in range(len(samples))]
     assert result.cycles["o_products"] == list(range(len(vectors)))

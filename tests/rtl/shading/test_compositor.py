@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import UNIT
 from nerf.golden.compositor import composite
@@ -134,7 +134,7 @@ def make_samples(generator, tiles, count, pixels=PIXELS):
 def check(samples, dead, view, stalls=(1.0, 1.0), seed=0):
     visible, probes, finish = model(samples, dead, view)
     result = run(
-        Bench(dead),
+        shared(Bench, frozenset(dead)),
         {"i": samples},
         {"o": len(visible), "probe": len(probes), "finish": len(finish)},
         {"view": view},

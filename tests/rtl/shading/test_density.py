@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, FEATURE_SUM, PRODUCT, UNIT
 from nerf.contract.scene_image import PAIRS
@@ -140,7 +140,7 @@ def test_alpha_equals_the_model(stalls, tree):
     samples, vectors, totals = make_case(generator, 50)
     scene = {"density_multiplier": generator.choice((1 << 16, (1 << 24) - 1)), "density_offset": 7 << 8}
     result = run(
-        Bench(tree),
+        shared(Bench, tree),
         {"i_sample": samples, "i_vector": vectors, "table": beats(table)},
         {"o": len(samples), "totals": len(totals)},
         {"scene": scene},
@@ -168,7 +168,7 @@ def test_every_fraction_and_both_limits(offset):
         vectors[index] = [[0] * COMPONENTS for _ in PAIRS]
         vectors[index][2][5] = totals[index] = total
     result = run(
-        Bench("steady"),
+        shared(Bench, "steady"),
         {"i_sample": samples, "i_vector": vectors, "table": beats(table)},
         {"o": len(samples)},
         {"scene": scene},
@@ -185,7 +185,7 @@ def test_latency_and_one_sample_a_cycle(tree, latency):
     samples, vectors, _ = make_case(generator, 40)
     samples = [sample for sample in samples if not sample["last"]]
     result = run(
-        Bench(tree),
+        shared(Bench, tree),
         {"i_sample": samples, "i_vector": vectors, "table": beats(table)},
         {"o": len(samples)},
         {"scene": {"density_multiplier": 1 << 16}},

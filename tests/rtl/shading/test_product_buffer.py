@@ -106,7 +106,10 @@ def test_latency_and_throughput():
     samples = [{"pixel": n % 2, "weight": 1000, "last": 0} for n in range(10)] + [LAST]
     vectors = [[[n] * 16] * 3 for n in range(30)]
     result = run(
-        ProductBuffer(CFG), {"i_sample": samples, "i_vector": vectors}, {"o_sample": 3, "o_vector": 6}, settle=40
+        shared(ProductBuffer, CFG),
+        {"i_sample": samples, "i_vector": vectors},
+        {"o_sample": 3, "o_vector": 6},
+        settle=40,
     )
     taken = result.cycles["i_vector"]
     # The first waits for the pixels to be emptied after the reset.

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import COLOUR_BITS, UNIT
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
@@ -28,8 +28,8 @@ WHITE = 0xFFFFFF
 class Bench(wiring.Component):
     """Initialise tile after tile, two at a time, each before its samples are let in; transmittances from a memory."""
 
-    def __init__(self, transmittance):
-        self.transmittance = transmittance
+    def __init__(self):
+        self.transmittance = MemoryData(shape=UNIT + 1, depth=2 * PIXELS, init=[])
         self.dut = TileBuffer(CFG)
         super().__init__(
             {
@@ -45,7 +45,7 @@ class Bench(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.dut = dut = self.dut
-        m.submodules.transmittance = memory = Memory(shape=UNIT + 1, depth=2 * PIXELS, init=self.transmittance)
+        m.submodules.transmittance = memory = Memory(self.transmittance)
         read = memory.read_port()
         pixel = Signal(LAYOUTS.pixel)
         initialised, added, put_out = (Signal(8, name=name) for name in ("initialised", "added", "put_out"))
@@ -113,10 +113,11 @@ def check(samples, tile, transmittance, background, **options):
     writes = model(samples, tile, transmittance, background)
     tiles = sum(sample["last"] for sample in samples)
     result = run(
-        Bench(transmittance),
+        shared(Bench),
         {"i": samples},
         {"o": len(writes), "shaded": len(samples) - tiles, "done": tiles},
         {"tile": tile, "view": {"background": background}},
+        memories={"transmittance": transmittance},
         **options,
     )
     assert [fields(write) for write in result.outputs["o"]] == writes

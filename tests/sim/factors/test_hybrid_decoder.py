@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from cosim.unit import run
+from cosim.unit import run, shared
 from nerf.contract.blocks import Form, encode
 from sim.factors import hybrid_decoder, tree_server
 from sim.parts.streams import DECODE_JOB, READ_BEAT, TREE_REQUEST, TREE_RESPONSE, VECTOR, new
@@ -55,7 +55,12 @@ def simulate(jobs, beats, stalls, seed, skip):
 def check(blocks, noise, stalls, seed=0, skips=None):
     jobs, beats, _ = build(blocks, noise, skips)
     hardware = run(
-        Harness(), {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)}, stalls=stalls, seed=seed, watchdog=50_000
+        shared(Harness),
+        {"i_job": jobs, "i_payload": beats},
+        {"o": 16 * len(jobs)},
+        stalls=stalls,
+        seed=seed,
+        watchdog=50_000,
     )
     expected = [(entry.vector.appearance, entry.vector.block_last) for entry in hardware.outputs["o"]]
     for skip in (False, True):
@@ -65,13 +70,12 @@ def check(blocks, noise, stalls, seed=0, skips=None):
 
 
 # A cube buffer always takes a vector.
-@pytest.mark.parametrize("source", [1.0, pytest.param(0.7, marks=pytest.mark.full), 0.3, 0.1])
+@pytest.mark.parametrize("source", [1.0, 0.7, 0.3, 0.1])
 def test_blocks_of_every_form(source):
     noise = np.random.default_rng(random.Random(source).getrandbits(32))
     check([*edge_blocks(noise), *random_blocks(noise, 14)], noise, (source, 1.0), seed=int(10 * source))
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("skips", [0, 1])
 def test_edge_blocks_at_both_alignments(skips):
     noise = np.random.default_rng(skips)

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from sim.factors import tree_server
 from sim.parts.streams import TREE_REQUEST, TREE_RESPONSE
 from tests.rtl.factors.test_search_tree import edge_requests, random_requests
@@ -40,7 +40,11 @@ def test_every_transfer_comes_in_the_same_cycle(lengths, stalls):
         asked.append(chance.sample(requests, length))
     outputs = {f"o_{client}": length for client, length in enumerate(lengths)}
     hardware = run(
-        Harness(len(CLIENTS)), {f"i_{n}": requests for n, requests in enumerate(asked)}, outputs, stalls=stalls, seed=3
+        shared(Harness, len(CLIENTS)),
+        {f"i_{n}": requests for n, requests in enumerate(asked)},
+        outputs,
+        stalls=stalls,
+        seed=3,
     )
     for skip in (False, True):
         cycles, payloads = simulate(asked, stalls, 3, skip)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from rtl.shading.appearance import Appearance
 from sim.parts.streams import SAMPLE, SHADE_JOB, new
@@ -19,7 +19,7 @@ def test_every_transfer_comes_in_the_same_cycle(stalls):
     samples = random_samples(chance, 100, 3, lasts=0.2, weight=lambda: chance.randrange(99))
     count = len(samples)
     hardware = run(
-        Appearance(AcceleratorConfig(tile=8)), {"i_sample": samples}, {"o_job": count}, stalls=stalls, seed=1
+        shared(Appearance, AcceleratorConfig(tile=8)), {"i_sample": samples}, {"o_job": count}, stalls=stalls, seed=1
     )
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES
 from nerf.golden.frame import density_sum
@@ -39,8 +39,8 @@ class Bench(wiring.Component):
     Totals come from outside, independent of the requests, which are the vectors as they are.
     """
 
-    def __init__(self, table):
-        self.table = table
+    def __init__(self):
+        self.table = MemoryData(shape=128, depth=BEATS, init=[])
         self.dut = Density(CFG)
         super().__init__(
             {
@@ -54,7 +54,7 @@ class Bench(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.dut = dut = self.dut
-        m.submodules.table = table = Memory(shape=128, depth=BEATS, init=table_beats(self.table))
+        m.submodules.table = table = Memory(self.table)
         read = table.read_port()
         index, playing = Signal(range(BEATS + 1)), Signal()
         ready = Signal()
@@ -109,12 +109,13 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, lasts):
             totals.append(int(density_sum(planes, lines, *sample_fields(sample)[1:4])))
     scene = {"density_multiplier": 1 << 19, "density_offset": 500 << 8}
     hardware = run(
-        Bench(table),
+        shared(Bench),
         {"i_sample": samples, "total": totals},
         {"o": len(samples)},
         {"scene": scene},
         stalls=stalls,
         seed=5,
+        memories={"table": table_beats(table)},
     )
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from cosim.unit import STALLS, run
+from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from rtl.shading.tile_buffer import TileBuffer
 from sim.parts.streams import COLOURED, PIXEL, STROBE, TILE, new
@@ -41,7 +41,12 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, last_x, last_y):
     samples = [{"pixel": chance.randrange(SIDE * SIDE), "weight": 1, "last": last} for last in lasts]
     count = sum(lasts) * (last_x + 1) * (last_y + 1)
     hardware = run(
-        TileBuffer(AcceleratorConfig(tile=SIDE)), {"i": samples}, {"o": count}, {"tile": tile}, stalls=stalls, seed=1
+        shared(TileBuffer, AcceleratorConfig(tile=SIDE)),
+        {"i": samples},
+        {"o": count},
+        {"tile": tile},
+        stalls=stalls,
+        seed=1,
     )
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
