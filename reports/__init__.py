@@ -98,7 +98,7 @@ def treemap(parts: Mapping[str, float], unit: str) -> None:
 
     whole = sum(parts.values())
     _, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
-    colours = pyplot.get_cmap("tab20").colors
+    colours = pyplot.get_cmap("tab20")(range(20))
     order = sorted(((value, name) for name, value in parts.items() if value > 0), reverse=True)
     for place, ((value, name), (x, y, width, height)) in enumerate(zip(order, tiles(order), strict=True)):
         colour = colours[place % len(colours)]

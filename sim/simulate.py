@@ -70,7 +70,8 @@ def simulate(
     now = run(0, 1, blocks, wires, frame, clock)
     settle_all(clock, now)
     clock["spent"] = 0
-    entries, spent, window = [], [clock["spent"].copy()], FIRST_WINDOW
+    entries: list[np.ndarray] = []
+    spent, window = [clock["spent"].copy()], FIRST_WINDOW
     moved = np.zeros(len(PROBES), np.int64)
     while now < end and not finished:
         now = run(now, min(window * len(spent), end), blocks, wires, frame, clock)
@@ -83,8 +84,6 @@ def simulate(
     if now >= WATCHDOG_CYCLES:
         raise RuntimeError("the simulated accelerator has come to a standstill")
     settle_all(clock, now)
-    table = np.concatenate(entries) if record else None
-    transfers = {name: table[table[:, 1] == index, 0] for index, name in enumerate(PROBES)} if record else None
     banks = blocks["memory"]["banks"]
     return Simulation(
         config=config,
@@ -104,10 +103,16 @@ def simulate(
         rows={name: int(banks[field]) for name, field in ROWS.items()} if isinstance(timing, Lpddr4) else {},
         steps=int(clock["steps"]),
         doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names or ()},
-        transfers=transfers,
+        transfers=_transfers(entries) if record else None,
         window=window,
         windows=np.diff(np.array(spent), axis=0),
     )
+
+
+def _transfers(entries: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the cycles of what was kept, by probe."""
+    table = np.concatenate(entries)
+    return {name: table[table[:, 1] == index, 0] for index, name in enumerate(PROBES)}
 
 
 def _taken(trace: np.void, kept: list[np.ndarray] | None) -> np.ndarray:

@@ -136,7 +136,7 @@ def _unit(record: Mapping[str, Any]) -> SynthesisedUnit:
         {str(name): int(count) for name, count in record["operations"].items()},
         tuple(
             Memory(
-                *(memory[key] for key in ("name", "words", "bits", "reads", "writes")),
+                **{key: memory[key] for key in ("name", "words", "bits", "reads", "writes")},
                 synchronous=True, forwards=False, initialised=False,
             )
             for memory in record["memories"]

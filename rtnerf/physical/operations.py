@@ -185,8 +185,8 @@ def prices(technology: Technology, kept: Path) -> dict[str, Any]:
             netlist = netlist_of(unit, technology, kept)
             found[kind][str(a * b if kind == "mul" else a)] = energy_of(netlist, internal)
     area = sum(count * cells[kind].area for kind, count in netlist.counts.items())
-    (register,) = (cell for cell in cells.values() if cell.flip_flop)
-    clock = register.flip_flop[1]["clocked_on"]
+    ((register, (_, flip_flop)),) = ((cell, cell.flip_flop) for cell in cells.values() if cell.flip_flop)
+    clock = flip_flop["clocked_on"]
     energies, fan_out = internal[register.name], 2 * max(technology.driver.inputs[0].capacitance)
     loads = {pin.name: float(np.mean(pin.capacitance)) for pin in register.inputs}
     half = VOLTAGE**2 / 2
