@@ -69,7 +69,7 @@ def test_edge_cases_are_bit_exact(case):
         assert result.samples == 0
 
 
-@pytest.mark.parametrize(("width", "height"), [(34, 33), (33, 1), (1, 40), *under_full((70, 37))])
+@pytest.mark.parametrize(("width", "height"), [(33, 1), (1, 40), *under_full((70, 37))])
 def test_images_of_several_tiles(width, height):
     camera = look_at((2.2, 1.0, 0.8), width=width, height=height, focal=60)
     assert render(small_model(), camera).samples > 0
@@ -263,7 +263,7 @@ def test_a_list_that_cannot_be_read_is_reported():
 # ---- Verilog ----
 
 
-@pytest.mark.parametrize("config", [TINY, DEFERRED])
+@pytest.mark.parametrize("config", [TINY, *under_full(DEFERRED)])
 def test_verilog_is_clean_and_names_no_machine(tmp_path, config):
     text, sidecar = design(config)
     path = tmp_path / f"{TOP}.v"
@@ -299,7 +299,7 @@ def test_generation_is_reproducible_in_any_process_and_folder(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("index", "size"), [(7, 16), *under_full((2, 32), (7, 32), (13, 32))])
+@pytest.mark.parametrize(("index", "size"), [(7, 10), *under_full((2, 32), (7, 32), (13, 32))])
 def test_lego_views_are_bit_exact(lego_model, lego_cameras, index, size):
     result = render(lego_model, lego_cameras.camera(index, size))
     assert result.samples > 10 * size**2
@@ -307,12 +307,12 @@ def test_lego_views_are_bit_exact(lego_model, lego_cameras, index, size):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("side", [8, *under_full(16)])
+@pytest.mark.parametrize("side", [6, *under_full(16)])
 def test_a_lego_crop_at_200_pixels_is_bit_exact(lego_model, lego_cameras, side):
     result = render(lego_model, lego_cameras.camera(7, 200).cropped(92, 100, side, side))
     assert result.samples > 20 * side**2
 
 
-@pytest.mark.parametrize("size", [12, *under_full(24)])
+@pytest.mark.parametrize("size", [10, *under_full(24)])
 def test_the_embedded_scene_is_bit_exact(size):
     assert render(load_model(), load_cameras().camera(0, size)).samples > 8 * size**2

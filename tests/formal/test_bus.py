@@ -1,5 +1,6 @@
 """The AXI masters keep the rule of every channel that they drive: what is offered stays until it is taken."""
 
+import pytest
 from amaranth.hdl import Cat, Mux, Signal
 
 from nerf.contract.config import PRESETS
@@ -135,6 +136,7 @@ class OneBeatMaster(WriteMaster):
         return m
 
 
+@pytest.mark.full
 def test_a_burst_that_ends_early_is_found():
     fault = write_bench(OneBeatMaster(PRESETS["tiny"])).prove(induction=True, cycles=6)
     assert fault.claim == "the last beat is marked and no other"

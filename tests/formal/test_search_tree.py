@@ -160,6 +160,7 @@ class ForgetfulTree(BidirectionalTree):
         return fragment
 
 
+@pytest.mark.full
 def test_a_search_without_its_last_comparison_is_found():
     fault = search_bench(ForgetfulTree()).prove(induction=True)
     assert fault.claim == "found"

@@ -41,6 +41,7 @@ def test_lego_equals_the_uniform_renderer(lego_model, lego_cameras, view):
 
 
 @pytest.mark.data
+@pytest.mark.full
 def test_object_order_is_twice_as_fast(lego_model, lego_cameras):
     """Processor time, so that other work on the machine does not count."""
     camera = lego_cameras.camera(7, 200)

@@ -213,7 +213,12 @@ def test_colours_and_cycles(lanes, kind, count):
 
 @pytest.mark.parametrize(
     ("lanes", "size", "kind"),
-    [(64, SMALL, "encoded"), (16, SMALL, "extreme"), (32, SMALLEST, "extreme"), (16, SMALLEST, "encoded")],
+    [
+        (64, SMALL, "encoded"),
+        pytest.param(16, SMALL, "extreme", marks=pytest.mark.full),
+        (32, SMALLEST, "extreme"),
+        (16, SMALLEST, "encoded"),
+    ],
 )
 def test_other_networks(lanes, size, kind):
     cfg = config(lanes, 2, size)
@@ -229,7 +234,9 @@ def test_cycles_a_batch_are_the_documented_ones():
     assert {lanes: MlpEngine.latency(config(lanes)) for lanes in cycles} == {16: 4670, 32: 2568, 64: 1474, 128: 1003}
 
 
-@pytest.mark.parametrize(("lanes", "batch", "kind"), [(16, 2, "encoded"), (32, 3, "extreme")])
+@pytest.mark.parametrize(
+    ("lanes", "batch", "kind"), [(16, 2, "encoded"), pytest.param(32, 3, "extreme", marks=pytest.mark.full)]
+)
 def test_full_batches_follow_each_other_without_a_gap(lanes, batch, kind):
     cfg = config(lanes, batch, SMALLEST)
     result = check(kind, cfg, *make_case(lanes + batch, 4 * batch))
@@ -250,7 +257,7 @@ def test_the_multipliers_of_edge_are_used():
     assert (cfg.multipliers, round(utilisation, 3)) == (4032, 0.958)
 
 
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.full), 4])
 def test_markers_pass_behind_what_is_there(batch):
     jobs, products, direction = make_case(8, 6, lasts=(0, 5))
     jobs = [{"last": 1}, *jobs[:2], {"last": 1}, {"last": 1}, *jobs[2:], {"last": 1}]

@@ -110,7 +110,7 @@ def test_make_reads_the_configuration_of_orfs(tmp_path):
     path = tmp_path / "config.mk"
     path.write_text(orfs("tiny", ["RM_A"], 20.0)["config.mk"])
     shown = "show: ; @echo $(VERILOG_FILES) $(SDC_FILE) $(ADDITIONAL_LEFS)"
-    command = ["make", "-f", str(path), "--eval", shown, "show", "IHP_PDK=/pdk"]
+    command = ["make", "--no-print-directory", "-f", str(path), "--eval", shown, "show", "IHP_PDK=/pdk"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     files = [f"{tmp_path}/rtnerf{ending}" for ending in (".v", "_sg13g2.v", ".sdc")]
     assert found == [*files, "/pdk/ihp-sg13g2/libs.ref/sg13g2_sram/lef/RM_A.lef"]

@@ -261,7 +261,10 @@ def test_block_fetch_behind_the_memory(cfg, timing):
             assert int.from_bytes(scene().data[address:][:BEAT], "little") == beat.data
 
 
-@pytest.mark.parametrize("timing", TIMINGS)
+@pytest.mark.parametrize(
+    "timing",
+    [pytest.param(one, marks=pytest.mark.full) if number in (1, 3) else one for number, one in enumerate(TIMINGS)],
+)
 def test_from_cubes_to_tokens(timing):
     number = TIMINGS.index(timing)
     stalls = [*STALLS, (1.0, 0.05), (0.2, 0.9)][number % 6]

@@ -194,7 +194,7 @@ def test_numbers_of_a_controller_are_checked():
 # ---- The bounds over load ----
 
 
-@pytest.mark.parametrize("acceptance", [0.55, 0.85])
+@pytest.mark.parametrize("acceptance", [pytest.param(0.55, marks=pytest.mark.full), 0.85])
 def test_smartspec_is_as_good_as_the_best_fixed_length_at_every_load(acceptance):
     """Where passes are as its regressions have them; tiles are for the profile below."""
     server = dataclasses.replace(AFFINE, max_batch=128, max_length=2048)
