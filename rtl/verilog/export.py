@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
@@ -25,6 +24,7 @@ from rtl.verilog.memory import Kind, Memories
 from rtl.verilog.on_chip_memory import memory_bytes
 from rtl.verilog.register_map import c_header, systemrdl
 from rtnerf.base.builds import kept_value
+from rtnerf.base.files import write_bytes
 from rtnerf.base.folders import kept_folder
 
 TOP = "rtnerf"
@@ -207,8 +207,5 @@ def beside(config: AcceleratorConfig, sidecar: dict[str, Any]) -> dict[str, str]
 
 def write_files(folder: Path, contents: Mapping[str, str]) -> None:
     """Write files to a folder, each complete or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        partial = folder / f".{name}.{os.getpid()}.part"
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(folder / name)
+        write_bytes(folder / name, content.encode())
