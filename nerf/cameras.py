@@ -181,6 +181,13 @@ class Cameras:
         truth[resize_area(seen[..., None], width, height)[..., 0] < 1 - 1e-6] = np.nan
         return truth
 
+    def truth(self, index: int, width: int, height: int | None = None) -> np.ndarray:
+        """As :meth:`ground_truth`, but raises :class:`rtnerf.base.errors.InputError` where there is none."""
+        picture = self.ground_truth(index, width, height)
+        if picture is None:
+            raise InputError(self.no_truth(index, width, height) or "picture must be there, not missing")
+        return picture
+
     def no_truth(self, index: int, width: int, height: int | None = None) -> str | None:
         """Say why there is no ground truth of that size: the picture is missing or of another shape."""
         width, height = self._size(index, width, height)

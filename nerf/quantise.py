@@ -53,8 +53,9 @@ def factor_scales(
 ) -> list[tuple[float, float]]:
     """Real value of 1 in each plane and its line at a width, in bits; their product is the same for all pairs."""
     high = (1 << bits - 1) - 1
+    # A pair of no components has no say in the product.
     largest = [
-        (float(plane.abs().max()) or 1.0, float(line.abs().max()) or 1.0)
+        (_largest(plane) or 1.0, (_largest(line) or 1.0) if len(line) else 0.0)
         for plane, line in zip(planes, lines, strict=True)
     ]
     product = max(plane * line for plane, line in largest) / high**2
@@ -108,7 +109,7 @@ def _cut(factors: list[torch.Tensor], limits: list[float]) -> list[torch.Tensor]
 
 
 def _largest(factor: torch.Tensor) -> float:
-    return float(factor.abs().max())
+    return float(factor.abs().max()) if factor.numel() else 0.0
 
 
 def _usual(factor: torch.Tensor) -> float:

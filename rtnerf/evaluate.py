@@ -73,8 +73,7 @@ def evaluate(
     views: list[dict[str, Any]] = []
     with progress_bar("views") as advance:
         for index in compared:
-            camera, truth = cameras.camera(index, *size), cameras.ground_truth(index, *size)
-            assert truth is not None
+            camera, truth = cameras.camera(index, *size), cameras.truth(index, *size)
             rgb = job.render(camera, pipeline).rgb
             similar = ssim(rgb, truth) if min(truth.shape[:2]) >= LEAST_SIDE else None
             views.append({"index": index, "psnr_db": psnr(rgb, truth), "ssim": similar})

@@ -74,6 +74,8 @@ def generate(
     if out.exists() and not out.is_dir():
         raise InputError(f"out must be a folder, not {out} (a file)")
     if hand_off is not None:
+        if target != "asic":
+            refuse_given("with hand-off, which is for target asic", "target")
         target = "asic"
     if target != "asic":
         refuse_given("without target asic or hand-off", "clock-mhz")

@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from nerf.cameras import Camera, Cameras, load_cameras
 from nerf.checkpoint import load_model, save_model
@@ -22,9 +20,6 @@ from rtnerf.api import Job, prepare
 from rtnerf.base.errors import InputError, require
 from rtnerf.base.files import read_json, write_json
 from rtnerf.silicon import cost_of, synthesis_of
-
-if TYPE_CHECKING:
-    from sim.result import Simulation
 
 Tell = Callable[[str], None]
 CONFIGS = {"trained": "edge", "tuned": "edge", "deferred": "edge-deferred"}
@@ -152,7 +147,7 @@ def _quality(jobs: dict[str, Job], cameras: Cameras, views: Sequence[int], size:
     """Mean PSNR against the pictures: of floats, then of the integers of each model."""
     rungs = {"l0": (jobs["trained"], "uniform"), "l2": (jobs["trained"], "integer")}
     rungs |= {kind: (jobs[kind], "integer") for kind in ("tuned", "deferred")}
-    truths = {view: _truth(cameras, view, size) for view in views}
+    truths = {view: cameras.truth(view, size) for view in views}
     found = {}
     for rung, (job, pipeline) in rungs.items():
         values = [psnr(job.render(cameras.camera(view, size), pipeline).rgb, truth) for view, truth in truths.items()]
@@ -160,34 +155,26 @@ def _quality(jobs: dict[str, Job], cameras: Cameras, views: Sequence[int], size:
     return found
 
 
-def _truth(cameras: Cameras, view: int, size: int) -> np.ndarray:
-    picture = cameras.ground_truth(view, size)
-    if picture is None:
-        raise InputError(cameras.no_truth(view, size) or "")
-    return picture
-
-
 def _frames(job: Job, cameras: Cameras, views: Sequence[int], size: int, workers: int) -> dict[str, Any]:
     """What whole frames take, and what is moved for them."""
+    from sim.ablation import Ablation, Switches
+
     frames = job.simulate_all([cameras.camera(view, size) for view in views], min(workers, len(views)))
+    found = Ablation(Switches(), frames).record()
     slowest = max(frames, key=lambda frame: frame.cycles)
     return {
         "config": job.config.name,
-        "cycles": [frame.cycles for frame in frames],
-        "fps_at_clock_lowest": slowest.fps_at_clock,
-        "fps_at_clock_mean": _mean_rate(frames),
+        "cycles": found["frame_cycles"],
+        "fps_at_clock_lowest": found["fps_at_clock_lowest"],
+        "fps_at_clock_mean": found["fps_at_clock_mean"],
         "assumed_clock_hz": slowest.clock_hz,
         "fps_at_library_clock_lowest": cost_of(slowest, synthesis_of(job.config, None))["fps_at_library_clock"],
         "image_bytes": len(job.scene.data),
-        "moved_bytes": [frame.moved_bytes for frame in frames],
+        "moved_bytes": found["dram_bytes"],
         "live_cubes": job.scene.live_cubes,
-        "bottleneck": slowest.bottleneck,
-        "bottleneck_share": slowest.activity[slowest.bottleneck]["busy"] / slowest.cycles,
+        "bottleneck": found["bottleneck"],
+        "bottleneck_share": found["bottleneck_share"],
     }
-
-
-def _mean_rate(frames: Sequence[Simulation]) -> float:
-    return frames[0].clock_hz * len(frames) / sum(frame.cycles for frame in frames)
 
 
 def _ideas(model: TensorfModel, camera: Camera) -> dict[str, float]:

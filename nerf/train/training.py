@@ -159,13 +159,7 @@ def load_dataset(cameras: Cameras, size: int) -> Dataset:
 
     Raises :class:`rtnerf.base.errors.InputError` where a picture is missing or of another shape than the file says.
     """
-    truths = []
-    for index in range(len(cameras)):
-        picture = cameras.ground_truth(index, size)
-        if picture is None:
-            raise InputError(cameras.no_truth(index, size))
-        truths.append(picture)
-    return _dataset(cameras, truths, size)
+    return _dataset(cameras, [cameras.truth(index, size) for index in range(len(cameras))], size)
 
 
 # ---- Training ----

@@ -61,6 +61,22 @@ def test_smaller_networks_run_in_the_room_of_a_larger_one(smaller):
     assert np.abs(uniform.render(wide, camera).rgb - uniform.render(model, camera).rgb).max() < 1e-5
 
 
+PARTS = ("planes", "lines")
+
+
+def test_a_pair_without_components_is_encoded():
+    model, camera = small_model(), EDGE_CASES["outside"][2]
+    parts = {f"{group}_{part}": [*getattr(model, f"{group}_{part}")] for group in ("density", "app") for part in PARTS}
+    parts["basis"] = model.basis[:, : 2 * model.app_components[0]]
+    for name in parts:
+        if name != "basis":
+            parts[name][2] = parts[name][2][:0]
+    model = replace(model, **parts)
+    assert (model.density_components[2], model.app_components[2]) == (0, 0)
+    picture = Prepared(model, TINY).render(camera, termination=0).rgb
+    assert psnr(picture, uniform.render(model, camera).rgb) > 42
+
+
 @pytest.mark.parametrize(
     ("larger", "rule"),
     [

@@ -39,3 +39,11 @@ def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, monkeypat
     fakes |= {"mismatches": 0, "error": "BUS"}
     assert call("cosim", "--out", tmp_path / "rgb.npy")[0] == 1
     assert np.load(tmp_path / "rgb.npy").shape == (2, 2, 3)
+
+
+def test_a_target_beside_hand_off_must_be_asic(call, tmp_path):
+    out = tmp_path / "out"
+    status, _, err = call("generate", "--target", "simulation", "--hand-off", "orfs", "--out", out)
+    message = "error: target must be absent with hand-off, which is for target asic, not simulation\n"
+    assert (status, err) == (2, message)
+    assert not out.exists()
