@@ -15,9 +15,10 @@ from rtnerf.base.processes import run_supervised
 WAIT_SECONDS = 60
 
 CALLER = """\
-import sys, tempfile
+import signal, sys, tempfile
 from pathlib import Path
 from rtnerf.base.processes import run_supervised
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup leaves it ignored, for all that it starts
 folder = Path(sys.argv[1])
 scratch = tempfile.mkdtemp(dir=folder)
 # A command with a child of its own, as a runner has make or a simulator; both write their numbers into the scratch.
