@@ -19,7 +19,7 @@ from nerf.train.tuning import RECOMMENDED, tune
 from rtnerf.api import Job, prepare
 from rtnerf.base.errors import InputError, require
 from rtnerf.base.files import read_json, write_json
-from rtnerf.silicon import cost_of, synthesis_of
+from rtnerf.explore.cost import cost_of, synthesis_of
 
 Tell = Callable[[str], None]
 CONFIGS = {"trained": "edge", "tuned": "edge", "deferred": "edge-deferred"}

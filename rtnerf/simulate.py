@@ -93,7 +93,7 @@ def simulate(
     cameras = [subject.camera(ahead) for ahead in range(frames)]
     job = subject.job(encoding)
     from rtnerf.base.files import write_json
-    from rtnerf.silicon import cost_of, synthesis_of, told
+    from rtnerf.explore.cost import record_of, synthesis_of, told
     from sim.ablation import Switches
 
     synthesised = synthesis_of(job.config, synthesis)
@@ -109,8 +109,7 @@ def simulate(
     result = {
         **subject.record(),
         **switches.record(),
-        **frame.record(),
-        **(cost := cost_of(frame, synthesised)),
+        **(found := record_of(frame, synthesised)),
         "frame_cycles": cycles,
         "fps_at_clock_lowest": frame.clock_hz / max(cycles),
         "seconds_preparation": prepared - started,
@@ -125,7 +124,7 @@ def simulate(
         f"{frame.cycles} cycles, {frame.fps_at_clock:.3f} frames/s at an assumed {clock_mhz} MHz ({job.config.name}, "
         f"{cameras[0].width}x{cameras[0].height}, {memory}); busiest: {frame.bottleneck}"
     )
-    click.echo(told(cost))
+    click.echo(told(found))
 
 
 @click.command(**example("rtnerf ablate --size 800 --config edge --frames 3 --json ablation.json"))

@@ -1,6 +1,6 @@
 """What a simulation found: where the cycles went, what holds the frame up, where it stands under the roofs."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -166,6 +166,7 @@ class Simulation:
         return {
             "config": self.config.name,
             "config_digest": self.config.digest,
+            "config_parameters": asdict(self.config),
             "memory": self.timing.record(),
             "clock_hz": self.clock_hz,
             "cycles": self.cycles,

@@ -73,7 +73,7 @@ def test_ablate_runs_the_frames_of_simulate_with_each_idea_switched_off(call, tm
 
 def test_a_configuration_without_synthesis_says_so_and_takes_a_file(call, tmp_path):
     import rtnerf
-    from rtnerf.silicon import cost_of, told
+    from rtnerf.explore.cost import cost_of, told
 
     frame = rtnerf.prepare(rtnerf.load_model()).simulate(rtnerf.load_cameras().camera(0, 4), memory="fixed")
     cost = cost_of(frame, None)

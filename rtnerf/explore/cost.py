@@ -24,6 +24,17 @@ def synthesis_of(config: AcceleratorConfig, path: Path | None) -> Synthesis | No
     return kept_synthesis(config) if path is None else read_synthesis(path, config)
 
 
+def record_of(frame: Simulation, synthesis: Synthesis | None) -> dict[str, Any]:
+    """Return what a result file says of a frame: what it took, accesses of memories on chip, and `cost_of` it.
+
+    ``on_chip_accesses``: reads and writes by pattern of memory, as `nerf.contract.activity.Activity` has them.
+    """
+    from sim.analysis import activity_of
+
+    accesses = {name: list(count) for name, count in activity_of(frame).accesses.items()}
+    return {**frame.record(), "on_chip_accesses": accesses, **cost_of(frame, synthesis)}
+
+
 def cost_of(frame: Simulation, synthesis: Synthesis | None) -> dict[str, Any]:
     """Return frame rates and energy of a frame: at the assumed clock, and at that of the slowest unit in a library.
 
@@ -58,7 +69,7 @@ def cost_of(frame: Simulation, synthesis: Synthesis | None) -> dict[str, Any]:
 
 
 def told(cost: dict[str, Any]) -> str:
-    """Return what `cost_of` has found, in a line."""
+    """Return what `cost_of` has found, or `record_of`, in a line."""
     clock = cost["library_clock"]
     if clock is None:
         return cost["library_clock_missing"]
