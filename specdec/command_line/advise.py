@@ -17,11 +17,15 @@ from rtnerf.base.options import (
     json_option,
     plot_option,
     refuse,
+    refuse_given,
 )
 from specdec.command_line.machines import model_options, split
 
 METHODS = ("model", "eagle", "eagle2", "eagle3", "mtp", "medusa", "hydra", "parallel", "ngram", "retrieval")
 """The names in `specdec.advice.drafters.METHODS`, which would be slow to import."""
+
+DRAFTLESS = {"ngram", "retrieval"}
+"""Of those, the ones without a model."""
 
 MOST_CELLS = 1000
 """Batches and contexts together."""
@@ -99,6 +103,8 @@ def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **o
     from rtnerf.base.files import write_bytes, write_json
 
     check_targets(json=json_file, csv=csv_file, plot=plot)
+    if {*options["methods"]} <= DRAFTLESS:
+        refuse_given("where nothing drafts by passes", "draft-host-ms", "draft-vocabulary")
     deployment, options = split(options)
     cells = len(options["batches"]) * len(options["contexts"])
     require(cells <= MOST_CELLS, "batch and context", f"at most {MOST_CELLS} pairs", cells)
@@ -131,7 +137,7 @@ def _answer(
     fixed = {f"tree {path.stem}": read_tree(path) for path in trees}
     asked = Question(deployment=deployment, fixed=fixed, pass_host_ms=draft_host_ms, **question)
     each = lengths * len(methods) if len(lengths) == 1 else lengths
-    drafting = [name not in ("ngram", "retrieval") for name in methods]
+    drafting = [name not in DRAFTLESS for name in methods]
     require(any(drafting) or draft is None, "draft", f"left out with method {methods[0]}", draft)
     found = [
         advise(asked, name, known, draft if drafts else None, draft_vocabulary if drafts else None)

@@ -16,6 +16,7 @@ from rtnerf.base.options import (
     json_option,
     plot_option,
     refuse,
+    refuse_given,
     seed_option,
 )
 from specdec.command_line.machines import MACHINE, MODEL, model_options, split
@@ -72,9 +73,18 @@ def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Pat
 
 
 class Loads(click.ParamType):
-    """Numbers above 0, separated by commas or as LOW:HIGH:POINTS, equal factors apart; they come out rising."""
+    """Numbers above 0, separated by commas or as LOW:HIGH:POINTS, equal factors apart; they come out rising.
+
+    Parameters
+    ----------
+    whole : bool
+        Whether they are counts: those between LOW and HIGH are rounded, others refused.
+    """
 
     name = "loads"
+
+    def __init__(self, whole: bool = False) -> None:
+        self._whole = whole
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         """Return the numbers, or refuse them."""
@@ -84,6 +94,10 @@ class Loads(click.ParamType):
             loads = _spread(*value.split(":")) if ":" in value else [float(word) for word in value.split(",")]
         except (TypeError, ValueError):
             loads = [nan]
+        if self._whole and ":" in value:
+            loads = [float(max(round(load), 1)) if load < inf else load for load in loads]
+        if self._whole and not all(load.is_integer() for load in loads if load < inf):
+            refuse(param, "whole numbers, such as 1,2,4 or 1:32:6", value)
         if len(loads) > MOST_LOADS or not all(0 < load < inf for load in loads):
             refuse(param, f"at most {MOST_LOADS} numbers above 0, such as 1,2,4 or 0.5:32:12", value)
         return tuple(sorted(set(loads)))
@@ -106,7 +120,9 @@ def _spread(low: str, high: str, count: str) -> list[float]:
     )
 )
 @click.option("--rate", type=Loads(), help="Requests a second, Poisson: a load or several, 1,2,4 or 0.5:32:12.")
-@click.option("--clients", type=Loads(), help="Instead: clients that each wait for an answer before they ask again.")
+@click.option(
+    "--clients", type=Loads(whole=True), help="Instead: clients that each wait for an answer before they ask again."
+)
 @click.option("--trace", type=PATH, help="Instead: a CSV file with columns arrival_s,prompt,output[,acceptance].")
 @click.option(
     "--controller", "controllers", multiple=True, default=("off", "smartspec:profile"), show_default=True,
@@ -156,6 +172,7 @@ def serve(json_file: Path | None, plot: Path | None, **options: Any) -> None:
     from rtnerf.base.files import write_json
 
     check_targets(json=json_file, plot=plot)
+    _refuse_unused(**options)
     from specdec.serving import experiment
     from specdec.serving.sweep import PUBLISHED_GAIN, table
 
@@ -171,3 +188,23 @@ def serve(json_file: Path | None, plot: Path | None, **options: Any) -> None:
         load = "requests/s" if options["rate"] else "clients" if options["clients"] else "trace"
         plots.save(load_curves(runs, load), plot)
     click.echo(table(runs))
+
+
+def _refuse_unused(
+    controllers: tuple[str, ...], trace: Path | None, step_times: Path | None, draft: Any, scheduler: str | None,
+    **_others: Any,
+) -> None:  # fmt: skip
+    """Refuse options that have no effect beside the others."""
+    if trace is not None:
+        from specdec.cost.tables import read_table
+
+        refuse_given("with trace", "requests", "prompt", "output")
+        if "acceptance" in read_table("trace", trace)[0]:
+            refuse_given("with a trace that has acceptance", "acceptance", "deviation")
+    if {*controllers} == {"off"}:
+        speculative = ("draft", "draft-ms", "draft-passes", "tax-ms", "tax-request-ms", "acceptance", "deviation")
+        refuse_given("where nothing speculates", *speculative)
+    if step_times is not None and draft is None:
+        refuse_given("beside step-times without a named draft", "hardware")
+    if scheduler is not None:
+        refuse_given("with scheduler", "workers")

@@ -5,7 +5,6 @@ A folder holds ``gemm_perf``, ``generation_attention_perf``, ``moe_perf`` and ``
 embeddings, activations; latent and linear attention), is the roofline's.
 """
 
-import csv
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from specdec.cost.deployment import ALONE, Deployment
 from specdec.cost.formats import BYTES
 from specdec.cost.hardware import Hardware
 from specdec.cost.roofline import Roofline
+from specdec.cost.tables import read_table
 
 FORMATS = {
     "bf16": ("bfloat16", "float16"),
@@ -167,7 +167,9 @@ class Kernels:
             columns = (_parquet if path.suffix == ".parquet" else _text)(path, (kind, *numbers))
             kinds = np.array(columns[kind], str)
             table = np.array([np.array(columns[column], float) for column in numbers]).T
-        except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        except InputError:
+            raise
+        except (OSError, KeyError, TypeError, ValueError) as error:
             needed, reason = ", ".join((kind, *numbers)), str(error).splitlines()[0][:80]
             raise InputError(f"kernels must be tables with {needed}, not {path} ({reason})") from None
         good = np.isfinite(table).all(axis=1) & (table >= 0).all(axis=1) & (table[:, -1] > 0)
@@ -190,8 +192,7 @@ def _parquet(path: Path, columns: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _text(path: Path, columns: tuple[str, ...]) -> dict[str, Any]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file, skipinitialspace=True))
+    _, rows = read_table("kernels", path)
     return {column: [row[column] for row in rows] for column in columns}
 
 

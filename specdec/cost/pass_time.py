@@ -74,11 +74,11 @@ class Measured(PassTime):
     Raises
     ------
     InputError
-        If there is no point, or numbers are out of range or order.
+        If there are fewer than two points, or numbers are out of range or order.
     """
 
     def __init__(self, tokens: Sequence[int], ms: Sequence[float]):
-        require(len(tokens) > 0, "step times", "at least one point", "none")
+        require(len(tokens) >= 2, "step times", "at least two points, or there is nothing to go by", len(tokens))
         require(len(tokens) == len(ms), "step times", f"{len(tokens)} times, one a number of tokens", len(ms))
         require(min(tokens) >= 1, "tokens of the step times", "at least 1", min(tokens))
         require(bool(np.all(np.diff(tokens) > 0)), "tokens of the step times", "rising", list(tokens))
@@ -88,8 +88,7 @@ class Measured(PassTime):
         require(min(ms) >= least, "ms of the step times", rule, f"{ms[0]:g} falling to {min(ms):g}")
         self._tokens = np.array(tokens, float)
         self._ms = np.array(ms, float)
-        slope = 0.0 if len(ms) == 1 else (ms[-1] - ms[-2]) / (tokens[-1] - tokens[-2])
-        self._slope = max(slope, 0.0)
+        self._slope = max((ms[-1] - ms[-2]) / (tokens[-1] - tokens[-2]), 0.0)
 
     @property
     def last(self) -> int:

@@ -1,6 +1,5 @@
 """What a tree is worth on given hardware and load: tokens per step, speedup by batch, where it stops paying and why."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from specdec.cost.models import model_of
 from specdec.cost.pass_time import FALL, Constant, Linear, Measured, PassTime
 from specdec.cost.ranks import table
 from specdec.cost.step import Speculation, Step
+from specdec.cost.tables import read_table
 from specdec.trees.shape import RankPath, Shape, expected_tokens
 
 LARGEST_BATCH = 1024
@@ -244,13 +244,7 @@ def read_step_times(path: Path, context: int = 0) -> Measured | Linear:
     InputError
         If the file cannot be read, lacks a column, or holds other than numbers; and as `Measured` and `Linear.fit`.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, skipinitialspace=True)
-            points = list(rows)
-            columns = rows.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"step times must be a readable CSV file, not {path} ({error})") from None
+    columns, points = read_table("step times", path)
     require({"tokens", "ms"} <= set(columns), "columns of the step times", "tokens,ms", ",".join(columns) or "none")
     names = ["batch", "tokens", "context"] if {"batch", "context"} <= set(columns) else ["tokens"]
     passes, ms = [], []

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rtnerf.base.errors import require
 from specdec.laws.language_model import Tokens
 
 
@@ -18,7 +19,7 @@ class Ending:
     tokens : frozenset of int
         Tokens that end it.
     strings : sequence of str
-        Texts that end it.
+        Texts that end it, none empty.
     decode : callable
         From tokens to their text.
     """
@@ -26,6 +27,9 @@ class Ending:
     tokens: frozenset[int] = frozenset()
     strings: Sequence[str] = ()
     decode: Callable[[Tokens], str] = str
+
+    def __post_init__(self) -> None:
+        require(all(self.strings), "stop", "a text", "an empty one")
 
     def length(self, output: Tokens, known: int = 0) -> int | None:
         """Return the length at which an output ends, which is not among the first ``known``; None where it goes on."""

@@ -9,6 +9,9 @@ from specdec.laws.language_model import Tokens
 
 MOST_PROMPTS = 10_000
 
+LARGEST = 64 << 20
+"""Bytes of a file of prompts."""
+
 
 def read_prompts(path: Path) -> list[str]:
     """Return the prompts of a file: a JSON list of texts where its name ends with ``.json``, else one a line.
@@ -24,7 +27,10 @@ def read_prompts(path: Path) -> list[str]:
         require(texts, "prompts-file", "a JSON list of texts", path)
     else:
         try:
-            prompts = path.read_text("utf-8").splitlines()
+            with path.open("rb") as file:
+                content = file.read(LARGEST + 1)
+            require(len(content) <= LARGEST, "prompts-file", f"a file of at most {LARGEST >> 20} MiB", path)
+            prompts = content.decode("utf-8-sig").splitlines()
         except OSError as error:
             raise InputError(f"prompts-file must be a readable file, not {path} ({error.strerror})") from None
         except UnicodeDecodeError:

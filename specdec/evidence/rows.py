@@ -125,10 +125,11 @@ def _read(path: Path) -> list[Mapping[str, Any]]:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
-        require(len(content) <= LARGEST_FILE, "rows", f"a file of at most {LARGEST_FILE >> 20} MiB", path)
-        found = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"rows must be a readable file, not {path} ({error.strerror})") from None
+    require(len(content) <= LARGEST_FILE, "rows", f"a file of at most {LARGEST_FILE >> 20} MiB", path)
+    try:
+        found = tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"rows must be a TOML file, not {path} ({str(error).splitlines()[0][:80]})") from None
     tables = found.get("series")

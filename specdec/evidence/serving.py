@@ -10,7 +10,6 @@ where work is the roofline's time without that of starting blocks, and starts ar
 two numbers that an engine has on a GPU, ``reached`` and the block time, are fitted, none to a model.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from specdec.cost.deployment import Deployment
 from specdec.cost.hardware import HARDWARE
 from specdec.cost.models import MODELS
 from specdec.cost.roofline import Roofline
+from specdec.cost.tables import read_table
 
 PREFILL_SHARE = 0.8
 """Of a prefill, that delays decoding: fitted once, to AIConfigurator's rows of five models."""
@@ -65,6 +65,9 @@ SUFFIXES = {
     "v0.1",
 }
 """Of a model's name, that leave its sizes as they are."""
+
+NUMBERS = 2
+"""Fitted to an engine on a GPU."""
 
 TOLERANCE = 0.05
 """Relative error up to which rows count by its square, beyond in proportion to it."""
@@ -151,7 +154,8 @@ class Serving:
     engines : mapping of (engine, machine) to Engine
         Fitted to all of them.
     errors, unseen : ndarray of shape (runs,)
-        Relative errors: of these fits, and of fits to the other models' rows alone; NaN where there is no other model.
+        Relative errors: of these fits, NaN where no row is left over for its engine's two numbers to be held to; and of
+        fits to the other models' rows alone, NaN where there is no other model.
     skipped : mapping of str to int
         Rows left out, by the reason.
     """
@@ -183,8 +187,11 @@ class Serving:
         record = self.record()
         for name, group in [*record["by_model"].items(), *record["by_gpu"].items(), ("all", record)]:
             unseen = group["median_absolute_error_unseen"]
-            told = "-" if unseen is None else f"{unseen:.1%}"
-            lines.append(f"{name:48} {group['rows']:6d} {group['median_absolute_error']:13.1%} {told:>8}")
+            seen = group["median_absolute_error"]
+            told = ["-" if one is None else f"{one:.1%}" for one in (seen, unseen)]
+            lines.append(f"{name:48} {group['rows']:6d} {told[0]:>13} {told[1]:>8}")
+        if np.isnan(self.errors).any():
+            lines.append(f"not counted: {np.isnan(self.errors).sum()} rows, no more than numbers are fitted to them")
         for (engine, machine), one in self.engines.items():
             lines.append(
                 f"fitted: {engine} on {machine}: {one.reached:.2f} of the roofline, {one.block_us:.0f} us a block"
@@ -197,12 +204,16 @@ class Serving:
         return {str(name): self._errors(names == name) for name in np.unique(names)}
 
     def _errors(self, chosen: np.ndarray) -> dict[str, Any]:
-        unseen = self.unseen[chosen & ~np.isnan(self.unseen)]
         return {
             "rows": int(chosen.sum()),
-            "median_absolute_error": float(np.median(np.abs(self.errors[chosen]))),
-            "median_absolute_error_unseen": float(np.median(np.abs(unseen))) if len(unseen) else None,
+            "median_absolute_error": _median(self.errors[chosen]),
+            "median_absolute_error_unseen": _median(self.unseen[chosen]),
         }
+
+
+def _median(errors: np.ndarray) -> float | None:
+    known = np.abs(errors[~np.isnan(errors)])
+    return float(np.median(known)) if len(known) else None
 
 
 def compare(runs: Sequence[Run], skipped: Mapping[str, int] | None = None) -> Serving:
@@ -216,7 +227,8 @@ def compare(runs: Sequence[Run], skipped: Mapping[str, int] | None = None) -> Se
             for place, run in enumerate(runs):
                 if run.model == model:
                     unseen[place] = without(run).ms(run) / run.ms - 1
-    errors = np.array([of(run).ms(run) / run.ms - 1 for run in runs])
+    rows = Counter(run.pair for run in runs)
+    errors = np.array([of(run).ms(run) / run.ms - 1 if rows[run.pair] > NUMBERS else np.nan for run in runs])
     engines = {run.pair: of(run) for run in sorted(runs, key=lambda run: run.pair)}
     return Serving(runs, engines, errors, unseen, skipped or {})
 
@@ -239,20 +251,16 @@ def read_runs(path: Path) -> tuple[list[Run], dict[str, int]]:
     """
     runs: list[Run] = []
     skipped: Counter[str] = Counter()
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, skipinitialspace=True)
-            missing = [name for name in COLUMNS if name not in (rows.fieldnames or [])]
-            require(not missing, "columns of serving", ",".join(COLUMNS), f"without {','.join(missing)}")
-            for line, row in enumerate(rows, start=2):
-                require(line <= MOST_ROWS, "serving", f"a file of at most {MOST_ROWS} rows", path)
-                found = _run(row, line)
-                if isinstance(found, Run):
-                    runs.append(found)
-                else:
-                    skipped[found] += 1
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"serving must be a readable CSV file, not {path} ({error})") from None
+    columns, rows = read_table("serving", path)
+    missing = [name for name in COLUMNS if name not in columns]
+    require(not missing, "columns of serving", ",".join(COLUMNS), f"without {','.join(missing)}")
+    require(len(rows) <= MOST_ROWS, "serving", f"a file of at most {MOST_ROWS} rows", path)
+    for line, row in enumerate(rows, start=2):
+        found = _run(row, line)
+        if isinstance(found, Run):
+            runs.append(found)
+        else:
+            skipped[found] += 1
     reasons = "; ".join(list(skipped)[:3]) or "none"
     require(bool(runs), "serving", "a file with rows of known models and GPUs", f"{path} ({reasons})")
     return runs, dict(skipped)

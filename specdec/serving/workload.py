@@ -3,13 +3,13 @@
 Time is in whole nanoseconds, so that two engines can agree exactly.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rtnerf.base.errors import InputError, require
+from rtnerf.base.errors import require
+from specdec.cost.tables import read_table
 
 SECOND = 1_000_000_000
 """Nanoseconds in a second."""
@@ -145,11 +145,7 @@ def read_trace(path: Path, requests: Requests, seed: int) -> Workload:
     InputError
         If the file cannot be read, or a value is not a number in its range.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"trace must be a CSV file that can be read, not {path} ({error})") from None
+    _, rows = read_table("trace", path)
     require(bool(rows), "trace", "a CSV file with a header and requests", path)
     arrival = _column(rows, "arrival_s", 0, LATEST_S)
     order = np.argsort(arrival, kind="stable")

@@ -65,8 +65,8 @@ def test_a_prediction_shows_itself():
     ("options", "message"),
     [
         ({}, "target must be given by step times or by name, not both or neither"),
-        ({"step_times": {}}, "step times must be at least one point, not none"),
-        ({"step_times": {1: -1.0}}, "ms of the step times must be above 0"),
+        ({"step_times": {}}, "step times must be at least two points, or there is nothing to go by, not 0"),
+        ({"step_times": {1: 1.0, 2: -1.0}}, "ms of the step times must be above 0"),
         ({"target": "llama-2-7b", "hardware": "abacus"}, "hardware must be one of"),
     ],
 )

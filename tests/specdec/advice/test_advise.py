@@ -274,6 +274,7 @@ def test_trees_of_a_file_and_of_a_size_are_looked_at(run, tmp_path):
         (["--expert-parallel=8"], "expert-parallel must be 1 for a model without experts, not 8"),
         (["--target=/absent/config.json"], "model must be a readable file, not /absent/config.json"),
         (["--hardware=abacus"], "hardware must be one of v100"),
+        (["--method=ngram", "--draft-host-ms=1"], "draft-host-ms must be absent where nothing drafts by passes, not 1"),
         (["--tree=/absent.json"], "tree must be a readable file, not /absent.json"),
     ],
 )

@@ -32,18 +32,18 @@ def test_measured_times_are_linear_between_points_and_beyond_the_last():
 def test_measured_times_do_not_fall_beyond_the_last_point_nor_vary_before_the_first():
     assert Measured([4, 8], [6, 5]).ms(1, 100) == 5
     assert Measured([4, 8], [6, 5]).ms(1, 1) == 6
-    assert Measured([4], [6]).ms(9, 9) == 6
 
 
 @pytest.mark.parametrize(
     ("tokens", "ms", "message"),
     [
-        ([], [], "step times must be at least one point, not none"),
+        ([], [], "step times must be at least two points, or there is nothing to go by, not 0"),
+        ([4], [6], "step times must be at least two points, or there is nothing to go by, not 1"),
         ([2, 1], [1, 1], r"tokens of the step times must be rising, not \[2, 1\]"),
         ([1, 1], [1, 1], r"tokens of the step times must be rising, not \[1, 1\]"),
         ([0, 1], [1, 1], "tokens of the step times must be at least 1, not 0"),
         ([1, 2], [1, 0], r"ms of the step times must be above 0, not \[1, 0\]"),
-        ([1], [float("nan")], r"ms of the step times must be above 0, not \[nan\]"),
+        ([1, 2], [1, float("nan")], r"ms of the step times must be above 0, not \[1, nan\]"),
     ],
 )
 def test_bad_step_times_are_refused(tokens, ms, message):

@@ -25,6 +25,8 @@ def test_the_first_end_counts():
     assert LETTERS.length((1, 2, 1, 2, 0, 2)) == 4
     assert LETTERS.length((2, 1, 2, 0)) == 3
     assert LETTERS.length((2, 1, 2, 2), known=2) == 3
+    with pytest.raises(InputError, match="stop must be a text, not an empty one"):
+        Ending(strings=("bab", ""))
 
 
 def test_ended_outputs_have_the_law_of_ended_plain_outputs():

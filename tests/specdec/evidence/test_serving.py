@@ -47,6 +47,14 @@ def test_a_model_is_predicted_from_the_others_alone():
     assert compare(made("one", "a", (0.8, 30.0))).record()["median_absolute_error_unseen"] is None
 
 
+def test_as_many_numbers_as_rows_are_no_evidence():
+    record = compare([*made("one", "a", (0.8, 30.0)), *made("two", "b", (0.4, 60.0))[:2]]).record()
+    assert record["by_model"]["b"]["rows"] == 2
+    assert record["by_model"]["b"]["median_absolute_error"] is None
+    assert record["median_absolute_error"] == pytest.approx(0, abs=0.01)
+    assert "not counted: 2 rows" in compare(made("one", "a", (0.8, 30.0))[:2]).summary
+
+
 def test_more_requests_longer_prompts_and_less_parallelism_take_longer(tmp_path):
     lines = [LINE, LINE.replace(",8,1,", ",64,1,"), LINE.replace("1024", "4096"), LINE.replace(",8,1,", ",8,4,")]
     first, more, longer, parallel = read_runs(written(tmp_path, HEAD + "".join(lines)))[0]
@@ -67,7 +75,8 @@ def test_names_of_models_and_gpus(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "columns of serving must be backend"),
+        ("", "serving must be a CSV file, not .* .an empty file."),
+        ("a\n", "columns of serving must be backend"),
         (HEAD, "serving must be a file with rows of known models and GPUs, not"),
         (HEAD.replace("isl,", "") + LINE, "not without isl"),
         (HEAD + LINE.replace("7.4", "nan"), "serving line 2: silicon_tpot_ms must be a time above 0, not nan"),
@@ -84,12 +93,12 @@ def test_other_files_are_refused(tmp_path, text, message):
 
 
 def test_the_command(tmp_path):
-    path = written(tmp_path, HEAD + LINE + LINE.replace("7.4", "7.6"))
+    path = written(tmp_path, HEAD + LINE + 2 * LINE.replace("7.4", "7.6"))
     arguments = ["validate", f"--serving={path}", f"--json={tmp_path}/out.json"]
     result = CliRunner().invoke(specdec, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     found = json.loads((tmp_path / "out.json").read_text())
-    assert found["rows"] == found["by_gpu"]["h100_sxm"]["rows"] == 2
+    assert found["rows"] == found["by_gpu"]["h100_sxm"]["rows"] == 3
     assert found["median_absolute_error"] < 0.05
     with pytest.raises(InputError, match="file must be one of acceptance, serving, rows, not acceptance and serving"):
         CliRunner().invoke(specdec, [*arguments, f"--acceptance={path}"], catch_exceptions=False)

@@ -204,7 +204,8 @@ def test_a_trace_is_sorted_and_its_acceptance_may_be_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "trace must be a CSV file with a header and requests, not {}"),
+        ("", "trace must be a CSV file, not {} (an empty file)"),
+        ("arrival_s,prompt,output\n", "trace must be a CSV file with a header and requests, not {}"),
         ("arrival_s,prompt,output\n0,5,0\n", "trace line 2: output must be a number from 1 to 1e+09, not 0"),
         ("arrival_s,prompt,output\n0,5,5\n1,x,5\n", "trace line 3: prompt must be a number from 1 to 1e+09, not x"),
         ("arrival_s,prompt\n0,5\n", "trace line 2: output must be a number from 1 to 1e+09, not None"),
@@ -302,6 +303,9 @@ def test_the_command_serves_a_trace(call, tmp_path):
     assert status == 0
     (run,) = json.loads((tmp_path / "found.json").read_text())["runs"]
     assert run["latency_ms"]["mean"] == pytest.approx(20)
+    for name in ("requests", "prompt", "acceptance"):
+        where = "a trace that has acceptance" if name == "acceptance" else "trace"
+        assert call(*options, f"--{name}", 1)[2].startswith(f"error: {name} must be absent with {where}, not 1")
 
 
 @pytest.mark.parametrize(
@@ -321,6 +325,16 @@ def test_the_command_serves_a_trace(call, tmp_path):
         ),
         (["--rate", 1, "--cache-tokens", 1000], "cache-tokens must be a multiple of 16, not 1000"),
         (["--rate", 1, "--draft", "x", "--draft-ms", 1], "draft must be given by its time or by name, not both"),
+        (["--clients", "2.5"], "clients must be whole numbers, such as 1,2,4 or 1:32:6, not 2.5"),
+        (
+            ["--rate", 1, "--controller", "off", "--tax-ms", 1],
+            "tax-ms must be absent where nothing speculates, not 1.0",
+        ),
+        (["--rate", 1, "--scheduler", "here", "--workers", 2], "workers must be absent with scheduler, not 2"),
+        (
+            ["--rate", 1, "--step-times", "t.csv", "--hardware", "h100"],
+            "hardware must be absent beside step-times without a named draft, not h100",
+        ),
     ],
 )
 def test_bad_options_are_named(call, tmp_path, arguments, message):
