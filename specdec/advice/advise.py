@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from rtnerf.base.errors import require
 from specdec.advice.drafters import PASS_HOST_MS, drafter
 from specdec.advice.plans import Choice, Costs, Plan, chains, trees
 from specdec.advice.reasons import reason
+from specdec.advice.schedule import Ranges, batches_to
 from specdec.cost.blocks import Experts
 from specdec.cost.deployment import ALONE, Deployment
 from specdec.cost.hardware import hardware_of
@@ -125,8 +125,8 @@ class Advice:
     known : int
         The most drafted tokens for which the acceptance length was given.
     cells : list of Cell
-    schedule : dict of int to list of (low, high, K)
-        By context: the best length of a chain by batch, both ends included.
+    schedule : dict of int to Ranges
+        By context: the length of a chain by batch.
     break_even : dict of int to (int or None)
         By context: from which batch on the length ``known`` loses.
     """
@@ -135,7 +135,7 @@ class Advice:
     law: AcceptanceLaw
     known: int
     cells: list[Cell]
-    schedule: dict[int, list[tuple[int, int, int]]]
+    schedule: dict[int, Ranges]
     break_even: dict[int, int | None]
 
     @property
@@ -249,35 +249,17 @@ def advise(
     kernels = None if question.kernels is None else Kernels(question.kernels)
     cells: list[Cell] = []
     schedule, break_even = {}, {}
-    batches = grid(max(*question.batches, LARGEST_BATCH))
+    batches = batches_to(max(*question.batches, LARGEST_BATCH))
     for context in question.contexts:
         costs = Costs(
             target, hardware, question.deployment, way, context, question.host_ms, question.pass_host_ms, kernels
         )
         choice = Choice(costs, law, plans)
         at_known = plans.index(next(plan for plan in plans if plan.chain and plan.levels == known)) + 1
-        schedule[context] = _schedule(choice, batches)
+        schedule[context] = choice.schedule(batches)
         break_even[context] = choice.break_even(at_known, batches)
         cells += [_cell(choice, lower, at_known, setting, batch) for batch in question.batches]
     return Advice(method, law, known, cells, schedule, break_even)
-
-
-def grid(largest: int) -> list[int]:
-    """Return batches from 1 to the largest: all to 16, then an eighth apart."""
-    found = list(range(1, min(largest, 16) + 1))
-    while found[-1] < largest:
-        found.append(min(max(found[-1] + found[-1] // 8, found[-1] + 1), largest))
-    return found
-
-
-def _schedule(choice: Choice, batches: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Return the best length of a chain for ranges of batches."""
-    lengths = choice.lengths(batches)
-    starts = [0, *(index + 1 for index, (one, other) in enumerate(pairwise(lengths)) if one != other), len(batches)]
-    return [
-        (batches[start], batches[end] - 1 if end < len(batches) else batches[-1], lengths[start])
-        for start, end in pairwise(starts)
-    ]
 
 
 def _cell(choice: Choice, lower: AcceptanceLaw, at_known: int, setting: Setting, batch: int) -> Cell:

@@ -1,10 +1,8 @@
 """A schedule in the words of the engines that run it."""
 
-from collections.abc import Sequence
 from typing import Any
 
-Ranges = Sequence[tuple[int, int, int]]
-"""(low, high, K): batches with both ends included, drafted tokens."""
+from specdec.advice.schedule import Ranges
 
 VLLM = {"model": "draft_model", "eagle2": "eagle", "hydra": "medusa", "parallel": "eagle3", "retrieval": "suffix"}
 """Names of methods where they differ."""

@@ -1,12 +1,13 @@
 """What a step may draft, chains and trees, and what each costs with one way of drafting at one length of context."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from specdec.advice.drafters import Drafter
+from specdec.advice.schedule import Ranges, schedule
 from specdec.cost.architecture import Architecture
 from specdec.cost.deployment import Deployment
 from specdec.cost.hardware import Hardware
@@ -48,9 +49,6 @@ class Plan:
 
 
 OFF = Plan("off", Shape([]))
-
-WORTH = 0.03
-"""Gain for which a schedule changes its length: tiles of matrix units make the best one jump to and fro."""
 
 
 def by_rank(law: AcceptanceLaw, levels: int) -> np.ndarray:
@@ -161,17 +159,11 @@ class Choice:
         """Return the place of the fastest plan."""
         return int(self.rates(batch).argmax())
 
-    def lengths(self, batches: Iterable[int]) -> list[int]:
-        """Return the length of the best chain for each batch; it changes only where that gains more than `WORTH`."""
-        is_chain = np.array([plan.chain for plan in self.plans])
-        found: list[int] = []
-        kept = 0
-        for batch in batches:
-            rates = np.where(is_chain, self.rates(batch), 0.0)
-            if not found or rates.max() > (1 + WORTH) * rates[kept]:
-                kept = int(rates.argmax())
-            found.append(self.plans[kept].levels)
-        return found
+    def schedule(self, batches: Sequence[int]) -> Ranges:
+        """Return the chains' lengths for ranges of batches; they lose little to the best, see `schedule`."""
+        places = [place for place, plan in enumerate(self.plans) if plan.chain]
+        rates = np.array([self.rates(batch)[places] for batch in batches])
+        return schedule(batches, rates, [self.plans[place].levels for place in places])
 
     def gain(self, place: int, batch: int) -> float:
         """Return a plan's tokens a second over those of drafting nothing."""

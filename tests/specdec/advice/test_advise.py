@@ -8,11 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from rtnerf.base.errors import InputError
-from specdec.advice.advise import LONGEST, Question, advise, grid
+from specdec.advice.advise import LONGEST
 from specdec.advice.answer import COLUMNS
 from specdec.advice.drafters import METHODS, drafter
 from specdec.advice.engines import tables
 from specdec.advice.plans import OFF, Choice, Costs, by_rank, chains, trees
+from specdec.advice.schedule import LOSS, batches_to, schedule
 from specdec.command_line import advise as command_line
 from specdec.command_line.group import specdec
 from specdec.cost.deployment import Deployment
@@ -94,7 +95,7 @@ def test_the_best_plan_is_the_fastest():
 
 def test_break_even_is_where_a_length_begins_to_lose():
     found = choice(context=300, host=0.8)
-    batch = found.break_even(4, grid(1024))
+    batch = found.break_even(4, batches_to(1024))
     assert batch is not None
     assert found.gain(4, batch) < 1 <= found.gain(4, batch - 1)
     assert all(found.gain(4, later) < 1 for later in range(batch, 1024, 37))
@@ -102,18 +103,38 @@ def test_break_even_is_where_a_length_begins_to_lose():
 
 def test_with_a_long_context_it_pays_at_any_batch():
     """Reading keys and values decides (vLLM 48627): what loses at a short context gains at a long one."""
-    batches = grid(1024)
+    batches = batches_to(1024)
     assert choice(context=300, host=0.8).break_even(4, batches) < 400
     assert choice(context=32000, host=0.8).break_even(4, batches) is None
 
 
 def test_lengths_fall_with_the_batch():
-    lengths = choice(context=300, host=0.8).lengths(grid(1024))
-    assert lengths[0] >= 3
-    assert lengths[-1] <= 1
-    ranges = advise(Question("llama-3.1-8b", "h100"), "eagle3", {4: 3.2}).schedule[1000]
+    ranges = choice(context=300, host=0.8).schedule(batches_to(1024))
+    assert ranges[0][2] >= 3
+    assert ranges[-1][2] <= 1
+
+
+def test_a_schedule_covers_all_batches_and_loses_little_at_any():
+    found = choice(target="qwen3-32b", hardware="h200", context=500, host=0.8)
+    ranges = found.schedule(batches_to(1500))
     assert [low for low, _, _ in ranges[1:]] == [high + 1 for _, high, _ in ranges[:-1]]
-    assert (ranges[0][0], ranges[-1][1]) == (1, 1024)
+    assert (ranges[0][0], ranges[-1][1]) == (1, 1500)
+    lengths = [plan.levels for plan in found.plans if plan.chain]
+    lost = []
+    for low, high, length in ranges:
+        rates = np.array([found.rates(batch)[: len(lengths)] for batch in range(low, min(high, 1024) + 1)])
+        lost.append((1 - rates[:, lengths.index(length)] / rates.max(axis=1)).max(initial=0))
+    assert max(lost) <= LOSS
+    # The tiles of matrix units would have it change at many more places.
+    best = np.array([found.rates(batch)[: len(lengths)].argmax() for batch in range(1, 1025)])
+    assert len(ranges) < 0.8 * np.count_nonzero(np.diff(best))
+
+
+def test_a_schedule_has_the_fewest_ranges():
+    rates = np.array([[100, 98, 0.1], [98, 99, 100], [90, 98, 100], [90, 90, 100]])
+    assert schedule([1, 2, 3, 9], rates, [4, 2, 0]) == [(1, 8, 2), (9, 9, 0)]
+    assert batches_to(2)[-1] == 2
+    assert batches_to(1100)[-3:] == [1023, 1024, 1100]
 
 
 def test_a_mixture_of_experts_stops_earlier_at_small_batches():
