@@ -107,6 +107,13 @@ def _show(result: dict[str, Any]) -> None:
             f"{result['logic_mm2']:.3f} mm2 of logic, {result['memory_mm2']:.3f} mm2 of memory "
             f"({result['memory_bytes'] / 1024:,.0f} KiB, {result['memories']})"
         )
+        path = result["whole"]["path"]
+        if path:
+            way = " > ".join(unit["unit"] for unit in path["units"])
+            click.echo(
+                f"units joined: {path['delay_ps']:.0f} ps, {1e6 / path['delay_ps']:.0f} MHz, by {path['from']} -> "
+                f"{path['to']} ({way}); a path crosses at most {result['whole']['boundaries']} boundaries of units"
+            )
         by_kind = ", ".join(f"{kind} {area:.4f}" for kind, area in result["area_by_kind_mm2"].items())
         click.echo(f"mm2 by kind: {by_kind}")
         if result["area_28nm_mm2"]:

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,21 @@ class Memory:
         return self.writes == 0
 
 
+class Port(NamedTuple):
+    """A port: ``input`` or ``output``, and the net of each bit, `UNCONNECTED` where it is a constant."""
+
+    direction: str
+    nets: np.ndarray
+
+
+class Child(NamedTuple):
+    """A unit inside a unit, left out: its name, its module, and the net at each bit of its ports."""
+
+    name: str
+    module: str
+    ports: dict[str, np.ndarray]
+
+
 @dataclass
 class Netlist:
     """Instances by kind of cell, each a row of net numbers in the order of the cell's pins.
@@ -73,6 +88,10 @@ class Netlist:
         Nets that a port, or a child unit, drives or reads.
     net_names : list of str
     memories : list of Memory
+    ports : dict of str to Port
+    children : list of Child
+    between : int array
+        Nets that lead from one unit to another; none where the units are not joined.
     """
 
     name: str
@@ -83,6 +102,9 @@ class Netlist:
     outputs: np.ndarray
     net_names: list[str]
     memories: list[Memory] = field(default_factory=list)
+    ports: dict[str, Port] = field(default_factory=dict)
+    children: list[Child] = field(default_factory=list)
+    between: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
     @property
     def counts(self) -> Counter[str]:
@@ -145,6 +167,7 @@ def from_json(module: Mapping[str, Any], name: str, library: Library, macro) -> 
     rows: dict[str, list[list[int]]] = {}
     instances: dict[str, list[str]] = {}
     memories = []
+    children = []
     sources: list[int] = []
     ends: list[int] = []
     for instance, cell in module["cells"].items():
@@ -166,17 +189,20 @@ def from_json(module: Mapping[str, Any], name: str, library: Library, macro) -> 
                 if kind in ("$scopeinfo", "$check", "$print"):
                     continue
                 raise ValueError(f"{kind} is left over")
+            child = Child(instance, kind, {})
             for port, bits in connections.items():
-                into = sources if cell["port_directions"][port] == "output" else ends
-                into.extend(net(bit) for bit in bits)
+                child.ports[port] = np.array([net(bit) for bit in bits], np.int32)
+                (sources if cell["port_directions"][port] == "output" else ends).extend(child.ports[port])
+            children.append(child)
             continue
         rows.setdefault(kind, []).append(
             [net(connections[pin][0]) if connections.get(pin) else UNCONNECTED for pin in order[kind]]
         )
         instances.setdefault(kind, []).append(instance)
-    for port in module["ports"].values():
-        into = sources if port["direction"] == "input" else ends
-        into.extend(net(bit) for bit in port["bits"])
+    own = {}
+    for port, content in module["ports"].items():
+        own[port] = Port(content["direction"], np.array([net(bit) for bit in content["bits"]], np.int32))
+        (sources if own[port].direction == "input" else ends).extend(own[port].nets)
     for bit, label in _labels(module["netnames"]):
         if bit in numbers:
             names[numbers[bit]] = label
@@ -189,6 +215,8 @@ def from_json(module: Mapping[str, Any], name: str, library: Library, macro) -> 
         np.array(sorted({n for n in ends if n >= 0}), np.int32),
         names,
         memories,
+        own,
+        children,
     )
 
 

@@ -284,9 +284,24 @@ def synthesize(
     }
     if names:
         return result
-    whole = summary(found)
-    memories = whole["memory_mm2"] / technology.memories.area_scale
-    return {**result, **whole, **area_28nm(technology.name, whole["logic_mm2"], memories)}
+    sums = summary(found)
+    memories = sums["memory_mm2"] / technology.memories.area_scale
+    joined = joined_paths(design, technology, cache)
+    return {**result, **sums, **area_28nm(technology.name, sums["logic_mm2"], memories), "whole": joined}
+
+
+def joined_paths(design: Design, technology: Technology, cache: Path) -> dict[str, Any]:
+    """Return the worst paths of all units joined; kept for each state of this package."""
+    from rtnerf.physical import whole
+
+    units = {module: [unit.digest, unit.modules] for module, unit in design.by_module.items()}
+    return kept_value(
+        cache,
+        "whole",
+        ("rtnerf.physical",),
+        [units, technology.digest],
+        lambda: whole.measure(design, lambda unit: netlist_of(unit, technology, cache), technology),
+    )
 
 
 def summary(units: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -268,6 +268,11 @@ def _loads(netlist: Netlist, port_load: float) -> np.ndarray:
                 for edge in (RISE, FALL):
                     np.add.at(loads[:, edge], nets, pin.capacitance[edge])
     loads[netlist.outputs] += port_load
+    # What a unit drives in others, nothing has sized a driver for: a tree of buffers, one more for each factor of four.
+    shared = loads[netlist.between]
+    if port_load > 0:
+        trees = port_load * (1 + np.log(np.maximum(shared, port_load) / port_load) / np.log(4))
+        loads[netlist.between] = np.minimum(shared, trees)
     return loads
 
 
@@ -354,9 +359,13 @@ class Timer:
         delays = self.delays[:, start]
         if len(delays) == 0 or not np.isfinite(delays.max()):
             return None
-        number = int(np.argmax(delays))
+        return self.path_to(int(np.argmax(delays)), start)
+
+    def path_to(self, number: int, start: int = REGISTER) -> Path:
+        """Return the worst path to one of `ends`; one must reach it."""
         steps = self._steps(int(self.ends.nets[number]), int(self.worst[number, start]), start)
-        return Path(float(delays[number]), steps[0].net, self._register(int(self.ends.instances[number])), steps)
+        end = self._register(int(self.ends.instances[number]))
+        return Path(float(self.delays[number, start]), steps[0].net, end, steps)
 
     def _to_port(self, start: int) -> Path | None:
         arrivals = self.arrivals[self.netlist.outputs, :, start]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -71,16 +71,30 @@ class Design:
         return cls(rtlil_of(config)[0])
 
     @cached_property
-    def units(self) -> list[Unit]:
-        """All units, the top first, then in the order of the design."""
+    def _places(self) -> list[tuple[str, str]]:
+        """Path and module of every instance of a unit, the top first, then in the order of the design."""
         paths: list[tuple[str, str]] = [("top", TOP)]
         for path, module in paths:
             paths.extend(self._units_below(module, "" if path == "top" else path))
-        by_digest: dict[str, list[Unit]] = {}
-        for path, module in paths:
-            unit = self._unit(path, module)
-            by_digest.setdefault(unit.digest, []).append(unit)
-        return [Unit(same[0].name, len(same), same[0].text, same[0].modules) for same in by_digest.values()]
+        return paths
+
+    @cached_property
+    def by_module(self) -> dict[str, Unit]:
+        """The unit that a module of the design is; equal ones have equal texts, and each its own modules."""
+        found: dict[str, Unit] = {}
+        for path, module in self._places:
+            if module not in found:
+                found[module] = self._unit(path, module)
+        return found
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """All units, the top first, then in the order of the design."""
+        digests = {module: unit.digest for module, unit in self.by_module.items()}
+        modules: dict[str, list[str]] = {}
+        for _, module in self._places:
+            modules.setdefault(digests[module], []).append(module)
+        return [replace(self.by_module[same[0]], instances=len(same)) for same in modules.values()]
 
     def source_of(self, unit: Unit, signal: str) -> str:
         """Return ``FILE:LINE`` where a signal of a unit is made, or an empty string.
