@@ -41,7 +41,7 @@ class Camera:
     Parameters
     ----------
     c2w : float64 array (4, 4)
-        Camera to world, Blender axes: x right, y up, the camera looks along -z.
+        Camera to world, Blender axes: x right, y up, the camera looks along -z. The world may be a mirror image.
     focal : float
         Focal length across, in pixels, above 0.
     width, height : int
@@ -54,6 +54,9 @@ class Camera:
         Principal point, in pixels of the full picture from its upper left corner; by default the middle.
     background : (red, green, blue)
         What is behind the scene, 0..255 each; by default white.
+    frustum : (float, float)
+        Half of what the pictures of the capture show at distance 1, across and down; by default what this one shows.
+        Normalised device coordinates are made of it.
     """
 
     c2w: np.ndarray
@@ -64,6 +67,7 @@ class Camera:
     focal_y: float = _BY_THE_OTHERS
     centre: tuple[float, float] = _BY_THE_OTHERS
     background: tuple[int, int, int] = WHITE
+    frustum: tuple[float, float] = _BY_THE_OTHERS
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
@@ -76,7 +80,9 @@ class Camera:
                 raise InputError(f"{name} must be above 0 pixels, not {getattr(self, name)}")
         if not all(math.isfinite(value) for value in self.centre):
             raise InputError(f"centre must be finite, not {self.centre}")
-        check_pose("c2w", self.c2w)
+        shown = (self.width / (2 * self.focal), self.height / (2 * self.focal_y))
+        object.__setattr__(self, "frustum", self.frustum or shown)
+        check_pose("c2w", self.c2w, mirrored=True)
         if not all(isinstance(value, int) and 0 <= value <= 255 for value in self.background):
             raise InputError(f"background must be three whole numbers from 0 to 255, not {self.background}")
         if self.crop is not None:
@@ -100,10 +106,11 @@ class Camera:
         """The same camera limited to a window of the full picture."""
         return replace(self, crop=(x, y, w, h))
 
-    def rays(self) -> tuple[np.ndarray, np.ndarray]:
+    def rays(self, unit: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Rays through the pixel centres of the window, row by row.
 
-        Returns origins and unit directions, both float32 (h * w, 3), in world axes.
+        Returns origins and directions, both float32 (h * w, 3), in world axes; the directions of length 1, or of
+        depth 1.
         """
         x, y, w, h = self.window
         across = (np.arange(x, x + w, dtype=np.float32) + 0.5 - np.float32(self.centre[0])) / np.float32(self.focal)
@@ -111,7 +118,8 @@ class Camera:
         local = np.ones((h, w, 3), dtype=np.float32)
         local[..., 0] = across[None, :]
         local[..., 1] = down[:, None]
-        local /= np.sqrt((local * local).sum(axis=-1, keepdims=True))
+        if unit:
+            local /= np.sqrt((local * local).sum(axis=-1, keepdims=True))
         pose = (self.c2w @ OPENCV_AXES).astype(np.float32)
         # Written out, not a matrix product: a crop must give the very bits of the full picture.
         directions = sum((local[..., axis, None] * pose[:3, axis] for axis in range(3)), np.zeros(3, np.float32))
@@ -158,8 +166,12 @@ class Cameras:
         :data:`MOST_PIXELS`.
         """
         width, height = self._size(index, width, height)
-        (focal, focal_y), centre = self.optics[index].scaled(self._full_size(index), width, height)
-        return Camera(self.poses[index], focal, width, height, None, focal_y, centre, self.background)
+        full, optics = self._full_size(index), self.optics[index]
+        (focal, focal_y), centre = optics.scaled(full, width, height)
+        across, down = full or (width, height)
+        (whole, whole_y), _ = optics.scaled(full, across, down)
+        frustum = (across / (2 * whole), down / (2 * whole_y))
+        return Camera(self.poses[index], focal, width, height, None, focal_y, centre, self.background, frustum)
 
     def ground_truth(self, index: int, width: int, height: int | None = None) -> np.ndarray | None:
         """The picture of view ``index`` on the background, float32 (height, width, 3) in 0..1.
@@ -247,6 +259,7 @@ def load_cameras(
     axes: str | None = None,
     split: str = "all",
     background: tuple[int, int, int] = WHITE,
+    forward_facing: bool = False,
 ) -> Cameras:
     """Read a capture; None = the cameras of the embedded model.
 
@@ -261,6 +274,8 @@ def load_cameras(
         ``train``, ``val``, ``test``, or ``all`` views.
     background : (red, green, blue)
         What is behind the scene, 0..255 each: in the pictures where they are clear, and in renderings.
+    forward_facing : bool
+        Poses of LLFF as a forward-facing model of the original program has them, see `nerf.captures.llff.centred`.
 
     Raises
     ------
@@ -273,7 +288,7 @@ def load_cameras(
     (40, 40, 16, 8)
     """
     path = DEFAULT_TRANSFORMS if path is None else Path(path)
-    shots, box = _read(path, axes)
+    shots, box = _read(path, axes, forward_facing)
     parts = sorted({shot.split for shot in shots if shot.split})
     if split != "all":
         if split not in parts:
@@ -284,7 +299,7 @@ def load_cameras(
     return Cameras(poses, [shot.file for shot in shots], [shot.optics for shot in shots], remarks, background, box)
 
 
-def _read(path: Path, axes: str | None) -> tuple[list[Shot], np.ndarray | None]:
+def _read(path: Path, axes: str | None, forward_facing: bool) -> tuple[list[Shot], np.ndarray | None]:
     """The shots of a capture of whatever kind, and the box of the scene where it gives one."""
     if path.is_dir() and (files := list(path.glob("transforms*.json"))):
         return read_folder(files, axes or AXES[0]), None
@@ -294,9 +309,9 @@ def _read(path: Path, axes: str | None) -> tuple[list[Shot], np.ndarray | None]:
     if axes is not None:
         raise InputError(f"axes must be absent with {path}, whose kind has axes of its own, not {axes}")
     if path.suffix == ".npy":
-        return llff.read_llff(path), None
+        return llff.read_llff(path, forward_facing), None
     if (path / llff.FILE).is_file():
-        return llff.read_llff(path / llff.FILE), None
+        return llff.read_llff(path / llff.FILE, forward_facing), None
     if (folder / nsvf.INTRINSICS).is_file() and (folder / nsvf.POSES).is_dir():
         return nsvf.read_nsvf(folder), nsvf.read_box(folder)
     if found := colmap.find_colmap(folder):

@@ -237,11 +237,6 @@ def _from_official(content: dict) -> TensorfModel:
     aabb = _tensor(arguments.get("aabb"), "aabb")
     mask, mask_aabb = _official_mask(content, aabb)
     near, far = _numbers(arguments, "near_far", 2)
-    if (near, far) == (0, 1):
-        raise InputError(
-            "near_far must be distances in the scene, not 0 and 1: a forward-facing model in normalised device "
-            "coordinates (NDC), whose rays no renderer here makes"
-        )
     density_planes, density_lines = _official_factors(state, "density")
     app_planes, app_lines = _official_factors(state, "app")
     model = TensorfModel(

@@ -155,6 +155,7 @@ def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
         f"{config.shading}, as configuration {config.name} has it",
         model.shading,
     )
+    model.refuse_forward_facing("for the accelerator")
     require(model.colour == "network", "colour", "made by a network (the accelerator has no other)", model.colour)
     for kind, components in (("density", model.density_components), ("app", model.app_components)):
         limit = COMPONENTS * GROUPS["density" if kind == "density" else "appearance"]

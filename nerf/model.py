@@ -214,6 +214,19 @@ class TensorfModel:
         diagonal = torch.sqrt(torch.sum(torch.square(self.extent)))
         return int((diagonal / (self.unit.mean() * self.step_ratio)).item()) + 1
 
+    @property
+    def forward_facing(self) -> bool:
+        """Whether the box is in normalised device coordinates; the original program's mark is this range."""
+        return (self.near, self.far) == (0, 1)
+
+    def refuse_forward_facing(self, where: str) -> None:
+        """Raise InputError for a forward-facing model; ``where``: the place whose rays are those of the world."""
+        if self.forward_facing:
+            raise InputError(
+                f"model must be in coordinates of the world {where}, not forward-facing in normalised device "
+                "coordinates (NDC, near_far 0 and 1): only --pipeline uniform has its rays"
+            )
+
     # ---- Evaluation ----
 
     def normalise(self, points: torch.Tensor) -> torch.Tensor:
@@ -349,6 +362,8 @@ class TensorfModel:
             raise InputError(f"density_activation must be {rule}, not {self.density_activation!r}")
         if self.shading not in ("sample", "deferred"):
             raise InputError(f"shading must be 'sample' or 'deferred', not {self.shading!r}")
+        if self.shading == "deferred":
+            self.refuse_forward_facing("for deferred shading")
         for name in ("view_bands", "feature_bands"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be 0 or more, not {getattr(self, name)}")

@@ -14,8 +14,8 @@ OPENCV_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
 _ROTATION_TOLERANCE = 1e-3
 
 
-def check_pose(name: str, pose: np.ndarray) -> None:
-    """Check that ``pose`` (4, 4) is a rotation and a translation, to 1e-3.
+def check_pose(name: str, pose: np.ndarray, mirrored: bool = False) -> None:
+    """Check that ``pose`` (4, 4) is a rotation, or it and a mirror where that may be, and a translation, to 1e-3.
 
     Raises :class:`rtnerf.base.errors.InputError` with ``name`` at the start of its message.
     """
@@ -28,7 +28,7 @@ def check_pose(name: str, pose: np.ndarray) -> None:
         float(np.abs(rotation @ rotation.T - np.eye(3)).max()),
         float(np.abs(pose[3] - [0, 0, 0, 1]).max()),
     )
-    if off > _ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
+    if off > _ROTATION_TOLERANCE or (np.linalg.det(rotation) < 0 and not mirrored):
         raise InputError(f"{name} must be a rotation and a translation, not {off:.3g} away from it")
 
 

@@ -75,6 +75,11 @@ class Prepared:
         return self.model
 
     @property
+    def forward_facing(self) -> bool:
+        """Whether the model's box is in normalised device coordinates; that of a scene image is not."""
+        return isinstance(self.model, TensorfModel) and self.model.forward_facing
+
+    @property
     def centre(self) -> np.ndarray:
         """Middle of the box, in the world: float64 (3,)."""
         if isinstance(self.model, Scene):

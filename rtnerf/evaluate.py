@@ -16,6 +16,7 @@ from rtnerf.options import (
     cameras_of,
     capture_options,
     config_option,
+    forward_facing_cameras,
     name_of,
     note,
     note_remarks,
@@ -60,7 +61,8 @@ def evaluate(
     from nerf.prepared import load_subject
     from rtnerf.api import prepare
 
-    cameras = cameras_of(transforms, axes, split, background)
+    job = prepare(load_subject(model), config)
+    cameras = (forward_facing_cameras if job.forward_facing else cameras_of)(transforms, axes, split, background)
     note_remarks(cameras)
     truths = {index: cameras.no_truth(index, *size) for index in range(len(cameras))}
     for reason in filter(None, truths.values()):
@@ -68,7 +70,6 @@ def evaluate(
     compared = [index for index, reason in truths.items() if reason is None]
     if not compared:
         raise InputError(f"transforms must have at least one picture to compare with, not {len(cameras)} without")
-    job = prepare(load_subject(model), config)
     started = time.perf_counter()
     views: list[dict[str, Any]] = []
     with progress_bar("views") as advance:
@@ -83,7 +84,7 @@ def evaluate(
         "model": name_of(model),
         "transforms": name_of(transforms),
         "split": split,
-        "background": list(background),
+        "background": list(cameras.background),
         "pipeline": pipeline,
         "config": job.config.name,
         "width_pixels": camera.width,

@@ -96,7 +96,8 @@ def _model(file: Path) -> tuple[str | None, dict[str, Any]]:
     try:
         encode_model(model, config)
     except InputError as error:
-        return f"in software only (pipelines uniform and cubes): {error}", details
+        pipelines = "pipeline uniform" if model.forward_facing else "pipelines uniform and cubes"
+        return f"in software only ({pipelines}): {error}", details
     return None, details
 
 

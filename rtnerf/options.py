@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from rtnerf.base.options import PATH, OneOf, Whole, refuse, refuse_given, together
+from rtnerf.base.options import PATH, OneOf, Whole, refuse, refuse_given, together, was_given
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,7 +183,9 @@ class Subject:
         if remark := self.cameras.remarks.get(self.index):
             note(f"view {self.index}: {remark}")
         job = prepare(load_subject(self.model), config, encoding)
-        if self.transforms is not None and self.axes is None and self.cameras.look_away(job.centre):
+        if job.forward_facing:
+            self.__dict__["cameras"] = forward_facing_cameras(self.transforms, self.axes, self.split, self.background)
+        elif self.transforms is not None and self.axes is None and self.cameras.look_away(job.centre):
             note(
                 "the scene is behind all cameras: --axes opencv takes the poses of a transforms*.json in OpenCV's axes"
             )
@@ -226,14 +228,23 @@ def subject_options(command: Callable) -> Callable:
     )(with_subject)
 
 
-def cameras_of(transforms: Path | None, axes: str | None, split: str, background: tuple[int, ...]) -> Cameras:
+def cameras_of(
+    transforms: Path | None, axes: str | None, split: str, background: tuple[int, ...], forward_facing: bool = False
+) -> Cameras:
     """The data set that `capture_options` name."""
     if transforms is None:
         refuse_given("without transforms", "axes", "split")
     from nerf.cameras import load_cameras
 
     red, green, blue = background
-    return load_cameras(transforms, axes, split, (red, green, blue))
+    return load_cameras(transforms, axes, split, (red, green, blue), forward_facing)
+
+
+def forward_facing_cameras(
+    transforms: Path | None, axes: str | None, split: str, background: tuple[int, ...]
+) -> Cameras:
+    """The data set as the original program has it with forward-facing models: centred, black behind if not given."""
+    return cameras_of(transforms, axes, split, background if was_given("background") else (0, 0, 0), True)
 
 
 def note_remarks(cameras: Cameras) -> None:

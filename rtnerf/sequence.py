@@ -86,6 +86,10 @@ def _cameras(subject: Subject, job: Job, path: int | Path | None, frames: int) -
     if path is None:
         return [subject.camera(ahead) for ahead in range(frames)]
     refuse_given("with a path", "frames")
+    if job.forward_facing:
+        raise InputError(
+            "path must be absent with a forward-facing model, whose coordinates are those of its capture's views"
+        )
     if isinstance(path, int):
         return orbit(subject.camera(), job.centre, upright(subject.cameras.poses), path)
     refuse_given("with a path from a file", "transforms", "index", "axes", "split")

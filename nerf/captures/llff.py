@@ -20,8 +20,8 @@ FILE = "poses_bounds.npy"
 _COLUMNS = 17
 
 
-def read_llff(path: Path) -> list[Shot]:
-    """Read ``poses_bounds.npy``. The poses are taken as they stand; the depths, which bound a training, are not read.
+def read_llff(path: Path, forward_facing: bool = False) -> list[Shot]:
+    """Read ``poses_bounds.npy``. The poses are taken as they stand, or as :func:`centred` makes them.
 
     Raises :class:`rtnerf.base.errors.InputError` for a file that is not one of LLFF, or another number of pictures.
     """
@@ -48,7 +48,33 @@ def read_llff(path: Path) -> list[Shot]:
             )
         )
         shots.append(Shot(pose, file, Optics(int(width), int(height), focal), held_out(number)))
-    return shots
+    if not forward_facing:
+        return shots
+    nearest = float(rows[:, 15:].min())
+    if not nearest > 0:
+        raise InputError(f"{FILE} must have depths above 0, not {nearest:g}")
+    poses = centred(np.stack([shot.pose for shot in shots]), nearest)
+    return [shot._replace(pose=pose) for shot, pose in zip(shots, poses, strict=True)]
+
+
+def centred(poses: np.ndarray, nearest: float) -> np.ndarray:
+    """Poses as the original TensoRF program gives them to its forward-facing models.
+
+    In the mean camera's frame, in units of 3/4 of the nearest depth: the near plane at 1 is before everything. Its x
+    axis points to the left, so the world is a mirror image, in which the model was trained.
+
+    Parameters: ``poses`` (views, 4, 4); ``nearest`` depth of all views. Returns (views, 4, 4).
+    """
+    mean = poses.mean(axis=0)
+    frame = np.eye(4)
+    frame[:3, 2] = mean[:3, 2] / np.linalg.norm(mean[:3, 2])
+    left = np.cross(frame[:3, 2], mean[:3, 1])
+    frame[:3, 0] = left / np.linalg.norm(left)
+    frame[:3, 1] = np.cross(frame[:3, 0], frame[:3, 2])
+    frame[:3, 3] = mean[:3, 3]
+    moved = np.linalg.inv(frame) @ poses
+    moved[:, :3, 3] /= 0.75 * nearest
+    return moved
 
 
 def _pictures(folder: Path, count: int) -> list[Path]:

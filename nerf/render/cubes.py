@@ -105,6 +105,7 @@ def render(
     """
     if not 0 <= termination < 1:
         raise InputError(f"termination must be in 0..1, not {termination}")
+    model.refuse_forward_facing("for pipeline cubes")
     grid = cube_grid(model, edge)
     rays = _rays(model, camera)
     records, (acc, depth), counts = walk.walk(

@@ -12,6 +12,7 @@ import torch
 from nerf.cameras import Camera
 from nerf.model import TensorfModel
 from nerf.pictures import png
+from nerf.render.forward_facing import device_rays
 
 _DIRECTION_FLOOR = 1e-6  # Stands for a direction of exactly 0 in divisions, as in the original.
 _TRANSMITTANCE_EPSILON = 1e-10
@@ -98,16 +99,19 @@ def trace(
 ) -> Trace:
     """Evaluate rays sample by sample; differentiable in the model's tensors.
 
-    Parameters: ``rays`` (R, 6) float32, origin and unit direction; ``jitter`` (R,) shifts the
-    samples by a fraction of a step, 0..1 (training); ``samples`` a ray, None = the model's own;
-    ``background`` what is behind, 0..1, one number or (3,).
+    Parameters: ``rays`` (R, 6) float32, origin and unit direction, of a forward-facing model those of
+    :func:`nerf.render.forward_facing.device_rays`; ``jitter`` (R,) shifts the samples by a fraction of a step, 0..1
+    (training); ``samples`` a ray, None = the model's own; ``background`` what is behind, 0..1, one number or (3,).
     """
     samples = model.sample_count if samples is None else samples
     origin, direction = rays[:, None, :3], rays[:, None, 3:]
-    position = torch.arange(samples, dtype=torch.float32, device=rays.device)[None].expand(len(rays), -1)
-    if jitter is not None:
-        position = position + jitter[:, None]
-    z = first_distance(model, rays)[:, None] + model.step * position
+    if model.forward_facing:
+        z = torch.linspace(model.near, model.far, samples, device=rays.device)[None].expand(len(rays), -1)
+    else:
+        position = torch.arange(samples, dtype=torch.float32, device=rays.device)[None].expand(len(rays), -1)
+        if jitter is not None:
+            position = position + jitter[:, None]
+        z = first_distance(model, rays)[:, None] + model.step * position
     points = origin + direction * z[..., None]
 
     in_bbox = model.inside(points)
@@ -120,7 +124,11 @@ def trace(
     sigma[occupied] = model.density(feature)
 
     last = torch.zeros_like(z[:, :1])
-    distance = torch.cat([z[:, 1:] - z[:, :-1], last], dim=-1) * model.distance_scale
+    distance = torch.cat([z[:, 1:] - z[:, :-1], last], dim=-1)
+    if model.forward_facing:
+        length = torch.linalg.vector_norm(direction, dim=-1)
+        distance, direction = distance * length, direction / length[..., None]
+    distance = distance * model.distance_scale
     alpha = 1 - torch.exp(-sigma * distance)
     passed = torch.cat([last + 1, 1 - alpha + _TRANSMITTANCE_EPSILON], dim=-1)
     weight = alpha * torch.cumprod(passed, dim=-1)[:, :-1]
@@ -181,7 +189,8 @@ def render(
     ``progress(done, all)`` is called, in rays.
     Statistics: besides the common ones ``samples_marched``, in the box or not.
     """
-    rays, background = camera_rays(camera), torch.tensor(camera.background) / 255
+    rays = device_rays(camera) if model.forward_facing else camera_rays(camera)
+    background = torch.tensor(camera.background) / 255
     rgb, depth = torch.empty(len(rays), 3), torch.empty(len(rays))
     statistics = dict.fromkeys(
         ("rays", "samples_marched", "samples", "samples_occupied", "samples_shaded", "colours"), 0

@@ -133,7 +133,8 @@ class FineTuning:
     shading_threshold: float = FINE_TUNING.shading_threshold
 
     def start(self) -> TensorfModel:
-        """The model, to be shaded that way."""
+        """The model, to be shaded that way; `InputError` where it cannot be trained."""
+        self.model.refuse_forward_facing("for training")
         return replace(self.model, shading=self.shading, shading_threshold=self.shading_threshold)
 
     def settings(self) -> TrainingSettings:

@@ -202,9 +202,14 @@ def refuse_given(where: str, *names: str) -> None:
     """Refuse options of the command that were given ``where`` they have no effect; the words end its message."""
     context = click.get_current_context()
     for param in context.command.params:
-        given = context.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
-        if given and _name(param) in names:
+        if _name(param) in names and was_given(param.name):
             raise InputError(f"{_name(param)} must be absent {where}, not {context.params[param.name]}")
+
+
+def was_given(parameter: str | None) -> bool:
+    """Whether an option of the command, by the name of its parameter, stands on the command line."""
+    source = click.get_current_context().get_parameter_source(parameter or "")
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _name(param: click.Parameter | None) -> str:

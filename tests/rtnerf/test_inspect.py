@@ -36,8 +36,8 @@ def test_models(inspect, tmp_path):
     content["kwargs"]["near_far"] = [0.0, 1.0]
     torch.save(content, tmp_path / "c")
     found = inspect(tmp_path / "c")
-    assert (found["kind"], found["runs"]) == ("checkpoint", False)
-    assert "normalised device coordinates" in found["reason"]
+    assert (found["kind"], found["runs"]) == ("checkpoint", True)
+    assert found["reason"].endswith("only --pipeline uniform has its rays")
     save_model(small_model(components=(17, 6)), tmp_path / "m")
     found = inspect(tmp_path / "m")
     assert found["runs"]

@@ -1,8 +1,13 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+import rtnerf
+from nerf.checkpoint import load_model, save_model
+from nerf.render import uniform
 
 
 @pytest.mark.parametrize("pipeline", ["uniform", "cubes", "integer"])
@@ -54,3 +59,19 @@ def test_a_picture_of_the_data_set_is_not_written_over(call, tmp_path):
     status, _, err = call("render", *arguments, "--png", tmp_path / "v.png")
     message = f"error: png must be another file than a picture of the data set, not {tmp_path / 'v.png'}\n"
     assert (status, err) == (2, message)
+
+
+def test_black_is_behind_a_forward_facing_model_and_no_path_leads_round_it(call, tmp_path):
+    model = replace(load_model(), near=0.0, far=1.0)
+    save_model(model, tmp_path / "m")
+    frame = {"file_path": "v", "transform_matrix": np.eye(4).tolist()}
+    (tmp_path / "t.json").write_text(json.dumps({"camera_angle_x": 0.9, "frames": [frame]}))
+    options = ["--model", tmp_path / "m", "--transforms", tmp_path / "t.json", "--size", 8, "--out", tmp_path / "o.npy"]
+    camera = rtnerf.load_cameras(tmp_path / "t.json").camera(0, 8)
+    for given, colour in (([], 0), (["--background", "white"], 255)):
+        assert call("render", *options, *given)[0] == 0
+        made = uniform.render(model, replace(camera, background=(colour,) * 3)).rgb
+        np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), made)
+    status, _, err = call("render", *options[:-1], tmp_path / "o", "--path", "orbit:3")
+    assert status == 2
+    assert err.startswith("error: path must be absent with a forward-facing model, ")

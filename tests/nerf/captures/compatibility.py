@@ -16,6 +16,7 @@ import torch
 from nerf.cameras import load_cameras
 from nerf.checkpoint import load_model
 from nerf.contract.config import load_config
+from nerf.poses import turned
 from nerf.prepared import Prepared
 from rtnerf.base.errors import InputError
 from tests.nerf.captures.test_captures import FLIP, write_colmap, write_llff, write_nsvf
@@ -24,6 +25,9 @@ from tests.nerf.test_checkpoint import official
 WIDTH, HEIGHT = 32, 24
 SCALE = 2
 """The pictures compared are smaller by this."""
+FORWARD = np.eye(4)
+FORWARD[:3, :3], FORWARD[:3, 3] = turned((0, 1, 0), 0.1) @ turned((1, 0, 0), -0.06), (0.1, 0.05, 0.2)
+"""A pose as a forward-facing model has it."""
 PIPELINES = {"L0": "uniform", "L1": "cubes", "L2": "integer"}
 
 
@@ -98,13 +102,18 @@ class Formulas:
         distance = np.clip(entry, self.model.near, self.model.far) + self.step * np.arange(count)
         points = origin + distance[:, None] * direction
         points = points[:-1][((points >= self.low) & (points <= self.high)).all(axis=1)[:-1]]
+        return self.composited(points, direction, self.step, background)
+
+    def composited(self, points, direction, step, background):
+        """The colour of samples along a direction, a step apart."""
         points = points[self.occupied(points)]
+        direction = direction / np.linalg.norm(direction)
         sigma = self.products("density", points).sum(axis=0)
         if self.model.density_activation == "relu":
             sigma = np.maximum(sigma, 0)
         else:
             sigma = np.logaddexp(0, sigma + self.model.density_shift)
-        through = np.exp(-sigma * self.step * self.model.distance_scale)
+        through = np.exp(-sigma * step * self.model.distance_scale)
         weight = (1 - through) * np.concatenate([[1], np.cumprod(through)[:-1]])
         shaded = weight > self.model.shading_threshold
         colour = self.colour(self.products("app", points[shaded]), direction)
@@ -155,7 +164,18 @@ def checkpoints(model):
         "`SH`": content_of(model, "SH", **{"basis_mat.weight": model.basis * 0.3}),
         "`RGB`": content_of(model, "RGB", **{"basis_mat.weight": few}),
         "`TensorCP`": parallel(everywhere, random),
+        FORWARD_FACING: facing_forward(relu),
     }
+
+
+FORWARD_FACING = "NDC, forward-facing, `relu` density"
+
+
+def facing_forward(content):
+    """A checkpoint in the box of normalised device coordinates."""
+    aabb = torch.tensor([[-1.5, -1.67, -1.0], [1.5, 1.67, 1.0]])
+    kwargs = content["kwargs"] | {"aabb": aabb, "near_far": [0.0, 1.0]}
+    return content | {"kwargs": kwargs, "alphaMask.aabb": aabb}
 
 
 def small(model, random):
@@ -189,6 +209,24 @@ def parallel(model, random):
     return content | {"state_dict": state}
 
 
+class DeviceRays(Formulas):
+    """A forward-facing model, whose rays are straight in normalised device coordinates too."""
+
+    def ray(self, origin, direction, background):
+        """The colour of one ray: a pinhole of depth 1 at distance 1 of the origin is the front of the box."""
+
+        def device(point):
+            return np.array([*(point[:2] * self.shown / -point[2]), 1 + 2 / point[2]])
+
+        near = origin + direction * (-1 - origin[2]) / direction[2]
+        begin, end = device(near), device(near + direction * 1e12)
+        count = int(np.linalg.norm(self.high - self.low) / self.step) + 1
+        share = np.linspace(0, 1, count)[:-1, None]
+        points = begin + share * (end - begin)
+        points = points[((points >= self.low) & (points <= self.high)).all(axis=1)]
+        return self.composited(points, end - begin, np.linalg.norm(end - begin) / (count - 1), background)
+
+
 class Lines(Formulas):
     """A TensorCP."""
 
@@ -205,7 +243,6 @@ class Lines(Formulas):
 
 REFUSED_CHECKPOINTS = [
     ("`MLP_PE`", {"kwargs": {"shadingMode": "MLP_PE"}}),
-    ("NDC, forward-facing", {"kwargs": {"near_far": [0.0, 1.0]}}),
     ("`TensorVM`", {"state_dict": {"plane_coef": torch.zeros(3, 4, 5, 5), "line_coef": torch.zeros(3, 4, 5, 1)}}),
 ]
 
@@ -222,12 +259,17 @@ def measured_checkpoints():
         for name, content in checkpoints(embedded).items():
             torch.save(content, Path(folder) / "x.th")
             model = load_model(Path(folder) / "x.th")
-            formulas = Lines(model, content["state_dict"]) if "density_plane.0" not in content["state_dict"] else None
-            reference = (formulas or Formulas(model)).picture(pose, focal, centre, np.ones(3))
+            formulas, view = Formulas(model), camera
+            if "density_plane.0" not in content["state_dict"]:
+                formulas = Lines(model, content["state_dict"])
+            if name == FORWARD_FACING:
+                formulas, view = DeviceRays(model), replace(camera, c2w=FORWARD)
+                formulas.shown = 2 * np.array(focal) / (WIDTH, HEIGHT)
+            reference = formulas.picture(view.c2w @ FLIP, focal, centre, np.ones(3))
             rows[name] = {}
             for rung, way in PIPELINES.items():
                 try:
-                    rows[name][rung] = db(Prepared(model, load_config("tiny")).render(camera, way).rgb, reference)
+                    rows[name][rung] = db(Prepared(model, load_config("tiny")).render(view, way).rgb, reference)
                 except InputError as error:
                     rows[name][rung] = f"refused: {error}"
     return rows

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from nerf.cameras import load_cameras
+from nerf.poses import turned
 from rtnerf.base.errors import InputError
 
 WIDTH, HEIGHT, FOCAL, CENTRE = 32, 24, 40.0, (17.0, 11.0)
@@ -37,6 +38,27 @@ def write_llff(folder, poses, pictures=True):
     if pictures:
         put_pictures(folder / "images", [f"IMG_{number}.JPG" for number in range(len(poses))])
     return folder
+
+
+def test_llff_is_centred_as_forward_facing_models_have_it(tmp_path):
+    """Cameras side by side: the mean one is at the origin, 3/4 of the nearest depth are 1, left is right."""
+    turn = turned(np.array([2, -1, 2]) / 3, 0.7)
+    poses = []
+    for offset in ((-0.3, 0, 0.1), (0.3, 0.2, -0.1), (0, -0.2, 0)):
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = turn, (7, 8, 9) + turn @ offset
+        poses.append(pose)
+    cameras = load_cameras(write_llff(tmp_path, poses), forward_facing=True)
+    np.testing.assert_allclose(cameras.poses[:, :3, :3], np.diag([-1, 1, 1])[None].repeat(3, 0), atol=1e-12)
+    np.testing.assert_allclose(cameras.poses[0, :3, 3], np.array([0.3, 0, 0.1]) / 0.75, atol=1e-12)
+    split = load_cameras(tmp_path, split="train", forward_facing=True)
+    np.testing.assert_array_equal(split.poses, cameras.poses[1:])
+    rows = np.load(tmp_path / "poses_bounds.npy")
+    rows[1, 15] = 0
+    np.save(tmp_path / "poses_bounds.npy", rows)
+    assert len(load_cameras(tmp_path)) == 3
+    with pytest.raises(InputError, match=r"poses_bounds.npy must have depths above 0, not 0"):
+        load_cameras(tmp_path, forward_facing=True)
 
 
 def write_nsvf(folder, poses, prefixes="012", rows=None):

@@ -35,4 +35,4 @@ def test_the_document_says_what_is_measured(rows, of):
 def test_every_kind_is_near_to_the_formulas(rows, rung, least):
     for of, (measured, _) in rows.items():
         for name, row in measured.items():
-            assert (rung == "L2" and of == "checkpoint" and isinstance(row[rung], str)) or row[rung] >= least, name
+            assert (rung != "L0" and of == "checkpoint" and isinstance(row[rung], str)) or row[rung] >= least, name
