@@ -9,7 +9,20 @@ from typing import NoReturn
 
 import click
 
-from rtnerf import benchmark, design_space, doctor, evaluate, hardware, inspect, render, report, simulate, synth, train
+from rtnerf import (
+    benchmark,
+    design_space,
+    doctor,
+    evaluate,
+    hardware,
+    inspect,
+    live,
+    render,
+    report,
+    simulate,
+    synth,
+    train,
+)
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import example
 from rtnerf.options import version_of
@@ -51,7 +64,7 @@ def cli(context: click.Context) -> None:
 for command in (
     doctor.doctor, inspect.inspect, train.train, train.tune, render.render, evaluate.evaluate, render.encode,
     hardware.generate, simulate.simulate, simulate.ablate, design_space.compare, hardware.cosim, synth.synth,
-    benchmark.benchmark, report.report, specdec,
+    benchmark.benchmark, report.report, live.view, specdec,
 ):  # fmt: skip
     cli.add_command(command)
 

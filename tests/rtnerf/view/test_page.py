@@ -1,0 +1,157 @@
+"""The exported page: its textures and constants here, its pixels and counts in a headless browser."""
+
+import base64
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import rtnerf
+from nerf.cameras import Camera
+from nerf.golden.frame import SAMPLE_FIELDS
+from nerf.golden.sample_generator import CUBE_SHIFT
+from rtnerf.base.errors import InputError
+from rtnerf.live import page_of
+from rtnerf.view import page, textures
+from tests.golden.models import look_at, small_model
+from tests.rtnerf.view.browser import EXECUTABLE, Browser
+from tests.sizes import LARGE, SMALL
+
+MOST_BYTES = 8_000_000
+SIZE = 24
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if EXECUTABLE is None:
+        pytest.skip("needs chromium on PATH")
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """The page of the embedded model, by the command."""
+    path = tmp_path_factory.mktemp("page") / "scene.html"
+    with pytest.raises(SystemExit) as end:
+        rtnerf.main(["view", "--export", str(path), "--size", str(SIZE), "--views", "2"])
+    assert end.value.code == 0
+    return path
+
+
+def integers(text):
+    return np.frombuffer(base64.b64decode(text), "<u2").reshape(-1, 4).astype(np.int64)
+
+
+def drawn(browser, path, view, size):
+    """What the page says of a view, drawn at a width."""
+    browser.open(f"{path.as_uri()}#view={view}&size={size}&selftest")
+    return json.loads(browser.wait("document.getElementById('selftest')?.textContent"))
+
+
+def counted(frame):
+    """Samples, their cubes, the last one's index, and shaded samples of each pixel."""
+    column = {name: frame.samples[:, place] for place, name in enumerate(SAMPLE_FIELDS)}
+    pixel, count = column["pixel"], frame.pixels.shape[0] * frame.pixels.shape[1]
+    cubes = np.stack([pixel, *(column[axis] >> CUBE_SHIFT for axis in "xyz")], axis=1)
+    depth = np.zeros(count, np.int64)
+    np.maximum.at(depth, pixel, column["index"])
+    of_cubes = np.bincount(np.unique(cubes, axis=0)[:, 0], minlength=count)
+    return np.stack(
+        [
+            np.bincount(pixel, minlength=count),
+            of_cubes,
+            depth,
+            np.bincount(frame.shaded[:, 0], minlength=count),
+        ],
+        axis=1,
+    )
+
+
+def check(browser, path, job, camera, view):
+    """Hold registers, pixels and counts of a view to the integer model."""
+    found = drawn(browser, path, view, camera.width)
+    registers, frame = job.view(camera), job.frame(camera)
+    for name, value in found["registers"].items():
+        assert value == (registers.vector(name).tolist() if isinstance(value, list) else registers.values[name]), name
+    np.testing.assert_array_equal(integers(found["pixels"]), frame.pixels.reshape(-1, 4))
+    np.testing.assert_array_equal(integers(found["counts"]), counted(frame))
+    assert browser.problems == []
+    assert browser.requests == [browser.evaluate("location.href").partition("#")[0]]
+    return found
+
+
+def test_page_shows_the_accelerators_bits_and_the_simulators_counts(browser, embedded):
+    assert embedded.stat().st_size <= MOST_BYTES
+    job = rtnerf.prepare(rtnerf.load_model())
+    found = check(browser, embedded, job, rtnerf.load_cameras().camera(0, SIZE), 0)
+    data = json.loads(browser.evaluate("document.getElementById('data').textContent"))
+    result = data["views"][0]["result"]
+    counts = integers(found["counts"])
+    assert (counts[:, 0].sum(), counts[:, 3].sum()) == (result["samples"], result["samples_shaded"])
+    assert result["samples_shaded"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("config", "position"),
+    [(replace(SMALL, shading="deferred"), (2.5, 1.2, 1.0)), (LARGE, (0.1, 0.2, 0.3))],
+    ids=["deferred", "other sizes, from inside"],
+)
+def test_page_shows_other_configurations(browser, tmp_path, config, position):
+    job = rtnerf.prepare(replace(small_model(network=config.network), shading=config.shading), config)
+    pose = look_at(position, (0.3, 0.0, -0.2)).c2w
+    camera = Camera(pose, 23.0, 20, 16, focal_y=21.0, centre=(9.0, 8.5), background=(10, 200, 30))
+    path = tmp_path / "page.html"
+    path.write_text(page_of(job, [camera], np.array([0.0, 0.0, 1.0]), "other <b>&</b>"))
+    found = check(browser, path, job, camera, 0)
+    assert integers(found["counts"])[:, 3].max() > 0
+    assert browser.evaluate("document.title") == "other <b>&</b>"
+
+
+def test_textures_hold_the_decoded_scene(embedded):
+    job = rtnerf.prepare(rtnerf.load_model())
+    decoded = job.decoded
+    kinds = (textures.Factors(kind.planes, kind.lines) for kind in (decoded.density, decoded.appearance))
+    found = textures.textures(job.scene, job.config, *kinds)
+    for texture in found.values():
+        channels, width = (4 if texture.format.startswith("RGBA") else 1), (1 if texture.format == "RGBA8I" else 4)
+        assert len(texture.data) == np.prod(texture.size) * channels * width
+    ranks = np.frombuffer(found["ranks"].data, "<i4")
+    np.testing.assert_array_equal(ranks, decoded.rank.reshape(-1))
+    layers = np.frombuffer(found["planes"].data, np.int8).reshape(*found["planes"].size[::-1], 4)
+    plane = decoded.appearance.planes[1]
+    assert (layers[1 * 16 + 4 + 5, : len(plane), : plane.shape[1]] == plane[..., 20:24]).all()
+
+
+def test_constants_are_those_of_the_contract():
+    job = rtnerf.prepare(rtnerf.load_model())
+    found = page.constants(job.scene, job.config)
+    assert (found["POSITION_FRACTION"], found["CHANNEL_HIGH"], found["NETWORK_HIDDEN"]) == (16, 0xFFFF, 128)
+    assert (found["SCENE_GRID"], found["ALPHA"], found["RECIPROCAL"]) == ((92, 92, 91), 0, 4)
+
+
+def test_rays_too_long_for_the_browsers_integers_are_refused():
+    job = rtnerf.prepare(rtnerf.load_model())
+    scene = SimpleNamespace(host={**job.scene.host, "sample_count": 40000.0})
+    with pytest.raises(InputError, match=r"^scene must be of rays shorter than 16384 cells, not 20059$"):
+        page.page(scene, job.config, job.decoded.density, job.decoded.appearance, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "export must be given, not missing"),
+        (["--export", "p.html", "--views", 0], "views must be a whole number from 1 to 64, not 0"),
+        (["--export", "p.html", "--crop", "0,0,2,2"], "crop must be absent with a page, which shows whole pictures, "),
+        (["--export", "."], "export must be a file that can be written, not "),
+    ],
+)
+def test_what_makes_no_page_is_refused(call, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call("view", *arguments)
+    assert status == 2
+    assert err.startswith(f"error: {message}")
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
