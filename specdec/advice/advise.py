@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rtnerf.base.errors import require
-from specdec.advice.drafters import PASS_HOST_MS, drafter
-from specdec.advice.plans import Choice, Costs, Plan, chains, trees
+from specdec.advice.drafters import PASS_HOST_MS, Drafter, drafter
+from specdec.advice.plans import Choice, Costs, Plan, Timed, chains, trees
 from specdec.advice.reasons import reason
 from specdec.advice.schedule import Ranges, batches_to
 from specdec.cost.blocks import Experts
@@ -18,6 +19,7 @@ from specdec.cost.memory import Setting
 from specdec.cost.models import model_of
 from specdec.cost.step import Step
 from specdec.laws.acceptance_length import AcceptanceLaw, expect
+from specdec.trees.shape import Shape
 
 LONGEST = 8
 """Drafted tokens of a chain that are looked at, unless acceptance is known for more."""
@@ -48,11 +50,11 @@ class Cell:
         Over plain decoding: of the plan, of the length for which acceptance was given, and of the plan if the
         acceptance length is 10 % lower.
     memory : dict
-        Of `specdec.cost.memory.Memory`.
+        Of `specdec.cost.memory.Memory`; ``fits`` alone, None, where it is not known.
     would_fit : list of str
         Changes with which it fits, where it does not.
     ttft_ms : float
-        Of one prompt of the context's length, alone on the machines.
+        Of one prompt of the context's length, alone on the machines; NaN where it is not known.
     """
 
     context: int
@@ -107,6 +109,7 @@ class Cell:
             "ttft_ms": self.ttft_ms,
             "tokens_per_second": 1000 / self.tpot_ms,
             "tokens_per_second_total": 1000 * self.batch / self.tpot_ms,
+            "measured": self.step.known,
             "memory": self.memory,
             "would_fit": self.would_fit,
             "reason": self.reason,
@@ -240,34 +243,80 @@ def advise(
     way = drafter(method, target, draft, vocabulary)
     law, known = expect(lengths), max(lengths)
     lower = expect({drafted: max(LOWER * length, 1.0) for drafted, length in lengths.items()})
-    plans = chains(max(question.longest or LONGEST, known))
-    if question.nodes is not None:
-        require(way.branches, "nodes", f"left out with method {method}, which makes chains", question.nodes)
-        plans += trees(law, question.nodes, DEEPEST)
-    plans += [Plan(name, shape, max(shape.levels()) == 1) for name, shape in question.fixed.items()]
+    plans = _plans(way, law, max(question.longest or LONGEST, known), question.nodes, question.fixed)
     setting = Setting(target, hardware, question.deployment, way.run(known), way.own_formats)
     kernels = None if question.kernels is None else Kernels(question.kernels)
+    costs = [
+        Costs(target, hardware, question.deployment, way, context, question.host_ms, question.pass_host_ms, kernels)
+        for context in question.contexts
+    ]
+    return _advice(method, law, lower, known, plans, costs, question.batches, setting)
+
+
+def advise_timed(
+    costs: Sequence[Timed],
+    lengths: Mapping[int, float],
+    batches: Sequence[int],
+    law: AcceptanceLaw | None = None,
+    nodes: int | None = None,
+    longest: int | None = None,
+    fixed: Mapping[str, Shape] = MappingProxyType({}),
+) -> Advice:
+    """Answer where the times of passes are known; whether it fits in memory and the time to the first token are not.
+
+    Parameters
+    ----------
+    costs : sequence of Timed
+        Of one method, a context each.
+    lengths : mapping of int to float
+        As for `advise`; what is expected of them unless a ``law`` is given.
+    batches, nodes, longest, fixed
+        As of `Question`; with a ``law`` no more is drafted than ``lengths`` has.
+    """
+    known, way = max(lengths), costs[0].drafter
+    lower = expect({drafted: max(LOWER * length, 1.0) for drafted, length in lengths.items()})
+    most = known if law is not None else max(longest or LONGEST, known)
+    expected = law or expect(lengths)
+    plans = _plans(way, expected, most, nodes, fixed)
+    return _advice(way.name, expected, lower, known, plans, costs, batches, None)
+
+
+def _plans(way: Drafter, law: AcceptanceLaw, most: int, nodes: int | None, fixed: Mapping[str, Shape]) -> list[Plan]:
+    plans = chains(most)
+    if nodes is not None:
+        require(way.branches, "nodes", f"left out with method {way.name}, which makes chains", nodes)
+        plans += trees(law, nodes, DEEPEST)
+    return [*plans, *(Plan(name, shape, max(shape.levels()) == 1) for name, shape in fixed.items())]
+
+
+def _advice(
+    method: str,
+    law: AcceptanceLaw,
+    lower: AcceptanceLaw,
+    known: int,
+    plans: Sequence[Plan],
+    costs: Sequence[Costs] | Sequence[Timed],
+    asked: Sequence[int],
+    setting: Setting | None,
+) -> Advice:
     cells: list[Cell] = []
     schedule, break_even = {}, {}
-    batches = batches_to(max(*question.batches, LARGEST_BATCH))
-    for context in question.contexts:
-        costs = Costs(
-            target, hardware, question.deployment, way, context, question.host_ms, question.pass_host_ms, kernels
-        )
-        choice = Choice(costs, law, plans)
-        at_known = plans.index(next(plan for plan in plans if plan.chain and plan.levels == known)) + 1
-        schedule[context] = choice.schedule(batches)
-        break_even[context] = choice.break_even(at_known, batches)
-        cells += [_cell(choice, lower, at_known, setting, batch) for batch in question.batches]
+    batches = batches_to(max(*asked, LARGEST_BATCH))
+    at_known = next(place for place, plan in enumerate(plans, 1) if plan.chain and plan.levels == known)
+    for one in costs:
+        choice = Choice(one, law, plans)
+        schedule[one.context] = choice.schedule(batches)
+        break_even[one.context] = choice.break_even(at_known, batches)
+        cells += [_cell(choice, lower, at_known, setting, batch) for batch in asked]
     return Advice(method, law, known, cells, schedule, break_even)
 
 
-def _cell(choice: Choice, lower: AcceptanceLaw, at_known: int, setting: Setting, batch: int) -> Cell:
+def _cell(choice: Choice, lower: AcceptanceLaw, at_known: int, setting: Setting | None, batch: int) -> Cell:
     place = choice.best(batch)
     plan, context = choice.plans[place], choice.costs.context
     step = choice.costs.step(plan, batch)
     tau = plan.tokens(choice.law)
-    memory = setting.memory(batch, context)
+    memory = None if setting is None else setting.memory(batch, context)
     return Cell(
         context,
         batch,
@@ -277,7 +326,7 @@ def _cell(choice: Choice, lower: AcceptanceLaw, at_known: int, setting: Setting,
         tau / step.slowdown,
         choice.gain(at_known, batch),
         plan.tokens(lower) / step.slowdown,
-        memory.record(),
-        [] if memory.fits else list(setting.what_fits(batch, context)),
-        choice.costs.passes.prefill_ms(max(context, 1)),
+        {"fits": None} if memory is None else memory.record(),
+        [] if setting is None or memory is None or memory.fits else list(setting.what_fits(batch, context)),
+        choice.costs.first_ms(),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 from specdec.advice.advise import Advice, Cell
@@ -86,11 +87,13 @@ class Answer:
         ]
         for cell in advice.cells:
             user, gains = 1000 / cell.tpot_ms, f"{cell.speedup:7.2f} {cell.speedup_if_lower:12.2f}"
-            notes = [] if cell.memory["fits"] else ["DOES NOT FIT"]
+            first = "-" if isnan(cell.ttft_ms) else f"{cell.ttft_ms:.0f}"
+            notes = ["DOES NOT FIT"] if cell.memory["fits"] is False else []
             notes += [] if self.limits.met(cell) else ["TOO SLOW"]
+            notes += [] if cell.step.known else ["BEYOND THE STEP TIMES"]
             lines.append(
                 f"{cell.context:7d} {cell.batch:6d}  {cell.plan.name:<12} {gains}"
-                f" {user:15.1f} {user * cell.batch:8.0f} {cell.tpot_ms:8.2f} {cell.ttft_ms:8.0f}"
+                f" {user:15.1f} {user * cell.batch:8.0f} {cell.tpot_ms:8.2f} {first:>8}"
                 f"  {'; '.join([*notes, cell.reason])}"
             )
         return "\n".join(lines)
@@ -98,7 +101,7 @@ class Answer:
     def _notes(self, advice: Advice) -> list[str]:
         notes = []
         for cell in advice.cells:
-            if not cell.memory["fits"]:
+            if cell.memory["fits"] is False:
                 held = ", ".join(f"{name} {cell.memory[name]:.1f}" for name in ("weights", "draft", "cache"))
                 would = " or ".join(cell.would_fit) or "nothing that is looked at"
                 where = f"context {cell.context}, batch {cell.batch}"

@@ -71,6 +71,16 @@ class Drafter:
 
 METHODS = ("model", "eagle", "eagle2", "eagle3", "mtp", "medusa", "hydra", "parallel", "ngram", "retrieval")
 
+DRAFTLESS = ("ngram", "retrieval")
+"""Those without passes."""
+
+
+def way(name: str) -> Drafter:
+    """Return a method of `METHODS` without its model; raise `InputError` if there is none of that name."""
+    require(name in METHODS, "method", f"one of {', '.join(METHODS)}", name)
+    passes = NONE if name in DRAFTLESS else ONE if name in ("medusa", "parallel") else EACH
+    return Drafter(name, passes, name not in ("mtp", "parallel", "ngram"))
+
 
 def drafter(name: str, target: Architecture, draft: str | Path | None = None, vocabulary: int | None = None) -> Drafter:
     """Return a method of `METHODS` for a target.
@@ -91,17 +101,16 @@ def drafter(name: str, target: Architecture, draft: str | Path | None = None, vo
     InputError
         If there is no such method, a model is missing or not used, or the rows are too many.
     """
-    require(name in METHODS, "method", f"one of {', '.join(METHODS)}", name)
+    bare = way(name)
     require(name != "model" or draft is not None, "draft", "given for method model", "missing")
-    if name in ("ngram", "retrieval"):
+    if name in DRAFTLESS:
         require(draft is None, "draft", f"left out with method {name}", draft)
-        return Drafter(name, NONE, name == "retrieval")
+        return bare
     model = model_of(draft) if draft is not None else _head(name, target)
     if vocabulary is not None:
         require(vocabulary <= target.vocabulary, "draft-vocabulary", f"at most {target.vocabulary}", vocabulary)
         model = replace(model, vocabulary=vocabulary, tied=True)
-    passes = ONE if name in ("medusa", "parallel") else EACH
-    return Drafter(name, passes, name not in ("mtp", "parallel"), model, name == "medusa", name == "mtp")
+    return replace(bare, model=model, by_level=name == "medusa", own_formats=name == "mtp")
 
 
 def _head(name: str, target: Architecture) -> Architecture:

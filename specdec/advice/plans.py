@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 
 import numpy as np
 
@@ -128,20 +129,65 @@ class Costs:
         """Return the parts of a step."""
         return self.speculation(plan).step(batch)
 
+    def first_ms(self) -> float:
+        """Return the time to the first token of a prompt of the context's length, alone on the machines."""
+        return self.passes.prefill_ms(max(self.context, 1))
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What steps cost where the times of passes are known, measured or fitted to what was, at one length of context.
+
+    Members
+    -------
+    drafter : Drafter
+        Of which the number of passes counts.
+    context : int
+        Cached tokens of a request.
+    target : PassTime
+        At that context.
+    draft_ms, host_ms : float
+        Of a pass of the draft, the host's time included; of a step that drafts, beside the passes.
+    draft_passes : int or None
+        Of a step, where it is not the drafter's number.
+    """
+
+    drafter: Drafter
+    context: int
+    target: PassTime
+    draft_ms: float = 0.0
+    host_ms: float = 0.0
+    draft_passes: int | None = None
+
+    def speculation(self, plan: Plan) -> Speculation:
+        """Return the cost of a plan."""
+        if not plan.levels:
+            return Speculation(plan.shape, self.target)
+        count = self.drafter.count(plan.levels) if self.draft_passes is None else self.draft_passes
+        return Speculation(plan.shape, self.target, Constant(self.draft_ms), count, self.host_ms)
+
+    def step(self, plan: Plan, batch: int) -> Step:
+        """Return the parts of a step."""
+        return self.speculation(plan).step(batch)
+
+    def first_ms(self) -> float:
+        """Return NaN: not known."""
+        return nan
+
 
 class Choice:
     """The best of some plans by batch, at one length of context.
 
     Parameters
     ----------
-    costs : Costs
+    costs : Costs or Timed
     law : AcceptanceLaw
         Of the drafted tokens.
     plans : sequence of Plan
         To choose among, beside drafting nothing.
     """
 
-    def __init__(self, costs: Costs, law: AcceptanceLaw, plans: Sequence[Plan]):
+    def __init__(self, costs: Costs | Timed, law: AcceptanceLaw, plans: Sequence[Plan]):
         self.costs = costs
         self.law = law
         self.plans = [OFF, *plans]

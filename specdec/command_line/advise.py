@@ -2,10 +2,11 @@
 
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from rtnerf.base.errors import require
 from rtnerf.base.options import (
     PATH,
     Number,
@@ -20,6 +21,10 @@ from rtnerf.base.options import (
     refuse_given,
 )
 from specdec.command_line.machines import model_options, split
+
+if TYPE_CHECKING:
+    from specdec.advice.advise import Advice
+    from specdec.advice.answer import Answer
 
 METHODS = ("model", "eagle", "eagle2", "eagle3", "mtp", "medusa", "hydra", "parallel", "ngram", "retrieval")
 """The names in `specdec.advice.drafters.METHODS`, which would be slow to import."""
@@ -66,17 +71,24 @@ class Lengths(click.ParamType):
     **example(
         "rtnerf specdec advise --target config.json --hardware h100 --tensor-parallel 4 --method eagle3 --al 3.2@4"
         " --batch 1,8,64 --context 1000,32000",
+        "rtnerf specdec advise --rows published.toml --method mtp --batch 4,32,256",
         "rtnerf specdec advise --target llama-3.1-70b --hardware h200 --tensor-parallel 2 --weights fp8 --nodes 64"
         " --method eagle3 --al 1.8@1,2.4@2,2.8@3 --method ngram --al 1.6@4 --tpot-ms 20 --csv advice.csv",
     )
 )
-@model_options(required=True)
+@click.option(
+    "--rows", type=PATH, help="Instead of a target: a TOML file of a server's measured rows, see docs/rows.md."
+)
+@click.option("--series", help="The name of one of its series, where it has several.")
+@click.option("--step-times", type=PATH, help="Instead: CSV of its passes, tokens,ms or batch,tokens,context,ms.")
+@click.option("--draft-ms", type=Number(0), help="With step-times: one pass of the draft, ms, the host's included.")
+@model_options()
 @click.option(
     "--method", "methods", type=OneOf(*METHODS), multiple=True, required=True,
     help="May be repeated; without a draft its head is derived from the target.",
 )  # fmt: skip
 @click.option(
-    "--al", "lengths", type=Lengths(), multiple=True, required=True,
+    "--al", "lengths", type=Lengths(), multiple=True,
     help="Acceptance lengths, bonus included, by drafted tokens: 3.2@4 or 1.8@1,2.3@2; for all methods or each.",
 )  # fmt: skip
 @click.option("--batch", "batches", type=Wholes(MOST_BATCH), default="1,8,64", show_default=True, help="Requests.")
@@ -96,19 +108,19 @@ class Lengths(click.ParamType):
 def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **options: Any) -> None:
     """Say which method, how many tokens or which tree to draft at each batch and context, what it gains, and why.
 
-    Times are those of a roofline; what does not fit in memory is marked, with what would. The schedules are ready for
-    vLLM, SGLang and TensorRT-LLM in the JSON file.
+    Times are those of a roofline, of measured passes, or of a fit to a server's rows; what does not fit in memory is
+    marked, with what would. The schedules are ready for vLLM, SGLang and TensorRT-LLM in the JSON file.
     """
-    from rtnerf.base.errors import require
     from rtnerf.base.files import write_bytes, write_json
 
     check_targets(json=json_file, csv=csv_file, plot=plot)
     if {*options["methods"]} <= DRAFTLESS:
-        refuse_given("where nothing drafts by passes", "draft-host-ms", "draft-vocabulary")
-    deployment, options = split(options)
+        refuse_given("where nothing drafts by passes", "draft-host-ms", "draft-vocabulary", "draft-ms")
     cells = len(options["batches"]) * len(options["contexts"])
     require(cells <= MOST_CELLS, "batch and context", f"at most {MOST_CELLS} pairs", cells)
-    answer = _answer(deployment, **options)
+    methods = options["methods"]
+    require(len({*methods}) == len(methods), "method", "each given once", ", ".join(methods))
+    answer = _answer(options)
     if json_file is not None:
         write_json(json_file, {"command": "specdec advise", **answer.record()})
     if csv_file is not None:
@@ -121,29 +133,93 @@ def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **o
     click.echo(answer.summary)
 
 
-def _answer(
-    deployment: Any, methods: tuple[str, ...], lengths: tuple[dict[int, float], ...], trees: tuple[Path, ...],
-    draft: Any, draft_vocabulary: int | None, draft_host_ms: float, tpot_ms: float | None, ttft_ms: float | None,
-    **question: Any,
-) -> Any:  # fmt: skip
-    from rtnerf.base.errors import require
-    from specdec.advice.advise import Question, advise
+MODELLED = (
+    "target", "hardware", "tensor-parallel", "expert-parallel", "weights", "kv", "kernels", "activations", "draft",
+    "draft-vocabulary", "ttft-ms",
+)  # fmt: skip
+"""Options of a model on machines, and what only that tells."""
+
+
+def _answer(options: dict[str, Any]) -> "Answer":
     from specdec.advice.answer import Answer, Limits
+
+    limits = Limits(options.pop("tpot_ms"), options.pop("ttft_ms"))
+    if options["rows"] is not None:
+        others = ("al", "context", "nodes", "tree", "longest", "host-ms", "draft-host-ms", "step-times", "draft-ms")
+        refuse_given("with rows", *MODELLED, *others)
+        return Answer(_by_rows(**options), limits)
+    refuse_given("without rows", "series")
+    known, count = options["lengths"], len(options["methods"])
+    rule = f"given once, or once for each of the {count} methods"
+    require(len(known) in {1, count}, "al", rule, f"{len(known)} times")
+    options["lengths"] = known * count if len(known) == 1 else known
+    for name in ("rows", "series"):
+        del options[name]
+    if options["step_times"] is not None:
+        refuse_given("with step-times", *MODELLED, "draft-host-ms")
+        return Answer(_by_step_times(**options), limits)
+    refuse_given("without step-times", "draft-ms")
+    for name in ("step_times", "draft_ms"):
+        del options[name]
+    return Answer(_by_model(**options), limits)
+
+
+def _by_rows(
+    rows: Path, series: str | None, methods: tuple[str, ...], batches: tuple[int, ...], **_others: Any
+) -> "list[Advice]":
+    from specdec.evidence.rows import fit_series
+    from specdec.evidence.schedule import advise_rows
+
+    require(len(methods) == 1, "method", "one, with rows", ", ".join(methods))
+    return [advise_rows(*fit_series(rows, series), methods[0], batches)]
+
+
+def _by_step_times(
+    step_times: Path, methods: tuple[str, ...], lengths: tuple[dict[int, float], ...], draft_ms: float | None,
+    host_ms: float, contexts: tuple[int, ...], batches: tuple[int, ...], trees: tuple[Path, ...],
+    nodes: int | None, longest: int | None, **_others: Any,
+) -> "list[Advice]":  # fmt: skip
+    from specdec.advice.advise import advise_timed
+    from specdec.advice.drafters import way
+    from specdec.advice.plans import Timed
+    from specdec.cost.pass_time import Linear
+    from specdec.cost.predict import read_step_times, read_tree
+
+    free = {*methods} <= DRAFTLESS
+    require(free or draft_ms is not None, "draft-ms", "given with step-times for a method with passes", "missing")
+    times = read_step_times(step_times)
+    if not isinstance(times, Linear):
+        refuse_given("with times by tokens alone", "context")
+        contexts = (0,)
+    fixed = {f"tree {path.stem}": read_tree(path) for path in trees}
+    found = []
+    for name, known in zip(methods, lengths, strict=True):
+        costs = [
+            Timed(way(name), one, times.at(one) if isinstance(times, Linear) else times, draft_ms or 0.0, host_ms)
+            for one in contexts
+        ]
+        found.append(advise_timed(costs, known, batches, None, nodes, longest, fixed))
+    return found
+
+
+def _by_model(
+    methods: tuple[str, ...], lengths: tuple[dict[int, float], ...], trees: tuple[Path, ...],
+    draft: Any, draft_vocabulary: int | None, draft_host_ms: float, **options: Any,
+) -> "list[Advice]":  # fmt: skip
+    from specdec.advice.advise import Question, advise
     from specdec.cost.predict import read_tree
 
-    require(len(set(methods)) == len(methods), "method", "each given once", ", ".join(methods))
-    one_each = len(lengths) in (1, len(methods))
-    require(one_each, "al", f"given once, or once for each of the {len(methods)} methods", f"{len(lengths)} times")
+    for name in ("target", "hardware"):
+        require(options[name] is not None, name, "given, or else rows or step-times", "missing")
+    deployment, question = split(options)
     fixed = {f"tree {path.stem}": read_tree(path) for path in trees}
     asked = Question(deployment=deployment, fixed=fixed, pass_host_ms=draft_host_ms, **question)
-    each = lengths * len(methods) if len(lengths) == 1 else lengths
     drafting = [name not in DRAFTLESS for name in methods]
     require(any(drafting) or draft is None, "draft", f"left out with method {methods[0]}", draft)
-    found = [
+    return [
         advise(asked, name, known, draft if drafts else None, draft_vocabulary if drafts else None)
-        for name, known, drafts in zip(methods, each, drafting, strict=True)
+        for name, known, drafts in zip(methods, lengths, drafting, strict=True)
     ]
-    return Answer(found, Limits(tpot_ms, ttft_ms))
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

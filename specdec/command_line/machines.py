@@ -28,11 +28,11 @@ deployment_options = together(
 )
 
 
-def model_options(required: bool = False) -> Callable[[FC], FC]:
-    """Return the options of a target, its machines and its draft; whether the first two must be given."""
+def model_options() -> Callable[[FC], FC]:
+    """Return the options of a target, its machines and its draft."""
     return together(
-        click.option("--target", type=MODEL, required=required, help="A named model, a config.json or its folder."),
-        click.option("--hardware", type=MACHINE, required=required, help="A named machine, or a TOML file."),
+        click.option("--target", type=MODEL, help="A named model, a config.json or its folder."),
+        click.option("--hardware", type=MACHINE, help="A named machine, or a TOML file."),
         deployment_options,
         click.option("--draft", type=MODEL, help="The model that drafts, likewise."),
         click.option("--draft-vocabulary", type=Whole(1), help="Rows that the draft's output layer keeps (VocabTrim)."),

@@ -34,6 +34,7 @@ from scipy.stats import spearmanr
 
 from rtnerf.base.errors import InputError, require
 from specdec.evidence.crossing import crossing
+from specdec.evidence.schedule import check_schedule
 from specdec.evidence.series import Bound, Row, Series
 from specdec.evidence.step_model import FITTABLE, Measured, conditions
 
@@ -42,7 +43,7 @@ LARGEST_FILE = 1 << 20
 
 MOST_ROWS = 10_000
 
-OF_SERIES = {"name", "source", "quantity", "fit", "conditions", "rows", "explanation", "crossing", *(
+OF_SERIES = {"name", "source", "quantity", "fit", "conditions", "rows", "explanation", "crossing", "schedule", *(
     LIMITS := ("largest_error", "rms_log_error", "spearman")
 )}  # fmt: skip
 
@@ -70,12 +71,30 @@ def rows_by_series(path: Path = SHIPPED) -> dict[str, list[Measured]]:
     return {_text(table, "name"): _rows(table) for table in _read(path)}
 
 
-def evaluate(table: Mapping[str, Any]) -> Iterator[Series]:
-    """Fit what may be fitted of a series, predict its rows, and find its crossing."""
+def fit_series(path: Path, wanted: str | None = None) -> tuple[str, list[Measured], dict[str, float]]:
+    """Return the name, the rows and the fitted numbers of a file's only series, or of the one ``wanted`` by its name.
+
+    Raises
+    ------
+    InputError
+        As `every_series`; if there is no such series.
+    """
+    tables = {_text(table, "name"): table for table in _read(path)}
+    rule = f"one of {', '.join(tables)}"[:200]
+    require(wanted in tables or (wanted is None and len(tables) == 1), "series", rule, wanted or "missing")
+    return _fitted(tables[wanted] if wanted is not None else next(iter(tables.values())))
+
+
+def _fitted(table: Mapping[str, Any]) -> tuple[str, list[Measured], dict[str, float]]:
     name, rows, fit = _text(table, "name"), _rows(table), table.get("fit", [])
     fits = isinstance(fit, list) and all(one in FITTABLE for one in fit) and len({*fit}) == len(fit)
     require(fits, f"fit of {name}", f"a list of some of {', '.join(FITTABLE)}", str(fit)[:60])
-    numbers = _fit(name, rows, fit)
+    return name, rows, _fit(name, rows, fit)
+
+
+def evaluate(table: Mapping[str, Any]) -> Iterator[Series]:
+    """Fit what may be fitted of a series, predict its rows, find its crossing and what its schedule is worth."""
+    name, rows, numbers = _fitted(table)
     found = [Row(row.name, row.value, row.conditions.predict(numbers), row.note) for row in rows]
     told = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
     kept = [row for row, measured in zip(found, rows, strict=True) if measured.bounded]
@@ -83,6 +102,8 @@ def evaluate(table: Mapping[str, Any]) -> Iterator[Series]:
     yield Series(name, source, told or "nothing", found, _bound(table, name, kept), explanation)
     if "crossing" in table:
         yield crossing(table["crossing"], name, source, rows, numbers)
+    if "schedule" in table:
+        yield check_schedule(table["schedule"], name, source, rows, numbers)
 
 
 def _fit(name: str, rows: Sequence[Measured], fit: Sequence[str]) -> dict[str, float]:

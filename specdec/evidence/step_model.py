@@ -116,7 +116,7 @@ class Conditions:
             return step
         if self.quantity == "tokens_per_s":
             return 1000 * self.batch * self._tau(drafted, numbers) / step
-        slowdown = step / self._passes(numbers).ms(self.batch, 1)
+        slowdown = step / self.passes_of(numbers).ms(self.batch, 1)
         return slowdown if self.quantity == "slowdown" else self._tau(drafted, numbers) / slowdown
 
     def _best(self, numbers: Mapping[str, float]) -> int:
@@ -143,14 +143,15 @@ class Conditions:
     def _step_ms(self, drafted: int, numbers: Mapping[str, float]) -> float:
         levels = drafted if self.tree is None else len(self.tree.levels()) - 1
         tokens = self.tokens or (drafted + 1 if self.tree is None else len(self.tree))
-        ms = self._passes(numbers).ms(self.batch, tokens)
+        ms = self.passes_of(numbers).ms(self.batch, tokens)
         if tokens == 1:
             return ms
         draft = numbers.get("draft_ms", 0.0) + numbers.get("draft_host_ms", 0.0)
         passes = levels if self.draft_passes is None else self.draft_passes
         return ms + passes * draft + numbers.get("host_ms", 0.0)
 
-    def _passes(self, numbers: Mapping[str, float]) -> PassTime:
+    def passes_of(self, numbers: Mapping[str, float]) -> PassTime:
+        """Return the target's passes, with some numbers fitted."""
         if self.passes:
             return _table(self.passes)
         if self.target is not None:

@@ -236,6 +236,29 @@ def test_a_config_and_a_machine_from_files_give_the_same(run, tmp_path):
     assert json.loads((tmp_path / "b.json").read_text()) == run()
 
 
+def test_measured_passes_are_advised_by(tmp_path):
+    """One way of drafting costs what is said; the best length is that of the least time a token."""
+    (tmp_path / "t.csv").write_text(
+        "batch,tokens,context,ms\n1,1,100,10\n1,4,100,10.2\n8,1,100,10.4\n8,4,100,11\n64,1,100,12\n64,4,100,16\n64,4,2000,22\n"
+    )
+    usual = ["advise", f"--step-times={tmp_path}/t.csv", "--al=3.2@4", f"--json={tmp_path}/out.json"]
+    arguments = [*usual, "--method=eagle3", "--draft-ms=1", "--context=100,2000", "--batch=1,64"]
+    result = CliRunner().invoke(specdec, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["cells"][0]["draft_ms"] == found["cells"][0]["levels"] * 1.0
+    assert found["cells"][0]["ttft_ms"] is None
+    # With a long context reading it decides, and drafted tokens cost less.
+    assert found["speedup"]["2000"]["64"] > found["speedup"]["100"]["64"]
+    with pytest.raises(InputError, match="draft-ms must be given with step-times for a method with passes"):
+        CliRunner().invoke(specdec, [*usual, "--method=eagle3"], catch_exceptions=False)
+    (tmp_path / "t.csv").write_text("tokens,ms\n1,10\n64,12\n")
+    result = CliRunner().invoke(specdec, [*usual, "--method=ngram", "--batch=1,64"], catch_exceptions=False)
+    assert result.output.count("BEYOND THE STEP TIMES") == 1
+    with pytest.raises(InputError, match="context must be absent with times by tokens alone"):
+        CliRunner().invoke(specdec, [*usual, "--method=ngram", "--context=5"], catch_exceptions=False)
+
+
 def test_methods_are_compared(tmp_path):
     options = [
         "--target=llama-3.1-8b",

@@ -1,5 +1,6 @@
 """Rows from TOML: numbers that were put in are found again, and what is not of the form is refused in a line."""
 
+import json
 import re
 from pathlib import Path
 
@@ -44,6 +45,44 @@ def test_a_fit_finds_the_server(tmp_path):
     assert series.fitted == "base_ms 10, token_ms 0.02, first 0.8"
     assert crossing.bound.holds
     assert crossing.rows[-1].published == pytest.approx(crossing.rows[-1].model, rel=0.2)
+
+
+def test_a_schedule_is_held_to_the_best_cells(tmp_path):
+    path = server(tmp_path, extra="schedule = {within = 0.03}\n")
+    found = every_series(path)[-1]
+    assert found.bound.holds
+    assert [row.published == row.model for row in found.rows] == [True] * 5
+    # A server that gains nothing where the fit says it does: the schedule is wrong there, and the bound tells.
+    text = path.read_text()
+    path.write_text(text.replace(str(rate(64, 3)), str(0.8 * rate(64, 0))))
+    assert not every_series(path)[-1].bound.holds
+    # What is predicted for the schedule is held to an adaptive server where there is one.
+    best = max(rate(512, drafted) for drafted in range(4))
+    for factor, holds in ((0.99, True), (0.9, False), (1.1, False)):
+        row = f'\n[[series.rows]]\nbatch = 512\ndrafted = "best"\nfitted = false\nvalue = {factor * best}\n'
+        path.write_text(text.replace("\n[series.crossing]", row + "\n[series.crossing]"))
+        assert every_series(path)[-1].bound.holds == holds, factor
+
+
+def test_a_server_is_advised_by_its_rows(tmp_path):
+    path = server(tmp_path)
+    arguments = ["advise", f"--rows={path}", "--method=mtp", "--batch=1,2048", f"--json={tmp_path}/out.json"]
+    result = CliRunner().invoke(specdec, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["schedule"]["0"][0] == [1, found["schedule"]["0"][0][1], 3]
+    assert found["schedule"]["0"][-1][1:] == [2048, 1]
+    assert found["tokens_per_second"]["0"]["1"]["total"] == pytest.approx(rate(1, 3), rel=1e-3)
+    assert found["speedup"]["0"]["1"] == pytest.approx(rate(1, 3) / rate(1, 0), rel=1e-3)
+    assert found["fits"]["0"] == {"1": None, "2048": None}
+    for option in ("--context=5", "--al=2@3", "--hardware=h100"):
+        with pytest.raises(InputError, match="must be absent with rows"):
+            CliRunner().invoke(specdec, [*arguments, option], catch_exceptions=False)
+    with pytest.raises(InputError, match="series must be one of ours, not theirs"):
+        CliRunner().invoke(specdec, [*arguments, "--series=theirs"], catch_exceptions=False)
+    path.write_text(path.read_text().replace('"first"]', '"tau"]'))
+    with pytest.raises(InputError, match="acceptance of ours must be given by first and decay"):
+        CliRunner().invoke(specdec, arguments, catch_exceptions=False)
 
 
 def test_a_wrong_direction_breaks_the_crossing(tmp_path):
@@ -113,6 +152,8 @@ def test_a_tree_a_table_and_a_roofline(tmp_path):
         (HEAD + 'rows = [{value = 1, children = {"a" = 1}, tau = 2}]\n', "node of a tree must be ranks separated"),
         (HEAD + "largest_error = true\nrows = [{value = 1, base_ms = 1}]\n", "bound of ours must be one number of"),
         (HEAD + "rows = [{value = 1, base_ms = 1}]\ncrossing = {over = 3}\n", "crossing of ours must be such as"),
+        (HEAD + "rows = [{value = 1, base_ms = 1}]\nschedule = 3\n", "schedule of ours must be such as {within"),
+        (HEAD + "rows = [{value = 1, base_ms = 1}]\nschedule = {within = 0.1}\n", "rows of ours must be tokens_per_s"),
     ],
 )  # fmt: skip
 def test_other_files_are_refused_in_a_line(tmp_path, text, message):
