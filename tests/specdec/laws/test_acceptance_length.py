@@ -64,7 +64,7 @@ def test_golden_curves_from_three_lengths():
     assert max(abs(falling["errors"][drafted]) for drafted in range(1, 7)) < 0.03
     assert max(abs(one["error_at_last"]) for one in found.values()) < 0.08
     assert max(abs(one["error_at_last_left_out"]) for one in found.values()) < 0.08
-    # Nor does its start tell: another curve is not above it to K = 3, and at K = 8 hardly a length is within 8 % of both.
+    # Nor does its start tell: another is not above it to K = 3, and at K = 8 hardly a length is within 8 % of both.
     low, high = curves["deepseek-v4-pro-0813/thinking_on"], curves["minimax-m3/thinking_off"]
     assert all(high[drafted] <= 1.005 * low[drafted] for drafted in (1, 2, 3))
     assert 1.08 * low[8] - 0.92 * high[8] < 0.02
