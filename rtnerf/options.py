@@ -269,9 +269,13 @@ def save(path: Path | None, command: str, result: Mapping[str, Any]) -> None:
         return
     from rtnerf.base.files import write_json
 
-    versions = {"python": platform.python_version()}
-    versions |= {name: found for name in _VERSIONED if (found := version_of(name)) is not None}
-    write_json(path, {"command": command, **result, "versions": versions})
+    write_json(path, {"command": command, **result, "versions": versions()})
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that results depend on."""
+    found = {name: version_of(name) for name in _VERSIONED}
+    return {"python": platform.python_version(), **{name: one for name, one in found.items() if one is not None}}
 
 
 def version_of(package: str) -> str | None:

@@ -17,13 +17,13 @@ PROJECT_ROOTS = ("nerf", "rtl", "sim", "cosim", "specdec", "reports", "rtnerf")
 
 # What each package may import besides itself and the standard library.
 MAY_IMPORT = {
-    "rtnerf.base": {"numpy", "numba", "llvmlite", "click", "filelock"},
+    "rtnerf.base": {"numpy", "numba", "llvmlite", "click", "filelock", "distributed"},
     "nerf.contract": {"rtnerf.base", "numpy"},
     "nerf.golden": {"rtnerf.base", "nerf.contract", "numpy"},
     "rtl": {"rtnerf.base", "nerf.contract", "numpy", "amaranth"},
     "sim": {"rtnerf.base", "nerf.contract", "nerf.golden", "numpy"},
     "rtnerf.physical": {"rtnerf.base", "nerf.contract", "rtl", "numpy", "amaranth", "pyosys"},
-    "rtnerf.explore": {"rtnerf.base", "rtnerf.physical", "nerf", "sim", "numpy"},
+    "rtnerf.explore": {"rtnerf.base", "rtnerf.physical", "nerf", "sim", "numpy", "pyarrow"},
     "rtnerf.view": {"rtnerf.base", "nerf.contract", "numpy"},
 }
 

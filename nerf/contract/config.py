@@ -224,3 +224,9 @@ def load_config(source: str | Path) -> AcceleratorConfig:
     for key in values:
         require(key in known, "config", f"made of the keys {', '.join(sorted(known))}", key)
     return AcceleratorConfig(**{"name": path.stem, **values})
+
+
+def to_toml(config: AcceleratorConfig) -> str:
+    """Return a configuration as TOML that `load_config` reads; the name is that of the file."""
+    values = {name: value for name, value in asdict(config).items() if name != "name"}
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())

@@ -38,21 +38,21 @@ class Whole(click.IntRange):
 
 
 class Wholes(click.ParamType):  # type: ignore[type-arg]
-    """Whole numbers of at least 1, separated by commas; they come out rising, each once."""
+    """Whole numbers from ``low`` on, separated by commas; they come out rising, each once."""
 
     name = "integers"
 
-    def __init__(self, high: int | None = None) -> None:
-        self._high = high
+    def __init__(self, high: int | None = None, low: int = 1) -> None:
+        self._low, self._high = low, high
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Return the numbers, or refuse them."""
         try:
             numbers = {int(word) for word in (value.split(",") if isinstance(value, str) else value)}
         except ValueError:
-            numbers = {0}
-        if not 1 <= min(numbers) <= max(numbers) <= (self._high or math.inf):
-            span = "of at least 1" if self._high is None else f"from 1 to {self._high}"
+            numbers = {-1}
+        if not self._low <= min(numbers) <= max(numbers) <= (self._high or math.inf):
+            span = f"of at least {self._low}" if self._high is None else f"from {self._low} to {self._high}"
             refuse(param, f"whole numbers {span}, separated by commas", value)
         return tuple(sorted(numbers))
 

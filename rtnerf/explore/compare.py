@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from rtnerf.base.files import read_json
 from sim.result import NOT_UNITS
 
 SETTINGS = (
-    "model", "transforms", "split", "index", "width_pixels", "height_pixels", "crop_pixels", "background", "encoding",
-    "termination", "ordering", "sampling", "clock_hz",
+    "model", "transforms", "split", "index", "views", "width_pixels", "height_pixels", "size", "crop_pixels", "crop",
+    "background", "encoding", "termination", "ordering", "sampling", "occupancy", "occupancy_alpha", "step_ratio",
+    "shading_threshold", "prune_density", "prune_appearance", "factor_bits", "clock_hz", "clock_mhz",
 )  # fmt: skip
-"""What is set of a frame, besides its configuration and its memory."""
+"""What is set of a frame or a point, besides its configuration and its memory."""
 LEAST = 1e-3
 """Share of its whole that a difference has to have to be told."""
 
@@ -90,20 +91,38 @@ class Comparison:
 
 
 def load_frame(name: str, path: Path) -> Mapping[str, Any]:
-    """Read a result of ``rtnerf simulate``; of several frames it tells the first.
+    """Read a result of ``rtnerf simulate``, which tells of its first frame, or a point of a sweep, its frames together.
 
     Raises
     ------
     InputError
         The file is none.
     """
-    rule = "a result of rtnerf simulate --json"
+    rule = "a result of rtnerf simulate --json, or a point of a sweep"
     found = read_json(name, path)
     if not isinstance(found, dict):
         raise InputError(f"{name} must be {rule}, not {path} (no JSON object)")
-    if found.get("command") != "simulate":
-        raise InputError(f"{name} must be {rule}, not {path} (of {found.get('command', 'no command of rtnerf')})")
-    return found
+    if found.get("command") == "simulate":
+        return found
+    if found.get("frames"):
+        frames = found["frames"]
+        return {
+            **together(frames),
+            **{key: frames[0][key] for key in ("config_parameters", "memory")},
+            **found["settings"],
+        }
+    raise InputError(f"{name} must be {rule}, not {path} (of {found.get('command', 'no command of rtnerf')})")
+
+
+def together(values: Sequence[Any]) -> Any:
+    """Return the sums of numbers, wherever they stand in equal records; of all else the first."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: together([value[name] for value in values if name in value]) for name in names}
+    if isinstance(first, list):
+        return [together(row) for row in zip(*values, strict=True)]
+    return sum(values) if isinstance(first, int | float) else first
 
 
 def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rtnerf.base.errors import InputError
+from rtnerf.base.files import read_json
 
 if TYPE_CHECKING:
     from nerf.contract.config import AcceleratorConfig
@@ -22,6 +26,23 @@ def synthesis_of(config: AcceleratorConfig, path: Path | None) -> Synthesis | No
     from rtnerf.physical.kept import kept_synthesis, read_synthesis
 
     return kept_synthesis(config) if path is None else read_synthesis(path, config)
+
+
+def synthesis_files(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return the files that rtnerf synth has written, by digest of their configuration.
+
+    Raises
+    ------
+    InputError
+        A file is none.
+    """
+    found = {}
+    for path in paths:
+        record = read_json("synthesis", path)
+        if not isinstance(record, dict) or "config_digest" not in record:
+            raise InputError(f"synthesis must be what rtnerf synth --json writes, not {path}")
+        found[record["config_digest"]] = path
+    return found
 
 
 def record_of(frame: Simulation, synthesis: Synthesis | None) -> dict[str, Any]:

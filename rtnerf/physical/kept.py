@@ -56,6 +56,8 @@ class Synthesis:
         The unit that sets the clock.
     clock_mhz : float
         Of it, less what wires are taken to cost.
+    area_mm2 : float
+        Cells and memories.
     units : dict of str to SynthesisedUnit
     """
 
@@ -64,6 +66,7 @@ class Synthesis:
     source: str
     slowest: str
     clock_mhz: float
+    area_mm2: float
     units: dict[str, SynthesisedUnit]
 
 
@@ -111,7 +114,7 @@ def short_record(run: Mapping[str, Any]) -> dict[str, Any]:
         }
         for name, unit in run["units"].items()
     }
-    kept = ("config", "config_digest", "library", "slowest", "clock_mhz", "clock_mhz_with_wires")
+    kept = ("config", "config_digest", "library", "slowest", "clock_mhz", "clock_mhz_with_wires", "area_mm2")
     return {**{key: run[key] for key in kept}, "units": units}
 
 
@@ -122,6 +125,7 @@ def _synthesis(record: Mapping[str, Any], source: str) -> Synthesis:
         source,
         record["slowest"],
         float(record["clock_mhz_with_wires"]),
+        float(record["area_mm2"]),
         {name: _unit(unit) for name, unit in record["units"].items()},
     )
 

@@ -1,21 +1,14 @@
 """Controllers against loads: simulations side by side, in this process, on other cores or on a Dask cluster."""
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rtnerf.base.errors import InputError
-from rtnerf.base.processes import worker_pool
+from rtnerf.base.executors import executor
 from specdec.serving.controllers import Controller
 from specdec.serving.engine import Tables, serve, tables
 from specdec.serving.server import Server
 from specdec.serving.workload import Workload
-
-SCHEDULER_SECONDS = 5
-"""To wait for a scheduler's answer."""
 
 PUBLISHED_GAIN = 3.2
 """SmartSpec's abstract (arXiv 2406.14066): average latency up to so many times lower than without speculation."""
@@ -63,8 +56,8 @@ def sweep(
         controller ``off`` at the same load over this one's; None if that is not among the controllers.
     """
     cells = [(tables(server, one), load, seed) for one in controllers for load in loads]
-    with _executor(workers, scheduler) as executor:
-        figures = list(executor.map(_cell, cells) if executor else map(_cell, cells))
+    with executor(workers, scheduler) as where:
+        figures = list(where.map(_cell, cells) if where else map(_cell, cells))
     runs = [
         {"controller": one.name, "load": load.value, **figures[row * len(loads) + column]}
         for row, one in enumerate(controllers)
@@ -108,23 +101,3 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
 def _cell(cell: tuple[Tables, Load, int]) -> dict[str, Any]:
     prepared, load, seed = cell
     return serve(prepared, load.make(), seed).summary()
-
-
-@contextmanager
-def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
-    if scheduler is not None:
-        from distributed import Client
-
-        # Its own lines about what it tries would bury ours.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        try:
-            client = Client(scheduler, timeout=SCHEDULER_SECONDS)
-        except (OSError, ValueError, TypeError):
-            raise InputError(f"scheduler must be the address of one that answers, not {scheduler}") from None
-        with client, client.get_executor() as executor:
-            yield executor
-    elif workers > 1:
-        with worker_pool(workers) as executor:
-            yield executor
-    else:
-        yield None

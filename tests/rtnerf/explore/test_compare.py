@@ -77,8 +77,11 @@ def test_without_a_synthesis_of_both_there_is_no_energy():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", r"^first must be a result of rtnerf simulate --json, not .* \(no JSON object\)$"),
-        ('{"command": "render"}', r"^first must be a result of rtnerf simulate --json, not .* \(of render\)$"),
+        ("[]", r"^first must be a result of rtnerf simulate --json, or a point of a sweep, not .* \(no JSON object\)$"),
+        (
+            '{"command": "render"}',
+            r"^first must be a result of rtnerf simulate --json, or a point of a sweep, not .* \(of render\)$",
+        ),
         ("{}", r"\(of no command of rtnerf\)$"),
         ("{", r"^first must be a JSON file, not "),
     ],

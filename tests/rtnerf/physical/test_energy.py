@@ -24,7 +24,7 @@ from rtnerf.physical.netlist import Memory
 
 STORE = Memory("store.bank_0", 1024, 64, 1, 1, synchronous=True, forwards=False, initialised=False)
 LANE = SynthesisedUnit(2, 10, 4.0, 3.0, {"mul 8x8": 2, "add 32": 1}, (STORE,))
-SYNTHESIS = Synthesis("by hand", "compact", "here", "box.lane_0", 500.0, {"box.lane_0": LANE})
+SYNTHESIS = Synthesis("by hand", "compact", "here", "box.lane_0", 500.0, 0.1, {"box.lane_0": LANE})
 ACTIVITY = Activity(
     cycles=1000,
     busy={"box": 400},
