@@ -102,11 +102,12 @@ bench: tools setup ## measure renderers, quality, co-simulation, simulator, synt
 	python -m benchmarks.synthesis --check > $(BUILD)/bench/synthesis.json
 	cat $(BUILD)/bench/*.json
 
-verify-full: tools setup ## the longest tests; the simulator against the RTL on many runs; every planted fault
+verify-full: tools setup ## the longest tests; the simulator against the RTL on many runs; every mutant and fault
 	mkdir -p $(BUILD)/bench
 	python -m pytest -m full
 	python -m benchmarks.simulator --part exact $(SCENE) > $(BUILD)/bench/exact.json
 	python -m tests.cosim.mutations --json $(BUILD)/bench/mutations.json
+	python -m tests.cosim.faults --json $(BUILD)/bench/faults.json
 
 matrix: tools ## set-up, demonstration and a sample of the tests on every Python that is promised and there
 	$(PYTHON) benchmarks/matrix.py --json reports/results/matrix.json

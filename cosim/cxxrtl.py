@@ -32,6 +32,7 @@ from cosim.wrapper import Transaction
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import MemoryTiming, Regions
 from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_ABORT, CONTROL_START, COUNTERS, REGISTERS, View
+from nerf.contract.scene_image import BEAT
 from rtl.parts.shared_module import SOURCE
 from rtl.verilog.export import TOP, rtlil_of
 from rtnerf.base.builds import kept_build
@@ -76,6 +77,7 @@ _RUNNING, _FINISHED = 0, 1
 _FAULTS = {
     2: "memory: a burst must be incrementing, aligned, of the full data width and inside 4 KiB",
     3: "memory: wlast must be set on the last beat only",
+    4: "memory: reads must stay in the image and the lists, writes in the frame and the lists",
 }
 
 
@@ -101,11 +103,16 @@ class _Settings(ctypes.Structure):
     _fields_ = (
         ("memory", ctypes.c_void_p),
         ("memory_bytes", ctypes.c_uint64),
+        ("image", ctypes.c_uint64 * 2),
+        ("frame", ctypes.c_uint64 * 2),
+        ("lists", ctypes.c_uint64 * 2),
         ("latency", ctypes.c_uint32),
         ("interval", ctypes.c_uint32),
         ("pause", ctypes.c_uint32),
         ("seed", ctypes.c_uint32),
         ("fail_read", ctypes.c_int32),
+        ("flip_beat", ctypes.c_int32),
+        ("flip_bit", ctypes.c_uint32),
         ("record", ctypes.c_uint32),
         ("strap", ctypes.c_uint32),
     )
@@ -174,7 +181,9 @@ def build(text: str, sidecar: Mapping[str, Any], folder: Path) -> Path:
     return kept_build(folder, f"{TOP}-cxxrtl", ingredients, make) / _LIBRARY
 
 
-def _steps(view: View, regions: Regions, abort_after: int | None, render_again: bool) -> list[tuple[int, int, int]]:
+def _steps(
+    view: View, regions: Regions, abort_after: int | None, render_again: bool, meanwhile: Sequence[tuple[int, str, int]]
+) -> list[tuple[int, int, int]]:
     """What the host does up to the last interrupt: programs the registers and starts, or aborts, frames."""
     steps: list[tuple[int, int, int]] = [(_WAIT, 0, _FIRST_WRITE)]
 
@@ -189,6 +198,9 @@ def _steps(view: View, regions: Regions, abort_after: int | None, render_again: 
     write("interrupt_enable", 1)
     for frame in range(1 + render_again):
         write("control", CONTROL_START)
+        for cycles, name, value in () if frame else meanwhile:
+            steps.append((_WAIT, 0, cycles))
+            write(name, value)
         if abort_after is not None and frame == 0:
             steps.append((_WAIT, 0, abort_after))
             write("control", CONTROL_ABORT)
@@ -208,6 +220,8 @@ def run(
     record: bool = True,
     abort_after: int | None = None,
     render_again: bool = False,
+    meanwhile: Sequence[tuple[int, str, int]] = (),
+    flip: tuple[int, int] | None = None,
     strap: int = 0,
     watchdog_cycles: int,
     timeout_seconds: float,
@@ -225,6 +239,10 @@ def run(
     regions : Regions
         Where the frame and the lists of cubes are written to.
     timing : MemoryTiming
+    meanwhile : sequence of (int, str, int)
+        What the host writes while the first frame runs: cycles to wait before it, register, value.
+    flip : (int, int), optional
+        A beat, counted from 0, of those that are read from the lists, and the bit of it that arrives inverted.
     strap : int
         What the input ``strap`` holds, of a top that has one.
     fail_read, record, abort_after, render_again, watchdog_cycles, timeout_seconds
@@ -233,14 +251,20 @@ def run(
     Raises
     ------
     SimulationError
-        No interrupt in time, or a breach of AXI4.
+        No interrupt in time, a breach of AXI4, or an access outside the image and the regions.
     """
     read = ("status", *COUNTERS)
-    steps = _steps(view, regions, abort_after, render_again) + [(_READ, REGISTERS[name], 0) for name in read]
+    steps = _steps(view, regions, abort_after, render_again, meanwhile) + [(_READ, REGISTERS[name], 0) for name in read]
     harness = _load(library)
+    ranges = (
+        (0, regions.frame_base),
+        (regions.frame_base, regions.frame_base + regions.frame_bytes + -regions.frame_bytes % BEAT),
+        (regions.list_base, regions.end),
+    )
     configuration = _Settings(
-        memory.ctypes.data, memory.nbytes, timing.latency, timing.beat_interval, timing.pause_of_256, timing.seed,
-        -1 if fail_read is None else fail_read, record, strap,
+        memory.ctypes.data, memory.nbytes, *ranges,
+        timing.latency, timing.beat_interval, timing.pause_of_256, timing.seed,
+        -1 if fail_read is None else fail_read, *(flip or (-1, 0)), record, strap,
     )  # fmt: skip
     table = np.array(steps, np.uint32)
     bench = harness.bench_create(ctypes.byref(configuration), table.ctypes.data, len(steps))

@@ -34,7 +34,7 @@ template <size_t Bits> void set(value<Bits> &item, uint64_t number) {
     item.data[chunk] = uint32_t(number >> 32 * chunk);
 }
 
-enum Outcome { RUNNING = 0, FINISHED = 1, BAD_BURST = 2, BAD_LAST = 3 };
+enum Outcome { RUNNING = 0, FINISHED = 1, BAD_BURST = 2, BAD_LAST = 3, ASTRAY = 4 };
 enum Response { OKAY = 0, SLVERR = 2, DECERR = 3 };
 enum Action { WRITE = 0, READ = 1, WAIT = 2, INTERRUPT = 3 };
 
@@ -52,11 +52,21 @@ struct Record {
   uint32_t payload[PAYLOAD_WORDS];
 };
 
+// A part of the memory: from a byte up to, without, another.
+struct Range {
+  uint64_t first, end;
+
+  bool holds(uint64_t address, uint64_t bytes) const { return first <= address && address + bytes <= end; }
+};
+
 struct Settings {
   uint8_t *memory;
   uint64_t memory_bytes;
+  Range image, frame, lists; // what the registers give: read, written, both
   uint32_t latency, interval, pause, seed;
   int32_t fail_read;
+  int32_t flip_beat; // of the beats that are read from the lists; -1: none
+  uint32_t flip_bit;
   uint32_t record, strap;
 };
 
@@ -81,9 +91,11 @@ public:
       set(top.p_axi____rid, first.id);
       set(top.p_axi____rlast, rlast);
       set(top.p_axi____rresp, !present ? DECERR : int64_t(bursts) == settings.fail_read ? SLVERR : OKAY);
-      if (present)
+      if (present) {
         std::memcpy(top.p_axi____rdata.data, settings.memory + word * LANES, LANES);
-      else
+        if (listed(word) && list_beats == settings.flip_beat)
+          top.p_axi____rdata.data[settings.flip_bit / 32] ^= 1u << settings.flip_bit % 32;
+      } else
         top.p_axi____rdata = value<8 * LANES>{};
     }
     set(top.p_axi____awready, awready);
@@ -101,10 +113,14 @@ public:
       if (!legal(get(top.p_axi____araddr), get(top.p_axi____arlen), get(top.p_axi____arsize),
                  get(top.p_axi____arburst)))
         outcome = BAD_BURST;
+      const uint64_t bytes = (get(top.p_axi____arlen) + 1) * LANES;
+      if (!settings.image.holds(get(top.p_axi____araddr), bytes) && !settings.lists.holds(get(top.p_axi____araddr), bytes))
+        outcome = ASTRAY;
     }
     const bool r_taken = rvalid && get(top.p_axi____rready);
     r_offered = rvalid && !r_taken;
     if (r_taken) {
+      list_beats += listed(queue[head % QUEUE].word + beat);
       r_from = now + settings.interval;
       beat = rlast ? 0 : beat + 1;
       head += rlast;
@@ -119,6 +135,9 @@ public:
       if (!legal(get(top.p_axi____awaddr), get(top.p_axi____awlen), get(top.p_axi____awsize),
                  get(top.p_axi____awburst)))
         outcome = BAD_BURST;
+      const uint64_t bytes = (get(top.p_axi____awlen) + 1) * LANES;
+      if (!settings.frame.holds(get(top.p_axi____awaddr), bytes) && !settings.lists.holds(get(top.p_axi____awaddr), bytes))
+        outcome = ASTRAY;
     }
     if (wready && get(top.p_axi____wvalid)) {
       write(get(top.p_axi____wstrb), port(top.p_axi____wdata));
@@ -146,6 +165,8 @@ private:
     uint32_t length, id;
   };
 
+  bool listed(uint64_t word) const { return settings.lists.holds(word * LANES, LANES); }
+
   bool held(unsigned byte) const { return (random >> 8 * byte & 255) < settings.pause; }
 
   static bool legal(uint64_t address, uint64_t length, uint64_t size, uint64_t burst) {
@@ -166,6 +187,7 @@ private:
   const Settings settings;
   uint32_t random;
   uint64_t now = 0, bursts = 0, r_from = 0, w_from = 0;
+  int64_t list_beats = 0;
   Burst queue[QUEUE] = {};
   unsigned head = 0, tail = 0, beat = 0;
   bool r_offered = false, w_busy = false, b_due = false, b_offered = false, w_failed = false;

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nerf.contract.blocks import POINTER_UNIT, decode, unpack_header
+from nerf.contract.blocks import POINTER_UNIT, BlockError, decode, unpack_header
 from nerf.contract.config import COMPONENTS, CUBE
 from nerf.contract.scene_image import GROUPS, Scene
+from rtnerf.base.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,16 @@ class Factors:
 
 
 def decode_block(scene: Scene, kind: str, factor: str, pair: int, index: int) -> np.ndarray:
-    """Return one block, int8 (16 positions, 16 components), by its index (component group included)."""
-    header = unpack_header(scene.block_header(kind, factor, pair, index))
-    start = scene.payload_offset + header.pointer * POINTER_UNIT
-    return decode(header, scene.data[start : start + header.payload_bytes])
+    """Return one block, int8 (16 positions, 16 components), by its index (component group included).
+
+    Raises `InputError` for a block that no encoder writes.
+    """
+    try:
+        header = unpack_header(scene.block_header(kind, factor, pair, index))
+        start = scene.payload_offset + header.pointer * POINTER_UNIT
+        return decode(header, scene.data[start : start + header.payload_bytes])
+    except BlockError as error:
+        raise InputError(f"scene must be whole, not an image with a corrupt block ({error})") from None
 
 
 def decode_factors(scene: Scene, kind: str) -> Factors:
