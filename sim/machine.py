@@ -105,14 +105,14 @@ def _step_samples(now: int, b, w, words, frame, clock) -> None:
         settle(clock, words, Block.COMPOSITOR, wake, b.compositor.activity)
     if clock.todo >> Block.DENSITY & 1:
         wake = density.step(
-            now, b.density, w.interpolated_samples, w.tree_responses[TreeUser.DENSITY], frame.scene, w.opaque,
-            frame.planes, frame.lines, frame.alpha_table,
+            now, b.density, w.interpolated_samples, w.density_vectors, w.tree_requests[TreeUser.DENSITY],
+            w.tree_responses[TreeUser.DENSITY], frame.scene, w.opaque, frame.planes, frame.lines, frame.alpha_table,
         )  # fmt: skip
         settle(clock, words, Block.DENSITY, wake, b.density.activity)
     if clock.todo >> Block.DENSITY_INTERPOLATOR & 1:
         wake = interpolator.step(
             now, b.density_interpolator, w.queued_samples, w.density_cubes, w.density_finished,
-            w.interpolated_samples, w.tree_requests[TreeUser.DENSITY],
+            w.interpolated_samples, w.density_vectors,
         )  # fmt: skip
         settle(clock, words, Block.DENSITY_INTERPOLATOR, wake, b.density_interpolator.activity)
     if clock.todo >> Block.DENSITY_SAMPLES & 1:

@@ -108,9 +108,8 @@ READERS = (
     Block.CUBE_LIST,
 )  # fmt: skip
 """Blocks behind the clients of the read master, by `Reader`."""
-TREE_REQUESTERS = Block.DENSITY_INTERPOLATOR, Block.HYBRID_DECODER, Block.OCCUPANCY_WALKER
 TREE_CLIENTS = Block.DENSITY, Block.HYBRID_DECODER, Block.OCCUPANCY_WALKER
-"""Blocks that ask the tree, and that take its responses, by `sim.parts.clients.TreeUser`."""
+"""Blocks that ask the tree and take its responses, by `sim.parts.clients.TreeUser`."""
 LOADERS = Block.DENSITY_LOADER, Block.APPEARANCE_LOADER
 WALKERS = Block.CUBE_LIST, Block.UNIFORM_SAMPLER
 SAMPLERS = Block.SAMPLE_GENERATOR, Block.UNIFORM_SAMPLER
@@ -127,7 +126,7 @@ WIRING = {
     "write_data": Wire(streams.WRITE_DATA, Block.WRITE_MASTER, Block.MEMORY),
     "answer": Wire(streams.ANSWER, Block.MEMORY, Block.WRITE_MASTER),
     "read_requests": Wire(streams.READ_REQUEST, READERS, Block.READ_MASTER, each=True),
-    "tree_requests": Wire(streams.TREE_REQUEST, TREE_REQUESTERS, Block.TREE_SERVER, each=True),
+    "tree_requests": Wire(streams.TREE_REQUEST, TREE_CLIENTS, Block.TREE_SERVER, each=True),
     "tree_responses": Wire(streams.TREE_RESPONSE, Block.TREE_SERVER, TREE_CLIENTS, each=True),
     # ---- From cubes to samples ----
     # The ray buffer, which takes one a cycle, has its turn with the ray set-up.
@@ -149,6 +148,7 @@ WIRING = {
     "density_cubes": Wire(streams.CUBE, Block.DENSITY_LOADER, Block.DENSITY_INTERPOLATOR, probed=True),
     "density_finished": Wire(streams.STROBE, Block.DENSITY_INTERPOLATOR, Block.DENSITY_LOADER),
     "interpolated_samples": Wire(streams.SAMPLE, Block.DENSITY_INTERPOLATOR, Block.DENSITY),
+    "density_vectors": Wire(streams.TREE_REQUEST, Block.DENSITY_INTERPOLATOR, Block.DENSITY),
     "opaque": Wire(streams.SAMPLE, Block.DENSITY, Block.COMPOSITOR, probed=True),
     "visible": Wire(streams.SAMPLE, Block.COMPOSITOR, Block.CUBE_SEQUENCER, probed=True),
     # ---- From visible samples to pixels ----

@@ -1,6 +1,6 @@
 """Interpolate the current cube's factors at each sample: bilinear plane times linear line, all three pairs at once."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,6 +8,11 @@ from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import FRACTION_BITS, INTERPOLATED
 from nerf.contract.scene_image import PAIRS
 from rtl.payloads import AXES, BlockLayouts, CellFactors, Cube, LookUp, ProductVector, vector3
+
+PLANE_SHIFT = 2 * FRACTION_BITS - INTERPOLATED.fraction
+LINE_SHIFT = FRACTION_BITS - INTERPOLATED.fraction
+ROUNDING = 1 << LINE_SHIFT >> 1
+"""Half of the last bit of a line's value; at the lower end of a plane's second axis, half of that of its value."""
 
 
 class Interpolator(wiring.Component):
@@ -50,7 +55,7 @@ class Interpolator(wiring.Component):
         Samples, and their `ProductVector` (none for ``last``).
     """
 
-    LATENCY = 4
+    LATENCY = 8
 
     def __init__(self, cfg: AcceleratorConfig, groups: int, sample_layout: data.StructLayout) -> None:
         self.groups = groups
@@ -117,47 +122,75 @@ class Interpolator(wiring.Component):
             m.d.sync += [self.o_sample.payload.eq(sample), self.o_sample.valid.eq(1)]
 
     def _datapath(self, m: Module, advance: Signal) -> None:
-        """Three registered steps behind the buffer: first axis and line, second axis, product."""
-        one = 1 << FRACTION_BITS
-        plane_shift = 2 * FRACTION_BITS - INTERPOLATED.fraction
-        line_shift = FRACTION_BITS - INTERPOLATED.fraction
+        """Seven registered steps behind the buffer: those of a pair's component are `_component`."""
+        offered = Signal(self.LATENCY - 1)
+        """Of each step but the last, whether it holds a vector; the first is the buffer's."""
         weights = Signal(vector3(FRACTION_BITS))
-        """Of what the buffer has read; then of what has been mixed along the first axis."""
-        weights_mixed = Signal(vector3(FRACTION_BITS))
-        reading = Signal()
-        mixed = Signal()
-        interpolated = Signal()
         with m.If(self.factors.enable):
             for axis in AXES:
                 m.d.sync += weights[axis].eq(self.i.payload.local[axis][:FRACTION_BITS])
         with m.If(advance):
-            m.d.sync += [
-                reading.eq(self.factors.enable),
-                mixed.eq(reading),
-                interpolated.eq(mixed),
-                self.o_vector.valid.eq(interpolated),
-                weights_mixed.eq(weights),
-            ]
+            m.d.sync += Cat(offered, self.o_vector.valid).eq(Cat(self.factors.enable, offered))
+        first_weights = _held(m, advance, weights, "first_weights")
+        second_weights = _held(m, advance, _held(m, advance, first_weights, "waiting_weights"), "second_weights")
         for pair, axes in enumerate(PAIRS):
-            factors = self.factors.data[pair]
             first, second, along = (AXES[axis] for axis in axes)
+            factors = self.factors.data[pair]
             for n in range(COMPONENTS):
-                p00, p10, p01, p11 = (corner[n] for corner in factors.corners)
-                l0, l1 = (end[n] for end in factors.ends)
-                # A value between two factors of 8 bits, with 8 fraction bits, has 16 bits.
-                low, high = (Signal(signed(16), name=f"{name}_{pair}_{n}") for name in ("low", "high"))
-                plane, line, delayed = (
-                    Signal(signed(INTERPOLATED.width), name=f"{name}_{pair}_{n}")
-                    for name in ("plane", "line", "line_delayed")
+                product = _component(
+                    m,
+                    advance,
+                    f"{pair}_{n}",
+                    [vector[n] for vector in (*factors.corners, *factors.ends)],
+                    (first_weights[first], first_weights[along], second_weights[second]),
                 )
-                rounded_line = l0 * one + (l1 - l0) * weights[along] + (1 << line_shift >> 1)
-                rounded_plane = low * one + (high - low) * weights_mixed[second] + (1 << plane_shift >> 1)
                 with m.If(advance):
-                    m.d.sync += [
-                        low.eq(p00 * one + (p10 - p00) * weights[first]),
-                        high.eq(p01 * one + (p11 - p01) * weights[first]),
-                        line.eq(rounded_line.shift_right(line_shift)),
-                        plane.eq(rounded_plane.shift_right(plane_shift)),
-                        delayed.eq(line),
-                        self.o_vector.payload[pair][n].eq(plane * delayed),
-                    ]
+                    m.d.sync += self.o_vector.payload[pair][n].eq(product)
+
+
+def _held(m: Module, advance: Signal, value: ValueLike, name: str) -> Signal:
+    """Return a register that takes a value at each step."""
+    register = Signal.like(value, name=name)
+    with m.If(advance):
+        m.d.sync += register.eq(value)
+    return register
+
+
+def _component(
+    m: Module, advance: Signal, name: str, factors: list[Value], weights: tuple[Value, Value, Value]
+) -> Value:
+    """Return the product of a component, six steps behind its four corners and two ends.
+
+    The steps: differences; times the weight; the line's value, the low end of a plane's second axis and the difference
+    across; times the weight, by halves; the plane's value; times the line's, by halves, which are still to be added.
+    ``weights``: along the first axis and the line, with the second step; along the second axis, with the fourth.
+    """
+
+    def held(value: Value, part: str) -> Signal:
+        return _held(m, advance, value, f"{part}_{name}")
+
+    half = FRACTION_BITS // 2
+    along_first, along, across_second = weights
+    mixed = []
+    for part, start, end, weight in (
+        ("low", factors[0], factors[1], along_first),
+        ("high", factors[2], factors[3], along_first),
+        ("line", factors[4], factors[5], along),
+    ):
+        difference, start = held(end - start, f"{part}_difference"), held(start, f"{part}_start")
+        product, start = held(difference * weight, f"{part}_product"), held(start, f"{part}_waits")
+        # A half of the last bit that is kept in the end, of a plane as of a line. The sum has 16 bits.
+        value = Signal(signed(2 * FRACTION_BITS), name=f"{part}_{name}")
+        m.d.comb += value.eq(Cat(Const(ROUNDING, FRACTION_BITS), start).as_signed() + product)
+        mixed.append(value)
+    low, high, line = mixed
+    across = held(high - low, "across")
+    low, line = held(low, "low_end"), held(line[LINE_SHIFT : LINE_SHIFT + INTERPOLATED.width].as_signed(), "line_end")
+    upper, lower = held(across * across_second[half:], "upper"), held(across * across_second[:half], "lower")
+    low, line = held(low, "low_waits"), held(line, "line_waits")
+    plane = Signal(signed(INTERPOLATED.width), name=f"plane_{name}")
+    m.d.comb += plane.eq(((low << FRACTION_BITS) + (upper << half) + lower) >> PLANE_SHIFT)
+    plane, line = held(plane, "plane_end"), held(line, "line_last")
+    split = INTERPOLATED.width // 2
+    upper, lower = held(plane * line[split:].as_signed(), "upper_product"), held(plane * line[:split], "lower_product")
+    return (upper << split) + lower

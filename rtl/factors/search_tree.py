@@ -23,6 +23,8 @@ from rtl.payloads import TREE_LEAF, TREE_SUM, Mode, TreeRequest, TreeResponse
 LEVELS = COMPONENTS.bit_length() - 1
 COUNT_BITS = LEVELS + 1
 """Bits of a count of up to 16."""
+FIRST_STOP, SECOND_STOP = range(8, 16), range(2, 4)
+"""The nodes, numbered like a heap, whose sums are registered on the way up."""
 DOWN_BITS = LEVELS + 1
 """Bits that travel downwards: a prefix count below 16, or -16 to -1 for a search."""
 
@@ -32,7 +34,7 @@ class BidirectionalTree(wiring.Component):
 
     Response fields that `Mode` does not name for the request's mode have no meaning.
 
-    Latency: 2 cycles from an accepted request to its valid response.
+    Latency: 3 cycles from an accepted request to its valid response.
     Throughput: 1 request a cycle.
 
     Parameters
@@ -48,7 +50,7 @@ class BidirectionalTree(wiring.Component):
         `TreeResponse`, in order.
     """
 
-    LATENCY = 2
+    LATENCY = 3
 
     def __init__(self, modes: Iterable[Mode] = tuple(Mode)) -> None:
         self._modes = frozenset(Mode(mode) for mode in modes)
@@ -57,28 +59,26 @@ class BidirectionalTree(wiring.Component):
         super().__init__({"i": In(stream.Signature(TreeRequest)), "o": Out(stream.Signature(TreeResponse))})
 
     def elaborate(self, platform) -> Module:
-        """Return the tree: leaves, upward adders, a register, downward adders, a register."""
+        """Return the tree in three registered steps: lowest adders, the next two levels, the root and the way down."""
         m = Module()
-        up_ready = Signal()
-        down_ready = Signal()
-        up_valid = Signal()
+        leaf_ready, up_ready, down_ready = (Signal(name=f"{name}_ready") for name in ("leaf", "up", "down"))
+        leaf_valid, up_valid = Signal(), Signal()
         m.d.comb += [
             down_ready.eq(self.o.ready | ~self.o.valid),
             up_ready.eq(down_ready | ~up_valid),
-            self.i.ready.eq(up_ready),
+            leaf_ready.eq(up_ready | ~leaf_valid),
+            self.i.ready.eq(leaf_ready),
         ]
+        with m.If(leaf_ready):
+            m.d.sync += leaf_valid.eq(self.i.valid)
         with m.If(up_ready):
-            m.d.sync += up_valid.eq(self.i.valid)
+            m.d.sync += up_valid.eq(leaf_valid)
         with m.If(down_ready):
             m.d.sync += self.o.valid.eq(up_valid)
 
-        total, lefts = self._upward(m, up_ready)
-        answer = Signal.like(total, name="total", reset_less=True)
-        with m.If(down_ready):
-            m.d.sync += answer.eq(total)
-        m.d.comb += self.o.payload.total.eq(answer)
+        lefts = self._upward(m, leaf_ready, up_ready, down_ready)
         if self._modes != {Mode.SUM}:
-            self._downward(m, lefts, up_ready, down_ready)
+            self._downward(m, lefts, leaf_ready, up_ready, down_ready)
         return m
 
     def _is(self, mode: Mode):
@@ -99,40 +99,56 @@ class BidirectionalTree(wiring.Component):
         m.d.comb += mixed.eq(Cat(Mux(summing, value[:COUNT_BITS], bit), value[COUNT_BITS:]))
         return mixed
 
-    def _upward(self, m: Module, ready):
-        """Add up the leaves; return, registered, the total and per node the count of its left subtree.
+    def _upward(self, m: Module, leaf_ready, up_ready, down_ready):
+        """Add up the leaves, to the response's total; return, registered, the count of each node's left subtree.
 
         A node is numbered like a heap: the root is 1, the children of n are 2 n and 2 n + 1, the leaves 16 to 31.
         """
+
+        def held(ready, value, name):
+            register = Signal(value.shape(), name=name, reset_less=True)
+            with m.If(ready):
+                m.d.sync += register.eq(value)
+            return register
+
         sums = {COMPONENTS + leaf: self._leaf(m, leaf) for leaf in range(COMPONENTS)}
         lefts = {}
         for node in reversed(range(1, COMPONENTS)):
+            height = LEVELS - (node.bit_length() - 1)
+            lefts[node] = sums[2 * node][:height]
+            if node in FIRST_STOP:
+                lefts[node] = held(leaf_ready, lefts[node], f"early_{node}")
+            if 2 * node not in SECOND_STOP:
+                lefts[node] = held(up_ready, lefts[node], f"left_{node}")
             added = sums[2 * node] + sums[2 * node + 1]
             sums[node] = Signal(added.shape(), name=f"sum_{node}")
             m.d.comb += sums[node].eq(added)
-            height = LEVELS - (node.bit_length() - 1)
-            lefts[node] = Signal(height, name=f"left_{node}", reset_less=True)
-            with m.If(ready):
-                m.d.sync += lefts[node].eq(sums[2 * node])
-        total = Signal.like(sums[1], name="sum", reset_less=True)
-        with m.If(ready):
-            m.d.sync += total.eq(sums[1])
-            if Mode.SUM in self._modes:
-                assert total.shape().width == TREE_SUM
-                # The upper bits of a count are sums of values that nobody asked for.
-                with m.If(~self._is(Mode.SUM)):
-                    m.d.sync += total[COUNT_BITS:].eq(0)
-        return total, lefts
+            for stop, ready in ((FIRST_STOP, leaf_ready), (SECOND_STOP, up_ready)):
+                if node in stop:
+                    sums[node] = held(ready, sums[node], f"part_{node}")
+        total = held(down_ready, sums[1], "total")
+        if Mode.SUM in self._modes:
+            assert total.shape().width == TREE_SUM
+            summing = held(up_ready, held(leaf_ready, self._is(Mode.SUM), "early_summing"), "summing")
+            # The upper bits of a count are sums of values that nobody asked for.
+            with m.If(down_ready & ~summing):
+                m.d.sync += total[COUNT_BITS:].eq(0)
+        m.d.comb += self.o.payload.total.eq(total)
+        return lefts
 
-    def _downward(self, m: Module, lefts, up_ready, down_ready) -> None:
+    def _downward(self, m: Module, lefts, leaf_ready, up_ready, down_ready) -> None:
         """Send counts and the search down the tree, and register what arrives at the leaves."""
         request = self.i.payload
-        start = Signal(signed(DOWN_BITS), reset_less=True)
-        last_bit = Signal(reset_less=True)
-        with m.If(up_ready):
+        early_start, start = (
+            Signal(signed(DOWN_BITS), name=name, reset_less=True) for name in ("early_start", "start")
+        )
+        early_bit, last_bit = (Signal(name=name, reset_less=True) for name in ("early_bit", "last_bit"))
+        with m.If(leaf_ready):
             # -1 - k is ~k: the root value costs inverters, not a subtractor.
-            m.d.sync += start.eq(Mux(self._is(Mode.SEARCH), Cat(~request.k, 1), 0))
-            m.d.sync += last_bit.eq(request.bits[-1])
+            m.d.sync += early_start.eq(Mux(self._is(Mode.SEARCH), Cat(~request.k, 1), 0))
+            m.d.sync += early_bit.eq(request.bits[-1])
+        with m.If(up_ready):
+            m.d.sync += [start.eq(early_start), last_bit.eq(early_bit)]
         values, active = {1: start}, {1: Const(1)}
         for node in range(1, COMPONENTS):
             right = Signal(signed(DOWN_BITS), name=f"right_{node}")

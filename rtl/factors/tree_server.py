@@ -16,7 +16,7 @@ class TreeServer(wiring.Component):
     Requests are taken in turn (round robin). Each client has a queue for its responses, and a request is taken only
     when a place in it is free, so the tree never waits and a client that takes no responses blocks nobody else.
 
-    Latency: 3 cycles from an accepted request to its valid response.
+    Latency: 5 cycles from an accepted request to its valid response.
     Throughput: 1 request a cycle, from one client or from all together.
 
     Parameters
@@ -30,8 +30,8 @@ class TreeServer(wiring.Component):
         Connect to a client's ``Out(TreePort())``. Responses come in the order of the client's requests.
     """
 
-    LATENCY = BidirectionalTree.LATENCY + 1
-    QUEUE = 4
+    LATENCY = BidirectionalTree.LATENCY + 2
+    QUEUE = 6
     """Responses that a client may have asked for and not taken: the latency and one, for full throughput."""
 
     def __init__(self, clients: int) -> None:
@@ -41,7 +41,7 @@ class TreeServer(wiring.Component):
         super().__init__({f"client_{index}": In(TreePort()) for index in range(clients)})
 
     def elaborate(self, platform) -> Module:
-        """Return the arbiter, the tree and the response queues."""
+        """Return the arbiter, a register for the request that is granted, the tree and the response queues."""
         assert self.QUEUE == self.LATENCY + 1
         m = Module()
         m.submodules.tree = tree = BidirectionalTree()
@@ -52,13 +52,13 @@ class TreeServer(wiring.Component):
         m.d.comb += [
             turn.requests.eq(may_ask),
             turn.next.eq(1),
-            tree.i.valid.eq(turn.valid),
             tree.o.ready.eq(1),
         ]
+        m.d.sync += tree.i.valid.eq(turn.valid)
 
         # The tree never waits, so its requests' owners move in step with it.
         owners = [turn.grant]
-        for stage in range(BidirectionalTree.LATENCY):
+        for stage in range(1 + BidirectionalTree.LATENCY):
             owner = Signal(range(self._clients), name=f"owner_{stage}")
             m.d.sync += owner.eq(owners[-1])
             owners.append(owner)
@@ -80,5 +80,5 @@ class TreeServer(wiring.Component):
                 queue.r_en.eq(port.response.ready),
             ]
             with m.If(turn.grant == index):
-                m.d.comb += tree.i.payload.eq(port.request.payload)
+                m.d.sync += tree.i.payload.eq(port.request.payload)
         return m

@@ -1,13 +1,17 @@
 """Composite samples into their pixels' transmittance: weight = alpha * T, T = T - weight."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import UNIT
+from rtl.parts.carry_save import compress, product_rows
 from rtl.parts.pixel_memory import PixelMemory
 from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters
+
+PRODUCT_BITS = 2 * UNIT + 1
+"""Bits of a transmittance times what a sample leaves of it, 0 to 1.0."""
 
 
 class Compositor(wiring.Component):
@@ -25,7 +29,7 @@ class Compositor(wiring.Component):
     - ``last`` passes behind everything before it.
 
     Latency: `LATENCY` cycles from a sample at the input to its weight at the output.
-    Throughput: one sample a cycle, of whatever pixels.
+    Throughput: one sample a cycle; one of the same pixel as the sample right before it waits a cycle.
 
     Parameters
     ----------
@@ -49,7 +53,7 @@ class Compositor(wiring.Component):
         With ``composited``: its pixel, its weight and the transmittance behind it.
     """
 
-    LATENCY = 2
+    LATENCY = 5
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
@@ -73,7 +77,7 @@ class Compositor(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Return the memories and two steps: read a sample's pixel, then composite and write it."""
+        """Return the memories, and the way of a sample past them."""
         m = Module()
         m.submodules.transmittance = transmittance = PixelMemory(self._pixel_bits, UNIT_BITS)
         m.submodules.flags = flags = PixelMemory(self._pixel_bits, 1, self._cfg.sample_lanes)
@@ -81,48 +85,94 @@ class Compositor(wiring.Component):
         for look_up, port in zip(self.terminated, flags.look_ups, strict=True):
             wiring.connect(m, wiring.flipped(look_up), port)
 
-        sample = Signal(self.i.payload.shape())
-        holds = Signal()
-        advance = Signal()
-        weight = Signal(UNIT_BITS)
-        behind = Signal(UNIT_BITS)
+        step = data.StructLayout({"sample": self.i.payload.shape(), "valid": 1})
+        reading, multiplying, adding, writing = (
+            Signal(step, name=name) for name in ("reading", "multiplying", "adding", "writing")
+        )
+        advance, waits = Signal(), Signal()
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(advance),
-            weight.eq((transmittance.read.data * sample.alpha + (1 << UNIT >> 1)) >> UNIT),
-            behind.eq(transmittance.read.data - weight),
-            self.composited.eq(advance & holds & ~sample.last & ~flags.read.data),
+            waits.eq(_follows(self.i.payload, reading)),
+            self.i.ready.eq(advance & ~waits),
         ]
         with m.If(advance):
             m.d.sync += [
-                sample.eq(self.i.payload),
-                holds.eq(self.i.valid),
-                self.o.valid.eq(holds & sample.last | self.composited & (weight > self.view.shading_threshold)),
-                self.o.payload.pixel.eq(sample.pixel),
-                self.o.payload.cube.eq(sample.cube),
-                self.o.payload.local.eq(sample.local),
-                self.o.payload.weight.eq(weight),
-                self.o.payload.last.eq(sample.last),
+                reading.sample.eq(self.i.payload),
+                reading.valid.eq(self.i.valid & ~waits),
+                multiplying.eq(reading),
+                adding.eq(multiplying),
+                writing.eq(adding),
             ]
-
-        for store, value, first in (
-            (transmittance, behind, 1 << UNIT),
-            (flags, behind < self.view.termination, ~self.initialise_live),
-        ):
+        behind, ends = self._composite(m, advance, reading, adding, writing, transmittance.read.data, flags.read.data)
+        for store, value, first in ((transmittance, behind, 1 << UNIT), (flags, ends, ~self.initialise_live)):
             m.d.comb += [
                 store.read.address.eq(self.i.payload.pixel),
                 store.read.enable.eq(advance),
-                store.update.address.eq(sample.pixel),
+                store.update.address.eq(writing.sample.pixel),
                 store.update.enable.eq(self.composited),
                 store.update.data.eq(value),
                 store.initialise.address.eq(self.initialise_pixel),
                 store.initialise.enable.eq(self.initialise),
                 store.initialise.data.eq(first),
             ]
+        return m
+
+    def _composite(self, m: Module, advance, reading, adding, writing, stored: Value, flag: Value):
+        """Add the datapath of the four steps: take what was read, multiply, add the carries, decide.
+
+        What the last step finds, the first two take from there: the memories have it only afterwards. Returns it:
+        the transmittance behind the sample, and whether its pixel takes no more.
+        """
+        behind, ends = Signal(UNIT_BITS), Signal()
+        found, before, beyond = (Signal(UNIT_BITS, name=name) for name in ("found", "before", "beyond"))
+        terminated, was_terminated, dropped = (
+            Signal(name=name) for name in ("terminated", "was_terminated", "dropped")
+        )
+        again = _follows(reading.sample, writing)
+        handed_on = Signal()
+        here, remainder = Signal(UNIT_BITS), Signal(UNIT_BITS)
+        margin = Signal(signed(UNIT_BITS + 1))
+        # T - round(T * alpha) is T * (1 - alpha), a half rounded down.
+        product, carries = Signal(PRODUCT_BITS), Signal(PRODUCT_BITS)
+        rows = [*product_rows(m, here, remainder, PRODUCT_BITS), Const((1 << UNIT >> 1) - 1, PRODUCT_BITS)]
         m.d.comb += [
+            here.eq(Mux(handed_on, behind, found)),
+            ends.eq(dropped | (behind < self.view.termination)),
+            self.composited.eq(advance & writing.valid & ~writing.sample.last & ~dropped),
             self.probe_valid.eq(self.composited),
-            self.probe_pixel.eq(sample.pixel),
-            self.probe_weight.eq(weight),
+            self.probe_pixel.eq(writing.sample.pixel),
+            self.probe_weight.eq(beyond - behind),
             self.probe_transmittance.eq(behind),
         ]
-        return m
+        with m.If(advance):
+            m.d.sync += [
+                found.eq(Mux(again, behind, stored)),
+                terminated.eq(flag | again & ends),
+                remainder.eq((1 << UNIT) - reading.sample.alpha),
+                handed_on.eq(_follows(reading.sample, adding)),
+            ]
+            m.d.sync += [
+                Cat(product, carries).eq(Cat(compress(m, rows))),
+                before.eq(here),
+                was_terminated.eq(terminated | handed_on & ends),
+            ]
+            m.d.sync += [
+                behind.eq((product + carries) >> UNIT),
+                beyond.eq(before),
+                margin.eq(before - self.view.shading_threshold),
+                dropped.eq(was_terminated),
+            ]
+            m.d.sync += [
+                self.o.valid.eq(writing.valid & (writing.sample.last | ~dropped & (margin > behind))),
+                self.o.payload.pixel.eq(writing.sample.pixel),
+                self.o.payload.cube.eq(writing.sample.cube),
+                self.o.payload.local.eq(writing.sample.local),
+                self.o.payload.weight.eq(self.probe_weight),
+                self.o.payload.last.eq(writing.sample.last),
+            ]
+        return behind, ends
+
+
+def _follows(sample: data.View, step: data.View) -> Value:
+    """Return whether a step holds a sample of the same pixel."""
+    return step.valid & ~step.sample.last & ~sample.last & (sample.pixel == step.sample.pixel)

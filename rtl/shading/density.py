@@ -1,6 +1,8 @@
 """Sum the density products of each sample in the shared tree and turn the sum into alpha, by table."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from itertools import pairwise
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -8,12 +10,14 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, DENSITY_MULTIPLIER, FEATURE_SUM, FRACTION_BITS, UNIT
+from rtl.parts.carry_save import compress, product_rows
 from rtl.payloads import UNIT_BITS, Mode, ProductVector, SceneRegisters, TableWrite, TileLayouts, TreePort
 
 ENTRIES_A_BEAT = 2
 ENTRY_BITS = 64
-SAMPLE_QUEUE = 8
-"""Samples that wait for their totals: covers a tree of up to 5 cycles without a bubble."""
+POSITION_BITS = ALPHA_ENTRIES.bit_length() - 1 + FRACTION_BITS
+SAMPLE_QUEUE = 16
+"""Samples that wait for their totals: covers an interpolator and a tree of up to 15 cycles without a bubble."""
 
 _Entry = data.StructLayout({"base": UNIT_BITS, "difference": UNIT_BITS})
 
@@ -23,7 +27,7 @@ class Density(wiring.Component):
 
     Rules
     -----
-    - The three products of each component are added; the 16 sums go to the tree as one request, in the same cycle.
+    - The three products of each component are added; the 16 sums go to the tree as one request, a cycle later.
     - While ``o`` stalls, responses wait. The tree must go on serving its other clients then
       (`rtl.factors.tree_server` does): one of them may be what ends the stall.
     - position = (sum * density_multiplier >> 24) + density_offset, limited to the table; alpha = entry base +
@@ -32,7 +36,8 @@ class Density(wiring.Component):
       each. Base and difference are 0 to 1.0 (the table never falls), so only `UNIT_BITS` of each are kept.
     - ``last`` passes behind everything before it.
 
-    Latency: `LATENCY` cycles from the acceptance of a sample's total to its alpha.
+    Latency: `REQUEST_LATENCY` from a vector to its request, `LATENCY` cycles from the acceptance of a sample's total to
+    its alpha.
     Throughput: one sample a cycle, if the tree takes a request a cycle.
 
     Parameters
@@ -50,11 +55,10 @@ class Density(wiring.Component):
         Beats of the tables section, always accepted.
     o : Out(stream)
         Samples with alpha.
-    probe_valid, probe_total : Out
-        Density sum of a sample (not ``last``), in the cycle in which ``o`` is accepted.
     """
 
-    LATENCY = 5
+    REQUEST_LATENCY = 1
+    LATENCY = 8
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
@@ -67,8 +71,6 @@ class Density(wiring.Component):
                 "scene": In(SceneRegisters),
                 "table": In(stream.Signature(TableWrite)),
                 "o": Out(stream.Signature(layouts.OpaqueSample)),
-                "probe_valid": Out(1),
-                "probe_total": Out(signed(FEATURE_SUM.width)),
             }
         )
 
@@ -92,12 +94,13 @@ class Density(wiring.Component):
         sample = self._sample_layout(samples.r_data)
         request, response = self.tree.request, self.tree.response
         m.d.comb += [
-            request.valid.eq(self.i_vector.valid),
             request.payload.mode.eq(Mode.SUM),
-            self.i_vector.ready.eq(request.ready),
+            self.i_vector.ready.eq(~request.valid | request.ready),
         ]
-        for n, value in enumerate(request.payload.values):
-            m.d.comb += value.eq(sum(products[n] for products in self.i_vector.payload))
+        with m.If(self.i_vector.ready):
+            m.d.sync += request.valid.eq(self.i_vector.valid)
+            for n, value in enumerate(request.payload.values):
+                m.d.sync += value.eq(sum(products[n] for products in self.i_vector.payload))
         begins = Signal()
         m.d.comb += [
             response.ready.eq(samples.r_rdy & ~sample.last & advance),
@@ -107,7 +110,42 @@ class Density(wiring.Component):
         return begins, sample, response.payload.total
 
     def _alpha(self, m: Module, advance: Signal, begins: Signal, sample: data.View, total: Signal) -> None:
-        """Five registered steps: sum, scaled sum, position, table entry, alpha."""
+        """Eight registered steps: sum, product, scaled sum, position, table row, entry, product, alpha."""
+        passing = data.StructLayout({"sample": self._sample_layout, "valid": 1})
+        steps = [Signal(passing, name=f"step_{number}") for number in range(self.LATENCY - 1)]
+        summed, position = Signal(signed(FEATURE_SUM.width)), Signal(POSITION_BITS)
+        with m.If(advance):
+            m.d.sync += [summed.eq(total), steps[0].sample.eq(sample), steps[0].valid.eq(begins)]
+            m.d.sync += [behind.eq(before) for before, behind in pairwise(steps)]
+            m.d.sync += [
+                self.o.valid.eq(steps[-1].valid),
+                self.o.payload.pixel.eq(steps[-1].sample.pixel),
+                self.o.payload.cube.eq(steps[-1].sample.cube),
+                self.o.payload.local.eq(steps[-1].sample.local),
+                self.o.payload.last.eq(steps[-1].sample.last),
+            ]
+        self._scale(m, advance, summed, position)
+        self._interpolate(m, advance, position, self._table(m, advance, position))
+
+    def _scale(self, m: Module, advance: Signal, total: Signal, position: Signal) -> None:
+        """Three steps from a sum to its position in the table."""
+        multiplier = self.scene.density_multiplier
+        bits = len(total) + len(multiplier)
+        rows = product_rows(m, total, multiplier, bits)
+        product, carries = (Signal(bits, name=name) for name in ("product", "product_carries"))
+        scaled = Signal(signed(FEATURE_SUM.width))
+        moved = Signal(signed(34))
+        highest = (ALPHA_ENTRIES << FRACTION_BITS) - 1
+        m.d.comb += moved.eq(scaled + self.scene.density_offset)
+        with m.If(advance):
+            m.d.sync += [
+                Cat(product, carries).eq(Cat(compress(m, rows))),
+                scaled.eq((product + carries)[DENSITY_MULTIPLIER.fraction : bits]),
+                position.eq(Mux(moved < 0, 0, Mux(moved > highest, highest, moved))),
+            ]
+
+    def _table(self, m: Module, advance: Signal, position: Signal) -> data.View:
+        """Return the row of the alpha table that holds the position's entry, a step later."""
         m.submodules.alpha_table = memory = Memory(
             shape=data.ArrayLayout(_Entry, ENTRIES_A_BEAT), depth=ALPHA_ENTRIES // ENTRIES_A_BEAT, init=[]
         )
@@ -117,6 +155,8 @@ class Density(wiring.Component):
             self.table.ready.eq(1),
             write.addr.eq(beat.beat),
             write.en.eq(self.table.valid & (beat.beat < ALPHA_ENTRIES // ENTRIES_A_BEAT)),
+            read.addr.eq(position[FRACTION_BITS + 1 :]),
+            read.en.eq(advance),
         ]
         for n in range(ENTRIES_A_BEAT):
             low = n * ENTRY_BITS
@@ -124,48 +164,24 @@ class Density(wiring.Component):
                 write.data[n].base.eq(beat.data[low : low + UNIT_BITS]),
                 write.data[n].difference.eq(beat.data[low + ENTRY_BITS // 2 : low + ENTRY_BITS // 2 + UNIT_BITS]),
             ]
+        return read.data
 
-        passing = data.StructLayout({"sample": self._sample_layout, "total": signed(FEATURE_SUM.width), "valid": 1})
-        summed, scaled, placed, read_out = (
-            Signal(passing, name=name) for name in ("summed", "scaled", "placed", "read_out")
-        )
-        scaled_sum = Signal(signed(FEATURE_SUM.width))
-        position = Signal(ALPHA_ENTRIES.bit_length() - 1 + FRACTION_BITS)
-        moved = Signal(signed(34))
-        highest = (ALPHA_ENTRIES << FRACTION_BITS) - 1
-        entry_index = position[FRACTION_BITS:]
-        m.d.comb += [
-            moved.eq(scaled_sum + self.scene.density_offset),
-            read.addr.eq(entry_index[1:]),
-            read.en.eq(advance),
-        ]
+    def _interpolate(self, m: Module, advance: Signal, position: Signal, row: data.View) -> None:
+        """Three steps from a row of the table to alpha."""
         half = Signal()
-        fraction = Signal(FRACTION_BITS)
-        base = Signal(UNIT_BITS)
-        difference = Signal(UNIT_BITS)
+        fraction, fraction_of_entry = Signal(FRACTION_BITS), Signal(FRACTION_BITS)
+        entry = Signal(_Entry)
+        bits = UNIT_BITS + 1 + FRACTION_BITS
+        base = Cat(Const(1 << FRACTION_BITS >> 1, FRACTION_BITS), entry.base, Const(0, 1))
+        rows = [*product_rows(m, entry.difference, fraction_of_entry, bits), base]
+        product, carries = (Signal(bits, name=name) for name in ("alpha_product", "alpha_carries"))
         interpolated = Signal(UNIT_BITS + 1)
-        m.d.comb += [
-            Cat(base, difference).eq(read.data[half].as_value()),
-            interpolated.eq(base + ((difference * fraction + (1 << FRACTION_BITS >> 1)) >> FRACTION_BITS)),
-        ]
+        m.d.comb += interpolated.eq((product + carries)[FRACTION_BITS:bits])
         with m.If(advance):
             m.d.sync += [
-                summed.sample.eq(sample),
-                summed.total.eq(total),
-                summed.valid.eq(begins),
-                scaled.eq(summed),
-                scaled_sum.eq((summed.total * self.scene.density_multiplier) >> DENSITY_MULTIPLIER.fraction),
-                placed.eq(scaled),
-                position.eq(Mux(moved < 0, 0, Mux(moved > highest, highest, moved))),
-                read_out.eq(placed),
-                half.eq(entry_index[0]),
-                fraction.eq(position[:FRACTION_BITS]),
-                self.o.valid.eq(read_out.valid),
-                self.o.payload.pixel.eq(read_out.sample.pixel),
-                self.o.payload.cube.eq(read_out.sample.cube),
-                self.o.payload.local.eq(read_out.sample.local),
-                self.o.payload.last.eq(read_out.sample.last),
+                Cat(half, fraction).eq(Cat(position[FRACTION_BITS], position[:FRACTION_BITS])),
+                entry.eq(row[half]),
+                fraction_of_entry.eq(fraction),
+                Cat(product, carries).eq(Cat(compress(m, rows))),
                 self.o.payload.alpha.eq(Mux(interpolated > 1 << UNIT, 1 << UNIT, interpolated)),
-                self.probe_total.eq(read_out.total),
             ]
-        m.d.comb += self.probe_valid.eq(self.o.valid & self.o.ready & ~self.o.payload.last)

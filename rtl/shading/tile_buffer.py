@@ -1,11 +1,12 @@
 """Accumulate the weighted colours of a tile's pixels, and put the finished pixels out."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import CHANNEL, COLOUR_BITS, UNIT
+from rtl.parts.carry_save import compress, product_rows
 from rtl.parts.pixel_memory import PixelMemory
 from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters
 
@@ -26,7 +27,7 @@ class TileBuffer(wiring.Component):
       until then the next tile's samples are accepted, but not its ``last``.
     - ``tile`` and its transmittances stay as they are from the cycle after ``last`` to ``done``.
 
-    Latency: 2 cycles from a sample to its sum; `LATENCY` from ``last`` to the first pixel.
+    Latency: `ADDING` cycles from a sample to its sum; `LATENCY` from ``last`` to the first pixel.
     Throughput: one sample a cycle, of whatever pixels; one pixel a cycle.
 
     Parameters
@@ -50,7 +51,8 @@ class TileBuffer(wiring.Component):
         Strobe: all pixels of the tile were accepted.
     """
 
-    LATENCY = 3
+    ADDING = 5
+    LATENCY = 9
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
@@ -70,81 +72,124 @@ class TileBuffer(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Return the colour memory, two steps for a sample (read and multiply; add and write), and the scan."""
+        """Return the colour memory, what adds a sample to it, and the scan."""
         m = Module()
         sample = self.i.payload
         m.submodules.colours = colours = PixelMemory(self._pixel_bits, data.ArrayLayout(UNIT_BITS, CHANNELS))
-        pixel = Signal(self._pixel_bits)
-        added = Signal(data.ArrayLayout(UNIT_BITS, CHANNELS))
-        scanning = Signal()
+        waits, scans = Signal(), Signal()
+        lasts = Signal(self.ADDING - 1)
+        accepted = self.i.valid & self.i.ready
         m.d.comb += [
-            self.i.ready.eq(~(sample.last & scanning)),
-            colours.read.address.eq(sample.pixel),
-            colours.read.enable.eq(1),
-            colours.update.address.eq(pixel),
-            colours.update.enable.eq(self.shaded),
+            self.i.ready.eq(~(sample.last & waits)),
             colours.initialise.address.eq(self.initialise_pixel),
             colours.initialise.enable.eq(self.initialise),
         ]
-        m.d.sync += [self.shaded.eq(self.i.valid & ~sample.last), pixel.eq(sample.pixel)]
-        with m.If(self.i.valid & sample.last):
-            m.d.sync += scanning.eq(1)
+        m.d.sync += lasts.eq(Cat(accepted & sample.last, lasts))
+        with m.If(accepted & sample.last):
+            m.d.sync += waits.eq(1)
+        with m.If(lasts[-1]):
+            m.d.sync += scans.eq(1)
         with m.If(self.done):
-            m.d.sync += scanning.eq(0)
-        for n in range(CHANNELS):
-            product = sample.weight * sample.colour[n]
-            m.d.sync += added[n].eq((product + (1 << COLOUR_BITS >> 1)) >> COLOUR_BITS)
-            m.d.comb += colours.update.data[n].eq(colours.read.data[n] + added[n])
-        self._scan(m, scanning, colours.look_ups[0])
+            m.d.sync += [waits.eq(0), scans.eq(0)]
+        self._add(m, accepted & ~sample.last, colours)
+        self._scan(m, scans, colours.look_ups[0])
         return m
 
-    def _scan(self, m: Module, scanning: Signal, colour: LookUp) -> None:
-        """Read colours and transmittances of the tile's pixels in order; one register step to the output."""
+    def _add(self, m: Module, accepted: Value, colours: PixelMemory) -> None:
+        """Five steps: multiply, add the carries, read, add, write. What is written is handed on to steps before."""
+        pixels = [Signal(self._pixel_bits, name=f"pixel_{step}") for step in range(self.ADDING)]
+        holds = Signal(self.ADDING)
+        weight, colour = Signal(UNIT_BITS), Signal.like(self.i.payload.colour)
+        again = Signal()
+        m.d.sync += [
+            Cat(pixels).eq(Cat(self.i.payload.pixel, *pixels[:-1])),
+            holds.eq(Cat(accepted, holds)),
+            weight.eq(self.i.payload.weight),
+            colour.eq(self.i.payload.colour),
+            again.eq(holds[3] & (pixels[2] == pixels[3])),
+        ]
+        m.d.comb += [
+            colours.read.address.eq(pixels[1]),
+            colours.read.enable.eq(1),
+            colours.update.address.eq(pixels[4]),
+            colours.update.enable.eq(holds[4]),
+            self.shaded.eq(holds[4]),
+        ]
+        written = holds[4] & (pixels[2] == pixels[4])
+        bits = UNIT_BITS + COLOUR_BITS
+        for n in range(CHANNELS):
+            product, carries = (Signal(bits, name=f"{name}_{n}") for name in ("product", "carries"))
+            addend, waiting, found, total = (
+                Signal(UNIT_BITS, name=f"{name}_{n}") for name in ("addend", "waiting", "found", "total")
+            )
+            rows = [*product_rows(m, weight, colour[n], bits), Const(1 << COLOUR_BITS >> 1, bits)]
+            m.d.sync += [
+                Cat(product, carries).eq(Cat(compress(m, rows))),
+                addend.eq((product + carries)[COLOUR_BITS:bits]),
+                waiting.eq(addend),
+                found.eq(Mux(written, total, colours.read.data[n])),
+                total.eq(Mux(again, total, found) + waiting),
+            ]
+            m.d.comb += colours.update.data[n].eq(total)
+
+    def _scan(self, m: Module, scans: Signal, colour: LookUp) -> None:
+        """Read colours and transmittances of the tile's pixels in order; three steps from there to the output."""
         tile = self.tile
         place = data.StructLayout({"column": self._coordinate_bits, "row": self._coordinate_bits})
+        steps = self.LATENCY - self.ADDING - 1
         at = Signal(place)
-        at_data = Signal(place)
+        places = [Signal(place, name=f"place_{step}") for step in range(steps)]
+        holds = Signal(steps)
         advance = Signal()
         all_read = Signal()
-        has_data = Signal()
         issue = Signal()
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
-            issue.eq(scanning & ~all_read & advance),
+            issue.eq(scans & ~all_read & advance),
             self.final.address.eq(Cat(at.column, at.row, tile.parity)),
             self.final.enable.eq(issue),
             colour.address.eq(self.final.address),
             colour.enable.eq(issue),
-            self.done.eq(all_read & ~has_data & self.o.valid & self.o.ready),
+            self.done.eq(all_read & ~holds.any() & self.o.valid & self.o.ready),
         ]
         with m.If(issue):
-            m.d.sync += [at_data.eq(at), at.column.eq(at.column + 1)]
+            m.d.sync += at.column.eq(at.column + 1)
             with m.If(at.column == tile.last_x):
                 m.d.sync += [at.column.eq(0), at.row.eq(at.row + 1)]
                 with m.If(at.row == tile.last_y):
                     m.d.sync += [at.row.eq(0), all_read.eq(1)]
         with m.If(self.done):
             m.d.sync += all_read.eq(0)
-
         with m.If(advance):
             m.d.sync += [
-                has_data.eq(issue),
-                self.o.valid.eq(has_data),
-                self.o.payload.x.eq(tile.x + at_data.column),
-                self.o.payload.y.eq(tile.y + at_data.row),
-                self.o.payload.ends_row.eq(at_data.column == tile.last_x),
+                Cat(places).eq(Cat(at, *places[:-1])),
+                Cat(holds, self.o.valid).eq(Cat(issue, holds)),
+                self.o.payload.x.eq(tile.x + places[-1].column),
+                self.o.payload.y.eq(tile.y + places[-1].row),
+                self.o.payload.ends_row.eq(places[-1].column == tile.last_x),
             ]
-            through = self.final.data
-            behind = [through * self.view.background.word_select(n, 8) for n in range(CHANNELS)]
-            # CHANNEL.high is 1 << CHANNEL.width less 1, BACKGROUND_UNIT 1 << 8 and 1.
-            values = [_scaled(colour.data[n]) + (behind[n] << 8) + behind[n] for n in range(CHANNELS)]
-            for n, value in enumerate([*values, _scaled((1 << UNIT) - through)]):
-                # Colour and transmittance add up to at most 1.0 by the compositor's rule, but for roundings up.
-                scaled = Signal(CHANNEL.width + 2, name=f"scaled_{n}")
-                m.d.comb += scaled.eq((value + (1 << UNIT >> 1)) >> UNIT)
-                m.d.sync += self.o.payload.channels[n].eq(Mux(scaled > CHANNEL.high, CHANNEL.high, scaled))
-
-
-def _scaled(value):
-    """Return a value times `CHANNEL.high`."""
-    return (value << CHANNEL.width) - value
+        through, opaque = Signal(UNIT_BITS), Signal(UNIT_BITS)
+        with m.If(advance):
+            m.d.sync += [through.eq(self.final.data), opaque.eq((1 << UNIT) - self.final.data)]
+        bits = UNIT + CHANNEL.width + 2
+        for n in range(CHANNELS + 1):
+            value, backing = opaque, []
+            if n < CHANNELS:
+                value = Signal(UNIT_BITS, name=f"colour_{n}")
+                with m.If(advance):
+                    m.d.sync += value.eq(colour.data[n])
+                background = self.view.background.word_select(n, 8)
+                # BACKGROUND_UNIT is 1 << 8 and 1.
+                backing = product_rows(m, through, Cat(background, background), bits)
+            # CHANNEL.high is 1 << CHANNEL.width less 1.
+            rows = [Cat(Const(0, CHANNEL.width), value, Const(0, 1)), Cat(~value, Const(-1, bits - UNIT_BITS))]
+            rounding = Const((1 << UNIT >> 1) + 1, bits)
+            total, carries = (Signal(bits, name=f"{name}_{n}") for name in ("backed", "backed_carries"))
+            # Colour and transmittance add up to at most 1.0 by the compositor's rule, but for roundings up.
+            scaled = Signal(CHANNEL.width + 2, name=f"scaled_{n}")
+            m.d.comb += scaled.eq((total + carries)[UNIT:bits])
+            with m.If(advance):
+                m.d.sync += [
+                    Cat(total, carries).eq(Cat(compress(m, [*rows, *backing, rounding]))),
+                    self.o.payload.channels[n].eq(Mux(scaled > CHANNEL.high, CHANNEL.high, scaled)),
+                ]

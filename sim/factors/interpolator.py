@@ -1,8 +1,8 @@
 """The cube gate and the pipeline of an interpolator, without its arithmetic. RTL: `rtl.factors.interpolator`.
 
 What the vectors hold is in the golden values of who needs them. Their record may be any: the density interpolator's is
-the tree's `TREE_REQUEST` (each vector is one request, all zeros but ``valid``: a sum), the appearance interpolator's is
-the network's `PRODUCTS`; the blocks between pass them in the same cycle.
+the tree's `TREE_REQUEST` (each vector becomes a request, all zeros but ``valid``: a sum), the appearance interpolator's
+is the network's `PRODUCTS`, which what lies between passes in the same cycle.
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, FACTORS, IDLE, NEVER, OUTPUT
 from sim.parts.streams import copy_sample
 
-LAST_STAGE = 4
-"""Stage bit: the register before the output. A vector is offered 4 cycles after its read: 3 stages, and the output."""
+LAST_STAGE = 64
+"""Stage bit: the register before the output. A vector is offered 8 cycles after its read: 7 stages, and the output."""
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "vectors", "vector", "has_current", "x", "y", "z", "stages")]

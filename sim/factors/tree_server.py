@@ -9,9 +9,9 @@ from sim.parts.clients import TreeUser
 from sim.parts.streams import SEARCH, SUM, TREE_RESPONSE
 
 CLIENTS = len(TreeUser)
-LATENCY = 3
+LATENCY = 5
 """Cycles from an accepted request to its valid response."""
-CREDITS = 4
+CREDITS = 6
 """Responses that a client may have asked for and not taken."""
 
 STATE = np.dtype(

@@ -13,8 +13,17 @@ from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.streams import SAMPLE, copy_sample
 
-STATE = np.dtype([(name, np.int64) for name in ("activity", "holds", "composited")] + [("sample", SAMPLE)])
-"""``sample``: taken, and its pixel read, if it ``holds`` one; ``composited``: samples so far."""
+LAST_STAGE = 8
+"""Stage bit: the register before the output. Transmittance read, product, sum, output: 4 steps, and the memory's."""
+RING = 4
+"""Room for the samples in the stages."""
+
+STATE = np.dtype(
+    [(name, np.int64) for name in ("activity", "stages", "begun", "ended", "composited")]
+    + [("samples", SAMPLE, (RING,))]
+)
+"""``stages``: a bit for each stage that holds a sample; ``begun``, ``ended``: samples so far into the stages, out of
+them; ``composited``: those that were not dropped."""
 
 
 def new() -> np.void:
@@ -31,26 +40,31 @@ def initialise(transmittance, terminated_from, pixel: int, live: int) -> None:
 
 @compiled
 def step(now: int, state, view, i, o, transmittance, terminated_from) -> int:
-    """Composite the sample taken before, and take one: both, or neither while the output is full."""
-    if not (i.valid or state.holds):
+    """Composite the oldest sample and take one, unless its pixel is that of the one taken before; all, or nothing."""
+    stages = state.stages
+    if not (i.valid or stages):
         state.activity = IDLE
         return NEVER
     if o.valid:
         state.activity = OUTPUT
         return NEVER
     state.activity = BUSY
-    if state.holds:
-        _composite(now, state, view, o, transmittance, terminated_from)
-    state.holds = i.valid
-    if i.valid:
-        copy_sample(i, state.sample)
+    if stages & LAST_STAGE:
+        _composite(now, state, view, state.samples[state.ended % RING], o, transmittance, terminated_from)
+        state.ended += 1
+    before = state.samples[(state.begun - 1) % RING]
+    waits = stages & 1 and not before.last and not i.last and before.pixel == i.pixel
+    takes = 1 if i.valid and not waits else 0
+    if takes:
+        copy_sample(i, state.samples[state.begun % RING])
         i.valid = 0
+        state.begun += 1
+    state.stages = (stages << 1 | takes) & (2 * LAST_STAGE - 1)
     return now + 1
 
 
 @compiled
-def _composite(now: int, state, view, o, transmittance, terminated_from) -> None:
-    sample = state.sample
+def _composite(now: int, state, view, sample, o, transmittance, terminated_from) -> None:
     visible = sample.last
     if not sample.last and terminated_from[sample.pixel] > now:
         sample.value, behind = composite(transmittance[sample.pixel], sample.value)

@@ -1,7 +1,7 @@
 """From a total of the tree to the alpha of a sample. RTL: `rtl.shading.density`.
 
-The requests do not pass through here: the density interpolator's vectors are the tree's requests in the same cycle. The
-responses count, but what they say is not read: the golden model gives the sum.
+A vector's products are added by threes, and it is a request of the tree in the next cycle. The tree's responses count,
+but what they say is not read: the golden model gives the sum.
 """
 
 import numpy as np
@@ -13,11 +13,12 @@ from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT, TREE
 from sim.parts.streams import SAMPLE, copy_sample
 
-PLACES = 8
+PLACES = 16
 """Samples that wait for their totals."""
-LAST_STAGE = 8
-"""Stage bit: the register before the output. Sum, scaled sum, position, table entry, output: 5 cycles."""
-RING = 16
+LAST_STAGE = 64
+"""Stage bit: the register before the output. Sum, product, scaled sum, position, table row, entry, product, output: 8
+cycles."""
+RING = 32
 """Room for the samples that wait and those in the stages."""
 
 STATE = np.dtype(
@@ -34,11 +35,12 @@ def new() -> np.void:
 
 
 @compiled
-def step(now: int, state, i_sample, response, scene, o, planes, lines, table) -> int:
-    """Take a sample and a total, begin and end a sample, all in one cycle.
+def step(now: int, state, i_sample, i_vector, request, response, scene, o, planes, lines, table) -> int:
+    """Take a sample, a vector and a total, begin and end a sample, all in one cycle.
 
     Parameters
     ----------
+    i_vector, request : TREE_REQUEST
     response : TREE_RESPONSE
     scene : SCENE
     planes, lines : tuple
@@ -48,11 +50,16 @@ def step(now: int, state, i_sample, response, scene, o, planes, lines, table) ->
     """
     waiting = state.waiting
     stages = state.stages
-    if not (i_sample.valid or waiting or stages):
+    if not (i_sample.valid or i_vector.valid or waiting or stages):
         state.activity = IDLE
         return NEVER
     advance = not o.valid
     moved = False
+
+    if i_vector.valid and not request.valid:
+        i_vector.valid = 0
+        request.valid = 1
+        moved = True
 
     if i_sample.valid and waiting != PLACES:
         copy_sample(i_sample, state.samples[state.taken % RING])

@@ -8,24 +8,30 @@ import numpy as np
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 
+ADDING = 5
+"""Cycles from a sample to its sum, and so from a marker to the first read."""
+LAST_STAGE = 4
+"""Stage bit: the register before a pixel's output. Colour and transmittance read, weighted, output: 3, and the read."""
+ALL = -1
+"""Pixels to be read before the first is: those of the tile."""
+
 STATE = np.dtype(
     [
         (name, np.int64)
         for name in (
             "activity",
             "shaded",
-            "scanning",
+            "waits",
+            "reads_from",
+            "to_read",
+            "stages",
             "column",
             "row",
-            "all_read",
-            "has_data",
-            "data_column",
-            "data_row",
         )
     ]
 )
-"""``shaded``: samples so far; ``scanning``: putting the tile out; ``column``, ``row``: the pixel to be read next,
-unless ``all_read``; ``data_column``, ``data_row``: the pixel read before it, if ``has_data``."""
+"""``shaded``: samples so far; ``waits``: for the tile to be put out; ``reads_from``: the cycle of its first read;
+``to_read``: pixels; ``stages``: a bit for each stage that holds one; ``column``, ``row``: the next to be put out."""
 
 
 def new() -> np.void:
@@ -35,51 +41,50 @@ def new() -> np.void:
 
 @compiled
 def step(now: int, state, tile, i, o, done) -> int:
-    """Take a sample a cycle; behind a marker scan the tile, two register steps from a pixel's read to its output.
+    """Take a sample a cycle; behind a marker scan the tile, four steps from a pixel's read to its output.
 
     Parameters
     ----------
     tile : TILE
     done : STROBE
     """
-    moves = False
-    state.activity = IDLE
-    if state.scanning:
-        state.activity = OUTPUT
-        moves = not o.valid
-    takes = i.valid and not (i.last and state.scanning)
+    scans = state.waits and now >= state.reads_from
+    moves = scans and not o.valid
+    takes = i.valid and not (i.last and state.waits)
+    state.activity = BUSY if moves or takes else OUTPUT if scans else BUSY if state.waits else IDLE
     if moves:
         _scan(state, tile, o, done)
     if takes:
         i.valid = 0
-        state.scanning |= i.last
-        state.shaded += not i.last
-    if not (moves or takes):
-        return NEVER
-    state.activity = BUSY
-    return now + 1
+        if i.last:
+            state.waits = 1
+            state.reads_from = now + ADDING
+            state.to_read = ALL
+        else:
+            state.shaded += 1
+    if moves or takes:
+        return now + 1
+    return state.reads_from if state.waits and not scans else NEVER
 
 
 @compiled
 def _scan(state, tile, o, done) -> None:
-    """Put out the pixel that has been read before, and read the next; or end, when the last has been accepted."""
-    if state.all_read and not state.has_data:
-        state.scanning = 0
-        state.all_read = 0
+    """Read a pixel, and put out the one read four cycles before; or end, when the last has been accepted."""
+    if state.to_read == ALL:
+        state.to_read = (tile.last_x + 1) * (tile.last_y + 1)
+    if not (state.to_read or state.stages):
+        state.waits = 0
         done.set = 1
         return
-    if state.has_data:
-        o.x = tile.x + state.data_column
-        o.y = tile.y + state.data_row
-        o.ends_row = state.data_column == tile.last_x
+    if state.stages & LAST_STAGE:
+        o.x = tile.x + state.column
+        o.y = tile.y + state.row
+        o.ends_row = state.column == tile.last_x
         o.valid = 1
-    state.has_data = not state.all_read
-    if state.has_data:
-        state.data_column, state.data_row = state.column, state.row
         state.column += 1
-        if state.column > tile.last_x:
+        if o.ends_row:
             state.column = 0
-            state.row += 1
-            if state.row > tile.last_y:
-                state.row = 0
-                state.all_read = 1
+            state.row = state.row + 1 if state.row != tile.last_y else 0
+    reads = 1 if state.to_read else 0
+    state.to_read -= reads
+    state.stages = (state.stages << 1 | reads) & (2 * LAST_STAGE - 1)

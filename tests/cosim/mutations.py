@@ -65,15 +65,8 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     ),
     # Waits for the answer to the burst before.
     "write_master": ("write_master", {"UNANSWERED_LIMIT = 15": "UNANSWERED_LIMIT = 1"}),
-    "tree_server": ("tree_server", {"LATENCY = 3": "LATENCY = 4"}),
-    # Puts out a pixel in every other cycle only.
-    "tile_buffer": (
-        "tile_buffer",
-        {
-            "moves = not o.valid": "moves = not o.valid and now & 1",
-            "        return NEVER\n    state.activity = BUSY": "        return now + 1\n    state.activity = BUSY",
-        },
-    ),
+    "tree_server": ("tree_server", {"LATENCY = 5": "LATENCY = 6"}),
+    "tile_buffer": ("tile_buffer", {"ADDING = 5": "ADDING = 6"}),
     "mlp_engine": ("mlp_engine", {"OUTPUT_CYCLES = (8, 11, 8)": "OUTPUT_CYCLES = (8, 11, 9)"}),
     # Looks up and hands on in every other cycle only.
     "appearance": (
@@ -116,13 +109,9 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
             "state.announcing = 1": "state.announcing = min(state.announcing + 1, 2)",
         },
     ),
-    # Takes nothing in when it composites.
-    "compositor": (
-        "compositor",
-        {"state.holds = i.valid\n    if i.valid:": "state.holds = i.valid and not state.holds\n    if state.holds:"},
-    ),
+    "compositor": ("compositor", {"LAST_STAGE = 8": "LAST_STAGE = 4"}),
     "product_buffer": ("product_buffer", {"STAGES = 2": "STAGES = 4"}),
-    "density": ("density", {"LAST_STAGE = 8": "LAST_STAGE = 4"}),
+    "density": ("density", {"LAST_STAGE = 64": "LAST_STAGE = 32"}),
     "hybrid_decoder": ("hybrid_decoder", {"LOAD_ENTRIES = 8": "LOAD_ENTRIES = 7"}),
     "block_fetch": ("block_fetch", {"HEADER_DELAY = 2": "HEADER_DELAY = 3"}),
     # Begins to examine a cube's blocks, or goes on with it, one cycle later.

@@ -11,7 +11,7 @@ import pytest
 from amaranth.hdl import Cat, Mux, Signal
 
 from nerf.contract.config import COMPONENTS
-from rtl.factors.search_tree import BidirectionalTree
+from rtl.factors.search_tree import COUNT_BITS, FIRST_STOP, SECOND_STOP, BidirectionalTree
 from rtl.payloads import TREE_SUM, Mode, TreeRequest
 from tests.formal.prove import Bench
 
@@ -28,24 +28,36 @@ def pairwise(values):
     return values[0]
 
 
+def leaves_of(node: int) -> tuple[int, int]:
+    """Return the first leaf below a node, and the one behind its last."""
+    leaves = COMPONENTS >> node.bit_length() - 1
+    return node * leaves % COMPONENTS, node * leaves % COMPONENTS + leaves
+
+
 class TreeBench(Bench):
-    """A tree, its registers by name, and the requests that its two register stages work on, once there were any."""
+    """A tree, its registers by name, and the requests that its three register stages work on, once there were any."""
 
     def __init__(self, tree: BidirectionalTree) -> None:
         super().__init__()
         self.tree = tree
         self.inner = self.add_open("tree", tree)
-        self.upper, self.lower = Signal(TreeRequest), Signal(TreeRequest)
-        self.in_upper, self.in_lower = Signal(), Signal()
-        self.to_upper, self.to_lower = tree.i.ready, tree.o.ready | ~tree.o.valid
+        self.leaf, self.upper, self.lower = Signal(TreeRequest), Signal(TreeRequest), Signal(TreeRequest)
+        self.in_leaf, self.in_upper, self.in_lower = Signal(), Signal(), Signal()
+        self.to_leaf, self.to_upper = tree.i.ready, self.inner["up_ready"]
+        self.to_lower = tree.o.ready | ~tree.o.valid
+        with self.m.If(self.to_leaf):
+            self.m.d.sync += [self.leaf.eq(tree.i.payload), self.in_leaf.eq(1)]
         with self.m.If(self.to_upper):
-            self.m.d.sync += [self.upper.eq(tree.i.payload), self.in_upper.eq(1)]
+            self.m.d.sync += [self.upper.eq(self.leaf), self.in_upper.eq(self.in_leaf)]
         with self.m.If(self.to_lower):
             self.m.d.sync += [self.lower.eq(self.upper), self.in_lower.eq(self.in_upper)]
         self.response = tree.o.payload
         for mode in Mode:
             answered = tree.o.valid & self.in_lower & (self.lower.mode == mode)
             self.goal(f"{mode.name} answered", answered & (self.response.total != 0))
+
+    def claim_leaf(self, name: str, condition) -> None:
+        self.claim(f"leaf {name}", ~self.in_leaf | condition)
 
     def claim_upper(self, name: str, condition) -> None:
         self.claim(f"upper {name}", ~self.in_upper | condition)
@@ -54,16 +66,31 @@ class TreeBench(Bench):
         self.claim(name, ~self.in_lower | condition)
 
     def claim_halves(self) -> None:
-        """Claim what goes down: each node's left count, the start value and the last bit."""
-        self.claim_upper(
-            "start", self.inner["start"].as_unsigned() == Mux(self.upper.mode == Mode.SEARCH, Cat(~self.upper.k, 1), 0)
-        )
-        self.claim_upper("last bit", self.inner["last_bit"] == self.upper.bits[-1])
-        for node in range(1, COMPONENTS):
-            leaves = COMPONENTS >> node.bit_length() - 1
-            first = node * leaves % COMPONENTS
-            left = count(self.upper.bits, first, first + leaves // 2)
-            self.claim_upper(f"left {node}", (self.upper.mode == Mode.SUM) | (self.inner[f"left_{node}"] == left))
+        """Claim what goes down: each node's left count (the root's is a part), the start value and the last bit."""
+        self.claim_parts()
+        for asked, claim, start, last_bit, left, nodes in (
+            (self.leaf, self.claim_leaf, "early_start", "early_bit", "early", FIRST_STOP),
+            (self.upper, self.claim_upper, "start", "last_bit", "left", range(2, COMPONENTS)),
+        ):
+            wanted = Mux(asked.mode == Mode.SEARCH, Cat(~asked.k, 1), 0)
+            claim("start", self.inner[start].as_unsigned() == wanted)
+            claim("last bit", self.inner[last_bit] == asked.bits[-1])
+            for node in nodes:
+                begin, end = leaves_of(node)
+                counted = count(asked.bits, begin, (begin + end) // 2)
+                claim(f"left {node}", (asked.mode == Mode.SUM) | (self.inner[f"{left}_{node}"] == counted))
+
+    def claim_parts(self) -> None:
+        """Claim that the register stages know their mode and, of other modes than sums, what they have counted."""
+        for asked, claim, name, stop in (
+            (self.leaf, self.claim_leaf, "early_summing", FIRST_STOP),
+            (self.upper, self.claim_upper, "summing", SECOND_STOP),
+        ):
+            summing = asked.mode == Mode.SUM
+            claim("summing", self.inner[name] == summing)
+            for node in stop:
+                counted = count(asked.bits, *leaves_of(node))
+                claim(f"count {node}", summing | (self.inner[f"part_{node}"][:COUNT_BITS] == counted))
 
 
 def assert_proved(bench: Bench) -> None:
@@ -72,7 +99,7 @@ def assert_proved(bench: Bench) -> None:
 
 
 def test_order():
-    """Responses are as many as requests, in their order, at most two late; here the payload is a tag."""
+    """Responses are as many as requests, in their order, at most three late; here the payload is a tag."""
     bench = Bench()
     tree = bench.add("tree", BidirectionalTree([Mode.PREFIX]))
     put, get = tree.i.valid & tree.i.ready, tree.o.valid & tree.o.ready
@@ -85,14 +112,14 @@ def test_order():
         bench.m.d.sync += [ahead.eq(ahead - 1), following.eq(ahead != 0)]
     with bench.m.If(put & follow & ~following):
         bench.m.d.sync += [following.eq(1), ahead.eq(inside - get), tag.eq(tree.i.payload.bits[0])]
-    stays = Signal()
-    bench.m.d.sync += stays.eq(inside != get)
+    old, stays = Signal(3), Signal()
+    bench.m.d.sync += [old.eq(inside - get), stays.eq(old > get)]
     bench.claim("order", ~leaves | (tree.o.payload.prefix[1] == tag))
     bench.claim("nothing comes from nothing", ~tree.o.valid | (inside != 0))
-    bench.claim("at most two inside", inside <= BidirectionalTree.LATENCY)
+    bench.claim("at most three inside", inside <= BidirectionalTree.LATENCY)
     bench.claim("latency", ~stays | tree.o.valid)
     bench.claim("throughput", ~tree.o.ready | tree.i.ready)
-    bench.goal("two inside", (inside == BidirectionalTree.LATENCY) & following & (ahead == 1))
+    bench.goal("three inside", (inside == BidirectionalTree.LATENCY) & following & (ahead == 1))
     bench.goal("the followed leaves", leaves & tag)
     assert bench.prove() is None
     assert bench.unreached() == []
@@ -108,20 +135,32 @@ def test_stream_rule():
 
 def test_sum():
     bench = TreeBench(BidirectionalTree())
-    upper, lower = Signal(TREE_SUM), Signal(TREE_SUM)
-    total = pairwise([bench.tree.i.payload.values[leaf] for leaf in range(COMPONENTS)])
-    with bench.m.If(bench.to_upper):
-        bench.m.d.sync += upper.eq(total)
+    bench.claim_parts()
+    values = bench.tree.i.payload.values
+    sums = {node: pairwise([values[leaf] for leaf in range(*leaves_of(node))]) for node in FIRST_STOP}
+    for stop, moves, asked, claim in (
+        (FIRST_STOP, bench.to_leaf, bench.leaf, bench.claim_leaf),
+        (SECOND_STOP, bench.to_upper, bench.upper, bench.claim_upper),
+    ):
+        wanted = {}
+        for node in stop:
+            of_node = [sums[below] for below in sums if below >> below.bit_length() - node.bit_length() == node]
+            total = pairwise(of_node)
+            wanted[node] = Signal(total.shape(), name=f"wanted_{node}")
+            with bench.m.If(moves):
+                bench.m.d.sync += wanted[node].eq(total)
+            claim(f"sum {node}", (asked.mode != Mode.SUM) | (bench.inner[f"part_{node}"] == wanted[node]))
+        sums = wanted
+    lower = Signal(TREE_SUM)
     with bench.m.If(bench.to_lower):
-        bench.m.d.sync += lower.eq(upper)
-    bench.claim_upper("sum", (bench.upper.mode != Mode.SUM) | (bench.inner["sum"].as_unsigned() == upper))
+        bench.m.d.sync += lower.eq(pairwise(list(sums.values())))
     bench.claim_lower("SUM", (bench.lower.mode != Mode.SUM) | (bench.response.total.as_unsigned() == lower))
     assert_proved(bench)
 
 
 def test_count():
     bench = TreeBench(BidirectionalTree())
-    bench.claim_upper("sum", (bench.upper.mode == Mode.SUM) | (bench.inner["sum"] == count(bench.upper.bits)))
+    bench.claim_parts()
     bench.claim_lower("total", (bench.lower.mode == Mode.SUM) | (bench.response.total == count(bench.lower.bits)))
     assert_proved(bench)
 
@@ -162,7 +201,7 @@ class ForgetfulTree(BidirectionalTree):
 
 @pytest.mark.full
 def test_a_search_without_its_last_comparison_is_found():
-    fault = search_bench(ForgetfulTree()).prove(induction=True)
+    fault = search_bench(ForgetfulTree()).prove(induction=True, cycles=BidirectionalTree.LATENCY + 1)
     assert fault.claim == "found"
     assert len(fault.trace) == BidirectionalTree.LATENCY + 1
 

@@ -26,7 +26,7 @@ Finish = data.StructLayout({"transmittance": UNIT_BITS, "terminated": data.Array
 class Bench(wiring.Component):
     """Initialise tile after tile, two at a time, each before its samples are let in.
 
-    After each ``last`` look up each of the tile's pixels and its neighbour's flag.
+    When a ``last`` has passed look up each of the tile's pixels and its neighbour's flag.
     """
 
     def __init__(self, dead):
@@ -46,7 +46,9 @@ class Bench(wiring.Component):
         m = Module()
         m.submodules.dut = dut = self.dut
         pixel, at = Signal(LAYOUTS.pixel), Signal(LAYOUTS.pixel)
-        initialised, added, finished = (Signal(8, name=name) for name in ("initialised", "added", "finished"))
+        initialised, added, passed, finished = (
+            Signal(8, name=name) for name in ("initialised", "added", "passed", "finished")
+        )
         opens, looks, looked_up = Signal(), Signal(), Signal()
         m.d.comb += [
             dut.view.eq(self.view),
@@ -57,7 +59,7 @@ class Bench(wiring.Component):
             dut.i.payload.eq(self.i.payload),
             dut.i.valid.eq(self.i.valid & opens),
             self.i.ready.eq(dut.i.ready & opens),
-            looks.eq(finished != added),
+            looks.eq(finished != passed),
             dut.final.address.eq(at),
         ]
         m.d.comb += [port.enable.eq(looks) for port in (dut.final, *dut.terminated)]
@@ -67,6 +69,8 @@ class Bench(wiring.Component):
             m.d.sync += initialised.eq(initialised + 1)
         with m.If(self.i.valid & self.i.ready & self.i.payload.last):
             m.d.sync += added.eq(added + 1)
+        with m.If(dut.o.valid & dut.o.ready & dut.o.payload.last):
+            m.d.sync += passed.eq(passed + 1)
         with m.If(looks & (at[:-1] == PIXELS - 1)):
             m.d.sync += finished.eq(finished + 1)
         wiring.connect(m, dut.o, wiring.flipped(self.o))
@@ -168,8 +172,8 @@ def test_thresholds_are_strict(termination, shading_threshold):
 
 
 def test_latency_and_a_sample_a_cycle():
-    pixels = [1, 1, 1, 3, 1, 3, 7, 7, 4]
-    samples = [{"pixel": pixel, "alpha": ONE // 8, "last": 0} for pixel in pixels] + [{"pixel": 0, "last": 1}]
+    pixels = [1, 3, 1, 3, 7, 2, 7, 4, 1, 2, 3]
+    samples = [{"pixel": pixel, "alpha": ONE // 8, "last": 0} for pixel in pixels] + [{"pixel": 3, "last": 1}]
     result = check(samples, {7}, {"termination": 0, "shading_threshold": 0})
     # The bench offers the first in the cycle after the last pixel's.
     taken = list(range(PIXELS, PIXELS + len(samples)))
@@ -177,6 +181,25 @@ def test_latency_and_a_sample_a_cycle():
     assert result.cycles["o"] == [
         cycle + Compositor.LATENCY for cycle, pixel in zip(taken, [*pixels, 0], strict=True) if pixel != 7
     ]
+
+
+def test_a_sample_waits_for_the_one_of_its_pixel_before_it():
+    pixels = [1, 1, 1, 3, 1, 3, 3]
+    samples = [{"pixel": pixel, "alpha": ONE // 8, "last": 0} for pixel in pixels] + [{"pixel": 3, "last": 1}]
+    result = check(samples, {7}, {"termination": 0, "shading_threshold": 0})
+    taken = [PIXELS + cycle for cycle in (0, 2, 4, 5, 6, 7, 9, 10)]
+    assert result.cycles["i"] == taken
+    assert result.cycles["o"] == [cycle + Compositor.LATENCY for cycle in taken]
+
+
+@pytest.mark.parametrize("distance", range(1, Compositor.LATENCY + 2))
+def test_a_pixel_is_read_as_it_was_left(distance):
+    """Whether the sample before is in a step still or written, in the same cycle or long ago."""
+    others = [{"pixel": 8 + n, "alpha": 1, "last": 0} for n in range(distance - 1)]
+    alphas = (ONE // 3, ONE - 1, ONE // 5, ONE // 2 + 1, ONE)
+    samples = [sample for alpha in alphas for sample in ({"pixel": 4, "alpha": alpha, "last": 0}, *others)]
+    for termination in (0, ONE // 4, ONE):
+        check([*samples, {"pixel": 0, "last": 1}], set(), {"termination": termination, "shading_threshold": ONE // 99})
 
 
 def test_a_full_output_costs_its_own_cycles_only():

@@ -175,6 +175,19 @@ def test_latency_and_throughput():
     assert result.cycles["done"] == [given[-1] + 1]
 
 
+@pytest.mark.parametrize("distance", range(1, TileBuffer.ADDING + 2))
+def test_a_sum_is_read_as_it_was_left(distance):
+    """Whether the sample before is in a step still or written, in the same cycle or long ago."""
+    others = [{"pixel": 8 + n, "weight": 5, "colour": [9, 8, 7], "last": 0} for n in range(distance - 1)]
+    samples = [
+        sample
+        for weight in (ONE // 3, 1, ONE // 5, ONE // 7)
+        for sample in ({"pixel": 4, "weight": weight, "colour": [4095, 2049, 1], "last": 0}, *others)
+    ]
+    tile = {"x": 0, "y": 0, "last_x": 3, "last_y": 3}
+    check([*samples, {"last": 1}], tile, [0] * 2 * PIXELS, WHITE)
+
+
 def test_a_tile_is_put_out_while_the_next_one_is_added_up():
     generator = random.Random(5)
     transmittance = make_transmittance(generator)

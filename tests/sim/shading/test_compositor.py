@@ -41,7 +41,7 @@ class Bench(wiring.Component):
     """Initialise all pixels before each tile; look a pixel's flag up every cycle, and tell the first finding of each.
 
     It is the pixel of the sample at the input, so that a look-up falls on every cycle around a write, or else one of
-    all in turn. Behind a marker these go on until every pixel has had one.
+    all in turn. When a marker has passed, every pixel has one more.
     """
 
     def __init__(self):
@@ -60,7 +60,7 @@ class Bench(wiring.Component):
         m.submodules.dut = dut = self.dut
         pixel, address, looked_at = (Signal(range(PIXELS), name=name) for name in ("pixel", "address", "looked_at"))
         looked_up = Signal()
-        initialises, ready = Signal(init=1), Signal()
+        initialises, ready, drains = Signal(init=1), Signal(), Signal()
         seen = Signal(PIXELS)
         finds = Signal()
         m.d.sync += [pixel.eq(pixel + 1), looked_at.eq(address), looked_up.eq(~initialises)]
@@ -79,12 +79,14 @@ class Bench(wiring.Component):
         ]
         with m.If(finds):
             m.d.sync += seen.bit_select(looked_at, 1).eq(1)
-        with m.If(~ready & (pixel == PIXELS - 1)):
+        with m.If(~ready & ~drains & (pixel == PIXELS - 1)):
             m.d.sync += [initialises.eq(~initialises), ready.eq(initialises)]
             with m.If(initialises):
                 m.d.sync += seen.eq(0)
         with m.If(self.i.valid & self.i.ready & self.i.payload.last):
-            m.d.sync += [ready.eq(0), pixel.eq(0)]
+            m.d.sync += [ready.eq(0), drains.eq(1)]
+        with m.If(dut.o.valid & dut.o.ready & dut.o.payload.last):
+            m.d.sync += [drains.eq(0), pixel.eq(0)]
         wiring.connect(m, dut.o, wiring.flipped(self.o))
         record(m, "found_queue", finds, looked_at, self.found)
         return m
@@ -99,7 +101,8 @@ class Twin:
         self.transmittance, self.terminated_from = np.zeros(PIXELS, np.int64), np.zeros(PIXELS, np.int64)
         self.found, self.seen = StrobeQueue("pixel"), set()
         self.pixel, self.looked_up = 0, None
-        self.initialises, self.ready = True, False
+        self.initialises, self.ready, self.drains = True, False, False
+        self.leaves = False
         pixels = (self.transmittance, self.terminated_from)
         view = registers(VIEW, **view)
 
@@ -116,6 +119,7 @@ class Twin:
             self.seen.add(self.looked_up)
             self.found.push(self.looked_up)
         pixel, self.pixel = self.pixel, (self.pixel + 1) % PIXELS
+        left = self.leaves and not self.o["valid"]
         sampled = self.ready and self.i["valid"]
         address = int(self.i["pixel"]) if sampled else pixel
         marker = sampled and self.i["last"]
@@ -123,18 +127,21 @@ class Twin:
             copy_sample(self.i, self.gated)
             self.gated["valid"] = 1
         self.composite(now)
+        self.leaves = bool(self.o["valid"] and self.o["last"])
         if sampled:
             self.i["valid"] = self.gated["valid"]
             self.gated["valid"] = 0
         self.looked_up = address if not self.initialises and self.terminated_from[address] <= now else None
         if self.initialises:
             compositor.initialise(self.transmittance, self.terminated_from, pixel, pixel not in DEAD)
-        if not self.ready and pixel == PIXELS - 1:
+        if not self.ready and not self.drains and pixel == PIXELS - 1:
             self.ready = self.initialises
             self.initialises = not self.initialises
             self.seen = set() if self.ready else self.seen
         if marker and not self.i["valid"]:
-            self.ready, self.pixel = False, 0
+            self.ready, self.drains = False, True
+        if left:
+            self.drains, self.pixel = False, 0
         return now + 1
 
 

@@ -16,7 +16,7 @@ from nerf.golden.frame import density_sum
 from rtl.payloads import TREE_SUM, SceneRegisters, TileLayouts
 from rtl.shading.density import ENTRIES_A_BEAT, ENTRY_BITS, Density
 from sim.control.registers import SCENE
-from sim.parts.streams import SAMPLE, TREE_RESPONSE, new
+from sim.parts.streams import SAMPLE, TREE_REQUEST, TREE_RESPONSE, new
 from sim.shading import density
 from tests.sim.replay import replay
 from tests.sim.shading.helpers_shading import MORE_STALLS, modelled, random_samples, registers, sample_fields, watched
@@ -36,7 +36,7 @@ def table_beats(table):
 class Bench(wiring.Component):
     """The block behind a player of the alpha table; everything waits until the table has passed.
 
-    Totals come from outside, independent of the requests, which are the vectors as they are.
+    Totals come from outside, independent of the requests.
     """
 
     def __init__(self):
@@ -121,12 +121,13 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, lasts):
     for skip, activity in activities.items():
         state, its_scene = density.new(), registers(SCENE, **scene)
         i_sample, response, o = new(SAMPLE), new(TREE_RESPONSE), new(SAMPLE)
+        vector, request = new(TREE_REQUEST), new(TREE_REQUEST)
 
-        def step(now, state=state, i_sample=i_sample, response=response, scene=its_scene, o=o):
+        def step(now, state=state, i_sample=i_sample, tree=(vector, request, response), scene=its_scene, o=o):
             # A beat leaves the player's memory a cycle after its read; the cycle after the last one is the first.
             if now <= BEATS:
                 return BEATS + 1
-            return density.step(now, state, i_sample, response, scene, o, planes, lines, table)
+            return density.step(now, state, i_sample, *tree, scene, o, planes, lines, table)
 
         cycles, payloads = replay(
             step,

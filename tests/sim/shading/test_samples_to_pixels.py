@@ -215,6 +215,7 @@ class Twin:
         )
         self.density_cubes, self.appearance_cubes, self.visible_cubes = (new(CUBE) for _ in range(3))
         requests, responses = np.zeros(3, TREE_REQUEST), np.zeros(3, TREE_RESPONSE)
+        vector = new(TREE_REQUEST)
         products, jobs, coloured, self.pixels = new(PRODUCTS), new(SHADE_JOB), new(COLOURED), new(PIXEL)
         self.done, density_strobe, appearance_strobe = np.zeros(3, STROBE)
         self.transmittance, self.terminated_from = np.zeros(PIXELS, np.int64), np.zeros(PIXELS, np.int64)
@@ -244,10 +245,24 @@ class Twin:
             (queue, (queue.new(CFG.sample_queue), sequenced, queued_visible)),
             (cube_sequencer, (sequences, visible, sequenced, self.visible_cubes)),
             (compositor, (composites, view, opaque, visible, *of_pixels)),
-            (density, (density.new(), interpolated, responses[0], scene, opaque, planes, lines, table)),
+            (
+                density,
+                (
+                    density.new(),
+                    interpolated,
+                    vector,
+                    requests[0],
+                    responses[0],
+                    scene,
+                    opaque,
+                    planes,
+                    lines,
+                    table,
+                ),
+            ),
             (
                 interpolator,
-                (interpolator.new(1), queued, self.density_cubes, density_strobe, interpolated, requests[0]),
+                (interpolator.new(1), queued, self.density_cubes, density_strobe, interpolated, vector),
             ),
             (queue, (queue.new(CFG.sample_queue), self.queue_i, queued)),
         ]

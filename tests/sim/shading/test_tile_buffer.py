@@ -25,7 +25,8 @@ class Twin:
         self.done = np.zeros(1, STROBE)[0]
 
     def step(self, now):
-        at_last = self.state["all_read"] and not self.state["has_data"] and not self.o["valid"]
+        scans = self.state["waits"] and now >= self.state["reads_from"]
+        at_last = scans and not (self.state["to_read"] or self.state["stages"] or self.o["valid"])
         wake = tile_buffer.step(now, self.state, self.tile, self.i, self.o, self.done)
         assert self.done["set"] == at_last
         self.done["set"] = 0
