@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 AXES, COLOURS = 3, 3
-TURNAROUND = 11
+TURNAROUND = 12
 """Cycles without an input between two layers on the same lanes when one pass has all outputs of the first."""
 
 

@@ -24,6 +24,7 @@ from nerf.contract.formats import (
 from nerf.contract.network import COLOURS
 from nerf.contract.scene_image import GROUPS, PAIRS
 from rtl.parts.banks import BATCHES
+from rtl.parts.carry_save import compress, product_rows
 from rtl.payloads import AXES, Direction, SceneRegisters
 
 TRANSFERS = GROUPS["appearance"]
@@ -108,8 +109,8 @@ class MlpLanes(wiring.Component):
     result : Out
     """
 
-    RESULT = 4
-    ENTRIES = 3
+    RESULT = 5
+    ENTRIES = 4
     """Cycles of those in which an output's requantisation entry is used."""
 
     def __init__(self, lanes: int, low: int, high: int) -> None:
@@ -148,19 +149,23 @@ class MlpLanes(wiring.Component):
         return shift_out[0]
 
     def _requantise(self, m: Module, accumulator: Signal) -> Signal:
-        """Add the bias, multiply, shift with rounding: four registered steps."""
+        """Add the bias, multiply, add the carries, shift: five registered steps. Return what they give, rounded."""
         entries = self.drive.entries
         taken = Signal(signed(ACCUMULATOR.width), reset_less=True)
         biased = Signal(signed(ACCUMULATOR.width + 1), reset_less=True)
-        product = Signal(signed(ACCUMULATOR.width + 1 + MULTIPLIER.width), reset_less=True)
-        result = Signal(signed(len(product)), reset_less=True)
+        bits = len(biased) + MULTIPLIER.width
+        product, shifted = (Signal(signed(bits), name=name, reset_less=True) for name in ("product", "shifted"))
+        partial, carries = (Signal(bits, name=name, reset_less=True) for name in ("partial", "carries"))
+        result = Signal(signed(bits - 1))
         m.d.sync += [
             taken.eq(accumulator),
             biased.eq(taken + entries[0].bias),
-            product.eq(biased * entries[1].multiplier),
-            # Rounding half up: the bit below the result is added.
-            result.eq(((product >> (entries[2].shift - 1)[: len(entries[2].shift)]) + 1) >> 1),
+            Cat(partial, carries).eq(Cat(compress(m, product_rows(m, biased, entries[1].multiplier, bits)))),
+            product.eq(partial + carries),
+            shifted.eq(product >> (entries[3].shift - 1)[: len(entries[3].shift)]),
         ]
+        # Rounding half up: the bit below the result is added.
+        m.d.comb += result.eq((shifted + 1) >> 1)
         return result
 
 
@@ -305,19 +310,22 @@ class MlpDatapath(wiring.Component):
             Signal(ACTIVATION_SHAPE, name=name, reset_less=True)
             for name in ("chosen", "multiplied", "looked_up", "activation")
         )
-        turn = Signal(signed(ACTIVATION.width + len(self.phase_multiplier)), reset_less=True)
         index_bits = SINE_ENTRIES.bit_length() - 1
+        turn_bits = PHASE_SHIFT + index_bits
+        partial, carries = (Signal(turn_bits, name=name, reset_less=True) for name in ("partial_turn", "turn_carries"))
+        turn = Signal(turn_bits)
         index = Signal(index_bits)
         negative = Signal(reset_less=True)
         along = index[: index_bits - 2]
         m.d.sync += [
             chosen.eq(source),
             multiplied.eq(chosen),
-            turn.eq(chosen * self.phase_multiplier),
+            Cat(partial, carries).eq(Cat(compress(m, product_rows(m, chosen, self.phase_multiplier, turn_bits)))),
             looked_up.eq(multiplied),
             negative.eq(index[-1]),
         ]
         m.d.comb += [
+            turn.eq(partial + carries),
             index.eq(
                 Mux(self.encodings[2].doubled, turn[PHASE_SHIFT - 1 :][:index_bits], turn[PHASE_SHIFT:][:index_bits])
                 + Mux(self.encodings[2].cosine, QUARTER, 0)

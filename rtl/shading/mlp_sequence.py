@@ -76,15 +76,15 @@ class MlpSequence(wiring.Component):
         m = Module()
         self._issue(m)
         steps = [self.step, *delayed(m, self.step, self._source + 1)]
-        output = self._outputs(m, steps[-1])
+        output, following = self._outputs(m, steps[-1])
         *_, written = delayed(m, output, MlpLanes.RESULT)
         m.d.comb += [
             self.drive.add.eq(steps[-1]),
-            self.drive.weights.eq(self._weights(m, steps[self._source - 1].valid)),
+            self.drive.weights.eq(self._weights(m, steps[self._source - 2].valid)),
             self.drive.output.eq(written),
             self.fill.eq(written.valid & (written.index == self._stage.outputs - 1)),
         ]
-        for port, entry in zip(self.drive.entries, self._entries(m, output.index), strict=True):
+        for port, entry in zip(self.drive.entries, self._entries(m, following), strict=True):
             m.d.comb += port.eq(entry)
         return m
 
@@ -115,7 +115,7 @@ class MlpSequence(wiring.Component):
             m.d.sync += [row.eq(0), number.eq(Mux(number == len(passes) - 1, 0, number + 1))]
 
     def _weights(self, m: Module, read: Signal) -> Signal:
-        """Return the row of weights that goes with the input of the cycle after ``read``."""
+        """Return the row of weights that goes with the input of the second cycle after ``read``, from registers."""
         stage = self._stage
         beats = row_beats(stage)
         width = WEIGHT.width * stage.lanes if beats == 1 else BEAT_BITS * beats
@@ -137,24 +137,32 @@ class MlpSequence(wiring.Component):
         m.d.comb += [read_port.addr.eq(row), read_port.en.eq(read)]
         with m.If(read):
             m.d.sync += row.eq(Mux(row == stage.rows - 1, 0, row + 1))
-        return read_port.data
+        weights = Signal(width)
+        m.d.sync += weights.eq(read_port.data)
+        return weights
 
-    def _outputs(self, m: Module, add: data.View) -> data.View:
-        """Return which output leaves the lanes."""
+    def _outputs(self, m: Module, add: data.View) -> tuple[data.View, Signal]:
+        """Return which output leaves the lanes, and its number in the next cycle."""
         # A pass takes at least as many cycles as it has outputs, so the last pass has left when the next arrives.
         stage = self._stage
         output = Signal(Output)
+        following = Signal.like(output.index)
         ends = list(accumulate(one.outputs for one in stage.passes))
+        m.d.comb += following.eq(output.index)
+        m.d.sync += output.index.eq(following)
         with m.If(output.valid):
-            m.d.sync += output.index.eq(Mux(output.index == ends[-1] - 1, 0, output.index + 1))
+            m.d.comb += following.eq(Mux(output.index == ends[-1] - 1, 0, output.index + 1))
             with m.If(Cat(output.index == end - 1 for end in ends).any()):
                 m.d.sync += output.valid.eq(0)
         with m.If(add.valid & add.last):
             m.d.sync += output.valid.eq(1)
-        return output
+        return output, following
 
-    def _entries(self, m: Module, index: Signal) -> list[data.View]:
-        """Return the requantisation entry of the output of the cycle before, of that before it, and so on."""
+    def _entries(self, m: Module, following: Signal) -> list[data.View]:
+        """Return the requantisation entry of the output of the cycle before, of that before it, and so on.
+
+        ``following``: the number of the output of the next cycle, or the one after those so far.
+        """
         stage = self._stage
         m.submodules.entries = memory = Memory(shape=Entry, depth=stage.outputs, init=[])
         write_port, read_port = memory.write_port(), memory.read_port()
@@ -165,10 +173,10 @@ class MlpSequence(wiring.Component):
             write_port.addr.eq(beat),
             write_port.data.eq(self.table.data[: Entry.size]),
             write_port.en.eq(self.write & (beat < stage.outputs)),
-            read_port.addr.eq(index),
+            read_port.addr.eq(following),
             entry.eq(read_port.data),
         ]
-        return [entry, *delayed(m, entry, MlpLanes.ENTRIES - 1)]
+        return delayed(m, entry, MlpLanes.ENTRIES)
 
 
 def delayed(m: Module, signal: data.View, cycles: int) -> list[data.View]:

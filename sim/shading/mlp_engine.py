@@ -15,7 +15,7 @@ TRANSFERS = GROUPS["appearance"]
 """Of products, a sample."""
 COUNT = 4
 """Layers; also the place behind the last of them, where the colours are."""
-OUTPUT_CYCLES = (8, 11, 8)
+OUTPUT_CYCLES = (9, 12, 9)
 """From a stage's last input to the cycle in which its first output can be read: basis, hidden layers, last layer."""
 PRODUCT_BANKS = 2
 BANKS = (2, 1, 2, 1)

@@ -67,7 +67,7 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     "write_master": ("write_master", {"UNANSWERED_LIMIT = 15": "UNANSWERED_LIMIT = 1"}),
     "tree_server": ("tree_server", {"LATENCY = 5": "LATENCY = 6"}),
     "tile_buffer": ("tile_buffer", {"ADDING = 5": "ADDING = 6"}),
-    "mlp_engine": ("mlp_engine", {"OUTPUT_CYCLES = (8, 11, 8)": "OUTPUT_CYCLES = (8, 11, 9)"}),
+    "mlp_engine": ("mlp_engine", {"OUTPUT_CYCLES = (9, 12, 9)": "OUTPUT_CYCLES = (9, 12, 10)"}),
     # Looks up and hands on in every other cycle only.
     "appearance": (
         "appearance",

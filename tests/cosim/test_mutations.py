@@ -53,4 +53,4 @@ def test_an_edit_must_fit(tmp_path):
 def test_an_edit_of_the_simulator_is_noticed():
     result = mutations.simulator_mutant("compositor", mutations.simulated_trace())
     assert result.mismatches > 0
-    assert result.first.startswith("opaque ")
+    assert result.first.startswith("visible ")

@@ -230,8 +230,8 @@ def test_other_networks(lanes, size, kind):
 
 def test_cycles_a_batch_are_the_documented_ones():
     cycles = {lanes: [stage.cycles for stage in config(lanes).stages] for lanes in (16, 32, 64, 128)}
-    assert cycles == {16: [2016, 2224, 384], 32: [1008, 1112, 384], 64: [432, 556, 384], 128: [288, 289, 256]}
-    assert {lanes: MlpEngine.latency(config(lanes)) for lanes in cycles} == {16: 4670, 32: 2568, 64: 1474, 128: 1003}
+    assert cycles == {16: [2016, 2224, 384], 32: [1008, 1112, 384], 64: [432, 556, 384], 128: [288, 290, 256]}
+    assert {lanes: MlpEngine.latency(config(lanes)) for lanes in cycles} == {16: 4673, 32: 2571, 64: 1477, 128: 1007}
 
 
 @pytest.mark.parametrize(
@@ -249,12 +249,12 @@ def test_full_batches_follow_each_other_without_a_gap(lanes, batch, kind):
 @pytest.mark.full
 def test_the_multipliers_of_edge_are_used():
     cfg = replace(load_config("edge"), tile=8)
-    batch, period = cfg.mlp_batch, 289
+    batch, period = cfg.mlp_batch, 290
     jobs, products, direction = make_case(7, 3 * batch + 1, lasts=(3 * batch,))
     result = check("encoded", cfg, jobs, products, direction)
     assert np.diff(result.cycles["o"][: 3 * batch + 1 : batch]).tolist() == [period] * 3
     utilisation = batch * SIZE.multiply_accumulates / (period * cfg.multipliers)
-    assert (cfg.multipliers, round(utilisation, 3)) == (4032, 0.958)
+    assert (cfg.multipliers, round(utilisation, 3)) == (4032, 0.954)
 
 
 @pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.full), 4])
