@@ -1,4 +1,4 @@
-"""``rtnerf compare`` and ``rtnerf sweep``: points of the design space, and why they differ."""
+"""``rtnerf compare``, ``sweep`` and ``size``: points of the design space, why they differ, and what they need."""
 
 from __future__ import annotations
 
@@ -14,8 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtnerf.base.options import PATH, Whole, check_targets, example, json_option, refuse_given, together
-from rtnerf.options import progress_bar, save, versions
+from rtnerf.base.options import (
+    FRACTION,
+    PATH,
+    OneOf,
+    Whole,
+    Wholes,
+    check_targets,
+    example,
+    json_option,
+    refuse_given,
+    together,
+)
+from rtnerf.options import (
+    Size,
+    Window,
+    capture_options,
+    config_option,
+    model_option,
+    progress_bar,
+    save,
+    timing_options,
+    versions,
+)
 
 if TYPE_CHECKING:
     from rtnerf.explore.space import Refusal, Specification
@@ -106,6 +127,79 @@ def sweep(
     )
     click.echo(
         f"fastest: point {best['point']} ({best['config']}), view {best['view']}, {best['fps_at_clock']:.3f} frames/s"
+    )
+
+
+@click.command(**example("rtnerf size --config edge --views 0,1 --out sized.toml --check-views 2,3,4 --json size.json"))
+@model_option
+@capture_options("the embedded model's")
+@config_option
+@click.option("--views", type=Wholes(low=0), default="0", show_default=True, help="Views whose cycles are kept.")
+@click.option("--check-views", type=Wholes(low=0), help="Views that are only compared afterwards.")
+@click.option("--size", "pixels", type=Size(), default="200", show_default=True, help="Full picture, in pixels.")
+@click.option("--crop", type=Window(), help="Only this window of the full picture, in pixels.")
+@click.option("--memory", type=OneOf("lpddr4", "fixed"), default="lpddr4", show_default=True, help="As in simulate.")
+@timing_options
+@click.option(
+    "--loss", type=FRACTION, default=0.0, show_default=True, help="Share of a view's cycles that may be lost."
+)
+@click.option("--out", type=PATH, required=True, help="The configuration, as a TOML file for --config.")
+@json_option
+def size(
+    views: tuple[int, ...],
+    check_views: tuple[int, ...] | None,
+    pixels: tuple[int, int | None],
+    memory: str,
+    latency: int,
+    beat_interval: int,
+    loss: float,
+    out: Path,
+    json_file: Path | None,
+    **subject: Any,
+) -> None:
+    """Find the smallest queues and buffers that keep the cycles of some views, or lose at most a share of them.
+
+    Guaranteed is what was simulated: these views, at this size, with this memory. --check-views says what others lose.
+    """
+    check_targets(out=out, json=json_file)
+    timing = {"latency": latency, "beat_interval": beat_interval}
+    if memory == "lpddr4":
+        refuse_given("with memory lpddr4, which has its own timing", "latency", "beat-interval")
+        timing = {}
+    from nerf.contract.config import to_toml
+    from rtnerf.base.files import write_bytes
+    from rtnerf.explore.points import point_of
+    from rtnerf.explore.size import check, size_queues
+
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in subject.items()}
+    width, height = pixels
+    given |= {"views": views, "size": width if height is None else (width, height), "memory": memory, **timing}
+    point = point_of({name: value for name, value in given.items() if value is not None}, Path())
+    started = time.perf_counter()
+    with progress_bar("queues") as advance:
+        sizing = size_queues(point, loss, advance)
+    write_bytes(out, to_toml(sizing.after).encode())
+    found = sizing.record()
+    checked = check(point, sizing.after, check_views) if check_views else []
+    result = {
+        **point.settings(),
+        "config": point.config.name,
+        "loss": loss,
+        "memory": point.timing.record(),
+        **found,
+        "checked": checked,
+        "seconds": time.perf_counter() - started,
+    }
+    save(json_file, "size", result)
+    for name, (before, after) in found["queues"].items():
+        click.echo(f"  {name:<16} {before:>6} -> {after}")
+    for view, before, after in [*zip(views, sizing.cycles_before, sizing.cycles_after, strict=True), *checked]:
+        kind = "kept" if view in views else "checked"
+        click.echo(f"  view {view:<4} {before:>12,} -> {after:>12,} cycles ({after / before - 1:+.3%}, {kind})")
+    before, after = found["on_chip_bytes"]
+    click.echo(
+        f"{out}: {before:,} -> {after:,} bytes on chip ({after / before - 1:+.1%}), {sizing.simulations} frames "
+        f"simulated; guaranteed for these views, {memory} and {width} pixels alone"
     )
 
 
