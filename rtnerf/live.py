@@ -98,11 +98,17 @@ def page_of(
 
 def _simulated(job: Job, camera: Camera) -> dict[str, Any]:
     """A view as the page takes it."""
+    from rtnerf.explore.cost import cost_of, synthesis_of, told
     from sim.memory.lpddr4 import Lpddr4
     from sim.simulate import simulate
 
     frame = simulate(job.decoded, job.view(camera), job.config, Lpddr4(), record=True)
-    return {"c2w": camera.c2w.tolist(), "result": frame.record(), "tiles": _tiles(frame, camera)}
+    return {
+        "c2w": camera.c2w.tolist(),
+        "result": frame.record(),
+        "cost": told(cost_of(frame, synthesis_of(job.config, None))),
+        "tiles": _tiles(frame, camera),
+    }
 
 
 def _tiles(frame: Simulation, camera: Camera) -> dict[str, Any]:

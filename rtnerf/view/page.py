@@ -48,7 +48,8 @@ def page(
         What stays the same: ``title``, ``centre`` and ``up`` of the world, ``camera`` (``width``, ``height``,
         ``focal``, ``principal`` and ``background`` of the simulated views), ``termination``.
     views : sequence of mapping
-        Of each simulated view its pose ``c2w`` and the simulator's ``result``.
+        Of each simulated view its pose ``c2w``, the simulator's ``result``, in a line what the frame costs in silicon
+        (``cost``), and its ``tiles``: their ``size`` in pixels, ``columns``, and the ``cycles`` of each, row by row.
 
     Raises
     ------
@@ -116,8 +117,8 @@ def constants(scene: Scene, config: AcceleratorConfig) -> dict[str, int | tuple[
 
 
 def _source(name: str, scene: Scene, config: AcceleratorConfig) -> str:
-    """A shader behind the constants."""
-    lines = ["#version 300 es", f"#define DEFERRED {int(config.shading == 'deferred')}"]
+    """A shader behind the constants; the page puts the version and what it defines before it."""
+    lines = [f"#define DEFERRED {int(config.shading == 'deferred')}"]
     lines += [f"precision highp {kind};" for kind in ("float", "int", "isampler2D", "isampler3D", "isampler2DArray")]
     lines += ["precision highp usampler2D;"]
     for constant, value in constants(scene, config).items():

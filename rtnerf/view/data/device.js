@@ -1,6 +1,6 @@
 // WebGL2: textures of integers, the two shaders, frames.
 
-const VERTEX = `#version 300 es
+const VERTEX = `
 void main() { gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0); }`;
 const FIXED = ["ranks", "records", "planes", "lines", "weights", "tables"];
 const RAYS = ["starts", "steps", "directions"];
@@ -35,7 +35,7 @@ class Device {
             const { format, size } = DATA.textures[name];
             return [name, this.texture(name === "ranks" ? gl.TEXTURE_3D : null, format, size, arrays[name])];
         }));
-        this.march = this.program("march.glsl", [...FIXED, ...RAYS]);
+        [this.exact, this.quick] = [0, 1].map((quick) => this.program("march.glsl", [...FIXED, ...RAYS], quick));
         this.showing = this.program("show.glsl", ["pixels", "counts", "cycles"]);
         gl.bindVertexArray(gl.createVertexArray());
     }
@@ -51,13 +51,11 @@ class Device {
         return { texture, target };
     }
 
-    program(name, samplers) {
-        const gl = this.gl, program = gl.createProgram();
-        for (const [kind, source] of [
-            [gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, document.getElementById(name).textContent.trim()],
-        ]) {
+    program(name, samplers, quick = 0) {
+        const gl = this.gl, program = gl.createProgram(), fragment = document.getElementById(name).textContent;
+        for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]]) {
             const shader = gl.createShader(kind);
-            gl.shaderSource(shader, source);
+            gl.shaderSource(shader, `#version 300 es\n#define QUICK ${quick}\n${source}`);
             gl.compileShader(shader);
             gl.attachShader(program, shader);
             if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost())
@@ -80,11 +78,11 @@ class Device {
         });
     }
 
-    // A frame to be drawn from registers, before its first row.
+    // A frame to be drawn from registers, before its first pixel.
     frame(registers) {
         const gl = this.gl, size = [registers.window_width, registers.window_height];
         const rays = setUp(registers);
-        const frame = { registers, size, rows: 0, buffer: gl.createFramebuffer() };
+        const frame = { registers, size, x: 0, y: 0, buffer: gl.createFramebuffer() };
         for (const name of RAYS) frame[name] = this.texture(null, "RGBA32I", size, rays[name]);
         gl.bindFramebuffer(gl.FRAMEBUFFER, frame.buffer);
         ["pixels", "counts"].forEach((name, number) => {
@@ -96,21 +94,24 @@ class Device {
         return frame;
     }
 
-    // Draw some more rows of a frame: all of it when frame.rows is its height. Resolves when they are drawn.
-    async draw(frame, rows) {
+    // Draw about so many more pixels of a frame, in bands of rows from left to right. Resolves when they are drawn.
+    async draw(frame, pixels, program = this.exact) {
         const gl = this.gl, { registers, size: [width, height] } = frame;
+        frame.exact = program === this.exact;
+        if (frame.x === 0) frame.rows = Math.min(Math.max(Math.floor(pixels / width), 8), height - frame.y);
+        const columns = Math.min(Math.max(Math.floor(pixels / frame.rows), 8), width - frame.x);
         gl.bindFramebuffer(gl.FRAMEBUFFER, frame.buffer);
-        this.use(this.march, { ...this.fixed, ...frame });
-        gl.uniform1i(this.march.place("sampleLimit"), registers.sample_limit);
-        gl.uniform1i(this.march.place("termination"), registers.termination);
-        gl.uniform1i(this.march.place("shadingThreshold"), registers.shading_threshold);
-        gl.uniform1i(this.march.place("background"), registers.background);
+        this.use(program, { ...this.fixed, ...frame });
+        gl.uniform1i(program.place("sampleLimit"), registers.sample_limit);
+        gl.uniform1i(program.place("termination"), registers.termination);
+        gl.uniform1i(program.place("shadingThreshold"), registers.shading_threshold);
+        gl.uniform1i(program.place("background"), registers.background);
         gl.viewport(0, 0, width, height);
         gl.enable(gl.SCISSOR_TEST);
-        gl.scissor(0, frame.rows, width, rows);
+        gl.scissor(frame.x, frame.y, columns, frame.rows);
         gl.drawArrays(gl.TRIANGLES, 0, 3);
         gl.disable(gl.SCISSOR_TEST);
-        frame.rows = Math.min(frame.rows + rows, height);
+        [frame.x, frame.y] = frame.x + columns < width ? [frame.x + columns, frame.y] : [0, frame.y + frame.rows];
         await this.done();
     }
 

@@ -1,6 +1,7 @@
 // The integer model in a browser: a fragment is a ray of nerf.golden.frame, every function the one of its name in
 // nerf/golden, bit for bit. An int is exactly 32 bits here and wraps around; what needs more is a Wide. The constants in
-// capitals are those of nerf.contract, and SCENE_ and NETWORK_ of the scene image.
+// capitals are those of nerf.contract, and SCENE_ and NETWORK_ of the scene image. QUICK is for moving: the network runs
+// once a ray, at its heaviest sample, which stands for all; everything but the colour is exact.
 
 uniform isampler2D starts, steps, directions;  // Of each ray: starts.w says whether it is live.
 uniform isampler3D ranks;                      // Of each cube: that of its record, -1 where it is not live.
@@ -123,6 +124,15 @@ ivec4 products(int pair, int quad, ivec3 at) {
     return plane * interpolateLine(texelFetch(lines, point, 0), texelFetch(lines, point + ivec2(1, 0), 0), w.z);
 }
 
+// The four of a row of the products that the network takes.
+ivec4 appearance(int row, ivec3 at) {
+    return products(row / QUADS, DENSITY_QUADS + row % QUADS, at);
+}
+
+ivec4 rounded(ivec4 four) {
+    return four + (1 << PRODUCT_FRACTION >> 1) >> PRODUCT_FRACTION;
+}
+
 int densitySum(ivec3 at) {
     ivec4 total = ivec4(0);
     for (int pair = 0; pair < 3; ++pair)
@@ -221,7 +231,7 @@ ivec3 shade(ivec3 direction) {
 
 // ---- Deferred shading: product_buffer.py ----
 
-#if DEFERRED
+#if DEFERRED && !QUICK
 ivec4 sums[3 * QUADS];
 
 ivec4 weightedProduct(int weight, ivec4 four) {
@@ -241,8 +251,8 @@ void meanProducts(int weight) {
     while (weight >> length != 0) ++length;
     int mantissa = weight << (UNIT + 1 - length) >> (UNIT - RECIPROCAL_BITS);
     int reciprocal = table(RECIPROCAL, mantissa - (1 << RECIPROCAL_BITS));
-    for (int quad = 0; quad < 3 * QUADS; ++quad)
-        for (int lane = 0; lane < 4; ++lane) sums[quad][lane] = meanProduct(sums[quad][lane], reciprocal, length);
+    for (int row = 0; row < 3 * QUADS; ++row)
+        for (int lane = 0; lane < 4; ++lane) sums[row][lane] = meanProduct(sums[row][lane], reciprocal, length);
 }
 #endif
 
@@ -275,8 +285,11 @@ void main() {
     int index = 0, limit = start.w == 0 ? 0 : sampleLimit, transmittance = 1 << UNIT, rank = -1, summed = 0;
     bool entered = false;
     counts = uvec4(0u);
-#if DEFERRED
-    for (int quad = 0; quad < 3 * QUADS; ++quad) sums[quad] = ivec4(0);
+#if QUICK
+    int heaviest = 0;
+    ivec3 place = ivec3(0);
+#elif DEFERRED
+    for (int row = 0; row < 3 * QUADS; ++row) sums[row] = ivec4(0);
 #endif
     // Neighbours go to their next visible sample, then shade it together.
     while (index < limit) {
@@ -299,30 +312,31 @@ void main() {
             if (transmittance < termination) limit = 0;
         }
         if (weight <= shadingThreshold) break;
-        for (int pair = 0; pair < 3; ++pair)
-            for (int quad = 0; quad < QUADS; ++quad) {
-                ivec4 four = products(pair, DENSITY_QUADS + quad, at);
-#if DEFERRED
-                sums[pair * QUADS + quad] += weightedProduct(weight, four);
-#else
-                values[pair * QUADS + quad] = four + (1 << PRODUCT_FRACTION >> 1) >> PRODUCT_FRACTION;
-#endif
-            }
-#if DEFERRED
+#if QUICK
+        if (weight > heaviest) {
+            heaviest = weight;
+            place = at;
+        }
+        counts.w = DEFERRED == 1 ? 1u : counts.w + 1u;
+        summed += weight;
+#elif DEFERRED
+        for (int row = 0; row < 3 * QUADS; ++row) sums[row] += weightedProduct(weight, appearance(row, at));
+        counts.w = 1u;
         summed += weight;
 #else
+        for (int row = 0; row < 3 * QUADS; ++row) values[row] = rounded(appearance(row, at));
         colour += weightedColour(weight, direction);
         counts.w += 1u;
 #endif
     }
-#if DEFERRED
-    if (summed > 0) {
-        meanProducts(summed);
-        for (int quad = 0; quad < 3 * QUADS; ++quad)
-            values[quad] = sums[quad] + (1 << PRODUCT_FRACTION >> 1) >> PRODUCT_FRACTION;
-        colour = weightedColour(summed, direction);
-        counts.w = 1u;
-    }
+#if QUICK
+    for (int row = 0; row < 3 * QUADS; ++row) values[row] = rounded(appearance(row, place));
+#elif DEFERRED
+    if (summed > 0) meanProducts(summed);
+    for (int row = 0; row < 3 * QUADS; ++row) values[row] = rounded(sums[row]);
+#endif
+#if QUICK || DEFERRED
+    if (summed > 0) colour = weightedColour(summed, direction);
 #endif
     pixel = outputPixel(colour, transmittance);
 }

@@ -1,14 +1,16 @@
 // The page: draws when something changes, coarsely while it moves and at full size when it rests.
 
 const MOST_WIDTH = 1600, LEAST_WIDTH = 16;
-const FRAME_MS = 45, BAND_MS = 30;  // Of a frame while it moves; of a band of rows of the one at full size.
+const FRAME_MS = 45, PART_MS = 30;  // Of a frame while it moves; of a part of the one at full size.
+const TAP_SECONDS = 0.05;  // What a key does at once, before it does more while it is held.
+const QUICK_BELOW = 64, EXACT_ABOVE = 256;  // Widths of moving frames where the network runs once a ray, and where not.
 const KEYS = {
     ArrowLeft: ["swing", -1, 0], ArrowRight: ["swing", 1, 0], ArrowUp: ["swing", 0, -1], ArrowDown: ["swing", 0, 1],
     a: ["move", -1, 0, 0], d: ["move", 1, 0, 0], q: ["move", 0, -1, 0], e: ["move", 0, 1, 0],
     w: ["move", 0, 0, 1], s: ["move", 0, 0, -1], "+": ["zoom", -1], "=": ["zoom", -1], "-": ["zoom", 1],
 };
 
-const state = { camera: CAMERAS[0], layer: LAYERS[0], width: null, coarse: 64, band: 8 };
+const state = { camera: CAMERAS[0], layer: LAYERS[0], width: null, coarse: 32, quick: true, part: 256 };
 const held = new Set();
 let device, tiles;
 let shown = null, finer = null;  // The frame on the screen, and one at full size that is being drawn.
@@ -17,7 +19,7 @@ let moving = true, stale = true, running = false;  // The camera has moved; the 
 const heightOf = (width) => Math.max(1, Math.round(width * ABOUT.camera.height / ABOUT.camera.width));
 const frameOf = (width) => device.frame(registersOf(state.camera, width, heightOf(width)));
 const stands = () => CAMERAS.findIndex((each) => same(each, state.camera));
-const isWhole = () => shown?.size[0] === state.width && !finer;
+const isWhole = () => shown?.exact && shown.size[0] === state.width && !finer;
 
 // ---- Drawing ----
 
@@ -28,7 +30,7 @@ async function run() {
     let before = performance.now();
     while (held.size || moving || stale || !isWhole()) {
         const now = await new Promise(requestAnimationFrame);
-        steer(Math.min(Math.max(now - before, 0), 100) / 1000);
+        for (const key of held) steer(key, Math.min(Math.max(now - before, 0), 100) / 1000);
         before = now;
         if (moving) await drawCoarse();
         else if (!held.size && !isWhole()) await refine();
@@ -64,26 +66,31 @@ function forget() {
 async function drawCoarse() {
     moving = false;
     forget();
-    const width = Math.min(Math.round(state.coarse), state.width), started = performance.now();
+    const { quick } = state, width = Math.min(Math.round(state.coarse), state.width), started = performance.now();
     const frame = frameOf(width);
-    await device.draw(frame, frame.size[1]);
+    await device.draw(frame, width * frame.size[1], quick ? device.quick : device.exact);
     keep(frame);
     const took = performance.now() - started;
+    byId("speed").textContent =
+        `${frame.size.join("x")} pixels in ${took.toFixed(0)} ms${quick ? ", the network once a ray" : ""}`;
     // Work goes with the square of the width.
-    const better = width * Math.min(Math.max(Math.sqrt(FRAME_MS / took), 0.6), 1.25);
-    state.coarse = Math.min(Math.max(better, LEAST_WIDTH), MOST_WIDTH);
-    byId("speed").textContent = `${frame.size.join("x")} pixels in ${took.toFixed(0)} ms`;
+    state.coarse = width * Math.min(Math.max(Math.sqrt(FRAME_MS / took), 0.6), 1.5);
+    if (quick ? state.coarse > EXACT_ABOVE : state.coarse < QUICK_BELOW) state.quick = !quick;
+    else state.coarse = Math.min(Math.max(state.coarse, LEAST_WIDTH), MOST_WIDTH);
+    if (quick && !state.quick) state.coarse = QUICK_BELOW;
 }
 
-// Draw some rows of the frame at full size; it is shown when it is whole.
+// Draw a part of the frame at full size; it is shown when it is whole.
 async function refine() {
     if (finer && finer.size[0] !== state.width) forget();
     finer ??= frameOf(state.width);
-    const started = performance.now();
-    await device.draw(finer, Math.round(state.band));
-    state.band = Math.min(Math.max(state.band * Math.min(BAND_MS / (performance.now() - started), 2), 1), finer.size[1]);
-    byId("speed").textContent = `${finer.size.join("x")} pixels, ${Math.round(100 * finer.rows / finer.size[1])} %`;
-    if (finer.rows < finer.size[1]) return;
+    const started = performance.now(), [width, height] = finer.size;
+    await device.draw(finer, state.part);
+    const better = state.part * Math.min(PART_MS / (performance.now() - started), 2);
+    state.part = Math.min(Math.max(better, 64), width * height);
+    const share = (finer.y * width + finer.x * finer.rows) / (width * height);
+    byId("speed").textContent = `${finer.size.join("x")} pixels, ${Math.floor(100 * share)} %`;
+    if (finer.y < height) return;
     keep(finer);
     finer = null;
 }
@@ -133,7 +140,7 @@ function setLayer(layer) {
 function setWidth(width) {
     state.width = width;
     const choice = byId("width");
-    if (![...choice.options].some(({ value }) => Number(value) === width)) choice.append(new Option(width, width));
+    if (![...choice.options].some(({ value }) => Number(value) === width)) choice.append(new Option(`${width}x${heightOf(width)}`, width));
     choice.value = width;
 }
 
@@ -145,13 +152,12 @@ function take({ camera, layer, width }) {
     redraw();
 }
 
-function steer(seconds) {
-    for (const key of held) {
-        const [what, ...amounts] = KEYS[key], [x, y, z] = amounts.map((amount) => amount * seconds);
-        if (what === "swing") go(swung(state.camera, x, y, ABOUT.centre));
-        else if (what === "move") go(moved(state.camera, 0.5 * x, 0.5 * y, 0.5 * z));
-        else go(zoomed(state.camera, Math.exp(x)));
-    }
+// Do what a key does in so many seconds.
+function steer(key, seconds) {
+    const [what, ...amounts] = KEYS[key], [x, y, z] = amounts.map((amount) => amount * seconds);
+    if (what === "swing") go(swung(state.camera, x, y, ABOUT.centre));
+    else if (what === "move") go(moved(state.camera, 0.5 * x, 0.5 * y, 0.5 * z));
+    else go(zoomed(state.camera, Math.exp(x)));
 }
 
 // One pointer turns round the scene, or with Shift or the right button where the camera stands; two zoom and turn.
@@ -189,8 +195,8 @@ function follow(canvas) {
         if (event.ctrlKey || event.metaKey || event.altKey) return;
         if (keyOf(event) in KEYS) {
             event.preventDefault();
+            if (!event.repeat) steer(keyOf(event), TAP_SECONDS);
             held.add(keyOf(event));
-            wake();
         } else if (LAYERS[event.key - 1]) setLayer(LAYERS[event.key - 1]);
         else if (event.key === "0") go(CAMERAS[nearestView(state.camera)]);
     });
@@ -208,7 +214,7 @@ const asText = (values) => {
 // Write a whole frame into the page, for tests: registers, pixels and counts, uint16 in base64.
 async function tell() {
     const frame = frameOf(state.width), found = { registers: frame.registers };
-    await device.draw(frame, frame.size[1]);
+    await device.draw(frame, frame.size[0] * frame.size[1]);
     for (const name of ["pixels", "counts"]) found[name] = asText(await device.read(frame, name));
     document.body.append(element("pre", { id: "selftest", hidden: "" }, JSON.stringify(found)));
 }
@@ -222,9 +228,8 @@ function fail(error) {
 async function main() {
     const { width, height } = ABOUT.camera, canvas = byId("canvas");
     canvas.style.aspectRatio = `${width} / ${height}`;
-    const widths = [1, 2, 4].map((times) => times * width).filter((each) => each <= MOST_WIDTH);
-    for (const each of widths) byId("width").append(new Option(`${each}x${heightOf(each)}`, each));
-    setWidth(widths.find((each) => each >= 400) ?? widths.at(-1));
+    [1, 2, 4].map((times) => times * width).filter((each) => each <= MOST_WIDTH).forEach(setWidth);
+    setWidth(width);
     for (const layer of LAYERS) {
         const button = element("button", { type: "button", "aria-pressed": "false" }, layer.name);
         button.addEventListener("click", () => setLayer(layer));

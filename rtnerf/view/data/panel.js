@@ -34,13 +34,14 @@ function bar(name, parts, value) {
 }
 
 function showResult(number) {
-    const { result } = VIEWS[number], { cycles, units } = result;
+    const { result, cost } = VIEWS[number], { cycles, units } = result;
     byId("which").textContent = `Simulated view ${number} of 0 to ${VIEWS.length - 1}`;
     byId("rate").textContent = `${result.fps_at_clock.toPrecision(3)} frames/s`;
     byId("facts").textContent =
         `${spaced(cycles)} cycles at an assumed ${spaced(result.clock_hz / 1e6)} MHz, ${ABOUT.camera.width}x${ABOUT.camera.height}` +
         ` pixels, ${result.config}, ${result.memory.kind}; ${spaced(result.samples)} samples, ${spaced(result.samples_shaded)}` +
         ` shaded; busiest: ${result.bottleneck}`;
+    byId("cost").textContent = cost;
     byId("units").replaceChildren(...Object.entries(units).reverse().flatMap(([name, unit]) => {
         const waits = Object.entries(unit.stall_cycles).map(([cause, spent]) => [`wait ${cause}`, spent / cycles, `waits for ${cause}`]);
         return bar(name.replaceAll("_", " "), [["busy", unit.busy_share, "busy"], ...waits], percent(unit.busy_share));

@@ -12,12 +12,11 @@ out vec4 colour;
 void main() {
     vec2 place = vec2(gl_FragCoord.x, size.y - gl_FragCoord.y) / size;
     ivec2 here = ivec2(place * vec2(textureSize(pixels, 0)));
-    if (layer < 0) {
-        colour = vec4(vec3(texelFetch(pixels, here, 0).rgb) / float(CHANNEL_HIGH), 1.0);
-        return;
-    }
-    uint value = layer < 4 ? texelFetch(counts, here, 0)[layer] : texelFetch(cycles, ivec2(place * tiles), 0).x;
+    vec3 picture = vec3(texelFetch(pixels, here, 0).rgb) / float(CHANNEL_HIGH);
+    uint value = layer == 4 ? texelFetch(cycles, ivec2(place * tiles), 0).x : texelFetch(counts, here, 0)[max(layer, 0)];
     float heat = 4.0 * clamp(float(value) / most, 0.0, 1.0);
     int low = min(int(heat), 3);
-    colour = vec4(mix(ramp[low], ramp[low + 1], heat - float(low)), 1.0);
+    vec3 map = mix(ramp[low], ramp[low + 1], heat - float(low));
+    // Tiles are seen through.
+    colour = vec4(layer < 0 ? picture : layer == 4 ? mix(vec3(dot(picture, vec3(0.3, 0.6, 0.1))), map, 0.75) : map, 1.0);
 }

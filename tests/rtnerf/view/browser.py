@@ -72,6 +72,18 @@ class Browser:
             time.sleep(0.05)
         return value
 
+    def press(self, key):
+        """Press a key and release it."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key)
+
+    def drag(self, x, y, across, down):
+        """Drag from a place by some pixels."""
+        ends = [(x, y), (x + across // 2, y + down // 2), (x + across, y + down)]
+        kinds = ("mousePressed", "mouseMoved", "mouseMoved", "mouseReleased")
+        for kind, (at_x, at_y) in zip(kinds, [*ends, ends[-1]], strict=True):
+            self.call("Input.dispatchMouseEvent", type=kind, x=at_x, y=at_y, button="left", buttons=1, clickCount=1)
+
     def call(self, method, **params):
         """Send a command and return its result."""
         self._number += 1

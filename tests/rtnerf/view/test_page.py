@@ -12,6 +12,7 @@ import rtnerf
 from nerf.cameras import Camera
 from nerf.golden.frame import SAMPLE_FIELDS
 from nerf.golden.sample_generator import CUBE_SHIFT
+from nerf.path import orbit
 from rtnerf.base.errors import InputError
 from rtnerf.live import page_of
 from rtnerf.view import page, textures
@@ -20,7 +21,7 @@ from tests.rtnerf.view.browser import EXECUTABLE, Browser
 from tests.sizes import LARGE, SMALL
 
 MOST_BYTES = 8_000_000
-SIZE = 24
+SIZE = 16
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,52 @@ def test_page_shows_other_configurations(browser, tmp_path, config, position):
     found = check(browser, path, job, camera, 0)
     assert integers(found["counts"])[:, 3].max() > 0
     assert browser.evaluate("document.title") == "other <b>&</b>"
+
+
+def test_keys_pointer_and_address_lead_the_page_and_it_fits_a_narrow_window(browser, tmp_path):
+    job = rtnerf.prepare(small_model())
+    cameras = orbit(look_at((2.5, 1.2, 1.0)), np.zeros(3), np.array([0.0, 0.0, 1.0]), 3)
+    path = tmp_path / "page.html"
+    path.write_text(page_of(job, cameras, np.array([0.0, 0.0, 1.0]), "small"))
+
+    def address():
+        return browser.evaluate("location.hash")
+
+    browser.open(f"{path.as_uri()}#view=1&layer=samples&size=16", width=400, color_scheme="dark")
+    browser.wait("document.getElementById('meaning')?.textContent.includes('simulator')")
+    samples = len(job.frame(cameras[1]).samples)
+    assert browser.evaluate("document.getElementById('meaning').textContent.replaceAll('\u202f', '')") == (
+        f"samples composited; in all {samples}; simulator: {samples}"
+    )
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
+
+    browser.evaluate("document.getElementById('canvas').focus()")
+    for key in ("ArrowLeft", "w", "+"):
+        before = address()
+        browser.press(key)
+        browser.wait(f"location.hash !== {before!r}")
+        assert address().startswith("#camera=")
+        assert address().endswith("&layer=samples&size=16")
+    browser.press("0")
+    browser.wait("location.hash === '#view=1&layer=samples&size=16'")
+    browser.drag(200, 200, 40, 10)
+    browser.wait("location.hash.startsWith('#camera')")
+    turned = address()
+    browser.evaluate("[...document.querySelectorAll('#layers button')].at(-1).click()")
+    browser.wait("location.hash === '#view=1&layer=cycles&size=16'")
+    browser.evaluate("location.hash = '#view=2&layer=depth'")
+    browser.wait("location.hash === '#view=2&layer=depth&size=16'")
+    browser.evaluate("location.hash = '#camera=1,2,3&layer=none&size=-4'")
+    browser.wait("location.hash === '#view=2&layer=depth&size=16'")
+    # A link shows what was seen: its numbers are read back, but for their last digit.
+    browser.evaluate(f"location.hash = {turned.replace('layer=samples', 'layer=cubes')!r}")
+    browser.wait("location.hash.includes('cubes')")
+    numbers = [
+        np.array(text.partition("&")[0].removeprefix("#camera=").split(","), float) for text in (turned, address())
+    ]
+    np.testing.assert_allclose(*numbers, atol=2e-5)
+    assert browser.problems == []
 
 
 def test_textures_hold_the_decoded_scene(embedded):
