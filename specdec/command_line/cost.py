@@ -154,9 +154,15 @@ def _spread(low: str, high: str, count: str) -> list[float]:
 @click.option(
     "--tax-request-ms", type=Number(0, MOST_TAX_MS), default=0.0, show_default=True, help="The same, of each request."
 )
+@click.option("--overlap", is_flag=True, help="Let those times pass while the machine works: a step takes the longer.")
 @click.option("--max-batch", type=Whole(1), default=128, show_default=True, help="Requests that run at a time.")
 @click.option("--max-length", type=Whole(1), default=2048, show_default=True, help="Tokens of the longest request.")
 @click.option("--cache-tokens", type=Whole(1), default=65536, show_default=True, help="That fit in memory.")
+@click.option(
+    "--prefill-tokens", type=Whole(1), default=2048, show_default=True, help="That are read at a time, at most."
+)
+@click.option("--chunked", is_flag=True, help="Read prompts in decoding steps, in parts that fill up those tokens.")
+@click.option("--prefix", type=Whole(), default=0, show_default=True, help="Tokens that all prompts begin with.")
 @seed_option
 @click.option(
     "--workers", type=Whole(1), default=1, show_default=True, help="Processes; results do not depend on them."
@@ -192,6 +198,7 @@ def serve(json_file: Path | None, plot: Path | None, **options: Any) -> None:
 
 def _refuse_unused(
     controllers: tuple[str, ...], trace: Path | None, step_times: Path | None, draft: Any, scheduler: str | None,
+    host_ms: float, tax_ms: float, tax_request_ms: float,
     **_others: Any,
 ) -> None:  # fmt: skip
     """Refuse options that have no effect beside the others."""
@@ -206,5 +213,7 @@ def _refuse_unused(
         refuse_given("where nothing speculates", *speculative)
     if step_times is not None and draft is None:
         refuse_given("beside step-times without a named draft", "hardware")
+    if not (host_ms or tax_ms or tax_request_ms):
+        refuse_given("where the host takes no time", "overlap")
     if scheduler is not None:
         refuse_given("with scheduler", "workers")

@@ -14,7 +14,7 @@ import simpy
 from specdec.serving.controllers import Controller, believed, choose, step_time
 from specdec.serving.ladder import CLASSES
 from specdec.serving.outcome import Outcome
-from specdec.serving.server import Server
+from specdec.serving.server import Server, cached
 from specdec.serving.workload import MILLISECOND, Workload
 
 Process = Generator[simpy.Event, Any, None]
@@ -23,11 +23,13 @@ Process = Generator[simpy.Event, Any, None]
 class Request:
     """A request on its way through the server, times in nanoseconds."""
 
-    def __init__(self, env: simpy.Environment, prompt: int, output: int, acceptance: float):
+    def __init__(self, env: simpy.Environment, prompt: int, output: int, acceptance: float, known: int):
         self.arrival = env.now
         self.prompt = prompt
         self.output = output
         self.acceptance = round(acceptance * (CLASSES - 1))
+        self.known = known
+        self.unread = 0
         self.generated = 0
         self.blocks = 0
         self.first: int | None = None
@@ -37,6 +39,11 @@ class Request:
     def length(self) -> int:
         """Tokens, of which all but the last are in the cache while it runs."""
         return self.prompt + self.generated
+
+    @property
+    def own(self) -> int:
+        """Tokens but for those that are held in the cache for all requests together."""
+        return self.length - self.known
 
 
 class Simulation:
@@ -54,7 +61,9 @@ class Simulation:
         self.workload = workload
         self.rng = np.random.default_rng(seed)
         self.env = simpy.Environment()
-        self.cache = simpy.Container(self.env, capacity=server.blocks, init=server.blocks)
+        self.pool = server.blocks - server.shared
+        self.known = cached(workload.prompt, server.prefix, server.block)
+        self.cache = simpy.Container(self.env, capacity=self.pool, init=self.pool)
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
         self.requests: list[Request] = []
@@ -110,7 +119,8 @@ class Simulation:
     def send(self, index: int) -> Request:
         """Hand a request to the server, and wake it."""
         load = self.workload
-        request = Request(self.env, int(load.prompt[index]), int(load.output[index]), load.acceptance[index])
+        sizes = int(load.prompt[index]), int(load.output[index])
+        request = Request(self.env, *sizes, load.acceptance[index], int(self.known[index]))
         self.requests.append(request)
         self.waiting.append(request)
         if not self.woken.triggered:
@@ -127,9 +137,12 @@ class Simulation:
                 yield self.woken
             # All that happens at this moment happens before the step.
             yield self.env.timeout(0)
+            if self.server.chunked:
+                yield from self.mix()
+                continue
             admitted = yield from self.admit()
             if admitted:
-                yield from self.work(int(self.prefill_time[sum(request.length for request in admitted)]))
+                yield from self.work(int(self.prefill_time[sum(request.own for request in admitted)]))
                 for request in admitted:
                     if request.first is None:
                         request.first = int(self.env.now)
@@ -143,11 +156,11 @@ class Simulation:
         promised = sum(map(self.blocks, self.running))
         while self.waiting and len(self.running) < self.server.max_batch:
             request = self.waiting[0]
-            tokens = request.length + sum(other.length for other in admitted)
+            tokens = request.own + sum(other.own for other in admitted)
             if admitted and tokens > self.server.prefill_tokens:
                 break
             needed = self.blocks(request, ahead=1)
-            if promised + needed > self.server.blocks:
+            if promised + needed > self.pool:
                 break
             promised += needed
             yield from self.hold(request, needed)
@@ -157,15 +170,68 @@ class Simulation:
 
     def decode(self) -> Process:
         """Draft, verify, and hand every running request what was accepted."""
-        self.control()
+        self.control(self.running)
         yield from self.reserve()
-        self.peak = max(self.peak, self.server.blocks - int(self.cache.level))
-        batch = len(self.running)
-        time = step_time(self.decoding, self.rung, batch, self.context(), self.server.max_length)
-        yield from self.work(int(np.rint(time)))
+        self.peak = max(self.peak, self.pool - int(self.cache.level))
+        yield from self.work(self.decoding_time(self.running))
+        yield from self.accept(list(self.running))
+
+    def mix(self) -> Process:
+        """Decode, and read as much of prompts as the step has room for."""
+        if self.ready():
+            self.control(self.ready())
+        yield from self.reserve()
+        decoding = self.ready()
+        verified = len(decoding) * int(self.controller.ladder.nodes[self.rung])
+        room = max(self.server.prefill_tokens - verified, 0)
+        left = room
+        for request in self.running:
+            left -= self.read(request, left)
+        promised = sum(map(self.blocks, self.running))
+        while self.waiting and len(self.running) < self.server.max_batch and left:
+            request = self.waiting[0]
+            needed = self.blocks(request, ahead=1)
+            if promised + needed > self.pool:
+                break
+            promised += needed
+            yield from self.hold(request, needed)
+            self.running.append(self.waiting.popleft())
+            request.unread = request.own
+            left -= self.read(request, left)
+        self.peak = max(self.peak, self.pool - int(self.cache.level))
+        time = self.decoding_time(decoding) if decoding else 0
+        more = self.prefill_time[verified + room - left] - self.prefill_time[verified] if left < room else 0
+        others = [request for request in self.running if request not in decoding]
+        yield from self.work(time + max(int(more), 0))
+        if decoding:
+            yield from self.accept(decoding)
+        for request in others:
+            if request.unread == 0:
+                if request.first is None:
+                    request.first = int(self.env.now)
+                yield from self.advance(request, 1)
+
+    def ready(self) -> list[Request]:
+        """Return the running requests that decode."""
+        return [request for request in self.running if request.unread == 0]
+
+    def read(self, request: Request, room: int) -> int:
+        """Read what there is room for, and return how much that is."""
+        read = min(request.unread, room)
+        request.unread -= read
+        return read
+
+    def decoding_time(self, requests: list[Request]) -> int:
+        """Return the time of a decoding step."""
+        context = self.context(requests)
+        return int(np.rint(step_time(self.decoding, self.rung, len(requests), context, self.server.max_length)))
+
+    def accept(self, requests: list[Request]) -> Process:
+        """Hand requests what is accepted, and remember how much that is."""
+        batch = len(requests)
         self.by_rung[self.rung] += batch
         gained = 0
-        for request in list(self.running):
+        for request in requests:
             survival = self.controller.ladder.survival[request.acceptance, self.rung]
             tokens = 1 + int(np.count_nonzero(self.rng.random() < survival))
             gained += tokens
@@ -174,7 +240,7 @@ class Simulation:
 
     def reserve(self) -> Process:
         """Give running requests the blocks of their next step; the last to come lose theirs if memory is short."""
-        while sum(map(self.blocks, self.running)) > self.server.blocks:
+        while sum(map(self.blocks, self.running)) > self.pool:
             request = self.running.pop()
             yield from self.hold(request, 0)
             self.waiting.appendleft(request)
@@ -192,17 +258,17 @@ class Simulation:
             yield from self.hold(request, 0)
             request.answered.succeed(self.env.now)
 
-    def control(self) -> None:
-        """Choose the rung anew, now and then."""
+    def control(self, requests: list[Request]) -> None:
+        """Choose the rung for requests anew, now and then."""
         controller, ladder = self.controller, self.controller.ladder
         if self.steps % controller.interval == 0 and len(ladder.nodes) > 1:
             if ladder.nodes[self.rung] > 1:
                 self.acceptance = believed(self.average, self.rung, ladder.expected)
             rung = choose(
-                len(self.running),
-                self.context(),
+                len(requests),
+                self.context(requests),
                 self.server.max_length,
-                self.server.cache_tokens,
+                self.pool * self.server.block + sum(request.known for request in requests),
                 self.acceptance,
                 ladder.nodes,
                 ladder.expected,
@@ -222,13 +288,13 @@ class Simulation:
         self.busy += time
         yield self.env.timeout(time)
 
-    def context(self) -> int:
+    def context(self, requests: list[Request]) -> int:
         """Count the tokens in the cache."""
-        return sum(request.length - 1 for request in self.running)
+        return sum(request.length - 1 for request in requests)
 
     def blocks(self, request: Request, ahead: int = 0) -> int:
         """Count the blocks of a request in a step, once it has ``ahead`` tokens more in the cache."""
-        tokens = request.length - 1 + ahead + self.controller.ladder.nodes[self.rung]
+        tokens = request.own - 1 + ahead + self.controller.ladder.nodes[self.rung]
         return int(-(-tokens // self.server.block))
 
     def hold(self, request: Request, blocks: int) -> Process:

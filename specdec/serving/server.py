@@ -21,6 +21,12 @@ MOST = {"max_batch": 4096, "max_length": 131072, "prefill_tokens": 131072}
 LARGEST = 1 << 40
 """Of other numbers."""
 
+
+def cached(prompt: np.ndarray, prefix: int, block: int) -> np.ndarray:
+    """Return the tokens of prompts that are found in the cache: whole blocks of a prefix, and never the last token."""
+    return np.minimum(prefix, prompt - 1) // block * block
+
+
 PassesAt = Callable[[int], PassTime]
 """From the cached tokens of a request to the passes on such requests."""
 
@@ -30,7 +36,8 @@ class Server:
     """A target, a draft, and the memory for keys and values.
 
     A step is either a prefill, of as many waiting requests as fit, or a decoding step of all running requests, as in
-    vLLM's first scheduler (Kwon et al., arXiv 2309.06180).
+    vLLM's first scheduler (Kwon et al., arXiv 2309.06180); or both at once, see ``chunked`` (Agrawal et al., arXiv
+    2403.02310).
 
     Members
     -------
@@ -51,7 +58,14 @@ class Server:
     block : int
         Tokens that are allocated together.
     prefill_tokens : int
-        At most so many in one prefill, unless a single prompt is longer.
+        At most so many in one prefill, unless a single prompt is longer; with ``chunked`` in a step at most, those that
+        are decoded included.
+    prefix : int
+        Tokens with which all prompts begin. The whole blocks among them are in the cache, once for all.
+    chunked : bool
+        Whether prompts are read in decoding steps, in parts that fill up ``prefill_tokens``.
+    overlap : bool
+        Whether the host's times pass while the machine works: a step takes the longer of the two.
 
     Raises
     ------
@@ -70,12 +84,18 @@ class Server:
     cache_tokens: int = 65536
     block: int = 16
     prefill_tokens: int = 2048
+    prefix: int = 0
+    chunked: bool = False
+    overlap: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "max_length", "cache_tokens", "block", "prefill_tokens"):
             most = MOST.get(name, LARGEST)
             require(1 <= getattr(self, name) <= most, name.replace("_", "-"), f"from 1 to {most}", getattr(self, name))
         require(self.cache_tokens % self.block == 0, "cache-tokens", f"a multiple of {self.block}", self.cache_tokens)
+        require(0 <= self.prefix <= self.max_length, "prefix", f"from 0 to {self.max_length}", self.prefix)
+        room = self.blocks - self.shared
+        require(room > 0, "prefix", f"below the {self.cache_tokens} tokens of the cache", self.prefix)
         for name in ("host_ms", "tax_ms", "tax_request_ms"):
             require(getattr(self, name) >= 0, name.replace("_", "-"), "at least 0", getattr(self, name))
 
@@ -84,10 +104,16 @@ class Server:
         """Blocks of the cache."""
         return self.cache_tokens // self.block
 
+    @property
+    def shared(self) -> int:
+        """Blocks of it that hold what all prompts begin with."""
+        return self.prefix // self.block
+
     def speculation(self, shape: Shape, context: int) -> Speculation:
         """Return the cost of a decoding step that verifies a tree a request."""
         passes = 0 if len(shape) == 1 else self.draft_passes
-        return Speculation(shape, self.target(context), self.draft(context), passes, self.host_ms)
+        host_ms = 0.0 if self.overlap else self.host_ms
+        return Speculation(shape, self.target(context), self.draft(context), passes, host_ms)
 
     def decoding_ms(self, ladder: Ladder) -> np.ndarray:
         """Return the time of decoding steps: shape (rungs, ``max_batch`` + 1, `CONTEXTS`), contexts 0 to the longest.
@@ -99,15 +125,24 @@ class Server:
         for (rung, shape), (place, context) in product(enumerate(ladder.shapes), enumerate(contexts.tolist())):
             speculation = self.speculation(shape, context)
             times[rung, 1:, place] = [speculation.step(batch).ms for batch in range(1, self.max_batch + 1)]
-        if ladder.nodes.max() > 1:
-            times[:, 1:] += self.tax_ms + self.tax_request_ms * np.arange(1, self.max_batch + 1)[:, None]
+        taxed = self.tax_ms + self.tax_request_ms * np.arange(1, self.max_batch + 1)[:, None]
+        tax = taxed if ladder.nodes.max() > 1 else np.zeros_like(taxed)
+        times[:, 1:] = np.maximum(times[:, 1:], self.host_ms + tax) if self.overlap else times[:, 1:] + tax
         return times
 
     def prefill_ms(self, ladder: Ladder) -> np.ndarray:
-        """Return the time of a prefill by its tokens, as if of one prompt; the draft's too if there is speculation."""
-        models = [self.target(0), self.draft(0)][: 1 if ladder.nodes.max() == 1 else 2]
-        counts = range(1, max(self.prefill_tokens, self.max_length) + 1)
-        return np.array([0.0, *(self.host_ms + sum(model.ms(1, tokens) for model in models) for tokens in counts)])
+        """Return the time of a prefill by its tokens, as if of one prompt; the draft's too if there is speculation.
+
+        Where prompts are read in decoding steps it reaches farther: by as many tokens as are decoded at most.
+        """
+        most = int(ladder.nodes.max())
+        models = [self.target(0), self.draft(0)][: 1 if most == 1 else 2]
+        longest = max(self.prefill_tokens, self.max_length)
+        if self.chunked:
+            longest = max(longest, self.prefill_tokens + self.max_batch * most)
+        passes = np.array([sum(model.ms(1, tokens) for model in models) for tokens in range(1, longest + 1)])
+        times = np.maximum(passes, self.host_ms) if self.overlap else passes + self.host_ms
+        return np.array([0.0, *times])
 
     def regressed(self, ladder: Ladder) -> "Server":
         """Return the server as SmartSpec's regressions on a profile of the ladder's passes see it."""
