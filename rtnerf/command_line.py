@@ -19,6 +19,7 @@ from rtnerf import (
     live,
     render,
     report,
+    search,
     simulate,
     synth,
     train,
@@ -64,7 +65,7 @@ def cli(context: click.Context) -> None:
 for command in (
     doctor.doctor, inspect.inspect, train.train, train.tune, render.render, evaluate.evaluate, render.encode,
     hardware.generate, simulate.simulate, simulate.ablate, design_space.compare, hardware.cosim, synth.synth,
-    design_space.sweep, design_space.size, benchmark.benchmark, report.report, live.view, specdec,
+    design_space.sweep, design_space.size, search.optimise, benchmark.benchmark, report.report, live.view, specdec,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -1,8 +1,8 @@
-"""Figures of a simulated frame."""
+"""Figures of simulated frames and of a search."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +35,23 @@ def plot_units(units: Mapping[str, Mapping[str, Any]], cycles: int) -> Figure:
     axes.margins(y=0.01)
     axes.set_xlabel(f"share of {cycles:,} cycles")
     axes.legend(ncols=3, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure
+
+
+def plot_front(all_points: Sequence[Sequence[float]], front: Sequence[Sequence[float]], names: Sequence[str]) -> Figure:
+    """Draw figures of points, the first against each of the others, those of the front joined: ``names`` say which."""
+    from matplotlib.figure import Figure
+
+    others = range(1, max(len(names), 2))
+    figure = Figure(figsize=(5 * len(others), 4), layout="constrained")
+    for column, axes in zip(others, figure.subplots(1, len(others), squeeze=False)[0], strict=True):
+        column = column % len(names)
+        axes.scatter([row[0] for row in all_points], [row[column] for row in all_points], s=14, color="#bbbbbb")
+        best = sorted((row[0], row[column]) for row in front)
+        axes.plot(*zip(*best, strict=True), "o-", color=COLOURS["busy"], label="front")
+        axes.set_xlabel(names[0])
+        axes.set_ylabel(names[column])
+    axes.legend(frameon=False)
     return figure
 
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "rtl": {"rtnerf.base", "nerf.contract", "numpy", "amaranth"},
     "sim": {"rtnerf.base", "nerf.contract", "nerf.golden", "numpy"},
     "rtnerf.physical": {"rtnerf.base", "nerf.contract", "rtl", "numpy", "amaranth", "pyosys"},
-    "rtnerf.explore": {"rtnerf.base", "rtnerf.physical", "nerf", "sim", "numpy", "pyarrow"},
+    "rtnerf.explore": {"rtnerf.base", "rtnerf.physical", "nerf", "sim", "numpy", "optuna", "pyarrow"},
     "rtnerf.view": {"rtnerf.base", "nerf.contract", "numpy"},
 }
 
