@@ -53,6 +53,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
         media = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
         self.call("Emulation.setEmulatedMedia", features=media)
         self.problems, self.requests = [], []
@@ -83,6 +84,14 @@ class Browser:
         kinds = ("mousePressed", "mouseMoved", "mouseMoved", "mouseReleased")
         for kind, (at_x, at_y) in zip(kinds, [*ends, ends[-1]], strict=True):
             self.call("Input.dispatchMouseEvent", type=kind, x=at_x, y=at_y, button="left", buttons=1, clickCount=1)
+
+    def pinch(self, x, y, before, after):
+        """Move two fingers round a place from one distance to another, in pixels."""
+        touches = [("touchStart", before), ("touchMove", before + 4), ("touchMove", after), ("touchEnd", None)]
+        for kind, apart in touches:
+            places = [] if apart is None else [x - apart // 2, x + apart // 2]
+            points = [{"x": place, "y": y, "id": finger} for finger, place in enumerate(places)]
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
 
     def call(self, method, **params):
         """Send a command and return its result."""

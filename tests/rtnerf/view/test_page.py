@@ -117,6 +117,9 @@ def test_keys_pointer_and_address_lead_the_page_and_it_fits_a_narrow_window(brow
     path = tmp_path / "page.html"
     path.write_text(page_of(job, cameras, np.array([0.0, 0.0, 1.0]), "small"))
 
+    def numbers(address):
+        return np.array(address.partition("&")[0].removeprefix("#camera=").split(","), float)
+
     def address():
         return browser.evaluate("location.hash")
 
@@ -150,10 +153,11 @@ def test_keys_pointer_and_address_lead_the_page_and_it_fits_a_narrow_window(brow
     # A link shows what was seen: its numbers are read back, but for their last digit.
     browser.evaluate(f"location.hash = {turned.replace('layer=samples', 'layer=cubes')!r}")
     browser.wait("location.hash.includes('cubes')")
-    numbers = [
-        np.array(text.partition("&")[0].removeprefix("#camera=").split(","), float) for text in (turned, address())
-    ]
-    np.testing.assert_allclose(*numbers, atol=2e-5)
+    seen = address()
+    np.testing.assert_allclose(numbers(seen), numbers(turned), atol=2e-5)
+    browser.pinch(200, 200, 40, 80)
+    browser.wait(f"location.hash !== {seen!r}")
+    np.testing.assert_allclose(numbers(address())[:3], numbers(seen)[:3] / 2, atol=2e-5)
     assert browser.problems == []
 
 
