@@ -39,6 +39,9 @@ def _tools() -> Iterator[dict[str, str | None]]:
         ("cocotb", "cosim", "cosim"),
         ("cocotbext-axi", "cosim", "cosim"),
         ("pyosys", "synth, cosim --engine cxxrtl", "cosim"),
+        ("pyarrow", "sweep, optimise", "explore"),
+        ("optuna", "optimise", "explore"),
+        ("distributed", "sweep --scheduler", "cluster"),
         ("jupytext", "report", "report"),
         ("nbconvert", "report", "report"),
     ):

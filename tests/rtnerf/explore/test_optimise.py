@@ -2,6 +2,7 @@ import json
 import tomllib
 
 import pytest
+from pyarrow import parquet
 
 from nerf.contract.config import AcceleratorConfig, load_config
 from rtnerf.explore import evaluate
@@ -69,6 +70,9 @@ def test_a_search_ends_in_a_front_and_goes_on(call, specification, ran, tmp_path
     held = [winner["figures"]["on_chip_bytes"] for winner in winners]
     assert rates == sorted(rates, reverse=True)
     assert held == sorted(held, reverse=True)
+    table = parquet.read_table(out / "results.parquet").to_pylist()
+    assert {winner["point"] for winner in winners} <= {row["point"] for row in table}
+    assert len(table) == 2 * len(ran)  # Of each view.
     assert (out / "front.svg").read_text().startswith("<?xml")
 
     # From the beginning in another folder: the same.
