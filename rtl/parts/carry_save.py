@@ -1,12 +1,12 @@
 """Sums of many rows without carry chains, and products as such sums.
 
 A full adder a bit turns three rows into two with the same sum. So a product is cut into steps of a pipeline: rows
-(`product_rows`), fewer rows (`compress`), and one addition at the end. All rows are modulo ``2**width``.
+(`product_rows`), fewer rows (`compress`), and one addition at the end; `few_rows` does the first two. All rows are modulo ``2**width``.
 """
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Signal, Value, signed
 
 
 def product_rows(m: Module, left: Value, right: Value, width: int) -> list[Value]:
@@ -52,12 +52,47 @@ def compress(m: Module, rows: Sequence[Value], most: int = 2) -> list[Value]:
     rows = list(rows)
     while len(rows) > most:
         whole = len(rows) - len(rows) % 3
-        pairs = [_full_adders(m, *rows[at : at + 3]) for at in range(0, whole, 3)]
-        rows = [row for pair in pairs for row in pair] + rows[whole:]
+        adders = [_FullAdders(rows[at : at + 3]) for at in range(0, whole, 3)]
+        m.submodules += adders
+        rows = [row for adder in adders for row in (adder.sums, adder.carries)] + rows[whole:]
     return rows
 
 
-def _full_adders(m: Module, a: Value, b: Value, c: Value) -> tuple[Value, Value]:
-    sums, carries = Signal(len(a), name="sums"), Signal(len(a), name="carries")
-    m.d.comb += [sums.eq(a ^ b ^ c), carries.eq(Cat(Const(0, 1), (a & b) | ((a ^ b) & c)))]
-    return sums, carries
+def few_rows(
+    m: Module, left: Value, right: Value, width: int, addends: Sequence[Value] = (), count: int = 2
+) -> list[Signal]:
+    """Return some rows with the sum ``left * right + sum(addends)``; ``addends``: of ``width`` bits."""
+    m.submodules += (product := _Product(left, right, addends, width, count))
+    return product.rows
+
+
+class _FullAdders(Elaboratable):
+    """Three rows as two, a full adder a bit; a module, so that the simulator computes them once."""
+
+    def __init__(self, rows: Sequence[Value]) -> None:
+        self._rows = rows
+        self.sums, self.carries = Signal(len(rows[0])), Signal(len(rows[0]))
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        a, b, c = self._rows
+        m.d.comb += [self.sums.eq(a ^ b ^ c), self.carries.eq(Cat(Const(0, 1), (a & b) | ((a ^ b) & c)))]
+        return m
+
+
+class _Product(Elaboratable):
+    """The rows of `few_rows`."""
+
+    def __init__(self, left: Value, right: Value, addends: Sequence[Value], width: int, count: int) -> None:
+        self.rows = [Signal(width, name=f"row_{n}") for n in range(count)]
+        self._factors, self._addends, self._width = (left, right), addends, width
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        if platform is None:
+            # In Amaranth's simulator one row has it all: gate by gate it would take minutes.
+            m.d.comb += self.rows[0].eq(sum(self._addends, self._factors[0] * self._factors[1]))
+            return m
+        rows = [*product_rows(m, *self._factors, self._width), *self._addends]
+        m.d.comb += [held.eq(row) for held, row in zip(self.rows, compress(m, rows, len(self.rows)), strict=False)]
+        return m

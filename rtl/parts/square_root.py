@@ -1,12 +1,14 @@
 """Sequential integer square root: ``root = floor(sqrt(radicand))``."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.parts.carry_save import compress
+
 
 class SquareRoot(wiring.Component):
-    """Take the square root of an unsigned integer, rounding down, most significant root bits first.
+    """Take the square root of an unsigned integer, rounding down, most significant root bits first, two a cycle.
 
     Latency: ``LATENCY`` cycles from an accepted input to a valid output.
     Throughput: one root in ``LATENCY`` cycles.
@@ -15,8 +17,6 @@ class SquareRoot(wiring.Component):
     ----------
     root_bits : int
         Width of the root; the radicand is twice as wide.
-    bits_per_cycle : int
-        Root bits found in one cycle.
 
     Members
     -------
@@ -26,16 +26,15 @@ class SquareRoot(wiring.Component):
         The root.
     """
 
-    def __init__(self, root_bits: int, bits_per_cycle: int = 1) -> None:
-        self._steps = -(-root_bits // bits_per_cycle)
-        self._bits_per_cycle = bits_per_cycle
+    def __init__(self, root_bits: int) -> None:
+        self._steps = -(-root_bits // 2)
         self.LATENCY = self._steps + 1
         super().__init__({"i": In(stream.Signature(2 * root_bits)), "o": Out(stream.Signature(root_bits))})
 
     def elaborate(self, platform) -> Module:
         """Return the shift registers and their subtractors."""
         m = Module()
-        root_bits = self._steps * self._bits_per_cycle
+        root_bits = 2 * self._steps
         radicand = Signal(2 * root_bits)
         root = Signal(root_bits)
         # Never more than twice the root found so far.
@@ -51,17 +50,24 @@ class SquareRoot(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [radicand.eq(self.i.payload), root.eq(0), remainder.eq(0), steps_left.eq(self._steps)]
 
-        value, found, rest = radicand, root, remainder
-        for _ in range(self._bits_per_cycle):
-            partial = Cat(value[-2:], rest)
-            trial = Cat(Const(1, 2), found)
-            fits = partial >= trial
-            rest = Signal(root_bits + 1, name="rest")
-            m.d.comb += rest.eq(Mux(fits, partial - trial, partial))
-            value = Cat(Const(0, 2), value[:-2])
-            found = Cat(fits, found[:-1])
+        # A digit d takes away (8 root + d) d: the largest that leaves something is right.
+        partial = Cat(radicand[-4:], remainder)
+        bits = len(partial) + 1
+        eight, sixteen = (Signal(bits, name=name) for name in ("eight", "sixteen"))
+        m.d.comb += [eight.eq(root << 3), sixteen.eq(root << 4)]
+        three = compress(m, [Cat(partial, Const(0, 1)), ~eight, ~(sixteen | 7)])
+        digit, rest = Const(0, 2), partial
+        for number, difference in enumerate((partial - (eight | 1), partial - (sixteen | 4), three[0] + three[1]), 1):
+            left = Signal(signed(bits), name=f"left_{number}")
+            m.d.comb += left.eq(difference)
+            digit, rest = Mux(left < 0, digit, number), Mux(left < 0, rest, left)
         with m.If(steps_left != 0):
-            m.d.sync += [radicand.eq(value), root.eq(found), remainder.eq(rest), steps_left.eq(steps_left - 1)]
+            m.d.sync += [
+                radicand.eq(radicand << 4),
+                root.eq(Cat(digit[:2], root)),
+                remainder.eq(rest),
+                steps_left.eq(steps_left - 1),
+            ]
             with m.If(steps_left == 1):
                 m.d.sync += self.o.valid.eq(1)
         return m

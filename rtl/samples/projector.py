@@ -9,7 +9,7 @@ the ball <= far``, the ball's right edge ``high / near`` (or ``high / far`` if n
 drops cubes that the division would drop too.
 """
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,6 +25,7 @@ from nerf.contract.formats import (
 )
 from nerf.contract.registers import AXES
 from rtl.parts.divider import Divider
+from rtl.parts.multiply_add import MultiplyAdd
 from rtl.payloads import CubeVisit, Footprint, ViewRegisters
 
 IMAGE_FRACTION = PIXEL.fraction
@@ -36,19 +37,45 @@ BITS_PER_CYCLE = 2
 
 RELATIVE_BITS = ORIGIN.width + 1 - (ORIGIN.fraction - RELATIVE_FRACTION)
 SUM_BITS = RELATIVE_BITS + PROJECTION_IMAGE.width + 2
-DEPTH_BITS = SUM_BITS - (PROJECTION_DEPTH.fraction + RELATIVE_FRACTION - DEPTH_FRACTION) + 1
 IMAGE_BITS = SUM_BITS - (PROJECTION_IMAGE.fraction + RELATIVE_FRACTION - IMAGE_FRACTION) + 1
+DEPTH_BITS = (
+    RELATIVE_BITS + PROJECTION_DEPTH.width + 3 - (PROJECTION_DEPTH.fraction + RELATIVE_FRACTION - DEPTH_FRACTION)
+)
+INVERSE_BITS = INVERSE_DEPTH_FRACTION + 1
+BOUND_BITS = PIXEL.width + 2
+"""Bits of a bound of the test without division, in the format of PIXEL."""
+
+Ball = data.StructLayout(
+    {
+        "visit": CubeVisit,
+        "near": signed(DEPTH_BITS),
+        "far": signed(DEPTH_BITS),
+        **{f"{edge}_{row}": signed(IMAGE_BITS) for edge in ("low", "high") for row in "xy"},
+    }
+)
+"""A cube's bounding ball in camera space: its nearest and farthest depth, its edges along x and y times depth."""
+PRODUCT = 1 + MultiplyAdd.LATENCY
+"""Cycles from the choice of operands to their product."""
+BALL = 4 + PRODUCT
+"""Step in which a visit has become a ball: three products a row, one a cycle."""
+TESTED = 4 + PRODUCT
+"""Step in which the last of four tests of a ball is done."""
+DIVIDED = 15
+"""Step in which a ball's depths have been divided."""
+CUT = DIVIDED + 4 + PRODUCT
+"""Step in which its four edges have been."""
 
 
 class Projector(wiring.Component):
-    """Project cubes one after the other; drop those that cannot cover a pixel of the window.
+    """Project cubes; drop those that cannot cover a pixel of the window.
 
-    ``last`` passes through.
+    Three parts work on a cube each, in steps: from a visit to a ball, the test without division, the division. ``last``
+    passes as a ball does that touches the camera's plane.
 
     Latency: ``LATENCY`` cycles from an accepted visit to its footprint, ``LATENCY_TOUCHED`` where the ball touches the
-    camera's plane, 1 for ``last``.
-    Throughput: a dropped cube takes at most ``DROPPED_AFTER`` cycles if the test without division drops it (behind the
-    camera, or clearly beside the window), any other cube ``LATENCY + 1``.
+    camera's plane and for ``last``.
+    Throughput: a cube in ``CYCLES`` if it is dropped without division (behind the camera, or clearly beside the window)
+    or touches the camera's plane, in ``CYCLES_DIVIDED`` otherwise.
 
     Members
     -------
@@ -59,191 +86,169 @@ class Projector(wiring.Component):
         `Footprint`.
     """
 
-    LATENCY = 32
-    LATENCY_TOUCHED = 6
-    DROPPED_AFTER = 8
+    LATENCY = BALL + TESTED + CUT + 1
+    LATENCY_TOUCHED = BALL + 3
+    CYCLES = BALL
+    CYCLES_DIVIDED = CUT
 
     view: In(ViewRegisters)
     i: In(stream.Signature(CubeVisit))
     o: Out(stream.Signature(Footprint))
 
     def elaborate(self, platform) -> Module:
-        """Return the sequence of multiplications, the two dividers and the comparison with the window."""
+        """Return the three parts."""
         m = Module()
-        ball = _Ball(self.view)
-        dividers = {side: Divider(DIVIDEND.bit_length(), DEPTH_BITS, BITS_PER_CYCLE) for side in ("near", "far")}
-        for side, divider in dividers.items():
-            m.submodules[f"divider_{side}"] = divider
-        m.d.sync += [ball.product[row].eq(ball.left[row] * ball.right[row]) for row in AXES]
-        with m.FSM():
-            with m.State("IDLE"):
-                self._take(m, ball)
-            with m.State("SUM"):
-                self._sum(m, ball)
-            with m.State("EDGES"):
-                self._find_edges(m, ball)
-
-            with m.State("TEST_BEFORE"):
-                self._compare_before(m, ball)
-            with m.State("TEST_BEHIND"):
-                self._compare_behind(m, ball)
-            with m.State("TEST"):
-                m.next = "DIVIDE"
-                with m.If(sum((ball.low[row] << DEPTH_FRACTION) >= ball.product[row] for row in "xy") != 0):
-                    m.next = "IDLE"
-
-            with m.State("DIVIDE"):
-                # Both dividers are idle, and they finish together.
-                for side, divider in dividers.items():
-                    m.d.comb += [
-                        divider.i.payload.dividend.eq(DIVIDEND),
-                        divider.i.payload.divisor.eq(ball.depth[side]),
-                        divider.i.valid.eq(1),
-                    ]
-                m.next = "INVERSE"
-            with m.State("INVERSE"):
-                for side, divider in dividers.items():
-                    m.d.comb += divider.o.ready.eq(1)
-                    m.d.sync += ball.inverse[side].eq(divider.o.payload)
-                with m.If(dividers["near"].o.valid):
-                    m.next = "LOW"
-            self._cut(m, ball)
-            with m.State("FOOTPRINT"):
-                m.d.comb += self.o.valid.eq(~ball.misses)
-                with m.If(self.o.ready | ball.misses):
-                    m.next = "IDLE"
+        ball = stream.Signature(Ball).create(path=("ball",))
+        whole, divided = Signal(), Signal()
+        """Strobes: the ball goes on, to the whole window or to the division; only while there is room."""
+        room = Signal()
+        self._find_ball(m, ball)
+        self._test(m, ball, whole, divided, room)
+        self._cut(m, ball.payload, whole, divided, room)
         return m
 
-    def _take(self, m: Module, ball: "_Ball") -> None:
-        """Take a cube: its middle relative to the camera."""
-        visit, footprint = self.i.payload, self.o.payload
-        m.d.comb += self.i.ready.eq(1)
-        m.d.sync += [
-            footprint.cube.eq(visit.cube),
-            footprint.rank.eq(visit.rank),
-            footprint.last.eq(visit.last),
-            ball.axis.eq(0),
-            ball.misses.eq(0),
+    def _find_ball(self, m: Module, ball: stream.Interface) -> None:
+        """Multiply a cube's middle, relative to the camera, by the three rows of the projection; add the radii."""
+        view, visit = self.view, Signal(CubeVisit)
+        step = Signal(range(BALL + 1))
+        relative = Signal(data.ArrayLayout(signed(RELATIVE_BITS), len(AXES)))
+        sums = {row: Signal(signed(SUM_BITS), name=f"sum_{row}") for row in AXES}
+        ends = Signal()
+        m.d.comb += [
+            ends.eq((step == BALL) & (~ball.valid | ball.ready)),
+            self.i.ready.eq((step == 0) | ends),
         ]
-        m.d.sync += [ball.sums[row].eq(0) for row in AXES]
-        for n, name in enumerate(AXES):
-            middle = (CUBE * visit.cube[name] + CUBE // 2) << ORIGIN.fraction
-            m.d.sync += ball.relative[n].eq((middle - self.view.origin[name]) >> ORIGIN.fraction - RELATIVE_FRACTION)
-        with m.If(self.i.valid):
-            m.next = "SUM"
-            with m.If(visit.last):
-                m.next = "FOOTPRINT"
+        with m.If(self.i.ready):
+            m.d.sync += [step.eq(self.i.valid), visit.eq(self.i.payload)]
+            for n, name in enumerate(AXES):
+                middle = (CUBE * self.i.payload.cube[name] + CUBE // 2) << ORIGIN.fraction
+                m.d.sync += relative[n].eq((middle - view.origin[name]) >> ORIGIN.fraction - RELATIVE_FRACTION)
+        with m.Elif(step != BALL):
+            m.d.sync += step.eq(step + 1)
 
-    def _sum(self, m: Module, ball: "_Ball") -> None:
-        """Multiply by the three rows of the projection, an axis a cycle."""
-        for row in AXES:
-            projection = getattr(self.view, f"projection_{row}")
-            m.d.comb += [
-                ball.left[row].eq(ball.relative[ball.axis]),
-                ball.right[row].eq(_of_axis(projection, ball.axis)),
-            ]
-            with m.If(ball.axis != 0):
-                m.d.sync += ball.sums[row].eq(ball.total[row])
-        m.d.sync += ball.axis.eq(ball.axis + 1)
-        with m.If(ball.axis == len(AXES) - 1):
-            m.next = "EDGES"
+        for row, fmt in zip(AXES, (PROJECTION_IMAGE, PROJECTION_IMAGE, PROJECTION_DEPTH), strict=True):
+            m.submodules[f"project_{row}"] = unit = MultiplyAdd(fmt.width, RELATIVE_BITS, 1)
+            with m.Switch(step):
+                for n, name in enumerate(AXES):
+                    with m.Case(1 + n):
+                        m.d.sync += [unit.left.eq(view[f"projection_{row}"][name]), unit.right.eq(relative[n])]
+                    with m.Case(1 + n + PRODUCT):
+                        m.d.sync += sums[row].eq((sums[row] if n else 0) + unit.total)
 
-    def _find_edges(self, m: Module, ball: "_Ball") -> None:
-        """Add and subtract the radii: the ball's nearest and farthest depth, its edges along x and y."""
-        radius = {"x": self.view.image_radius_x, "y": self.view.image_radius_y}
-        middle = ball.total["z"] >> PROJECTION_DEPTH.fraction + RELATIVE_FRACTION - DEPTH_FRACTION
-        m.d.sync += [ball.depth["near"].eq(middle - self.view.radius), ball.depth["far"].eq(middle + self.view.radius)]
-        for row in "xy":
-            middle = ball.total[row] >> PROJECTION_IMAGE.fraction + RELATIVE_FRACTION - IMAGE_FRACTION
-            m.d.sync += [ball.low[row].eq(middle - radius[row]), ball.high[row].eq(middle + radius[row])]
-        m.next = "TEST_BEFORE"
-
-    def _compare_before(self, m: Module, ball: "_Ball") -> None:
-        """Multiply for the test of the right edges; leave the division out near the camera, and all behind it."""
-        for row in "xy":
-            rounding = Mux(ball.high[row] < 0, ball.high[row] >> INVERSE_DEPTH_FRACTION, 0)
-            m.d.comb += [
-                ball.left[row].eq(rounding - (1 << IMAGE_FRACTION) - ball.centre[row]),
-                ball.right[row].eq(Mux(ball.high[row] < 0, ball.depth["far"], ball.depth["near"])),
-            ]
-            m.d.sync += [self._covered("first", row).eq(0), self._covered("last", row).eq(ball.end[row])]
-        m.next = "TEST_BEHIND"
-        with m.If(ball.depth["near"] < NEAREST):
-            m.next = "FOOTPRINT"
-        with m.If(ball.depth["far"] <= 0):
-            m.next = "IDLE"
-
-    def _compare_behind(self, m: Module, ball: "_Ball") -> None:
-        """Multiply for the test of the left edges; drop what the test of the right edges drops."""
-        for row in "xy":
-            rounding = Mux(ball.low[row] < 0, 0, (ball.low[row] >> INVERSE_DEPTH_FRACTION) + 1)
-            m.d.comb += [
-                ball.left[row].eq(((ball.end[row] + 2) << IMAGE_FRACTION) - ball.centre[row] + rounding),
-                ball.right[row].eq(Mux(ball.low[row] < 0, ball.depth["near"], ball.depth["far"])),
-            ]
-        m.next = "TEST"
-        with m.If(sum((ball.high[row] << DEPTH_FRACTION) < ball.product[row] for row in "xy") != 0):
-            m.next = "IDLE"
-
-    def _cut(self, m: Module, ball: "_Ball") -> None:
-        """Divide the edges by depth, in states `LOW` and `HIGH`, and cut them by the window, a state later each."""
-        with m.State("LOW"):
+        with m.If(ball.ready):
+            m.d.sync += ball.valid.eq(0)
+        with m.If(ends):
+            m.d.sync += [ball.valid.eq(1), ball.payload.visit.eq(visit)]
+            depth = sums["z"] >> PROJECTION_DEPTH.fraction + RELATIVE_FRACTION - DEPTH_FRACTION
+            m.d.sync += [ball.payload.near.eq(depth - view.radius), ball.payload.far.eq(depth + view.radius)]
             for row in "xy":
-                m.d.comb += [
-                    ball.left[row].eq(ball.low[row]),
-                    ball.right[row].eq(Mux(ball.low[row] < 0, ball.inverse["near"], ball.inverse["far"])),
+                middle = sums[row] >> PROJECTION_IMAGE.fraction + RELATIVE_FRACTION - IMAGE_FRACTION
+                radius = view[f"image_radius_{row}"]
+                m.d.sync += [
+                    ball.payload[f"low_{row}"].eq(middle - radius),
+                    ball.payload[f"high_{row}"].eq(middle + radius),
                 ]
-            m.next = "HIGH"
-        with m.State("HIGH"):
-            for row in "xy":
-                edge = ball.image(row) - 1
-                m.d.sync += self._covered("first", row).eq(Mux(edge > 0, edge, 0))
-                with m.If(edge > ball.end[row]):
-                    m.d.sync += ball.misses.eq(1)
-                m.d.comb += [
-                    ball.left[row].eq(ball.high[row]),
-                    ball.right[row].eq(Mux(ball.high[row] < 0, ball.inverse["far"], ball.inverse["near"])),
-                ]
-            m.next = "CUT"
-        with m.State("CUT"):
-            for row in "xy":
-                edge = ball.image(row) + 1
-                m.d.sync += self._covered("last", row).eq(Mux(edge < ball.end[row], edge, ball.end[row]))
-                with m.If(edge < self._covered("first", row)):
-                    m.d.sync += ball.misses.eq(1)
-            m.next = "FOOTPRINT"
 
-    def _covered(self, edge: str, row: str):
-        """Return the first or last covered pixel of the footprint along x or y."""
-        return self.o.payload[f"{edge}_{row}"]
+    def _test(self, m: Module, ball: stream.Interface, whole: Signal, divided: Signal, room: Signal) -> None:
+        """Drop a ball that is behind the camera, or beside the window by the test without division.
 
+        The window lies right of its edges, or below them, if ``high - bound * near < 0``; and so for the others.
+        """
+        held, width, height = ball.payload, self.view.window_width, self.view.window_height
+        step = Signal(range(TESTED + 1))
+        touches, hidden, outside, drops = (Signal(name=name) for name in ("touches", "hidden", "outside", "drops"))
+        m.submodules.test = unit = MultiplyAdd(DEPTH_BITS, BOUND_BITS, IMAGE_BITS + DEPTH_FRACTION)
+        before, behind = [], []
+        for row, end, centre in (("x", width, self.view.centre_x), ("y", height, self.view.centre_y)):
+            low, high = held[f"low_{row}"], held[f"high_{row}"]
+            bounds = [Signal(signed(BOUND_BITS), name=f"{name}_{row}") for name in ("before", "behind")]
+            rounding = (
+                Mux(high < 0, high >> INVERSE_DEPTH_FRACTION, 0),
+                Mux(low < 0, 0, (low >> INVERSE_DEPTH_FRACTION) + 1),
+            )
+            m.d.sync += [
+                bounds[0].eq(centre + (1 << IMAGE_FRACTION) - rounding[0]),
+                bounds[1].eq(centre - ((end + 1) << IMAGE_FRACTION) - rounding[1]),
+            ]
+            before.append((high, bounds[0], Mux(high < 0, held.far, held.near)))
+            behind.append((low, bounds[1], Mux(low < 0, held.near, held.far)))
+        with m.Switch(step):
+            for at, (edge, bound, depth) in enumerate(before + behind, 1):
+                with m.Case(at):
+                    m.d.sync += [unit.left.eq(depth), unit.right.eq(bound), unit.addend.eq(edge << DEPTH_FRACTION)]
 
-class _Ball:
-    """A cube's bounding ball on its way to the footprint: registers, the multipliers, and what the view says."""
+        m.d.sync += [touches.eq(held.visit.last | (held.near < NEAREST)), hidden.eq(~held.visit.last & (held.far <= 0))]
+        m.d.comb += [
+            outside.eq((step > PRODUCT) & ((unit.total < 0) ^ (step > PRODUCT + len(before)))),
+            drops.eq(((step == 1) & hidden) | outside),
+            whole.eq((step == 1) & touches & ~hidden & room),
+            divided.eq((step == TESTED) & ~outside & room),
+            ball.ready.eq(drops | whole | divided),
+        ]
+        with m.If(ball.ready):
+            m.d.sync += step.eq(0)
+        with m.Elif(ball.valid & (step != TESTED) & ~((step == 1) & touches)):
+            m.d.sync += step.eq(step + 1)
 
-    def __init__(self, view: data.View) -> None:
-        # One multiplier for each row of the projection; x and y serve again for the two image axes.
-        self.left = {row: Signal(signed(IMAGE_BITS + 1), name=f"left_{row}") for row in AXES}
-        self.right = {row: Signal(signed(DEPTH_BITS + 1), name=f"right_{row}") for row in AXES}
-        self.product = {row: Signal(signed(IMAGE_BITS + DEPTH_BITS + 2), name=f"product_{row}") for row in AXES}
+    def _cut(self, m: Module, ball: data.View, whole: Signal, divided: Signal, room: Signal) -> None:
+        """Divide the edges by depth, and cut them to the window."""
+        view, footprint = self.view, self.o.payload
+        step = Signal(range(CUT + 1))
+        held, misses = Signal(Ball), Signal()
+        m.submodules.multiply = unit = MultiplyAdd(
+            IMAGE_BITS, INVERSE_BITS + 1, PIXEL.width + 1 + INVERSE_DEPTH_FRACTION
+        )
+        inverse = {}
+        for side in ("near", "far"):
+            m.submodules[f"divider_{side}"] = divider = Divider(
+                DIVIDEND.bit_length(), DEPTH_BITS, BITS_PER_CYCLE, INVERSE_BITS
+            )
+            inverse[side] = divider.o.payload
+            m.d.comb += [
+                divider.i.payload.dividend.eq(DIVIDEND),
+                divider.i.payload.divisor.eq(held[side]),
+                divider.i.valid.eq(step == 1),
+                divider.o.ready.eq(1),
+            ]
+        edge = Signal(signed(IMAGE_BITS))
+        """With the margin of a pixel."""
+        m.d.comb += edge.eq(unit.total >> INVERSE_DEPTH_FRACTION + IMAGE_FRACTION)
+        with m.Switch(step):
+            for n, row in enumerate("xy"):
+                low, high, centre = held[f"low_{row}"], held[f"high_{row}"], view[f"centre_{row}"]
+                end = (view.window_width, view.window_height)[n] - 1
+                first, last = footprint[f"first_{row}"], footprint[f"last_{row}"]
+                margin = 1 << IMAGE_FRACTION
+                for at, value, sides, offset in (
+                    (DIVIDED + 2 * n, low, ("near", "far"), centre - margin),
+                    (DIVIDED + 2 * n + 1, high, ("far", "near"), centre + margin),
+                ):
+                    with m.Case(at):
+                        m.d.sync += [
+                            unit.left.eq(value),
+                            unit.right.eq(Mux(value < 0, inverse[sides[0]], inverse[sides[1]])),
+                            unit.addend.eq(offset << INVERSE_DEPTH_FRACTION),
+                        ]
+                with m.Case(DIVIDED + 2 * n + PRODUCT):
+                    m.d.sync += [first.eq(Mux(edge < 0, 0, edge)), misses.eq(misses | (edge > end))]
+                with m.Case(DIVIDED + 2 * n + 1 + PRODUCT):
+                    m.d.sync += [last.eq(Mux(edge < end, edge, end)), misses.eq(misses | (edge < first))]
 
-        self.axis = Signal(range(len(AXES)))
-        self.relative = Signal(data.ArrayLayout(signed(RELATIVE_BITS), len(AXES)))
-        self.sums = {row: Signal(signed(SUM_BITS), name=f"sum_{row}") for row in AXES}
-        self.total = {row: self.sums[row] + self.product[row] for row in AXES}
-        self.depth = {side: Signal(signed(DEPTH_BITS), name=side) for side in ("near", "far")}
-        self.inverse = {side: Signal(INVERSE_DEPTH_FRACTION + 1, name=f"inverse_{side}") for side in ("near", "far")}
-        self.low = {row: Signal(signed(IMAGE_BITS + 1), name=f"low_{row}") for row in "xy"}
-        self.high = {row: Signal(signed(IMAGE_BITS + 1), name=f"high_{row}") for row in "xy"}
-        self.misses = Signal()
-        self.centre = {"x": view.centre_x, "y": view.centre_y}
-        self.end = {"x": view.window_width - 1, "y": view.window_height - 1}
-        """The last column and row of the window."""
-
-    def image(self, row: str):
-        """Return an edge in pixels: the product of the cycle before, moved to the window."""
-        return ((self.product[row] >> INVERSE_DEPTH_FRACTION) + self.centre[row]) >> IMAGE_FRACTION
-
-
-def _of_axis(vector, axis):
-    return Array(vector[name] for name in AXES)[axis]
+        m.d.comb += [
+            self.o.valid.eq((step == CUT) & ~misses),
+            room.eq((step == 0) | ((step == CUT) & (misses | self.o.ready))),
+        ]
+        with m.If(whole | divided):
+            m.d.sync += [
+                step.eq(Mux(whole, CUT, 1)),
+                held.eq(ball),
+                misses.eq(0),
+                Cat(footprint.cube, footprint.rank, footprint.last).eq(ball.visit),
+                Cat(footprint.first_x, footprint.first_y).eq(0),
+                footprint.last_x.eq(view.window_width - 1),
+                footprint.last_y.eq(view.window_height - 1),
+            ]
+        with m.Elif(room):
+            m.d.sync += step.eq(0)
+        with m.Elif(step != CUT):
+            m.d.sync += step.eq(step + 1)

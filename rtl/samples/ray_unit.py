@@ -4,7 +4,7 @@
 first sample: where the ray enters the box, between near and far. The equations are those of `nerf.golden.ray_setup`.
 """
 
-from amaranth.hdl import Array, Elaboratable, Module, Mux, ResetInserter, Signal, signed
+from amaranth.hdl import Elaboratable, Module, Mux, ResetInserter, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,19 +24,29 @@ from nerf.contract.formats import (
 )
 from nerf.contract.registers import AXES
 from rtl.parts.divider import Divider
+from rtl.parts.multiply_add import MultiplyAdd
 from rtl.parts.square_root import SquareRoot
 from rtl.payloads import SceneRegisters, TileLayouts, ViewRegisters, shape_of
 
-BITS_PER_CYCLE = 3
-"""Quotient and root bits found in one cycle."""
+BITS_PER_CYCLE = 2
+"""Quotient bits found in one cycle."""
+SATURATES = RECIPROCAL_DIVIDEND >> INVERSE.width
+"""Up to this step along an axis the inverse does not fit its format."""
 SLOPE_LIMIT = NORM.high + 1
 """A slope beyond this makes the length saturate, whatever the other slope is."""
+RAW_BITS = STEP.integer + NORM.integer + DIRECTION.fraction + 1
+"""Bits of a direction before normalisation; with more, its step would not fit its format."""
+FACE_BITS = ORIGIN.width + 2
+"""Bits of the distance along an axis from the camera to a face of the box, in the format of ORIGIN."""
+CELLS_BITS = FACE_BITS + INVERSE.width - INVERSE.fraction
+"""Bits of the same distance in steps, in the format of DISTANCE."""
 
 
 class RayUnit(wiring.Component):
     """Compute the ray of one pixel after the other.
 
-    All multiplications share one multiplier.
+    All multiplications, and what is added to the products, share one unit. A ray is a fixed schedule: what happens in
+    which cycle after its pixel does not depend on it.
 
     Latency: ``LATENCY`` cycles from a pixel to its ray.
     Throughput: one ray in ``LATENCY`` cycles.
@@ -59,7 +69,7 @@ class RayUnit(wiring.Component):
         something for live rays only.
     """
 
-    LATENCY = 106
+    LATENCY = 119
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
@@ -76,199 +86,190 @@ class RayUnit(wiring.Component):
         )
 
     def elaborate(self, platform) -> Elaboratable:
-        """Return the sequence of multiplications, the divider and the square root."""
+        """Return the multiplication, the divider, the square root and the schedule that they share."""
         m = Module()
-        m.submodules.divider = divider = Divider(RECIPROCAL_DIVIDEND.bit_length(), STEP.width, BITS_PER_CYCLE)
-        m.submodules.square_root = square_root = SquareRoot(SLOPE_LIMIT.bit_length(), BITS_PER_CYCLE)
-        tile, pixel, bits = self.tile, self.o.payload.pixel, self._coordinate
-        x, y = tile.x + pixel[:bits], tile.y + pixel[bits : 2 * bits]
-        work = _Work(x, y, self.o.payload.ray, self.view.origin, self.grid)
-        m.d.sync += work.product.eq(work.left * work.right)
+        m.submodules.divider = divider = Divider(
+            RECIPROCAL_DIVIDEND.bit_length(), STEP.width, BITS_PER_CYCLE, INVERSE.width
+        )
+        m.submodules.square_root = square_root = SquareRoot(SLOPE_LIMIT.bit_length())
+        schedule = _Schedule(m)
+        m.d.comb += [
+            divider.i.payload.dividend.eq(RECIPROCAL_DIVIDEND),
+            divider.o.ready.eq(1),
+            square_root.o.ready.eq(1),
+        ]
+        x, y = (Signal(len(self.tile.x) + 1, name=name) for name in "xy")
+        bits = self._coordinate
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += pixel.eq(self.i.payload)
-        m.d.comb += [work.to_low.eq(-work.origin), work.to_high.eq(work.top - work.origin)]
-        m.d.comb += divider.i.payload.dividend.eq(RECIPROCAL_DIVIDEND)
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.next = "SLOPE_X"
-            self._find_length(m, work, square_root)
-            self._find_direction(m, work, square_root, divider)
-            self._normalise(m, work, divider)
-            self._meet_box(m, work)
-            self._find_first_sample(m, work)
-            with m.State("RAY"):
-                m.d.comb += [self.o.valid.eq(1), self.i.ready.eq(self.o.ready)]
-                with m.If(self.o.ready):
-                    m.next = "IDLE"
-                    with m.If(self.i.valid):
-                        m.next = "SLOPE_X"
+            m.d.sync += [
+                self.o.payload.pixel.eq(self.i.payload),
+                x.eq(self.tile.x + self.i.payload[:bits]),
+                y.eq(self.tile.y + self.i.payload[bits : 2 * bits]),
+            ]
+        rooted = self._find_length(m, schedule, square_root, x, y)
+        raw = self._find_direction(m, schedule, x, y)
+        inverses = self._normalise(m, schedule, square_root, divider, rooted, raw)
+        ends = self._find_first_sample(m, schedule, *self._meet_box(m, schedule, inverses))
+        assert ends == self.LATENCY
+
+        m.d.comb += [
+            self.o.valid.eq(schedule.cycle == ends),
+            self.i.ready.eq((schedule.cycle == 0) | (self.o.valid & self.o.ready)),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += schedule.cycle.eq(self.i.valid)
+        with m.Elif(~self.o.valid):
+            m.d.sync += schedule.cycle.eq(schedule.cycle + 1)
+        schedule.close()
         return ResetInserter(~self.run)(m)
 
-    def _find_length(self, m: Module, work: "_Work", square_root: SquareRoot) -> None:
-        """Find the slopes and the sum of their squares, and begin its root."""
+    def _find_length(self, m: Module, schedule: "_Schedule", square_root: SquareRoot, x: Signal, y: Signal) -> int:
+        """Find the slopes and the sum of their squares; return the cycle in which its root is there."""
+        view, total = self.view, schedule.total
+        slope = Signal(signed(SLOPE_LIMIT.bit_length() + 1))
+        first = schedule.multiply(1, view.slope_column, x, view.slope_x)
+        second = schedule.multiply(2, view.slope_row, y, view.slope_y)
+        for there in (first, second):
+            with schedule.at(there):
+                m.d.sync += slope.eq(_slope(total))
+        squared = schedule.multiply(first + 1, slope, slope, 1 << 2 * SLOPE.fraction)
+        summed = schedule.multiply(squared, slope, slope, total)
+        with schedule.at(summed):
+            m.d.comb += square_root.i.valid.eq(1)
+        m.d.comb += square_root.i.payload.eq(total)
+        return summed + square_root.LATENCY
+
+    def _find_direction(self, m: Module, schedule: "_Schedule", x: Signal, y: Signal) -> data.View:
+        """Find the direction before normalisation, while the root is taken."""
         view = self.view
-        with m.State("SLOPE_X"):
-            m.d.comb += [work.left.eq(view.slope_column), work.right.eq(work.x)]
-            m.next = "SLOPE_Y"
-        with m.State("SLOPE_Y"):
-            m.d.sync += work.slope_x.eq(_slope(view.slope_x + work.product))
-            m.d.comb += [work.left.eq(view.slope_row), work.right.eq(work.y)]
-            m.next = "SQUARE_X"
-        with m.State("SQUARE_X"):
-            m.d.sync += work.slope_y.eq(_slope(view.slope_y + work.product))
-            m.d.comb += [work.left.eq(work.slope_x), work.right.eq(work.slope_x)]
-            m.next = "SQUARE_Y"
-        with m.State("SQUARE_Y"):
-            m.d.sync += work.square.eq(work.product + (1 << 2 * SLOPE.fraction))
-            m.d.comb += [work.left.eq(work.slope_y), work.right.eq(work.slope_y)]
-            m.next = "SQUARE"
-        with m.State("SQUARE"):
-            m.d.sync += [work.square.eq(work.square + work.product), work.axis.eq(0)]
-            m.next = "ROOT"
-        with m.State("ROOT"):
-            m.d.comb += [square_root.i.payload.eq(work.square), square_root.i.valid.eq(1)]
-            m.next = "COLUMN"
+        raw = Signal(data.ArrayLayout(signed(RAW_BITS), len(AXES)))
+        for n, axis in enumerate(AXES, 3):
+            column = schedule.multiply(n, view.direction_column[axis], x, view.direction[axis])
+            row = schedule.multiply(column, view.direction_row[axis], y, schedule.total)
+            with schedule.at(row):
+                m.d.sync += raw[n - 3].eq(schedule.total)
+        return raw
 
-    def _find_direction(self, m: Module, work: "_Work", square_root: SquareRoot, divider: Divider) -> None:
-        """Find the direction before normalisation while the root is taken, then the root's inverse."""
-        view, raw, axis = self.view, work.raw, work.axis
-        with m.State("COLUMN"):
-            m.d.comb += [work.left.eq(work.of_axis(view.direction_column)), work.right.eq(work.x)]
-            m.next = "ROW"
-        with m.State("ROW"):
-            m.d.sync += raw[axis].eq(work.of_axis(view.direction) + work.product)
-            m.d.comb += [work.left.eq(work.of_axis(view.direction_row)), work.right.eq(work.y)]
-            m.next = "RAW"
-        with m.State("RAW"):
-            m.d.sync += [raw[axis].eq(raw[axis] + work.product), axis.eq(work.next_axis())]
-            m.next = "COLUMN"
-            with m.If(work.last_axis):
-                m.next = "LENGTH"
-        with m.State("LENGTH"):
-            root = square_root.o.payload
-            m.d.comb += [
-                divider.i.payload.divisor.eq(Mux(root > NORM.high, NORM.high, root)),
-                divider.i.valid.eq(square_root.o.valid),
-                square_root.o.ready.eq(divider.i.ready),
+    def _normalise(self, m: Module, schedule, square_root: SquareRoot, divider: Divider, rooted: int, raw) -> list[int]:
+        """Find the steps along the axes, then their inverses; return the cycles in which these are there."""
+        ray, direction = self.o.payload.ray, self.o.payload.direction
+        step = Signal(shape_of(STEP))
+        divisor = Signal(STEP.width)
+        saturates = Signal()
+        root = square_root.o.payload
+        with schedule.at(rooted):
+            m.d.sync += divisor.eq(Mux(root > NORM.high, NORM.high, root))
+        with m.Else():
+            m.d.sync += divisor.eq(abs(step))
+        m.d.comb += divider.i.payload.divisor.eq(divisor)
+        with schedule.at(rooted + 1):
+            m.d.comb += divider.i.valid.eq(1)
+
+        known = rooted + 1 + divider.LATENCY
+        for n, axis in enumerate(AXES):
+            there = schedule.multiply(known + n, raw[n], divider.o.payload)
+            with schedule.at(there):
+                m.d.sync += ray.step[axis].eq(schedule.total >> DIRECTION.fraction)
+            there = schedule.multiply(there + 1, ray.step[axis], self.view.view_scale[axis])
+            with schedule.at(there):
+                m.d.sync += direction[axis].eq(schedule.total >> STEP.fraction + VIEW_SCALE.fraction - SINE_FRACTION)
+
+        begin = known + MultiplyAdd.LATENCY + 4
+        inverses = [begin + divider.LATENCY * (n + 1) for n in range(len(AXES))]
+        for axis, there in zip(AXES, inverses, strict=True):
+            with schedule.at(there - divider.LATENCY - 2):
+                m.d.sync += step.eq(ray.step[axis])
+            with schedule.at(there - divider.LATENCY):
+                m.d.comb += divider.i.valid.eq(1)
+                m.d.sync += saturates.eq(divisor <= SATURATES)
+            with schedule.at(there):
+                m.d.sync += ray.inverse[axis].eq(Mux(saturates, INVERSE.high, divider.o.payload))
+        return inverses
+
+    def _meet_box(self, m: Module, schedule: "_Schedule", inverses: list[int]) -> tuple[int, Signal, Signal]:
+        """Find how far it is to the box, and to where the ray leaves it; return the cycle in which both are there."""
+        ray, view = self.o.payload.ray, self.view
+        forward = Signal()
+        origin = Signal(shape_of(ORIGIN))
+        top = Signal(shape_of(ORIGIN))
+        near_face, far_face = (Signal(signed(FACE_BITS), name=f"{name}_face") for name in ("near", "far"))
+        cells, entry, leave = (Signal(signed(CELLS_BITS), name=name) for name in ("cells", "entry", "leave"))
+        m.d.comb += cells.eq(schedule.total >> INVERSE.fraction)
+        for n, (axis, there) in enumerate(zip(AXES, inverses, strict=True)):
+            with schedule.at(there - 2):
+                m.d.sync += [
+                    forward.eq(ray.step[axis] >= 0),
+                    origin.eq(view.origin[axis]),
+                    top.eq((self.grid[axis] - 1) << ORIGIN.fraction),
+                ]
+            with schedule.at(there - 1):
+                m.d.sync += [
+                    near_face.eq(Mux(forward, 0, origin) - Mux(forward, origin, top)),
+                    far_face.eq(Mux(forward, top, origin) - Mux(forward, origin, 0)),
+                ]
+            met = schedule.multiply(there + 1, near_face, ray.inverse[axis])
+            with schedule.at(met):
+                m.d.sync += entry.eq(Mux(cells > entry, cells, entry) if n else cells)
+            left = schedule.multiply(there + 2, far_face, ray.inverse[axis])
+            with schedule.at(left):
+                m.d.sync += leave.eq(Mux(cells < leave, cells, leave) if n else cells)
+        return left, entry, leave
+
+    def _find_first_sample(self, m: Module, schedule: "_Schedule", met: int, entry: Signal, leave: Signal) -> int:
+        """Find the distance of the first sample, between near and far, then its position; return the ray's cycle."""
+        view, output = self.view, self.o.payload
+        distance = Signal(shape_of(DISTANCE))
+        reach = Signal(signed(CELLS_BITS + 1))
+        after_near = Signal.like(entry)
+        with schedule.at(met):
+            m.d.sync += after_near.eq(Mux(entry > view.near, entry, view.near))
+        with schedule.at(met + 1):
+            m.d.sync += [
+                distance.eq(Mux(after_near > view.far, view.far, after_near)),
+                reach.eq(leave + (1 << DISTANCE.fraction)),
             ]
-            with m.If(divider.i.valid & divider.i.ready):
-                m.next = "INVERSE_LENGTH"
-        with m.State("INVERSE_LENGTH"):
-            m.d.comb += divider.o.ready.eq(1)
-            m.d.sync += work.inverse_length.eq(divider.o.payload)
-            with m.If(divider.o.valid):
-                m.next = "SCALE"
-
-    def _normalise(self, m: Module, work: "_Work", divider: Divider) -> None:
-        """Find the step along an axis and its inverse, and meanwhile the direction for the network."""
-        step = work.step
-        with m.State("SCALE"):
-            m.d.comb += [work.left.eq(work.raw[work.axis]), work.right.eq(work.inverse_length)]
-            m.next = "STEP"
-        with m.State("STEP"):
-            m.d.sync += step.eq(work.product >> DIRECTION.fraction)
-            m.next = "DIVIDE"
-        with m.State("DIVIDE"):
-            m.d.comb += [
-                # A step of 0 gives a quotient of all ones, which saturates as it shall.
-                divider.i.payload.divisor.eq(abs(step)),
-                divider.i.valid.eq(1),
-                work.left.eq(step),
-                work.right.eq(work.of_axis(self.view.view_scale)),
-            ]
-            m.next = "DIRECTION"
-        with m.State("DIRECTION"):
-            m.d.sync += work.of_axis(self.o.payload.direction).eq(
-                work.product >> STEP.fraction + VIEW_SCALE.fraction - SINE_FRACTION
-            )
-            m.next = "INVERSE"
-        with m.State("INVERSE"):
-            m.d.comb += divider.o.ready.eq(1)
-            m.d.sync += work.inverse.eq(Mux(divider.o.payload > INVERSE.high, INVERSE.high, divider.o.payload))
-            with m.If(divider.o.valid):
-                m.next = "ENTRY"
-
-    def _meet_box(self, m: Module, work: "_Work") -> None:
-        """Find where the ray enters and leaves the box, axis by axis."""
-        step, axis = work.step, work.axis
-        cells = work.product >> INVERSE.fraction
-        with m.State("ENTRY"):
-            m.d.comb += [work.left.eq(Mux(step >= 0, work.to_low, -work.to_high)), work.right.eq(work.inverse)]
-            m.next = "LEAVE"
-        with m.State("LEAVE"):
-            m.d.sync += work.entry.eq(Mux((axis == 0) | (cells > work.entry), cells, work.entry))
-            m.d.comb += [work.left.eq(Mux(step >= 0, work.to_high, -work.to_low)), work.right.eq(work.inverse)]
-            m.next = "NEXT_AXIS"
-        with m.State("NEXT_AXIS"):
-            m.d.sync += work.leave.eq(Mux((axis == 0) | (cells < work.leave), cells, work.leave))
-            m.d.sync += axis.eq(work.next_axis())
-            m.next = "SCALE"
-            with m.If(work.last_axis):
-                m.next = "DISTANCE"
-
-    def _find_first_sample(self, m: Module, work: "_Work") -> None:
-        """Find the distance of the first sample, between near and far, and its position axis by axis."""
-        view, output, axis = self.view, self.o.payload, work.axis
-        with m.State("DISTANCE"):
-            after_near = Mux(work.entry > view.near, work.entry, view.near)
-            m.d.sync += work.distance.eq(Mux(after_near > view.far, view.far, after_near))
-            m.next = "ADVANCE"
-        with m.State("ADVANCE"):
-            with m.If(axis == 0):
-                m.d.sync += output.live.eq(work.leave + (1 << DISTANCE.fraction) >= work.distance)
-            m.d.comb += [work.left.eq(work.step), work.right.eq(work.distance)]
-            m.next = "POSITION"
-        with m.State("POSITION"):
-            position = work.origin + (work.product >> STEP.fraction)
-            m.d.sync += work.of_axis(output.ray.position).eq(position)
-            # Beyond the format no ray can reach the box; cut off, it could seem to be inside.
-            with m.If((position > POSITION.high) | (position < POSITION.low)):
-                m.d.sync += output.live.eq(0)
-            m.d.sync += axis.eq(work.next_axis())
-            m.next = "ADVANCE"
-            with m.If(work.last_axis):
-                m.next = "RAY"
+        with schedule.at(met + 2):
+            m.d.sync += output.live.eq(reach >= distance)
+        position = schedule.total >> STEP.fraction
+        for n, axis in enumerate(AXES, met + 2):
+            there = schedule.multiply(n, output.ray.step[axis], distance, view.origin[axis] << STEP.fraction)
+            with schedule.at(there):
+                m.d.sync += output.ray.position[axis].eq(position)
+                # Beyond the format no ray can reach the box; cut off, it could seem to be inside.
+                with m.If((position > POSITION.high) | (position < POSITION.low)):
+                    m.d.sync += output.live.eq(0)
+        return there + 1
 
 
-class _Work:
-    """The multiplier, the registers of a ray on its way, and what is chosen by ``axis``."""
+class _Schedule:
+    """What happens in which cycle after a pixel was taken, and the multiplication that everything shares."""
 
-    def __init__(self, x, y, ray: data.View, origin: data.View, grid: data.View) -> None:
-        self.x, self.y = x, y
-        self.left = Signal(signed(48))
-        self.right = Signal(signed(INVERSE.width + 1))
-        self.product = Signal(signed(48 + INVERSE.width + 1))
-        """Of the two, a cycle later."""
+    def __init__(self, m: Module) -> None:
+        self._m = m
+        self._operands: dict[int, tuple[Value, Value, Value | int]] = {}
+        m.submodules.multiply_add = self._unit = MultiplyAdd(RAW_BITS, INVERSE.width + 1, ORIGIN.width + STEP.fraction)
+        self.cycle = Signal(range(RayUnit.LATENCY + 1))
+        """0: there is no pixel."""
+        self.total = self._unit.total
 
-        self.slope_x, self.slope_y = (
-            Signal(signed(SLOPE_LIMIT.bit_length() + 1), name=f"slope_{axis}") for axis in "xy"
-        )
-        self.square = Signal(2 * SLOPE_LIMIT.bit_length())
-        self.raw = Signal(data.ArrayLayout(signed(48), 3))
-        """The direction before normalisation."""
-        self.inverse_length = Signal(SLOPE.fraction + STEP.fraction - NORM.fraction + 1)
-        self.entry = Signal(signed(44))
-        self.leave = Signal(signed(44))
-        self.distance = Signal(shape_of(DISTANCE))
+    def at(self, cycle: int):
+        """Return the condition that it is a cycle."""
+        return self._m.If(self.cycle == cycle)
 
-        self.axis = Signal(range(3))
-        self.last_axis = self.axis == len(AXES) - 1
-        self.step, self.inverse = self.of_axis(ray.step), self.of_axis(ray.inverse)
-        self.origin = self.of_axis(origin)
-        self.top = (self.of_axis(grid) - 1) << ORIGIN.fraction
-        self.to_low = Signal(signed(ORIGIN.width + 1))
-        self.to_high = Signal(signed(ORIGIN.width + 2))
-        """Distances along the axis to the faces where the ray enters and leaves the box, in cells."""
+    def multiply(self, cycle: int, left: Value, right: Value, addend: Value | int = 0) -> int:
+        """Have ``left * right + addend`` computed from a cycle on; return that in which it is the ``total``."""
+        assert cycle not in self._operands
+        self._operands[cycle] = left, right, addend
+        return cycle + 1 + MultiplyAdd.LATENCY
 
-    def of_axis(self, vector):
-        """Return the component of a vector along the axis."""
-        return Array(vector[name] for name in AXES)[self.axis]
-
-    def next_axis(self):
-        """Return the axis after this one, after the last the first."""
-        return Mux(self.last_axis, 0, self.axis + 1)
+    def close(self) -> None:
+        """Choose the operands, a cycle before they are multiplied."""
+        m = self._m
+        operands = self._unit.left, self._unit.right, self._unit.addend
+        with m.Switch(self.cycle):
+            for cycle, chosen in self._operands.items():
+                with m.Case(cycle):
+                    m.d.sync += [held.eq(value) for held, value in zip(operands, chosen, strict=True)]
 
 
 def _slope(value):

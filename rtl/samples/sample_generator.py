@@ -53,7 +53,7 @@ class SampleGenerator(wiring.Component):
     """
 
     LATENCY = 3 + SampleLane.LATENCY + Queue.LATENCY + 1
-    LATENCY_LAST = 18
+    LATENCY_LAST = 26
     CUBE_CYCLES = 2
 
     def __init__(self, cfg: AcceleratorConfig) -> None:

@@ -8,7 +8,7 @@ The functions are those of `nerf.golden.sample_generator`.
 
 from functools import reduce
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,10 +16,13 @@ from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.formats import FINE_BITS, FRACTION_BITS, INVERSE, MASK_OFFSET, MASK_SCALE, POSITION, STEP
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import MASK_WINDOW
+from rtl.parts.carry_save import few_rows
 from rtl.parts.queue import Queue
 from rtl.payloads import (
     GRID_BITS,
     LOCAL_BITS,
+    Cube,
+    Local,
     LookUp,
     Ray,
     SceneRegisters,
@@ -36,8 +39,14 @@ INDEX_BITS = 16
 POINT_BITS = STEP.width + INDEX_BITS + 1
 """Bits of a lattice point in the step's format: any index times any step, plus the first position."""
 DISTANCE_BITS = POSITION.width + 1
+WHOLE_BITS = DISTANCE_BITS + INVERSE.width
+STEPS_FRACTION = POSITION.fraction + INVERSE.fraction
+STEPS_BITS = WHOLE_BITS - STEPS_FRACTION
+"""Bits of a distance times an inverse step, and of the steps that it comes to."""
 PLACE_BITS = GRID_BITS + POSITION.fraction
 """Bits of a position in the box."""
+CELL_BITS = MASK_OFFSET.width + MASK_SCALE.fraction + 1
+"""Bits of a mask cell, fractions of position, scale and offset included."""
 
 Point = vector3(signed(POINT_BITS))
 Steps = vector3(shape_of(STEP))
@@ -45,6 +54,11 @@ SLOTS = 2
 """Cubes that are worked on at a time."""
 Start = data.StructLayout({"position": vector3(shape_of(POSITION)), "step": Steps})
 """What is needed of a ray when its distance to the cube is known."""
+
+
+def halves(bits: int) -> data.StructLayout:
+    """Return the layout of two rows for each axis, whose sum is a result (`rtl.parts.carry_save`)."""
+    return vector3(data.ArrayLayout(bits, 2))
 
 
 def lane_sample(cfg: AcceleratorConfig) -> data.StructLayout:
@@ -58,6 +72,8 @@ class SampleLane(wiring.Component):
     A pixel passes through a pipeline without fixed stalls (look-up, distance, steps, index, point) into a queue of rays
     for the march, which steps along one at a time; a pixel that is terminated or misses the cube leaves it on the way.
     Behind the last pixel of a cube comes its end, and the first pixel of the next cube right behind that.
+    A multiplication takes two stages: two rows with the sum, then the sum. The march knows two points beforehand, so
+    that it is said of each a cycle ahead whether it lies in the cube.
 
     Latency: ``LATENCY`` cycles from ``load`` to the first sample, if the first pixel's ray starts in the cube.
     Throughput: one pixel a cycle, and 2 cycles more for a cube; at the same time one lattice point a cycle, from the
@@ -87,7 +103,7 @@ class SampleLane(wiring.Component):
         `lane_sample`.
     """
 
-    LATENCY = 10 + Queue.LATENCY
+    LATENCY = 18 + Queue.LATENCY
 
     def __init__(self, cfg: AcceleratorConfig, lane: int) -> None:
         self._lane = lane
@@ -112,21 +128,35 @@ class SampleLane(wiring.Component):
         m = Module()
         item = {"item": data.StructLayout({"pixel": len(self.ray.address), "slot": range(SLOTS), "ends": 1})}
         looked = Stage(m, "looked", item)
-        far = Stage(m, "far", item | {"ray": Ray, "distance": vector3(DISTANCE_BITS)})
-        counted = Stage(m, "counted", item | {"start": Start, "steps": vector3(DISTANCE_BITS)})
-        indexed = Stage(m, "indexed", item | {"start": Start, "index": DISTANCE_BITS})
-        ray = item | {"index": INDEX_BITS, "point": Point, "step": Steps}
-        begun = Stage(m, "begun", ray | {"reachable": 1})
+        fetched = Stage(m, "fetched", item | {"ray": Ray, "skips": 1})
+        far = Stage(
+            m, "far", item | {"start": Start, "distance": vector3(DISTANCE_BITS), "inverse": Ray["inverse"].shape}
+        )
+        rated = Stage(m, "rated", item | {"start": Start, "halves": halves(WHOLE_BITS)})
+        counted = Stage(m, "counted", item | {"start": Start, "steps": vector3(STEPS_BITS)})
+        indexed = Stage(m, "indexed", item | {"start": Start, "index": STEPS_BITS})
+        index = item | {"index": INDEX_BITS, "step": Steps}
+        aimed = Stage(m, "aimed", index | {"halves": halves(POINT_BITS), "reachable": 1})
+        begun = Stage(m, "begun", index | {"point": Point, "reachable": 1})
+        ray = index | {"point": Point}
+        placed = Stage(m, "placed", ray | {"following": Point, "before": 1, "misses": 1})
         m.submodules.rays = rays = Queue(data.StructLayout(ray), self._rays_ahead)
-        march = Stage(m, "march", ray)
-        scaled = Stage(m, "scaled", item | {"scaled": vector3(PLACE_BITS + 26), "local": vector3(LOCAL_BITS)})
-        cell = Stage(m, "cell", item | {"cell": vector3(range(MASK_WINDOW)), "local": vector3(LOCAL_BITS)})
+        drawn = Stage(m, "drawn", ray)
+        march = item | {"behind": INDEX_BITS, "point": Point, "following": Point, "step": Steps, "cube": Cube}
+        ahead = Stage(m, "ahead", march)
+        march = Stage(m, "march", march | {"second": Point, "inside": 1, "ends": 1})
+        scaled = Stage(m, "scaled", item | {"halves": halves(CELL_BITS), "local": Local})
+        summed = Stage(m, "summed", item | {"cell": vector3(signed(MASK_OFFSET.integer + 2)), "local": Local})
+        cell = Stage(m, "cell", item | {"cell": vector3(range(MASK_WINDOW)), "local": Local, "within": 1})
+        found = Stage(m, "found", item | {"local": Local})
         self._walk(m, looked)
-        self._set_up(m, looked, far, counted, indexed, begun)
-        self._begin(m, begun, rays.i)
-        self._march(m, rays.o, march, scaled)
-        self._test_mask(m, scaled, cell)
-        self._hand_over(m, cell)
+        self._set_up(m, looked, fetched, far, rated, counted, indexed)
+        self._aim(m, indexed, aimed, begun)
+        self._begin(m, begun, placed, rays.i)
+        self._look_ahead(m, rays.o, drawn, ahead)
+        self._march(m, ahead, march, scaled)
+        self._test_mask(m, scaled, summed, cell, found)
+        self._hand_over(m, found)
         return m
 
     def _walk(self, m: Module, looked: "Stage") -> None:
@@ -162,112 +192,192 @@ class SampleLane(wiring.Component):
             with m.If(~left):
                 m.d.sync += [walks.eq(0), slot.eq(slot + 1), pending.bit_select(slot, 1).eq(0)]
 
-    def _set_up(self, m: Module, looked, far, counted, indexed, begun) -> None:
-        """Find the first candidate of each ray, in four stages."""
-        skips = self.terminated.data & ~looked.item.ends
-        m.d.comb += looked.leaves.eq(skips | far.free)
-        with far.enter(m, looked.valid & ~skips):
-            m.d.sync += [far.item.eq(looked.item), far.ray.eq(self.ray.data)]
+    def _set_up(self, m: Module, looked, fetched, far, rated, counted, indexed) -> None:
+        """Find the first candidate of each ray."""
+        m.d.comb += looked.leaves.eq(fetched.free)
+        with fetched.enter(m, looked.valid):
+            m.d.sync += [
+                fetched.item.eq(looked.item),
+                fetched.ray.eq(self.ray.data),
+                fetched.skips.eq(self.terminated.data & ~looked.item.ends),
+            ]
+
+        ray = fetched.ray
+        m.d.comb += fetched.leaves.eq(fetched.skips | far.free)
+        with far.enter(m, fetched.valid & ~fetched.skips):
+            m.d.sync += [
+                far.item.eq(fetched.item),
+                far.start.position.eq(ray.position),
+                far.start.step.eq(ray.step),
+                far.inverse.eq(ray.inverse),
+            ]
             for axis in AXES:
-                position, step = self.ray.data.position[axis], self.ray.data.step[axis]
-                low = self._cube(looked)[axis].shift_left(CUBE_SHIFT)
+                position, step = ray.position[axis], ray.step[axis]
+                low = self._cube(fetched)[axis].shift_left(CUBE_SHIFT)
                 to_face = Mux(step > 0, low - position, position - low - (1 << CUBE_SHIFT))
                 m.d.sync += far.distance[axis].eq(Mux((step == 0) | (to_face < 0), 0, to_face))
 
-        m.d.comb += far.leaves.eq(counted.free)
-        with counted.enter(m, far.valid):
-            m.d.sync += [
-                counted.item.eq(far.item),
-                counted.start.position.eq(far.ray.position),
-                counted.start.step.eq(far.ray.step),
-            ]
+        m.d.comb += far.leaves.eq(rated.free)
+        with rated.enter(m, far.valid):
+            m.d.sync += [rated.item.eq(far.item), rated.start.eq(far.start)]
             for axis in AXES:
-                steps = (far.distance[axis] * far.ray.inverse[axis]).shift_right(POSITION.fraction + INVERSE.fraction)
-                m.d.sync += counted.steps[axis].eq(steps)
+                rows = few_rows(m, far.distance[axis], far.inverse[axis], WHOLE_BITS)
+                m.d.sync += rated.halves[axis].eq(Cat(rows))
+
+        m.d.comb += rated.leaves.eq(counted.free)
+        with counted.enter(m, rated.valid):
+            m.d.sync += [counted.item.eq(rated.item), counted.start.eq(rated.start)]
+            m.d.sync += [counted.steps[axis].eq(_sum(rated.halves[axis]) >> STEPS_FRACTION) for axis in AXES]
 
         m.d.comb += counted.leaves.eq(indexed.free)
         with indexed.enter(m, counted.valid):
-            steps = counted.steps
-            m.d.sync += [
-                indexed.item.eq(counted.item),
-                indexed.start.eq(counted.start),
-                indexed.index.eq(_larger(steps.x, _larger(steps.y, steps.z))),
-            ]
+            x, y, z = (counted.steps[axis] for axis in AXES)
+            largest = Mux((x >= y) & (x >= z), x, Mux(y >= z, y, z))
+            m.d.sync += [indexed.item.eq(counted.item), indexed.start.eq(counted.start), indexed.index.eq(largest)]
 
-        m.d.comb += indexed.leaves.eq(begun.free)
-        with begun.enter(m, indexed.valid):
+    def _aim(self, m: Module, indexed, aimed, begun) -> None:
+        """Find the point of an index."""
+        m.d.comb += indexed.leaves.eq(aimed.free)
+        with aimed.enter(m, indexed.valid):
             index, start = indexed.index[:INDEX_BITS], indexed.start
             m.d.sync += [
-                begun.item.eq(indexed.item),
-                begun.index.eq(index),
-                begun.step.eq(start.step),
-                begun.reachable.eq(indexed.index < self.view.sample_limit),
+                aimed.item.eq(indexed.item),
+                aimed.index.eq(index),
+                aimed.step.eq(start.step),
+                aimed.reachable.eq(indexed.index < self.view.sample_limit),
             ]
             for axis in AXES:
-                m.d.sync += begun.point[axis].eq(start.position[axis].shift_left(FINE_BITS) + index * start.step[axis])
+                first = Signal(signed(POINT_BITS), name=f"first_{axis}")
+                m.d.comb += first.eq(start.position[axis].shift_left(FINE_BITS))
+                rows = few_rows(m, start.step[axis], index, POINT_BITS, [first])
+                m.d.sync += aimed.halves[axis].eq(Cat(rows))
 
-    def _begin(self, m: Module, begun, rays) -> None:
+        m.d.comb += aimed.leaves.eq(begun.free)
+        with begun.enter(m, aimed.valid):
+            m.d.sync += [
+                getattr(begun, field).eq(getattr(aimed, field)) for field in ("item", "index", "step", "reachable")
+            ]
+            m.d.sync += [begun.point[axis].eq(_sum(aimed.halves[axis])) for axis in AXES]
+
+    def _begin(self, m: Module, begun, placed, rays) -> None:
         """Drop the rays that are behind the cube already; pass over one point before it."""
         before = ~self._inside(begun.point, self._cube(begun))
         is_last = begun.index + 1 == self.view.sample_limit
-        misses = ~begun.reachable | self._left(begun.point, begun.step, self._cube(begun)) | (before & is_last)
-        drops = misses & ~begun.item.ends
+        m.d.comb += begun.leaves.eq(placed.free)
+        with placed.enter(m, begun.valid):
+            m.d.sync += [
+                getattr(placed, field).eq(getattr(begun, field)) for field in ("item", "index", "step", "point")
+            ]
+            m.d.sync += [
+                placed.before.eq(before),
+                placed.misses.eq(
+                    ~begun.reachable | self._left(begun.point, begun.step, self._cube(begun)) | (before & is_last)
+                ),
+                *(placed.following[axis].eq(begun.point[axis] + begun.step[axis]) for axis in AXES),
+            ]
+        drops = placed.misses & ~placed.item.ends
         m.d.comb += [
-            begun.leaves.eq(drops | rays.ready),
-            rays.valid.eq(begun.valid & ~drops),
-            rays.payload.item.eq(begun.item),
-            rays.payload.index.eq(begun.index + before),
-            rays.payload.step.eq(begun.step),
+            placed.leaves.eq(drops | rays.ready),
+            rays.valid.eq(placed.valid & ~drops),
+            rays.payload.item.eq(placed.item),
+            rays.payload.index.eq(placed.index + placed.before),
+            rays.payload.step.eq(placed.step),
+            rays.payload.point.eq(Mux(placed.before, placed.following, placed.point)),
         ]
-        for axis in AXES:
-            m.d.comb += rays.payload.point[axis].eq(begun.point[axis] + Mux(before, begun.step[axis], 0))
 
-    def _march(self, m: Module, rays, march, scaled) -> None:
+    def _look_ahead(self, m: Module, rays, drawn, ahead) -> None:
+        """Take a ray from the queue; find its second point, and how many there may be behind the first."""
+        m.d.comb += rays.ready.eq(drawn.free)
+        with drawn.enter(m, rays.valid):
+            m.d.sync += [getattr(drawn, field).eq(rays.payload[field]) for field in ("item", "index", "point", "step")]
+        m.d.comb += drawn.leaves.eq(ahead.free)
+        with ahead.enter(m, drawn.valid):
+            m.d.sync += [getattr(ahead, field).eq(getattr(drawn, field)) for field in ("item", "point", "step")]
+            m.d.sync += [
+                ahead.behind.eq(self.view.sample_limit + ~drawn.index),
+                ahead.cube.eq(self._cube(drawn)),
+                *(ahead.following[axis].eq(drawn.point[axis] + drawn.step[axis]) for axis in AXES),
+            ]
+
+    def _march(self, m: Module, ahead, march, scaled) -> None:
         """Step along a ray until its next point has left the cube or the box for good; scale the positions inside."""
-        m.d.comb += rays.ready.eq(march.free)
-        with march.enter(m, rays.valid):
-            m.d.sync += [getattr(march, field).eq(rays.payload[field]) for field in ("item", "index", "point", "step")]
-        following = Signal(Point)
-        m.d.comb += [following[axis].eq(march.point[axis] + march.step[axis]) for axis in AXES]
-        is_last = march.index + 1 == self.view.sample_limit
-        ends = march.item.ends | is_last | self._left(following, march.step, self._cube(march))
-        m.d.comb += march.leaves.eq(scaled.free & ends)
-        with m.If(march.valid & scaled.free & ~ends):
-            m.d.sync += [march.index.eq(march.index + 1), march.point.eq(following)]
-        with scaled.enter(m, march.valid & (march.item.ends | self._inside(march.point, self._cube(march)))):
+        m.d.comb += [march.leaves.eq(scaled.free & march.ends), ahead.leaves.eq(march.free)]
+        # The next point is a new ray's, or else this one's.
+        fresh = Signal()
+        point, following, step = Signal(Point), Signal(Point), Signal(Steps)
+        cube, behind = Signal(Cube), Signal(INDEX_BITS)
+        m.d.comb += [
+            fresh.eq(~march.valid | march.ends),
+            point.eq(Mux(fresh, ahead.point, march.following)),
+            following.eq(Mux(fresh, ahead.following, march.second)),
+            step.eq(Mux(fresh, ahead.step, march.step)),
+            cube.eq(Mux(fresh, ahead.cube, march.cube)),
+            behind.eq(Mux(fresh, ahead.behind, march.behind - 1)),
+        ]
+        with march.enter(m, ahead.valid):
+            m.d.sync += [march.item.eq(ahead.item), march.step.eq(step), march.cube.eq(cube)]
+        with m.If(Mux(fresh, march.free & ahead.valid, scaled.free)):
+            m.d.sync += [
+                march.point.eq(point),
+                march.following.eq(following),
+                march.behind.eq(behind),
+                march.inside.eq(self._inside(point, cube)),
+                march.ends.eq((fresh & ahead.item.ends) | (behind == 0) | self._left(following, step, cube)),
+                *(march.second[axis].eq(following[axis] + step[axis]) for axis in AXES),
+            ]
+        with scaled.enter(m, march.valid & (march.item.ends | march.inside)):
             m.d.sync += scaled.item.eq(march.item)
             for axis in AXES:
                 place = march.point[axis].shift_right(FINE_BITS)[:PLACE_BITS]
+                first = Signal(signed(CELL_BITS), name=f"first_{axis}")
+                m.d.comb += first.eq(self.scene.mask_offset[axis] << MASK_SCALE.fraction)
+                rows = few_rows(m, place, self.scene.mask_scale[axis], CELL_BITS, [first])
                 m.d.sync += [
-                    scaled.scaled[axis].eq(place * self.scene.mask_scale[axis]),
+                    scaled.halves[axis].eq(Cat(rows)),
                     scaled.local[axis].eq(place[POSITION.fraction - FRACTION_BITS :][:LOCAL_BITS]),
                 ]
 
-    def _test_mask(self, m: Module, scaled, cell) -> None:
-        """Find the cell in the window; drop the positions beside it."""
-        cells = {}
-        for axis in AXES:
-            position = scaled.scaled[axis].shift_right(MASK_SCALE.fraction) + self.scene.mask_offset[axis]
-            cells[axis] = position.shift_right(MASK_OFFSET.fraction) - self._in_slot(scaled.item.slot, "base")[axis]
-        goes_on = scaled.item.ends | Cat((cells[axis] >= 0) & (cells[axis] < MASK_WINDOW) for axis in AXES).all()
-        m.d.comb += scaled.leaves.eq(~goes_on | cell.free)
-        with cell.enter(m, scaled.valid & goes_on):
-            m.d.sync += [cell.item.eq(scaled.item), cell.local.eq(scaled.local)]
+    def _test_mask(self, m: Module, scaled, summed, cell, found) -> None:
+        """Find the cell in the window; drop the positions beside it, and those that are not occupied."""
+        m.d.comb += scaled.leaves.eq(summed.free)
+        with summed.enter(m, scaled.valid):
+            m.d.sync += [summed.item.eq(scaled.item), summed.local.eq(scaled.local)]
+            for axis in AXES:
+                position = Signal(signed(CELL_BITS), name=f"position_{axis}")
+                m.d.comb += position.eq(_sum(scaled.halves[axis]))
+                m.d.sync += summed.cell[axis].eq(position >> MASK_SCALE.fraction + MASK_OFFSET.fraction)
+
+        m.d.comb += summed.leaves.eq(cell.free)
+        with cell.enter(m, summed.valid):
+            base = self._in_slot(summed.item.slot, "base")
+            cells = {axis: summed.cell[axis] - base[axis] for axis in AXES}
+            within = Cat((cells[axis] >= 0) & (cells[axis] < MASK_WINDOW) for axis in AXES).all()
+            m.d.sync += [cell.item.eq(summed.item), cell.local.eq(summed.local), cell.within.eq(within)]
             m.d.sync += [cell.cell[axis].eq(cells[axis]) for axis in AXES]
 
-    def _hand_over(self, m: Module, cell) -> None:
+        window = self._in_slot(cell.item.slot, "window")
+        # With a power of two of places along each axis, an index is three coordinates side by side.
+        places = Array(
+            Array(window.word_select(row + MASK_WINDOW * layer, MASK_WINDOW) for row in range(MASK_WINDOW))
+            for layer in range(MASK_WINDOW)
+        )
+        occupied = places[cell.cell.z][cell.cell.y].bit_select(cell.cell.x, 1)
+        goes_on = cell.item.ends | (cell.within & occupied)
+        m.d.comb += cell.leaves.eq(~goes_on | found.free)
+        with found.enter(m, cell.valid & goes_on):
+            m.d.sync += [found.item.eq(cell.item), found.local.eq(cell.local)]
+
+    def _hand_over(self, m: Module, found) -> None:
         """Offer the occupied positions, and the end of a cube."""
-        sample, item = self.o.payload.sample, cell.item
-        rectangle, window = (self._in_slot(item.slot, field) for field in ("rectangle", "window"))
-        occupied = window.bit_select(cell.cell.x + MASK_WINDOW * (cell.cell.y + MASK_WINDOW * cell.cell.z), 1)
-        goes_on = item.ends | occupied
+        sample, item = self.o.payload.sample, found.item
+        rectangle = self._in_slot(item.slot, "rectangle")
         m.d.comb += [
-            self.o.valid.eq(cell.valid & goes_on),
-            cell.leaves.eq(~goes_on | self.o.ready),
+            self.o.valid.eq(found.valid),
+            found.leaves.eq(self.o.ready),
             self.o.payload.ends.eq(item.ends),
             sample.pixel.eq(item.pixel),
             sample.cube.eq(rectangle.cube),
-            sample.local.eq(cell.local),
+            sample.local.eq(found.local),
             sample.last.eq(rectangle.last),
         ]
         m.d.sync += self.ended.eq(self.ended & ~self.load)
@@ -328,5 +438,6 @@ class Stage:
         return m.If(self.free & valid)
 
 
-def _larger(one, other):
-    return Mux(one > other, one, other)
+def _sum(halves) -> Value:
+    """Return the sum of two rows, in as many bits."""
+    return (halves[0] + halves[1])[: len(halves[0])]

@@ -6,22 +6,23 @@ from nerf.contract.formats import DEPTH_FRACTION, INVERSE_DEPTH_FRACTION
 from nerf.golden.projector import IMAGE_FRACTION, NEAREST, centre, covered, inverse_depth
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
+from sim.parts.streams import FOOTPRINT
 
-IDLES, WORKS, OFFERS = range(3)
+BALL = 8
+"""Cycles from a visit until it is a ball: three products a row, their sum."""
+DEPTH_KNOWN = 1
+"""Cycles of a ball until its depth has been looked at."""
+TESTS = (5, 6, 7, 8)
+"""Cycles until it is known that it ends left of or above the window, or begins right of or below it."""
+WHOLE = 1
+"""Cycles until the whole window is put out."""
+DIVIDED = 23
+"""Cycles until the exact rectangle is known: 14 of a division, four products, their comparison."""
 
-AFTER_LAST = 1
-"""Cycles from the end of the walk at the input to the output."""
-AFTER_DEPTH = 6
-"""Cycles from a visit until its depth has been looked at: three sums, the edges, the comparison."""
-AFTER_TEST_BEFORE = 7
-"""Cycles until a cube is dropped that ends left of or above the window."""
-AFTER_TEST_BEHIND = 8
-"""Cycles until a cube is dropped that begins right of or below the window."""
-AFTER_DIVISION = 32
-"""Cycles until the exact rectangle is known: the tests, 20 of a division, two products, their comparison."""
-
-STATE = np.dtype([(name, np.int64) for name in ("activity", "phase", "until", "keeps")])
-"""``until``: cycle in which the cube's fate is known; ``keeps``: it has a rectangle."""
+PLACE = np.dtype([(name, np.int64) for name in ("holds", "since", "test", "cut", "keeps")] + [("footprint", FOOTPRINT)])
+"""A cube in a part: its first cycle there, its cycles in the test and in the division (0: it does not come there), and
+whether it has a rectangle, which is known from the beginning."""
+STATE = np.dtype([("activity", np.int64), ("visit", PLACE), ("ball", PLACE), ("cut", PLACE)])
 
 
 def new() -> np.void:
@@ -31,62 +32,89 @@ def new() -> np.void:
 
 @compiled
 def step(now: int, state, view, i, o) -> int:
-    """Project one cube after the other."""
-    if state.phase == OFFERS:
-        if o.valid:
-            state.activity = OUTPUT
-            return NEVER
-        state.phase = IDLES
-        state.activity = BUSY
-        return now + 1
-    if state.phase == IDLES:
-        if not i.valid:
-            state.activity = IDLE
-            return NEVER
+    """Project cubes, one in each part."""
+    visit, ball, cut = state.visit, state.ball, state.cut
+    moved = False
+    if cut.holds and now >= cut.since + cut.cut and not (cut.keeps and o.valid):
+        cut.holds = 0
+        moved = True
+    if ball.holds and now >= ball.since + ball.test and not (ball.cut and cut.holds):
+        if ball.cut:
+            _hand_on(ball, cut, now)
+        ball.holds = 0
+        moved = True
+    if visit.holds and now >= visit.since + BALL and not ball.holds:
+        _hand_on(visit, ball, now + 1)
+        visit.holds = 0
+        moved = True
+    if i.valid and not visit.holds:
         i.valid = 0
-        cycles, state.keeps = fate(view, i, o)
-        state.until = now + cycles
-        state.phase = WORKS
-    state.activity = BUSY
+        visit.holds, visit.since = 1, now
+        visit.test, visit.cut, visit.keeps = fate(view, i, visit.footprint)
+        moved = True
     # The registers change at the end of the cycle before.
-    if now + 1 < state.until:
-        return state.until - 1
-    state.phase = IDLES
-    if state.keeps:
+    if cut.holds and cut.keeps and now + 1 == cut.since + cut.cut:
+        _copy(cut.footprint, o)
         o.valid = 1
-        state.phase = OFFERS
-    return now + 1
+        moved = True
+
+    wake = now + 1 if moved else NEVER
+    if visit.holds and now < visit.since + BALL:
+        wake = min(wake, visit.since + BALL)
+    if ball.holds and now < ball.since + ball.test:
+        wake = min(wake, ball.since + ball.test)
+    if cut.holds and now < cut.since + cut.cut:
+        wake = min(wake, cut.since + cut.cut - (now + 1 < cut.since + cut.cut))
+    state.activity = BUSY if wake != NEVER else OUTPUT if cut.holds else IDLE
+    return wake
 
 
 @compiled
-def fate(view, i, o) -> tuple[int, int]:
-    """Write a visit's footprint to the output register; return the cycles it takes, and whether there is one."""
+def _hand_on(source, target, since: int) -> None:
+    """Give a cube to the next part."""
+    target.holds, target.since = 1, since
+    target.test, target.cut, target.keeps = source.test, source.cut, source.keeps
+    _copy(source.footprint, target.footprint)
+
+
+@compiled
+def _copy(source, target) -> None:
+    """Copy a footprint."""
+    target.x, target.y, target.z, target.rank, target.last = source.x, source.y, source.z, source.rank, source.last
+    target.first_x, target.first_y = source.first_x, source.first_y
+    target.last_x, target.last_y = source.last_x, source.last_y
+
+
+@compiled
+def fate(view, i, o) -> tuple[int, int, int]:
+    """Write a visit's footprint; return its cycles in the test and in the division, and whether there is one."""
     end_x, end_y = view.window_width - 1, view.window_height - 1
     o.x, o.y, o.z, o.rank, o.last = i.x, i.y, i.z, i.rank, i.last
     o.first_x, o.first_y, o.last_x, o.last_y = 0, 0, end_x, end_y
     if i.last:
-        return AFTER_LAST, 1
+        return DEPTH_KNOWN, WHOLE, 1
     x, y, depth = centre(i.x, i.y, i.z, view.origin, view.projection_x, view.projection_y, view.projection_z)
     near, far = depth - view.radius, depth + view.radius
     if far <= 0:
-        return AFTER_DEPTH, 0
+        return DEPTH_KNOWN, 0, 0
     if near < NEAREST:
-        return AFTER_DEPTH, 1
+        return DEPTH_KNOWN, WHOLE, 1
     low_x, high_x = x - view.image_radius_x, x + view.image_radius_x
     low_y, high_y = y - view.image_radius_y, y + view.image_radius_y
-    if _ends_before(high_x, near, far, view.centre_x) or _ends_before(high_y, near, far, view.centre_y):
-        return AFTER_TEST_BEFORE, 0
-    if _begins_behind(low_x, near, far, end_x, view.centre_x) or _begins_behind(low_y, near, far, end_y, view.centre_y):
-        return AFTER_TEST_BEHIND, 0
+    if _ends_before(high_x, near, far, view.centre_x):
+        return TESTS[0], 0, 0
+    if _ends_before(high_y, near, far, view.centre_y):
+        return TESTS[1], 0, 0
+    if _begins_behind(low_x, near, far, end_x, view.centre_x):
+        return TESTS[2], 0, 0
+    if _begins_behind(low_y, near, far, end_y, view.centre_y):
+        return TESTS[3], 0, 0
     inverse_near, inverse_far = inverse_depth(near), inverse_depth(far)
     first_x, last_x = covered(low_x, high_x, inverse_near, inverse_far, view.centre_x)
     first_y, last_y = covered(low_y, high_y, inverse_near, inverse_far, view.centre_y)
     o.first_x, o.last_x = max(first_x, 0), min(last_x, end_x)
     o.first_y, o.last_y = max(first_y, 0), min(last_y, end_y)
-    if o.first_x <= o.last_x and o.first_y <= o.last_y:
-        return AFTER_DIVISION, 1
-    # The place of the output is passed in any case.
-    return AFTER_DIVISION + 1, 0
+    return TESTS[3], DIVIDED, o.first_x <= o.last_x and o.first_y <= o.last_y
 
 
 @compiled

@@ -17,30 +17,30 @@ STEPS_FRACTION = POSITION.fraction + INVERSE.fraction
 POSITION_FRACTION = POSITION.fraction
 QUEUE_LIMIT, RAYS_LIMIT = (POWERS[name][1] for name in ("lane_queue", "ray_queue"))
 
-SET_UP_STAGES = 5
+SET_UP_STAGES = 9
 """Stages before that queue: a pixel is looked up into the first and leaves the last."""
-LOOKED = 1
-BEGUN, RAY, MARCH, SCALED, CELL = (1 << SET_UP_STAGES - 1 + n for n in range(5))
-"""Bits of ``stages``: something is in the stage. Those before `BEGUN` follow `LOOKED`; `RAY`: the queue's output."""
+LOOKED, FETCHED = 0, 1
+PLACED, RAY, DRAWN, AHEAD, MARCH, SCALED, SUMMED, CELL, FOUND = (1 << SET_UP_STAGES - 1 + n for n in range(9))
+"""Bits of ``stages``: something is in the stage. Those of the stages by number, up to `PLACED`, are below; `RAY`: the
+queue's output."""
 TERMINATED, MISSES, CUBE_ENDS = -1, -2, -3
-"""Instead of a first index: the pixel leaves the first stage, or the last before the march; behind a cube's pixels."""
+"""Instead of a first index: the pixel leaves the second stage, or the last before the march; behind a cube's pixels."""
 SLOTS = 2
 """Cubes that are worked on at a time."""
 SAMPLE, ENDS, LAST = 1, 2, 3
 """Kinds of an entry: a sample, or the lane has no more of the cube, or of the tile. 0: no entry."""
-IN_WINDOW, OCCUPIED = 1, 2
-"""What is known of a point's mask cell: it lies in the cube's window, and is occupied."""
 
-PLACE = np.dtype([(name, np.int64) for name in ("kind", "slot", "found", "pixel", "x", "y", "z")])
-"""A point in the mask test or an entry of the queue; ``found``: sum of `IN_WINDOW`, `OCCUPIED`."""
+PLACE = np.dtype([(name, np.int64) for name in ("kind", "slot", "occupied", "pixel", "x", "y", "z")])
+"""A point in the mask test or an entry of the queue; ``occupied``: its mask cell is."""
 _WALK = ("slot", "walks", "left", "column", "row")
 _MARCH = ("pixel", "index", "marched", "at_x", "at_y", "at_z", "by_x", "by_y", "by_z")
 _QUEUES = ("rays_held", "rays_first", "held", "first", "has_room")
 STATE = np.dtype(
     [(name, np.int64) for name in ("sleeps", "stages", "lane_queue", "ray_queue", *_WALK, *_MARCH, *_QUEUES)]
     + [(name, np.int64, (SLOTS,)) for name in ("pending", "busy")]
-    + [("looked", np.int64, (SET_UP_STAGES, 3)), ("rays", np.int64, (RAYS_LIMIT + 1, 3))]
-    + [("scaled", PLACE), ("cell", PLACE), ("o", PLACE), ("queue", PLACE, (QUEUE_LIMIT,))]
+    + [("looked", np.int64, (SET_UP_STAGES, 3)), ("rays", np.int64, (RAYS_LIMIT + 3, 3))]
+    + [("scaled", PLACE), ("summed", PLACE), ("cell", PLACE), ("found", PLACE)]
+    + [("o", PLACE), ("queue", PLACE, (QUEUE_LIMIT,))]
 )
 """``lane_queue``, ``ray_queue``: depths, the place at the output included; ``sleeps``: nothing will change before the
 queue moves or a cube is loaded; ``slot`` to ``row``: the cube whose pixels are looked up, whether there are any
@@ -48,7 +48,7 @@ queue moves or a cube is loaded; ``slot`` to ``row``: the cube whose pixels are 
 is and its step, both in the format STEP; ``rays_held``, ``rays_first``: of the queue before the march; ``held``,
 ``first``: of the ``queue`` behind ``o``, which ``has_room`` in this cycle; ``pending``, ``busy``: by slot, the lane has
 not begun with its cube, or not ended it; ``looked``: pixel, first index and slot by stage; ``rays``: likewise by place
-in the queue before the march, and at its output."""
+in the queue before the march, at its output, and in the two stages behind."""
 
 
 @compiled
@@ -83,24 +83,30 @@ def step(
     before = lane.stages
     moved = _test_and_march(lane, cubes, scene, view, windows, bases)
     rays_have_room = lane.rays_held != lane.ray_queue - 1
-    if lane.stages & RAY and not lane.stages & MARCH:
+    if lane.stages & AHEAD and not lane.stages & MARCH:
         _begin_march(lane, position, direction)
+    if lane.stages & DRAWN and not lane.stages & AHEAD:
+        _copy_ray(lane.rays, RAYS_LIMIT + 1, lane.rays, RAYS_LIMIT + 2)
+        lane.stages ^= DRAWN | AHEAD
+    if lane.stages & RAY and not lane.stages & DRAWN:
+        _copy_ray(lane.rays, RAYS_LIMIT, lane.rays, RAYS_LIMIT + 1)
+        lane.stages ^= RAY | DRAWN
     if lane.rays_held and not lane.stages & RAY:
         _copy_ray(lane.rays, lane.rays_first, lane.rays, RAYS_LIMIT)
         lane.rays_first = (lane.rays_first + 1) % RAYS_LIMIT
         lane.rays_held -= 1
         lane.stages ^= RAY
         moved = True
-    if lane.stages & BEGUN:
+    if lane.stages & PLACED:
         if lane.looked[SET_UP_STAGES - 1, 1] == MISSES:
-            lane.stages ^= BEGUN
+            lane.stages ^= PLACED
         elif rays_have_room:
             _copy_ray(lane.looked, SET_UP_STAGES - 1, lane.rays, (lane.rays_first + lane.rays_held) % RAYS_LIMIT)
             lane.rays_held += 1
-            lane.stages ^= BEGUN
+            lane.stages ^= PLACED
     for stage in range(SET_UP_STAGES - 2, -1, -1):
         if lane.stages >> stage & 1:
-            if lane.looked[stage, 1] == TERMINATED:
+            if stage == FETCHED and lane.looked[stage, 1] == TERMINATED:
                 lane.stages ^= 1 << stage
             elif not lane.stages >> stage + 1 & 1:
                 _copy_ray(lane.looked, stage, lane.looked, stage + 1)
@@ -109,7 +115,7 @@ def step(
         if lane.pending[lane.slot]:
             _begin(lane, lanes, number, cubes[lane.slot])
             moved = True
-    elif not lane.stages & LOOKED:
+    elif not lane.stages >> LOOKED & 1:
         cube = cubes[lane.slot]
         lane.looked[0, 2] = lane.slot
         if lane.left:
@@ -125,17 +131,17 @@ def step(
             lane.looked[0, 1] = CUBE_ENDS
             lane.walks = 0
             lane.slot = (lane.slot + 1) % SLOTS
-        lane.stages |= LOOKED
+        lane.stages |= 1 << LOOKED
         moved = True
     return moved or lane.stages != before
 
 
 @compiled
 def _begin_march(lane, position, direction) -> None:
-    """Begin to march along the ray at the queue's output."""
-    lane.stages ^= RAY | MARCH
-    pixel, index = lane.rays[RAYS_LIMIT, 0], lane.rays[RAYS_LIMIT, 1]
-    lane.pixel, lane.index, lane.marched = pixel, index, lane.rays[RAYS_LIMIT, 2]
+    """Begin to march along the next ray."""
+    lane.stages ^= AHEAD | MARCH
+    pixel, index = lane.rays[RAYS_LIMIT + 2, 0], lane.rays[RAYS_LIMIT + 2, 1]
+    lane.pixel, lane.index, lane.marched = pixel, index, lane.rays[RAYS_LIMIT + 2, 2]
     if index != CUBE_ENDS:
         lane.by_x, lane.by_y, lane.by_z = direction[pixel, 0], direction[pixel, 1], direction[pixel, 2]
         lane.at_x = (position[pixel, 0] << FINE_BITS) + index * lane.by_x
@@ -164,18 +170,21 @@ def _begin(lane, lanes: int, number: int, cube) -> None:
 @compiled
 def _test_and_march(lane, cubes, scene, view, windows, bases) -> bool:
     """Do a cycle of the mask test and the march; return whether the march has moved."""
+    if lane.stages & FOUND and lane.has_room:
+        _put_in(lane, cubes)
+        lane.stages ^= FOUND
     if lane.stages & CELL:
-        if lane.cell.kind == SAMPLE and not lane.cell.found & OCCUPIED:
+        if lane.cell.kind == SAMPLE and not lane.cell.occupied:
             lane.stages ^= CELL
-        elif lane.has_room:
-            _put_in(lane, cubes)
-            lane.stages ^= CELL
-    if lane.stages & SCALED:
-        if lane.scaled.kind == SAMPLE and not lane.scaled.found & IN_WINDOW:
-            lane.stages ^= SCALED
-        elif not lane.stages & CELL:
-            _copy(lane.scaled, lane.cell)
-            lane.stages ^= SCALED | CELL
+        elif not lane.stages & FOUND:
+            _copy(lane.cell, lane.found)
+            lane.stages ^= CELL | FOUND
+    if lane.stages & SUMMED and not lane.stages & CELL:
+        _copy(lane.summed, lane.cell)
+        lane.stages ^= SUMMED | CELL
+    if lane.stages & SCALED and not lane.stages & SUMMED:
+        _copy(lane.scaled, lane.summed)
+        lane.stages ^= SCALED | SUMMED
     if not lane.stages & MARCH or lane.stages & SCALED:
         return False
     cube = cubes[lane.marched]
@@ -188,7 +197,7 @@ def _test_and_march(lane, cubes, scene, view, windows, bases) -> bool:
     if _inside(x, cube.x, scene.grid[0]) and _inside(y, cube.y, scene.grid[1]) and _inside(z, cube.z, scene.grid[2]):
         lane.scaled.kind = SAMPLE
         lane.scaled.pixel, lane.scaled.x, lane.scaled.y, lane.scaled.z = lane.pixel, x, y, z
-        lane.scaled.found = _test_mask(x, y, z, cube.rank, scene, windows, bases)
+        lane.scaled.occupied = _test_mask(x, y, z, cube.rank, scene, windows, bases)
         lane.stages |= SCALED
     lane.index += 1
     lane.at_x += lane.by_x
@@ -269,20 +278,20 @@ def _left(place: int, along: int, cube: int, grid: int) -> bool:
 
 @compiled
 def _test_mask(x: int, y: int, z: int, rank: int, scene, windows, bases) -> int:
-    """Return whether a position's mask cell lies in the cube's window, and whether that is occupied."""
+    """Return whether a position's mask cell lies in the cube's window and is occupied."""
     x = mask_cell(x, scene.mask_scale[0], scene.mask_offset[0]) - bases[rank, 0]
     y = mask_cell(y, scene.mask_scale[1], scene.mask_offset[1]) - bases[rank, 1]
     z = mask_cell(z, scene.mask_scale[2], scene.mask_offset[2]) - bases[rank, 2]
     if min(x, y, z) < 0 or max(x, y, z) >= MASK_WINDOW:
-        return 0
-    return IN_WINDOW | OCCUPIED if windows[rank, z, y, x] else IN_WINDOW
+        return False
+    return windows[rank, z, y, x] != 0
 
 
 @compiled
 def _put_in(lane, cubes) -> None:
     """Put what stands at the end of the mask test, a sample or the end of a cube, into the queue."""
     entry = lane.queue[(lane.first + lane.held) % QUEUE_LIMIT]
-    _copy(lane.cell, entry)
+    _copy(lane.found, entry)
     lane.held += 1
     if entry.kind == ENDS:
         lane.busy[entry.slot] = 0
@@ -293,5 +302,5 @@ def _put_in(lane, cubes) -> None:
 @compiled
 def _copy(source, target) -> None:
     """Copy a place."""
-    target.kind, target.slot, target.found, target.pixel = source.kind, source.slot, source.found, source.pixel
+    target.kind, target.slot, target.occupied, target.pixel = source.kind, source.slot, source.occupied, source.pixel
     target.x, target.y, target.z = source.x, source.y, source.z

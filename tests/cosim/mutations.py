@@ -120,14 +120,14 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Merges in every other cycle only.
     "sample_generator": ("sample_generator", {"moved = _merge(": "moved = now & 1 == 0 or _merge("}),
     # Leaves out one of the cycles of a pixel's set-up.
-    "sample_lane": ("sample_lane", {"SET_UP_STAGES = 5": "SET_UP_STAGES = 4"}),
+    "sample_lane": ("sample_lane", {"SET_UP_STAGES = 9": "SET_UP_STAGES = 8"}),
     # Takes a record in with its second beat, not in the cycle behind.
     "record_reader": ("record_reader", {"state.whole = 1": "state.windows_held += 1"}),
     # Hands on an entry when the next one is dropped.
     "cube_list": ("cube_list", {'state["list_queue"] = config.list_queue': 'state["list_queue"] = 16'}),
-    "projector": ("projector", {"AFTER_DIVISION = 32": "AFTER_DIVISION = 33"}),
+    "projector": ("projector", {"DIVIDED = 23": "DIVIDED = 24"}),
     "occupancy_walker": ("occupancy_walker", {'state["row_queue"] = config.row_queue': 'state["row_queue"] = 7'}),
-    "ray_setup": ("ray_setup", {"CYCLES = 106": "CYCLES = 107"}),
+    "ray_setup": ("ray_setup", {"CYCLES = 119": "CYCLES = 120"}),
     # Asks for the tables without the cycle of checks.
     "scene_loader": (
         "scene_loader",
