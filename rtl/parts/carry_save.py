@@ -1,7 +1,8 @@
 """Sums of many rows without carry chains, and products as such sums.
 
 A full adder a bit turns three rows into two with the same sum. So a product is cut into steps of a pipeline: rows
-(`product_rows`), fewer rows (`compress`), and one addition at the end; `few_rows` does the first two. All rows are modulo ``2**width``.
+(`product_rows`), fewer rows (`compress`), and one addition at the end; `few_rows` does the first two. All rows are
+modulo ``2**width``.
 """
 
 from collections.abc import Sequence

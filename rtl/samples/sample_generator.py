@@ -18,7 +18,7 @@ from rtl.samples.sample_lane import SLOTS, SampleLane, lane_sample
 class SampleGenerator(wiring.Component):
     """Enumerate the samples of a rectangle's pixels in a cube: samples of a pixel ascending, pixels in any order.
 
-    The lanes work on two cubes at a time: a lane begins with the next one when it has looked up its pixels of the one
+    The lanes work on four cubes at a time: a lane begins with the next one when it has looked up its pixels of the one
     before. A cube's samples come behind all those of the cube before, and ``last`` behind all samples before it.
 
     Latency: the record is requested in the cycle after its rectangle; ``LATENCY`` cycles from its second beat to the

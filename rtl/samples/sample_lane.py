@@ -50,7 +50,7 @@ CELL_BITS = MASK_OFFSET.width + MASK_SCALE.fraction + 1
 
 Point = vector3(signed(POINT_BITS))
 Steps = vector3(shape_of(STEP))
-SLOTS = 2
+SLOTS = 4
 """Cubes that are worked on at a time."""
 Start = data.StructLayout({"position": vector3(shape_of(POSITION)), "step": Steps})
 """What is needed of a ray when its distance to the cube is known."""
@@ -390,9 +390,9 @@ class SampleLane(wiring.Component):
 
     def _in_slot(self, slot, *fields):
         """Return a field of the cube in a slot, by a multiplexer; an index into ``cubes`` would shift all of them."""
-        first, second = (reduce(getattr, fields, cube) for cube in self.cubes)
-        chosen = Mux(slot, second, first)
-        return data.View(first.shape(), chosen) if isinstance(first, data.View) else chosen
+        values = [reduce(getattr, fields, cube) for cube in self.cubes]
+        chosen = Array(Value.cast(value) for value in values)[slot]
+        return data.View(values[0].shape(), chosen) if isinstance(values[0], data.View) else chosen
 
     def _inside(self, point, cube):
         """Return whether a point lies in the cube and in the box."""

@@ -1,6 +1,6 @@
 """Sample generator: the samples of a cube's pixels in occupied mask cells. RTL: `rtl.samples.sample_generator`.
 
-The lanes work on two cubes at a time; what they find becomes one stream.
+The lanes work on four cubes at a time; what they find becomes one stream.
 """
 
 import numpy as np

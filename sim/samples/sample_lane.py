@@ -25,7 +25,7 @@ PLACED, RAY, DRAWN, AHEAD, MARCH, SCALED, SUMMED, CELL, FOUND = (1 << SET_UP_STA
 queue's output."""
 TERMINATED, MISSES, CUBE_ENDS = -1, -2, -3
 """Instead of a first index: the pixel leaves the second stage, or the last before the march; behind a cube's pixels."""
-SLOTS = 2
+SLOTS = 4
 """Cubes that are worked on at a time."""
 SAMPLE, ENDS, LAST = 1, 2, 3
 """Kinds of an entry: a sample, or the lane has no more of the cube, or of the tile. 0: no entry."""
