@@ -148,7 +148,7 @@ class SampleLane(wiring.Component):
         scaled = Stage(m, "scaled", item | {"halves": halves(CELL_BITS), "local": Local})
         summed = Stage(m, "summed", item | {"cell": vector3(signed(MASK_OFFSET.integer + 2)), "local": Local})
         cell = Stage(m, "cell", item | {"cell": vector3(range(MASK_WINDOW)), "local": Local, "within": 1})
-        found = Stage(m, "found", item | {"local": Local})
+        found = Stage(m, "found", item | {"local": Local, "goes_on": 1})
         self._walk(m, looked)
         self._set_up(m, looked, fetched, far, rated, counted, indexed)
         self._aim(m, indexed, aimed, begun)
@@ -338,7 +338,7 @@ class SampleLane(wiring.Component):
                 ]
 
     def _test_mask(self, m: Module, scaled, summed, cell, found) -> None:
-        """Find the cell in the window; drop the positions beside it, and those that are not occupied."""
+        """Find the cell in the window, and whether it is occupied."""
         m.d.comb += scaled.leaves.eq(summed.free)
         with summed.enter(m, scaled.valid):
             m.d.sync += [summed.item.eq(scaled.item), summed.local.eq(scaled.local)]
@@ -362,18 +362,21 @@ class SampleLane(wiring.Component):
             for layer in range(MASK_WINDOW)
         )
         occupied = places[cell.cell.z][cell.cell.y].bit_select(cell.cell.x, 1)
-        goes_on = cell.item.ends | (cell.within & occupied)
-        m.d.comb += cell.leaves.eq(~goes_on | found.free)
-        with found.enter(m, cell.valid & goes_on):
-            m.d.sync += [found.item.eq(cell.item), found.local.eq(cell.local)]
+        m.d.comb += cell.leaves.eq(found.free)
+        with found.enter(m, cell.valid):
+            m.d.sync += [
+                found.item.eq(cell.item),
+                found.local.eq(cell.local),
+                found.goes_on.eq(cell.item.ends | (cell.within & occupied)),
+            ]
 
     def _hand_over(self, m: Module, found) -> None:
         """Offer the occupied positions, and the end of a cube."""
         sample, item = self.o.payload.sample, found.item
         rectangle = self._in_slot(item.slot, "rectangle")
         m.d.comb += [
-            self.o.valid.eq(found.valid),
-            found.leaves.eq(self.o.ready),
+            self.o.valid.eq(found.valid & found.goes_on),
+            found.leaves.eq(~found.goes_on | self.o.ready),
             self.o.payload.ends.eq(item.ends),
             sample.pixel.eq(item.pixel),
             sample.cube.eq(rectangle.cube),

@@ -170,15 +170,15 @@ def _begin(lane, lanes: int, number: int, cube) -> None:
 @compiled
 def _test_and_march(lane, cubes, scene, view, windows, bases) -> bool:
     """Do a cycle of the mask test and the march; return whether the march has moved."""
-    if lane.stages & FOUND and lane.has_room:
-        _put_in(lane, cubes)
-        lane.stages ^= FOUND
-    if lane.stages & CELL:
-        if lane.cell.kind == SAMPLE and not lane.cell.occupied:
-            lane.stages ^= CELL
-        elif not lane.stages & FOUND:
-            _copy(lane.cell, lane.found)
-            lane.stages ^= CELL | FOUND
+    if lane.stages & FOUND:
+        if lane.found.kind == SAMPLE and not lane.found.occupied:
+            lane.stages ^= FOUND
+        elif lane.has_room:
+            _put_in(lane, cubes)
+            lane.stages ^= FOUND
+    if lane.stages & CELL and not lane.stages & FOUND:
+        _copy(lane.cell, lane.found)
+        lane.stages ^= CELL | FOUND
     if lane.stages & SUMMED and not lane.stages & CELL:
         _copy(lane.summed, lane.cell)
         lane.stages ^= SUMMED | CELL
