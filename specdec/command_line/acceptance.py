@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from rtnerf.base.options import PATH, Whole, check_targets, example, json_option
+from specdec.command_line.tables import csv_option, write_table
 
 MOST_DRAFTED = 64
 
@@ -27,9 +28,11 @@ ASSUMED = "ranks after the first share what it leaves as Sequoia's published ran
 @click.option("--nodes", type=Whole(2, MOST_NODES), help="Of the best tree, the root included: its tau is shown too.")
 @click.option("--rates", type=PATH, help="Write acceptance by depth and rank to this file, for predict.")
 @json_option
+@csv_option("a depth")
 def acceptance(
-    source: Path, drafted: int | None, depth: int, nodes: int | None, rates: Path | None, json_file: Path | None
-) -> None:
+    source: Path, drafted: int | None, depth: int, nodes: int | None, rates: Path | None, json_file: Path | None,
+    csv_file: Path | None,
+) -> None:  # fmt: skip
     """Make a law of acceptance: the rate by depth, the acceptance length by drafted tokens, the tau of a tree.
 
     The source is a log or metrics of vLLM, SGLang or TensorRT-LLM, or JSON: accepted tokens by step, right tokens by
@@ -37,7 +40,7 @@ def acceptance(
     """
     from rtnerf.base.files import write_bytes, write_json
 
-    check_targets(rates=rates, json=json_file)
+    check_targets(rates=rates, json=json_file, csv=csv_file)
     import json
 
     import numpy as np
@@ -72,5 +75,8 @@ def acceptance(
         click.echo(f"tree of {len(shape)}: tau {tau:.3f}{assumed and f'; assumed: {assumed}'}")
     if rates is not None:
         write_bytes(rates, f"{json.dumps(ranked)}\n".encode())
+    if csv_file is not None:
+        depths = enumerate(by_depth, 1)
+        write_table(csv_file, [{"drafted": at, "rate": rate, "acceptance_length": lengths[at]} for at, rate in depths])
     if json_file is not None:
         write_json(json_file, {"command": "specdec acceptance", **record})

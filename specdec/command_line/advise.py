@@ -21,6 +21,7 @@ from rtnerf.base.options import (
     refuse_given,
 )
 from specdec.command_line.machines import model_options, split
+from specdec.command_line.tables import csv_option, write_table
 
 if TYPE_CHECKING:
     from specdec.advice.advise import Advice
@@ -103,7 +104,7 @@ class Lengths(click.ParamType):
 @click.option("--tpot-ms", type=Number(0, min_open=True), help="Time per output token that is allowed.")
 @click.option("--ttft-ms", type=Number(0, min_open=True), help="Time to the first token that is allowed.")
 @json_option
-@click.option("--csv", "csv_file", type=PATH, help="Write a row a method, context and batch to this file.")
+@csv_option("a method, context and batch")
 @plot_option("speedup by batch")
 def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **options: Any) -> None:
     """Say which method, how many tokens or which tree to draft at each batch and context, what it gains, and why.
@@ -111,7 +112,7 @@ def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **o
     Times are those of a roofline, of measured passes, or of a fit to a server's rows; what does not fit in memory is
     marked, with what would. The schedules are ready for vLLM, SGLang and TensorRT-LLM in the JSON file.
     """
-    from rtnerf.base.files import write_bytes, write_json
+    from rtnerf.base.files import write_json
 
     check_targets(json=json_file, csv=csv_file, plot=plot)
     if {*options["methods"]} <= DRAFTLESS:
@@ -124,7 +125,7 @@ def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **o
     if json_file is not None:
         write_json(json_file, {"command": "specdec advise", **answer.record()})
     if csv_file is not None:
-        write_bytes(csv_file, _csv(answer.rows()).encode())
+        write_table(csv_file, answer.rows())
     if plot is not None:
         from specdec.view import plots
         from specdec.view.advice import gains
@@ -220,14 +221,3 @@ def _by_model(
         advise(asked, name, known, draft if drafts else None, draft_vocabulary if drafts else None)
         for name, known, drafts in zip(methods, lengths, drafting, strict=True)
     ]
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -20,6 +20,7 @@ from rtnerf.base.options import (
     seed_option,
 )
 from specdec.command_line.machines import MACHINE, MODEL, model_options, split
+from specdec.command_line.tables import csv_option, write_table
 
 MOST_REQUESTS = 65536
 """In a step."""
@@ -53,7 +54,12 @@ MOST_LOADS = 1000
     "--batch", type=Wholes(MOST_REQUESTS), default="1", show_default=True, help="Requests in a step, comma-separated."
 )
 @json_option
-def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Path | None, **options: Any) -> None:
+@csv_option("a batch")
+@plot_option("speedup and the parts of a step by batch")
+def predict(
+    tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Path | None, csv_file: Path | None,
+    plot: Path | None, **options: Any,
+) -> None:  # fmt: skip
     """Predict speedup by batch for a tree, where it stops paying, and what binds.
 
     Beyond the last step time the target is taken to slow down with the last two points' slope; such rows are marked.
@@ -61,7 +67,7 @@ def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Pat
     from rtnerf.base.files import write_json
     from specdec.cost import predict as prediction
 
-    check_targets(json=json_file)
+    check_targets(json=json_file, csv=csv_file, plot=plot)
     shape = prediction.read_tree(tree)
     rows = prediction.read_acceptance(acceptance, len(shape.levels()) - 1)
     deployment, costs = split(options)
@@ -69,6 +75,13 @@ def predict(tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Pat
     found = prediction.predict(prediction.tokens_per_step(shape, rows), speculation, batch, search)
     if json_file is not None:
         write_json(json_file, found.record())
+    if csv_file is not None:
+        write_table(csv_file, found.record()["steps"])
+    if plot is not None:
+        from specdec.view import plots
+        from specdec.view.prediction import speedups
+
+        plots.save(speedups(found), plot)
     click.echo(found.summary)
 
 
@@ -169,15 +182,16 @@ def _spread(low: str, high: str, count: str) -> list[float]:
 )
 @click.option("--scheduler", help="Address of a Dask scheduler whose workers are used instead.")
 @json_option
+@csv_option("a controller and load")
 @plot_option("latency against load")
-def serve(json_file: Path | None, plot: Path | None, **options: Any) -> None:
+def serve(json_file: Path | None, csv_file: Path | None, plot: Path | None, **options: Any) -> None:
     """Serve requests by continuous batching, with controllers that choose how much to speculate.
 
     Simulated step by step; without --step-times or names, for Llama-2-7B on an A100.
     """
     from rtnerf.base.files import write_json
 
-    check_targets(json=json_file, plot=plot)
+    check_targets(json=json_file, csv=csv_file, plot=plot)
     _refuse_unused(**options)
     from specdec.serving import experiment
     from specdec.serving.sweep import PUBLISHED_GAIN, table
@@ -187,6 +201,8 @@ def serve(json_file: Path | None, plot: Path | None, **options: Any) -> None:
         told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         del told["workers"], told["scheduler"]
         write_json(json_file, {"command": "specdec serve", **told, "published_gain": PUBLISHED_GAIN, "runs": runs})
+    if csv_file is not None:
+        write_table(csv_file, [{name: run[name] for name in run if name != "steps_by_verified_tokens"} for run in runs])
     if plot is not None:
         from specdec.view import plots
         from specdec.view.serving import load_curves

@@ -1,6 +1,7 @@
 """The command that holds the models to what was published or measured: validate."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,10 @@ import click
 
 from rtnerf.base.errors import InputError, require
 from rtnerf.base.options import PATH, Wholes, check_targets, example, json_option
+from specdec.command_line.tables import csv_option, write_table
+
+Write = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None]
+"""Writes a record and rows where they are asked for."""
 
 MOST_DRAFTED = 64
 """Tokens of a chain."""
@@ -26,12 +31,14 @@ MOST_DRAFTED = 64
 @click.option("--serving", type=PATH, help="Instead: a CSV file of served models, columns as AIConfigurator's.")
 @click.option("--rows", type=PATH, help="Instead: a TOML file of published rows, see docs/rows.md.")
 @json_option
+@csv_option("a published figure, curve, or model and GPU")
 def validate(
     acceptance: Path | None,
     known: tuple[int, ...] | None,
     serving: Path | None,
     rows: Path | None,
     json_file: Path | None,
+    csv_file: Path | None,
 ) -> None:
     """Show published figures beside the model's, with errors and what was fitted; exit code 1 if a bound is broken.
 
@@ -45,32 +52,36 @@ def validate(
     require(len(given) <= 1, "file", f"one of {', '.join(files)}", " and ".join(given))
     if known is not None and acceptance is None:
         raise InputError("from must be given with acceptance, not alone")
-    check_targets(json=json_file)
+    check_targets(json=json_file, csv=csv_file)
+    written = partial(_write, json_file, csv_file)
     if acceptance is not None:
-        _validate_acceptance(acceptance, known or (), json_file)
+        _validate_acceptance(acceptance, known or (), written)
     elif serving is not None:
-        _validate_serving(serving, json_file)
+        _validate_serving(serving, written)
     else:
-        _validate_rows(rows, json_file)
+        _validate_rows(rows, written)
 
 
-def _validate_rows(path: Path | None, json_file: Path | None) -> None:
+def _validate_rows(path: Path | None, write: Write) -> None:
     """Hold the model to the rows of a file, or to all that is published here."""
     from specdec.evidence.report import Report, report
     from specdec.evidence.rows import every_series
 
     found = report() if path is None else Report(every_series(path))
-    _write(json_file, found.record())
+    record = found.record()
+    write(record, [{"series": one["name"], **row} for one in record["series"] for row in one["rows"]])
     click.echo(found.summary)
     if not found.holds:
         raise click.exceptions.Exit(1)
 
 
-def _validate_acceptance(path: Path, known: tuple[int, ...], json_file: Path | None) -> None:
+def _validate_acceptance(path: Path, known: tuple[int, ...], write: Write) -> None:
     from specdec.laws.acceptance_length import check_all, read_curves
 
     found = check_all(read_curves(path), known)
-    _write(json_file, {"command": "specdec validate", "from": known or None, **found})
+    record = {"command": "specdec validate", "from": known or None, **found}
+    columns = ("first", "decay", "rms", "error_at_last")
+    write(record, [{"curve": name, **{key: one[key] for key in columns}} for name, one in found.items()])
     for name, one in found.items():
         law = f"rate {one['first']:.3f} * {one['decay']:.3f}**(k - 1)"
         left_out = one.get("error_at_last_left_out")
@@ -78,16 +89,22 @@ def _validate_acceptance(path: Path, known: tuple[int, ...], json_file: Path | N
         click.echo(f"{name}: {law}, RMS error {one['rms']:.2%}, error at the last {one['error_at_last']:+.2%}{other}")
 
 
-def _validate_serving(path: Path, json_file: Path | None) -> None:
+def _validate_serving(path: Path, write: Write) -> None:
     from specdec.evidence.serving import compare, read_runs
 
     found = compare(*read_runs(path))
-    _write(json_file, {"command": "specdec validate", **found.record()})
+    record = found.record()
+    groups = record["by_model_and_gpu"].items()
+    write({"command": "specdec validate", **record}, [{"model_and_gpu": name, **one} for name, one in groups])
     click.echo(found.summary)
 
 
-def _write(json_file: Path | None, record: Mapping[str, Any]) -> None:
+def _write(
+    json_file: Path | None, csv_file: Path | None, record: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> None:
     from rtnerf.base.files import write_json
 
     if json_file is not None:
         write_json(json_file, record)
+    if csv_file is not None:
+        write_table(csv_file, rows)

@@ -305,6 +305,16 @@ def test_fits_never_make_more_work_faster():
     assert fit.ms(64, 8) >= fit.ms(64, 1) >= fit.ms(1, 1) > 0
 
 
+def test_a_prediction_is_written_as_a_table_and_a_picture(run, tmp_path):
+    found = run(
+        [[0], [0, 0]], [[0.8], [0.7]], TIMES, f"--csv={tmp_path}/out.csv", f"--plot={tmp_path}/out.svg", "--batch=1,8"
+    )
+    rows = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
+    assert rows[0][:2] == ["batch", "speedup"]
+    assert [float(row[1]) for row in rows[1:]] == [found["speedup"]["1"], found["speedup"]["8"]]
+    assert (tmp_path / "out.svg").read_text().startswith("<?xml")
+
+
 def test_long_chains_are_quick():
     passes = []
 

@@ -169,8 +169,10 @@ def test_the_command_and_the_document(tmp_path):
     example = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "rows.md").read_text(), re.S)[1]
     path = tmp_path / "ours.toml"
     path.write_text(example)
-    result = CliRunner().invoke(specdec, ["validate", f"--rows={path}"], catch_exceptions=False)
+    table = tmp_path / "out.csv"
+    result = CliRunner().invoke(specdec, ["validate", f"--rows={path}", f"--csv={table}"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "every bound holds" in result.output
+    assert table.read_text().splitlines()[1].startswith('our server,"batch 1, drafted 0",100.0,')
     path.write_text(example.replace("largest_error = 0.12", "largest_error = 1e-6"))
     assert CliRunner().invoke(specdec, ["validate", f"--rows={path}"], catch_exceptions=False).exit_code == 1

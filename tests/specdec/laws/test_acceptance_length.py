@@ -78,12 +78,21 @@ def test_a_constant_rate_is_worse():
 
 def test_the_command(tmp_path):
     (tmp_path / "curve.yaml").write_text(CURVE)
-    arguments = ["validate", f"--acceptance={tmp_path}/curve.yaml", "--from=1,2,3", f"--json={tmp_path}/out.json"]
+    arguments = [
+        "validate",
+        f"--acceptance={tmp_path}/curve.yaml",
+        "--from=1,2,3",
+        f"--json={tmp_path}/out.json",
+        f"--csv={tmp_path}/out.csv",
+    ]
     result = CliRunner().invoke(specdec, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     found = json.loads((tmp_path / "out.json").read_text())["model/thinking"]
     assert found["rms"] < 0.03
     assert abs(found["error_at_last"]) < 0.08
+    header, row = (tmp_path / "out.csv").read_text().splitlines()
+    assert header == "curve,first,decay,rms,error_at_last"
+    assert row.startswith("model/thinking,")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The engine: queueing theory, conservation, memory, and equality with the SimPy statement of the same rules."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -332,7 +333,7 @@ def test_the_command_writes_results_and_a_picture(call, tmp_path):
     (tmp_path / "times.csv").write_text("tokens,ms\n1,10\n64,11\n512,60\n")
     status, out, _ = call(
         "--rate", "2:8:3", "--requests", 50, "--max-batch", 8, "--step-times", tmp_path / "times.csv",
-        "--json", tmp_path / "found.json", "--plot", tmp_path / "load.svg",
+        "--json", tmp_path / "found.json", "--csv", tmp_path / "found.csv", "--plot", tmp_path / "load.svg",
     )  # fmt: skip
     assert status == 0
     found = json.loads((tmp_path / "found.json").read_text())
@@ -340,6 +341,8 @@ def test_the_command_writes_results_and_a_picture(call, tmp_path):
         (name, load) for name in ("off", "smartspec:profile") for load in (2, 4, 8)
     ]
     assert found["published_gain"] == 3.2
+    rows = list(csv.DictReader((tmp_path / "found.csv").read_text().splitlines()))
+    assert [float(row["latency_ms_mean"]) for row in rows] == [run["latency_ms"]["mean"] for run in found["runs"]]
     assert {"latency_ms", "goodput_tokens_per_s", "throughput_tokens_per_s", "drafted"} <= set(found["runs"][0])
     assert (tmp_path / "load.svg").read_text().startswith("<?xml")
     assert "smartspec" in out
