@@ -1,6 +1,6 @@
 """Block fetch: for each wanted block its header, checked, then its payload."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,8 +25,8 @@ class BlockFetch(wiring.Component):
     A header that no encoder writes, and one whose payload is not inside the payload section and a page, give a strobe;
     nothing is read for it, and its job says that the block is empty.
 
-    Latency: 1 cycle from an accepted request to its header read; from the accepted header beat 4 cycles to the payload
-    read and 5 to the job; 2 cycles from an accepted payload beat to ``o_payload``.
+    Latency: 1 cycle from an accepted request to its header read; from the accepted header beat 5 cycles to the payload
+    read and 6 to the job; 2 cycles from an accepted payload beat to ``o_payload``.
     Throughput: 1 block a cycle, as far as the memory allows.
 
     Parameters
@@ -51,8 +51,8 @@ class BlockFetch(wiring.Component):
     """
 
     LATENCY_HEADER = 1
-    LATENCY_PAYLOAD = 4
-    LATENCY_JOB = 5
+    LATENCY_PAYLOAD = 5
+    LATENCY_JOB = 6
     LATENCY_BEAT = 2
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
@@ -91,32 +91,41 @@ class BlockFetch(wiring.Component):
             words.i.valid.eq(self.headers.beats.valid),
             self.headers.beats.ready.eq(1),
         ]
-        checking = Signal(data.StructLayout({"job": layouts.DecodeJob, "present": 5, "start": 31, "whole": 1}))
-        address = Signal(self._cfg.address_width)
-        valid = Signal()
+        here = Signal(data.StructLayout({"job": layouts.DecodeJob, "present": 5, "start": 31, "whole": 1}))
+        address, address_here = Signal(self._cfg.address_width), Signal(self._cfg.address_width)
+        section = Signal(self._cfg.address_width)
+        is_here, valid = Signal(), Signal()
         issue = Signal()
         header = Signal(Header)
-        take = wanted.o.valid & words.o.valid & (~valid | issue)
+        moves = is_here & (~valid | issue)
+        take = wanted.o.valid & words.o.valid & (~is_here | moves)
         start = Cat(Const(0, POINTER_UNIT.bit_length() - 1), header.pointer)
         m.d.comb += [
             header.eq(words.o.payload.word_select(wanted.o.payload.upper, 8 * HEADER_BYTES)),
             wanted.o.ready.eq(take),
             words.o.ready.eq(take),
         ]
-        with m.If(~valid | issue):
-            m.d.sync += valid.eq(take)
+        # The scene stands still long before its first block is asked for.
+        m.d.sync += section.eq(self.scene_base + self.scene.payload_offset)
+        with m.If(~is_here | moves):
+            m.d.sync += is_here.eq(take)
         with m.If(take):
             m.d.sync += [
-                address.eq(self.scene_base + self.scene.payload_offset + start),
-                checking.start.eq(start),
-                checking.present.eq(sum(header.mask[index] for index in range(POSITIONS))),
-                checking.whole.eq((crc8_of(header.as_value()[:56]) == header.checksum) & ~header.zero),
-                checking.job.appearance.eq(wanted.o.payload.appearance),
-                checking.job.to.eq(wanted.o.payload.to),
-                checking.job.form.eq(header.form),
-                checking.job.mask.eq(header.mask),
-                checking.job.count.eq(header.count),
+                address_here.eq(section + start),
+                here.start.eq(start),
+                here.present.eq(sum(header.mask[index] for index in range(POSITIONS))),
+                here.whole.eq((crc8_of(header.as_value()[:56]) == header.checksum) & ~header.zero),
+                here.job.appearance.eq(wanted.o.payload.appearance),
+                here.job.to.eq(wanted.o.payload.to),
+                here.job.form.eq(header.form),
+                here.job.mask.eq(header.mask),
+                here.job.count.eq(header.count),
             ]
+        with m.If(~valid | issue):
+            m.d.sync += valid.eq(moves)
+        checking = self._measure(m, here, address_here, moves)
+        with m.If(moves):
+            m.d.sync += address.eq(address_here)
         self._issue(m, valid, checking, address, issue, jobs, beats)
         return m
 
@@ -152,16 +161,26 @@ class BlockFetch(wiring.Component):
         with m.If(free & turn.valid):
             m.d.sync += [request.valid.eq(1), request.payload.address.eq(address)]
 
-    def _issue(self, m: Module, valid, checking, address, issue, jobs: Queue, beats: Queue) -> None:
-        """Check a header, and issue its job and its payload read when the queues have room."""
-        job, present = checking.job, checking.present
-        size = Signal(range(2 * (1 << len(job.count))))
+    def _measure(self, m: Module, here, address: Signal, moves: Value) -> data.View:
+        """Return, a step behind what is here of a header, what its payload needs and what there is place for."""
+        job, present = here.job, here.present
+        checking = Signal(
+            data.StructLayout(
+                {
+                    "job": self._layouts.DecodeJob,
+                    "size": 1 + len(job.count),
+                    "last_beat": range(PAYLOAD_LIMIT // BEAT + 1),
+                    "left": signed(33),
+                    "left_in_page": PAGE.bit_length(),
+                    "fits_form": 1,
+                    "empty": 1,
+                }
+            )
+        )
+        size = Signal(1 + len(job.count))
         fits_form = Signal()
-        fits_memory = Signal()
-        empty = Signal()
-        right = Signal()
         most = Cat(Const(0, COMPONENTS.bit_length() - 1), present)
-        m.d.comb += empty.eq(~job.mask.any())
+        skip = address[BEAT.bit_length() - 2]
         with m.Switch(job.form):
             with m.Case(Form.DENSE):
                 m.d.comb += [size.eq(job.count), fits_form.eq(job.count == most)]
@@ -169,30 +188,37 @@ class BlockFetch(wiring.Component):
                 m.d.comb += [size.eq(job.count + Cat(Const(0, 1), present)), fits_form.eq(1)]
             with m.Case(Form.COORDINATE):
                 m.d.comb += [size.eq(Cat(Const(0, 1), job.count)), fits_form.eq(job.count <= COORDINATE_LIMIT)]
-        m.d.comb += [
-            fits_memory.eq(
-                (checking.start + size <= self.scene.payload_bytes) & (address[: PAGE.bit_length() - 1] + size <= PAGE)
-                | empty
-            ),
-            right.eq(checking.whole & fits_form & fits_memory & (present <= job.count) & (job.count <= most)),
-        ]
+        with m.If(moves):
+            m.d.sync += [
+                checking.job.eq(job),
+                checking.job.skip.eq(skip),
+                checking.size.eq(size),
+                checking.last_beat.eq((size + Mux(skip, BEAT // 2, 0) - 1) >> (BEAT.bit_length() - 1)),
+                checking.left.eq(self.scene.payload_bytes - here.start),
+                checking.left_in_page.eq(PAGE - address[: PAGE.bit_length() - 1]),
+                checking.fits_form.eq(here.whole & fits_form & (present <= job.count) & (job.count <= most)),
+                checking.empty.eq(~job.mask.any()),
+            ]
+        return checking
+
+    def _issue(self, m: Module, valid, checking, address, issue, jobs: Queue, beats: Queue) -> None:
+        """Check a header, and issue its job and its payload read when the queues have room."""
+        size, last_beat, empty = checking.size, checking.last_beat, checking.empty
+        right = Signal()
+        m.d.comb += right.eq(checking.fits_form & ((size <= checking.left) & (size <= checking.left_in_page) | empty))
 
         reserved = Signal(range(self._cfg.payload_queue + 1))
-        skip = address[BEAT.bit_length() - 2]
-        last_beat = Signal(range(PAYLOAD_LIMIT // BEAT + 1))
         reading = Signal()
         room = Signal()
         free = Signal()
         request = self.payload.request
         m.d.comb += [
             reading.eq(right & ~empty),
-            last_beat.eq((size + Mux(skip, BEAT // 2, 0) - 1) >> (BEAT.bit_length() - 1)),
             room.eq(reserved + last_beat < self._cfg.payload_queue),
             free.eq(request.ready | ~request.valid),
             issue.eq(valid & jobs.i.ready & (~reading | (room & free))),
             jobs.i.valid.eq(issue),
-            jobs.i.payload.eq(job),
-            jobs.i.payload.skip.eq(skip),
+            jobs.i.payload.eq(checking.job),
         ]
         with m.If(~right):
             m.d.comb += jobs.i.payload.mask.eq(0)
@@ -208,7 +234,7 @@ class BlockFetch(wiring.Component):
 
         wiring.connect(m, beats.o, wiring.flipped(self.o_payload))
         leaving = self.o_payload.valid & self.o_payload.ready
-        m.d.sync += reserved.eq(reserved + Mux(issue & reading, last_beat + 1, 0) - leaving)
+        m.d.sync += reserved.eq(Mux(issue & reading, reserved + last_beat + 1 - leaving, reserved - leaving))
         m.d.comb += [
             beats.i.payload.eq(self.payload.beats.payload),
             beats.i.valid.eq(self.payload.beats.valid),

@@ -23,6 +23,11 @@ HEADERS_LIMIT, JOBS_LIMIT, PAYLOAD_LIMIT = (POWERS[name][1] for name in ("header
 WANTED = np.dtype([("job", DECODE_JOB), ("address", np.int64), ("due", np.int64)])
 """A header on its way: what it is for, where it is, and from which cycle on it is here."""
 
+STEPS = 2
+"""Between the queue of headers and that of jobs: a header's size is found in the first, its place in the second."""
+BLOCK = np.dtype([("job", DECODE_JOB), ("address", np.int64), ("last_beat", np.int64)])
+"""A block whose header is here: its job, and its payload, ``last_beat`` + 1 beats or none (-1) at an ``address``."""
+
 STATE = np.dtype(
     [
         (name, np.int64)
@@ -37,13 +42,13 @@ STATE = np.dtype(
             "arrived",
         )
     ]
-    + [(name, np.int64) for name in ("checking", "address", "last_beat", "first_job", "jobs")]
+    + [(name, np.int64) for name in ("here", "checking", "first_job", "jobs")]
     + [(name, np.int64) for name in ("first_beat", "beats", "reserved", "payload_offered")]
-    + [("waiting", WANTED, (HEADERS_LIMIT,)), ("job", DECODE_JOB), ("queue", DECODE_JOB, (JOBS_LIMIT,))]
+    + [("waiting", WANTED, (HEADERS_LIMIT,)), ("taken", BLOCK, (STEPS,)), ("queue", DECODE_JOB, (JOBS_LIMIT,))]
     + [("beat_address", np.int64, (PAYLOAD_LIMIT,)), ("beat_last", np.int64, (PAYLOAD_LIMIT,))]
 )
-"""``last``: the requester served last; ``arrived``: headers that are here, of those ``wanted``; ``checking``: whether
-there is a ``job`` whose payload, ``last_beat`` + 1 beats or none (-1) at an ``address``, is to be asked for; ``jobs``,
+"""``last``: the requester served last; ``arrived``: headers that are here, of those ``wanted``; ``here``: whether there
+is a block in the first step, ``taken[0]``; ``checking``: in the second, whose payload is to be asked for; ``jobs``,
 ``beats``: in the queues, without what their outputs offer; ``reserved``: places of the payload queue that are spoken
 for."""
 
@@ -71,7 +76,8 @@ def _take_header(state, scene, image) -> None:
     word = np.int64(0)
     for byte in range(HEADER_BYTES - 1):
         word |= np.int64(image[wanted.address + byte]) << 8 * byte
-    job = state.job
+    block = state.taken[0]
+    job = block.job
     _copy_job(wanted.job, job)
     job.mask, job.count, job.form = word >> 28 & 0xFFFF, word >> 44 & 0x1FF, word >> 53 & 3
     address = scene.payload_offset + 8 * (word & 0xFFFFFFF)
@@ -81,9 +87,9 @@ def _take_header(state, scene, image) -> None:
         size += 2 * count_of(job.mask)
     elif job.form == Form.COORDINATE:
         size *= 2
-    state.address = address
-    state.last_beat = (size + 8 * job.skip - 1) // BEAT if job.mask else -1
-    state.checking = 1
+    block.address = address
+    block.last_beat = (size + 8 * job.skip - 1) // BEAT if job.mask else -1
+    state.here = 1
     state.first_wanted = (state.first_wanted + 1) % HEADERS_LIMIT
     state.wanted -= 1
     state.arrived -= 1
@@ -114,7 +120,7 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
     """
     requested = i_density.valid or i_appearance.valid
     arriving = beat.valid != 0 and (beat.client == HEADERS_CLIENT or beat.client == PAYLOAD_CLIENT)
-    if not (requested or arriving or state.wanted or state.checking or state.jobs or state.reserved):
+    if not (requested or arriving or state.wanted or state.here or state.checking or state.jobs or state.reserved):
         state.activity = OUTPUT if o_job.valid else IDLE
         return NEVER
     changed = False
@@ -146,23 +152,31 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
     # ---- A checked header: its job, and the request of its payload ----
     blocked = False
     if state.checking:
-        reading = state.last_beat >= 0
-        if jobs_room and (not reading or (reserved + state.last_beat < state.payload_queue and not payload.valid)):
-            _copy_job(state.job, state.queue[(state.first_job + state.jobs) % JOBS_LIMIT])
+        block = state.taken[1]
+        reading = block.last_beat >= 0
+        if jobs_room and (not reading or (reserved + block.last_beat < state.payload_queue and not payload.valid)):
+            _copy_job(block.job, state.queue[(state.first_job + state.jobs) % JOBS_LIMIT])
             state.jobs += 1
             state.checking = 0
             changed = True
             if reading:
-                payload.address = state.address
-                payload.last_beat = state.last_beat
+                payload.address = block.address
+                payload.last_beat = block.last_beat
                 payload.valid = 1
-                state.reserved += state.last_beat + 1
+                state.reserved += block.last_beat + 1
         else:
             blocked = True
 
-    # ---- A header to check, and the next to ask for ----
+    if state.here and not state.checking:
+        _copy_job(state.taken[0].job, state.taken[1].job)
+        state.taken[1].address, state.taken[1].last_beat = state.taken[0].address, state.taken[0].last_beat
+        state.here = 0
+        state.checking = 1
+        changed = True
+
+    # ---- A header to look at, and the next to ask for ----
     wake = NEVER
-    if state.arrived and not state.checking:
+    if state.arrived and not state.here:
         due = state.waiting[state.first_wanted].due
         if now >= due:
             _take_header(state, scene, image)
