@@ -25,8 +25,8 @@ class BlockFetch(wiring.Component):
     A header that no encoder writes, and one whose payload is not inside the payload section and a page, give a strobe;
     nothing is read for it, and its job says that the block is empty.
 
-    Latency: 1 cycle from an accepted request to its header read; from the accepted header beat 5 cycles to the payload
-    read and 6 to the job; 2 cycles from an accepted payload beat to ``o_payload``.
+    Latency: 1 cycle from an accepted request to its header read; from the accepted header beat 6 cycles to the payload
+    read and 7 to the job; 2 cycles from an accepted payload beat to ``o_payload``.
     Throughput: 1 block a cycle, as far as the memory allows.
 
     Parameters
@@ -51,8 +51,8 @@ class BlockFetch(wiring.Component):
     """
 
     LATENCY_HEADER = 1
-    LATENCY_PAYLOAD = 5
-    LATENCY_JOB = 6
+    LATENCY_PAYLOAD = 6
+    LATENCY_JOB = 7
     LATENCY_BEAT = 2
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
@@ -98,13 +98,16 @@ class BlockFetch(wiring.Component):
         issue = Signal()
         header = Signal(Header)
         moves = is_here & (~valid | issue)
-        take = wanted.o.valid & words.o.valid & (~is_here | moves)
+        word, has_word = Signal(128), Signal()
+        take = wanted.o.valid & has_word & (~is_here | moves)
         start = Cat(Const(0, POINTER_UNIT.bit_length() - 1), header.pointer)
         m.d.comb += [
-            header.eq(words.o.payload.word_select(wanted.o.payload.upper, 8 * HEADER_BYTES)),
+            header.eq(word.word_select(wanted.o.payload.upper, 8 * HEADER_BYTES)),
             wanted.o.ready.eq(take),
-            words.o.ready.eq(take),
+            words.o.ready.eq(~has_word | take),
         ]
+        with m.If(words.o.ready):
+            m.d.sync += [word.eq(words.o.payload), has_word.eq(words.o.valid)]
         # The scene stands still long before its first block is asked for.
         m.d.sync += section.eq(self.scene_base + self.scene.payload_offset)
         with m.If(~is_here | moves):

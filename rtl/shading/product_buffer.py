@@ -1,6 +1,6 @@
 """Deferred shading: composite the appearance products of a tile's visible samples, then put out one mean a ray."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,6 +16,7 @@ from nerf.contract.formats import (
     reciprocal_table,
 )
 from nerf.contract.scene_image import GROUPS, PAIRS
+from rtl.parts.carry_save import compress, product_rows
 from rtl.parts.pixel_memory import PixelWrite
 from rtl.parts.queue import Queue
 from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, shape_of
@@ -117,7 +118,7 @@ class ProductBuffer(wiring.Component):
 
     Latency: `LATENCY` cycles from the last transfer before ``last`` to a ray's first products, if pixel 0 has a sample
     and no tile is being put out.
-    Throughput: a transfer a cycle in, but for 3 cycles at ``last``; out, 3 cycles a ray and 1 a pixel without; a tile
+    Throughput: a transfer a cycle in, but for 4 cycles at ``last``; out, 3 cycles a ray and 1 a pixel without; a tile
     without a sample takes none.
 
     Parameters
@@ -132,7 +133,9 @@ class ProductBuffer(wiring.Component):
         `ProductVector`.
     """
 
-    LATENCY = 8
+    STEPS = 5
+    """Of a pixel's sums, from their read to the step before the output."""
+    LATENCY = 12
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
@@ -189,7 +192,7 @@ class ProductBuffer(wiring.Component):
         return m
 
     def _add(self, m: Module, sums: wiring.PureInterface, adds: Signal, sample: data.View, rests: Signal) -> Signal:
-        """Read and multiply, add, write; return whether a sample has its last transfer.
+        """Multiply; add the carries and read; take that; add and write. Return whether a sample has its last transfer.
 
         A sample takes three cycles, so what it writes is there when the next one reads.
         """
@@ -200,67 +203,70 @@ class ProductBuffer(wiring.Component):
             self.i_vector.ready.eq(adds),
             takes.eq(adds & self.i_vector.valid),
         ]
-        multiplied, summed = (Signal(name=name) for name in ("multiplied", "summed"))
-        place, summed_place = (Signal(len(sums.read.address), name=name) for name in ("place", "summed_place"))
-        weight = Signal(UNIT_BITS)
-        first, fresh, was_fresh, writes_weight = (
-            Signal(name=name) for name in ("first", "fresh", "was_fresh", "writes_weight")
+        reads, holds, writes = (Signal(name=name) for name in ("reads", "holds", "writes"))
+        place, held_place, written_place = (
+            Signal(len(sums.read.address), name=name) for name in ("place", "held_place", "written_place")
         )
+        weight, held_weight = Signal(UNIT_BITS), Signal(UNIT_BITS)
+        first, held_first, written_first = (Signal(name=name) for name in ("first", "held_first", "written_first"))
+        fresh, was_fresh = Signal(), Signal()
         with m.If(takes):
-            m.d.comb += [
-                sums.read.enable.eq(1),
-                sums.read.address.eq(Cat(pixel, transfer)),
-                sums.read_weight.enable.eq(transfer == 0),
-                sums.read_weight.address.eq(pixel),
-            ]
             m.d.sync += [
                 transfer.eq(Mux(transfer == TRANSFERS - 1, 0, transfer + 1)),
-                place.eq(sums.read.address),
+                place.eq(Cat(pixel, transfer)),
                 weight.eq(sample.weight),
                 first.eq(transfer == 0),
             ]
+        new_weight = Signal(UNIT_BITS)
         m.d.comb += [
-            fresh.eq(Mux(first, sums.read_weight.data == 0, was_fresh)),
-            sums.write.address.eq(summed_place),
-            sums.write.enable.eq(summed),
-            rests.eq(~multiplied & ~summed),
+            sums.read.enable.eq(reads),
+            sums.read.address.eq(place),
+            sums.read_weight.enable.eq(reads & first),
+            sums.read_weight.address.eq(place),
+            fresh.eq(Mux(held_first, sums.read_weight.data == 0, was_fresh)),
+            sums.write.address.eq(written_place),
+            sums.write.enable.eq(writes),
+            sums.write_weight.enable.eq(writes & written_first),
+            sums.write_weight.address.eq(written_place),
+            sums.write_weight.data.eq(new_weight),
+            rests.eq(~reads & ~holds & ~writes),
         ]
         m.d.sync += [
-            multiplied.eq(takes),
-            summed.eq(multiplied),
-            summed_place.eq(place),
+            Cat(reads, holds, writes).eq(Cat(takes, reads, holds)),
+            Cat(held_place, written_place).eq(Cat(place, held_place)),
+            Cat(held_first, written_first).eq(Cat(first, held_first)),
+            held_weight.eq(weight),
             was_fresh.eq(fresh),
-            writes_weight.eq(multiplied & first),
+            new_weight.eq(sums.read_weight.data + held_weight),
         ]
-        new_weight = Signal(UNIT_BITS)
-        m.d.sync += new_weight.eq(sums.read_weight.data + weight)
-        with m.If(writes_weight):
-            m.d.comb += [
-                sums.write_weight.enable.eq(1),
-                sums.write_weight.address.eq(summed_place),
-                sums.write_weight.data.eq(new_weight),
-            ]
+        bits = UNIT_BITS + PRODUCT.width
+        half = Const(1 << UNIT + DROPPED_BITS >> 1, bits)
         for lane in range(LANES):
-            product = Signal(signed(UNIT_BITS + PRODUCT.width), name=f"product_{lane}", reset_less=True)
+            product, carries = (
+                Signal(bits, name=f"{name}_{lane}", reset_less=True) for name in ("product", "product_carries")
+            )
+            rounded, addend, found = (
+                Signal(SUM, name=f"{name}_{lane}", reset_less=True) for name in ("rounded", "addend", "found")
+            )
             value = self.i_vector.payload[lane // COMPONENTS][lane % COMPONENTS]
-            rounded = (product + (1 << UNIT + DROPPED_BITS >> 1)).shift_right(UNIT + DROPPED_BITS)
-            total = Signal(SUM, name=f"sum_{lane}", reset_less=True)
             m.d.sync += [
-                product.eq(value * sample.weight),
-                total.eq(Mux(fresh, 0, sums.read.data[lane]) + rounded),
+                Cat(product, carries).eq(Cat(compress(m, [*product_rows(m, value, sample.weight, bits), half]))),
+                rounded.eq((product + carries)[UNIT + DROPPED_BITS : bits].as_signed()),
+                addend.eq(rounded),
+                found.eq(Mux(fresh, 0, sums.read.data[lane])),
             ]
-            m.d.comb += sums.write.data[lane].eq(total)
+            m.d.comb += sums.write.data[lane].eq(found + addend)
         return takes & (transfer == TRANSFERS - 1)
 
     def _scan(self, m: Module, sums: wiring.PureInterface, tile: Value, scans: Signal, scanned: Signal) -> None:
-        """Look at pixel after pixel; read, multiply and shift what a pixel has."""
+        """Look at pixel after pixel; read, multiply and shift what a pixel has, and limit it: `STEPS` of them."""
         advance = Signal()
         pixel, looked_at = (Signal(self._address_bits, name=name) for name in ("pixel", "looked_at"))
         all_looked, looked = Signal(), Signal()
         transfer = Signal(range(TRANSFERS))
         weight = sums.read_weight.data
         looks, issues, leaves = (Signal(name=name) for name in ("looks", "issues", "leaves"))
-        read, multiplied = Signal(), Signal()
+        holds = Signal(self.STEPS)
         m.d.comb += [
             advance.eq(~self.o_vector.valid | self.o_vector.ready),
             issues.eq(
@@ -269,7 +275,7 @@ class ProductBuffer(wiring.Component):
             ),
             leaves.eq(issues & (transfer == TRANSFERS - 1)),
             looks.eq(scans & ~all_looked & (~looked | (weight == 0) | leaves)),
-            scanned.eq(all_looked & ~looked & ~read & ~multiplied),
+            scanned.eq(all_looked & ~looked & ~holds.any()),
         ]  # fmt: skip
         with m.If(scans & ((weight == 0) | leaves)):
             m.d.sync += looked.eq(0)
@@ -297,33 +303,40 @@ class ProductBuffer(wiring.Component):
             shape=RECIPROCAL_WIDTH, depth=1 << RECIPROCAL_BITS, init=[int(value) for value in reciprocal_table()]
         )
         reciprocal = reciprocals.read_port()
-        behind, read_behind, multiplied_behind, above = (
-            Signal(range(UNIT_BITS), name=name) for name in ("behind", "read_behind", "multiplied_behind", "above")
-        )
+        behind, above = Signal(range(UNIT_BITS)), Signal(range(UNIT_BITS))
+        behinds = [Signal(range(UNIT_BITS), name=f"behind_{step}") for step in range(self.STEPS - 1)]
         for place in range(UNIT_BITS):
             with m.If(weight[place]):
                 m.d.comb += [behind.eq(place), above.eq(UNIT - place)]
         normalised = (weight << above)[UNIT - RECIPROCAL_BITS : UNIT]
         m.d.comb += [reciprocal.addr.eq(normalised), reciprocal.en.eq(issues)]
+        factor = Signal(RECIPROCAL_WIDTH)
         with m.If(advance):
             m.d.sync += [
-                read.eq(issues),
-                multiplied.eq(read),
-                multiplied_behind.eq(read_behind),
-                self.o_vector.valid.eq(multiplied),
+                Cat(holds, self.o_vector.valid).eq(Cat(issues, holds)),
+                Cat(behinds[1:]).eq(Cat(behinds[:-1])),
+                factor.eq(reciprocal.data),
             ]
         with m.If(issues):
-            m.d.sync += read_behind.eq(behind)
+            m.d.sync += behinds[0].eq(behind)
+        bits = SUM.width + RECIPROCAL_WIDTH + 1
         for lane in range(LANES):
-            product = Signal(signed(SUM.width + RECIPROCAL_WIDTH + 1), name=f"scaled_{lane}", reset_less=True)
+            total = Signal(SUM, name=f"total_{lane}", reset_less=True)
+            partial, carries = (
+                Signal(bits, name=f"{name}_{lane}", reset_less=True) for name in ("scaled", "scaled_carries")
+            )
+            product = Signal(signed(bits), name=f"mean_{lane}", reset_less=True)
+            shifted = Signal(signed(bits + MEAN_SHIFT + 1), name=f"shifted_{lane}", reset_less=True)
+            rounded = Signal(signed(bits + MEAN_SHIFT + 1), name=f"rounded_mean_{lane}")
             # Rounding half up: a bit below the result is kept, then one is added.
-            mean = ((product.shift_left(MEAN_SHIFT + 1) >> multiplied_behind) + 1).shift_right(1)
-            shifted = Signal(mean.shape(), name=f"shifted_{lane}")
-            m.d.comb += shifted.eq(mean)
+            m.d.comb += rounded.eq((shifted + 1).shift_right(1))
             with m.If(advance):
                 m.d.sync += [
-                    product.eq(sums.read.data[lane] * reciprocal.data),
+                    total.eq(sums.read.data[lane]),
+                    Cat(partial, carries).eq(Cat(compress(m, product_rows(m, total, factor, bits)))),
+                    product.eq(partial + carries),
+                    shifted.eq(product.shift_left(MEAN_SHIFT + 1) >> behinds[-1]),
                     self.o_vector.payload[lane // COMPONENTS][lane % COMPONENTS].eq(
-                        Mux(shifted < PRODUCT.low, PRODUCT.low, Mux(shifted > PRODUCT.high, PRODUCT.high, shifted))
+                        Mux(rounded < PRODUCT.low, PRODUCT.low, Mux(rounded > PRODUCT.high, PRODUCT.high, rounded))
                     ),
                 ]

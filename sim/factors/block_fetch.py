@@ -15,7 +15,7 @@ from sim.parts.clients import Reader
 from sim.parts.streams import DECODE_JOB
 
 HEADERS_CLIENT, PAYLOAD_CLIENT = Reader.BLOCK_HEADERS, Reader.BLOCK_PAYLOADS
-HEADER_DELAY = 2
+HEADER_DELAY = 3
 """Cycles from a header's beat until it can be taken for checking."""
 HEADERS_LIMIT, JOBS_LIMIT, PAYLOAD_LIMIT = (POWERS[name][1] for name in ("header_queue", "job_queue", "payload_queue"))
 """The longest queues of any configuration."""

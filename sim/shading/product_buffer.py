@@ -15,8 +15,8 @@ from sim.parts.streams import SAMPLE
 TRANSFERS = GROUPS["appearance"]
 QUEUE = 4
 PIXELS_LIMIT = 128**2
-STAGES = 2
-"""Between the read of a pixel's sums and the output: read, multiplied."""
+STAGES = 16
+"""Stage bit: the register before the output. Read, taken, product, its sum, shifted."""
 
 CLEAR, WAIT, SCAN, LAST = range(4)
 
@@ -26,7 +26,7 @@ STATE = np.dtype(
     + [("samples", queue.STATE), ("head", SAMPLE), ("weights", np.int64, (2 * PIXELS_LIMIT,))]
 )
 """``phase``: of the scan; ``tile``: parity of the tile that is added to, the other one is put out; ``any_sample``:
-it has one; ``transfer``: of the sample at the head; ``adding``: a bit for each of the two stages behind the read;
+it has one; ``transfer``: of the sample at the head; ``adding``: a bit for each of the three stages behind the product;
 ``next``: the pixel to be looked at; ``looked``: ``pixel`` has been; ``issued``: its transfers that have been read;
 ``stages``: a bit for each stage before the output; ``weights``: of the pixels of both tiles."""
 
@@ -90,7 +90,7 @@ def _add(state, i_vector) -> bool:
         if state.transfer == TRANSFERS:
             state.transfer = 0
             head.valid = 0
-    state.adding = (state.adding << 1 | takes) & 3
+    state.adding = (state.adding << 1 | takes) & 7
     return takes or not rests
 
 

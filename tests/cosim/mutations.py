@@ -110,10 +110,10 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "compositor": ("compositor", {"LAST_STAGE = 8": "LAST_STAGE = 4"}),
-    "product_buffer": ("product_buffer", {"STAGES = 2": "STAGES = 4"}),
+    "product_buffer": ("product_buffer", {"STAGES = 16": "STAGES = 32"}),
     "density": ("density", {"LAST_STAGE = 64": "LAST_STAGE = 32"}),
     "hybrid_decoder": ("hybrid_decoder", {"LOAD_ENTRIES = 8": "LOAD_ENTRIES = 7"}),
-    "block_fetch": ("block_fetch", {"HEADER_DELAY = 2": "HEADER_DELAY = 3"}),
+    "block_fetch": ("block_fetch", {"HEADER_DELAY = 3": "HEADER_DELAY = 4"}),
     # Begins to examine a cube's blocks, or goes on with it, one cycle later.
     "appearance_loader": ("cube_loader", {"state.until = now + 1\n": "state.until = now + 1 + state.appearance\n"}),
     "density_loader": ("cube_loader", {"state.until = now + 1\n": "state.until = now + 2 - state.appearance\n"}),

@@ -117,7 +117,8 @@ def test_latency_and_throughput():
     first = taken[-1] + ProductBuffer.LATENCY
     assert result.cycles["o_vector"] == [first + n for n in range(6)]
     # The two rays take three cycles each, the 14 pixels without a sample one each; then comes the marker.
-    assert result.cycles["o_sample"] == [first - 2, first + 1, first + 4 + 14 + 1]
+    rays = first - ProductBuffer.STEPS
+    assert result.cycles["o_sample"] == [rays, rays + 3, rays + 6 + 14 + 1]
 
 
 @pytest.mark.parametrize("sink", [1.0, 0.1])
@@ -130,14 +131,14 @@ def test_a_tile_is_added_up_while_the_one_before_is_put_out(sink):
         stalls=(1.0, sink),
     )
     taken = result.cycles["i_vector"]
-    # Two additions are under way, then ``last`` is taken.
-    assert taken == [*range(PIXELS, PIXELS + 30), *range(PIXELS + 33, PIXELS + 63)]
+    # Three additions are under way, then ``last`` is taken.
+    assert taken == [*range(PIXELS, PIXELS + 30), *range(PIXELS + 34, PIXELS + 64)]
     rays = result.outputs["o_sample"]
     assert [ray.last for ray in rays] == [0, 0, 1, 0, 0, 1]
     assert [ray.pixel for ray in rays if not ray.last] == [0, 1, PIXELS, PIXELS + 1]
     marker, first = result.cycles["o_sample"][2:4]
     if sink == 1:
-        assert marker < taken[-1] == first - (ProductBuffer.LATENCY - 2)
+        assert marker < taken[-1] == first - (ProductBuffer.LATENCY - ProductBuffer.STEPS)
     else:
         assert taken[-1] < marker
 
