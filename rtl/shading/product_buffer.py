@@ -299,6 +299,12 @@ class ProductBuffer(wiring.Component):
         with m.If(leaves):
             m.d.comb += [sums.write_weight.enable.eq(1), sums.write_weight.address.eq(looked_at)]
 
+        self._mean(m, sums.read.data, weight, issues, advance)
+        with m.If(advance):
+            m.d.sync += Cat(holds, self.o_vector.valid).eq(Cat(issues, holds))
+
+    def _mean(self, m: Module, sums: data.View, weight: Value, issues: Signal, advance: Signal) -> None:
+        """Divide the sums that are read by the weight, by table: take them, multiply, add the carries, shift, limit."""
         m.submodules.reciprocals = reciprocals = Memory(
             shape=RECIPROCAL_WIDTH, depth=1 << RECIPROCAL_BITS, init=[int(value) for value in reciprocal_table()]
         )
@@ -313,7 +319,6 @@ class ProductBuffer(wiring.Component):
         factor = Signal(RECIPROCAL_WIDTH)
         with m.If(advance):
             m.d.sync += [
-                Cat(holds, self.o_vector.valid).eq(Cat(issues, holds)),
                 Cat(behinds[1:]).eq(Cat(behinds[:-1])),
                 factor.eq(reciprocal.data),
             ]
@@ -332,7 +337,7 @@ class ProductBuffer(wiring.Component):
             m.d.comb += rounded.eq((shifted + 1).shift_right(1))
             with m.If(advance):
                 m.d.sync += [
-                    total.eq(sums.read.data[lane]),
+                    total.eq(sums[lane]),
                     Cat(partial, carries).eq(Cat(compress(m, product_rows(m, total, factor, bits)))),
                     product.eq(partial + carries),
                     shifted.eq(product.shift_left(MEAN_SHIFT + 1) >> behinds[-1]),
