@@ -46,10 +46,8 @@ def view(subject: Subject, export: Path, views: int) -> None:
     with progress_bar("views") as advance:
         text = page_of(job, cameras, up, f"{name_of(subject.model)}, {job.config.name}", advance).encode()
     write_bytes(export, text)
-    click.echo(
-        f"{export}: {len(text)} bytes, {views} simulated views of {camera.width}x{camera.height} pixels, "
-        f"{job.config.name}"
-    )
+    simulated = f"{views} simulated view{'s' * (views > 1)} of {camera.width}x{camera.height} pixels"
+    click.echo(f"{export}: {len(text)} bytes, {simulated}, {job.config.name}")
 
 
 def page_of(

@@ -66,7 +66,10 @@ function nearestView(camera) {
 // The fragment that shows a camera: a simulated view by its number, any other by position and rotation.
 function fragmentOf(camera, layer, width) {
     const view = CAMERAS.findIndex((each) => same(each, camera));
-    const numbers = [...camera.position, ...camera.rotation].map((value) => +value.toFixed(5));
+    const numbers = [
+        ...camera.position.map((value) => Number(value.toPrecision(7))),
+        ...camera.rotation.map((value) => Number(value.toFixed(5))),
+    ];
     return `#${view >= 0 ? `view=${view}` : `camera=${numbers}`}&layer=${layer}&size=${width}`;
 }
 
@@ -76,7 +79,7 @@ function fragmentSays(text) {
     const numbers = (parts.get("camera") ?? "").split(",").map(Number), width = Number(parts.get("size"));
     let camera = CAMERAS[parts.get("view")] ?? null;
     if (!camera && numbers.length === 12 && numbers.every(Number.isFinite)) {
-        // Rounded to five places the columns are not quite a rotation.
+        // Rounded, the columns are not quite a rotation.
         const right = unit(numbers.filter((_, at) => at > 2 && at % 3 === 0));
         const near = numbers.filter((_, at) => at > 2 && at % 3 === 2);
         const back = unit(added(near, right, -dot(near, right)));

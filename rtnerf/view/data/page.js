@@ -240,8 +240,8 @@ async function main() {
     const says = fragmentSays(location.hash);
     device = new Device(canvas, await unpacked());
     if (new URLSearchParams(location.hash.slice(1)).has("selftest")) {
-        setWidth(says.width);
-        state.camera = says.camera;
+        setWidth(says.width ?? state.width);
+        state.camera = says.camera ?? state.camera;
         await tell();
     }
     follow(canvas);
