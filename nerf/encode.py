@@ -46,7 +46,7 @@ from rtnerf.base.errors import require
 CALIBRATION_POINTS = 8192
 HEADROOM = 1.25
 """Largest activation that fits, over the largest seen at the calibration points; beyond it the value saturates."""
-IMAGE_FIELDS = ("features", "hidden", "mlp_lanes", "shading")
+IMAGE_FIELDS = ("features", "hidden", "feature_bands", "view_bands", "mlp_lanes", "shading")
 """Fields of a configuration that its images depend on, apart from the digest."""
 
 

@@ -32,7 +32,7 @@ def widened(model: TensorfModel, size: NetworkSize, named: str) -> TensorfModel:
     own = model.network
     for name in ("features", "hidden", "feature_bands", "view_bands"):
         most = getattr(size, name)
-        rule = f"at most {most}, as {named} has it"
+        rule = f"at most {most}, as {named} has it (--config FILE.toml may have more)"
         require(getattr(own, name) <= most, f"{name} of the network", rule, getattr(own, name))
     features, hidden = size.features - own.features, size.hidden - own.hidden
     (first, first_bias), (second, second_bias), (last, last_bias) = model.mlp

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from nerf.contract.network import NetworkSize, Stage, stages
+from nerf.contract.network import NetworkSize, Stage, hidden_stage, stages
 from rtnerf.base.errors import InputError, require
 
 COMPONENTS = 16
@@ -21,7 +21,7 @@ POWERS = {
     "mlp_lanes": (16, 128),
     "ray_units": (1, 128),
     "sample_lanes": (1, 8),
-    "hidden": (32, 128),
+    "hidden": (32, 256),
     "sample_queue": (4, 8192),
     "payload_queue": (32, 512),
     "buffer_window": (4, 16),
@@ -36,6 +36,9 @@ POWERS = {
     "write_bursts": (2, 16),
 }
 """Parameters that are powers of two: the smallest and the largest."""
+MOST_BANDS = 6
+_ADDED = {"feature_bands": 2, "view_bands": 2}
+"""Parameters that configurations once had not, with what the hardware was then: so they are not in the digest."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,10 @@ class AcceleratorConfig:
     features : int
         Outputs of the basis (TensoRF's ``app_dim``), 24 to 32.
     hidden : int
-        Outputs of each hidden layer of the MLP (``featureC``); a power of two, 32 to 128, at least ``mlp_lanes``.
+        Outputs of each hidden layer of the MLP (``featureC``); a power of two, 32 to 256, at least ``mlp_lanes``.
+    feature_bands, view_bands : int
+        Frequencies with which the MLP encodes features and view direction (``fea_pe``, ``view_pe``), 0 to 6. The first
+        layer has to have as many inputs as ``mlp_lanes``, and the hidden layers to take as long as the basis.
     mlp_batch : int
         Samples that the MLP engine shades in lock step, 1 to 64.
     ray_units : int
@@ -106,6 +112,8 @@ class AcceleratorConfig:
     address_width: int = 32
     features: int = 27
     hidden: int = 128
+    feature_bands: int = 2
+    view_bands: int = 2
     mlp_lanes: int = 64
     mlp_batch: int = 1
     ray_units: int = 1
@@ -140,7 +148,15 @@ class AcceleratorConfig:
         require(self.shading in SHADINGS, "shading", f"one of {', '.join(SHADINGS)}", self.shading)
         require(1 <= self.mlp_batch <= 64, "mlp_batch", "from 1 to 64", self.mlp_batch)
         require(24 <= self.features <= 32, "features", "from 24 to 32", self.features)
+        for name in ("feature_bands", "view_bands"):
+            value = getattr(self, name)
+            require(0 <= value <= MOST_BANDS, name, f"from 0 to {MOST_BANDS}", value)
         require(self.mlp_lanes <= self.hidden, "mlp_lanes", f"at most hidden ({self.hidden})", self.mlp_lanes)
+        basis, first, *_ = self.network.layers
+        rule = f"at most the inputs of the first hidden layer ({first.inputs})"
+        require(self.mlp_lanes <= first.inputs, "mlp_lanes", rule, self.mlp_lanes)
+        rule = f"few enough for the hidden layers to take as long as the basis ({basis.inputs} cycles)"
+        require(hidden_stage(self.mlp_lanes, self.network).cycles >= basis.inputs, "mlp_lanes", rule, self.mlp_lanes)
         require(self.data_width == 128, "data_width", "128", self.data_width)
         require(self.sample_lanes <= self.tile, "sample_lanes", "at most tile", self.sample_lanes)
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
@@ -148,7 +164,7 @@ class AcceleratorConfig:
     @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 of all parameters but the name."""
-        parameters = asdict(self)
+        parameters = {name: value for name, value in asdict(self).items() if _ADDED.get(name) != value}
         del parameters["name"]
         return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
 
@@ -170,7 +186,7 @@ class AcceleratorConfig:
     @property
     def network(self) -> NetworkSize:
         """Sizes of the network that the MLP engine computes."""
-        return NetworkSize(self.features, self.hidden)
+        return NetworkSize(self.features, self.hidden, self.feature_bands, self.view_bands)
 
     @property
     def stages(self) -> tuple[Stage, Stage, Stage]:

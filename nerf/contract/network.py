@@ -116,10 +116,15 @@ class Stage:
         return sum(one.cycles for one in self.passes)
 
 
+def hidden_stage(mlp_lanes: int, size: NetworkSize) -> Stage:
+    """Return the hidden layers, on so many lanes."""
+    return Stage(size.layers[1:3], mlp_lanes)
+
+
 def stages(mlp_lanes: int, size: NetworkSize) -> tuple[Stage, Stage, Stage]:
     """Return basis, hidden layers and last layer, the first and the third with the fewest lanes that keep up."""
-    basis, *hidden, last = size.layers
-    between = Stage(tuple(hidden), mlp_lanes)
+    basis, *_, last = size.layers
+    between = hidden_stage(mlp_lanes, size)
     return _fewest_lanes(basis, between.cycles), between, _fewest_lanes(last, between.cycles)
 
 

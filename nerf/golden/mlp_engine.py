@@ -27,6 +27,8 @@ class Network:
     weights : four int64 arrays (outputs, inputs)
     bias, multiplier, shift : four int64 arrays (outputs,)
     phase_multiplier, sine_shift : int
+    bands : (int, int)
+        Frequencies of features and view direction.
     """
 
     weights: tuple[np.ndarray, ...]
@@ -35,6 +37,7 @@ class Network:
     shift: tuple[np.ndarray, ...]
     phase_multiplier: int
     sine_shift: int
+    bands: tuple[int, int]
 
 
 def alpha_table(scene: Scene) -> np.ndarray:
@@ -56,6 +59,7 @@ def load_network(scene: Scene, config: AcceleratorConfig) -> Network:
         tuple(np.split(shift, cuts)),
         scene.phase_multiplier,
         scene.sine_shift,
+        (config.feature_bands, config.view_bands),
     )
 
 
@@ -71,24 +75,24 @@ def layer(network: Network, index: int, inputs: np.ndarray) -> np.ndarray:
 
 
 def network_input(network: Network, features: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Return the 150 inputs of the first MLP layer: features, direction, then sines and cosines of both.
+    """Return the inputs of the first MLP layer: features, direction, then sines and cosines of both.
 
     Parameters
     ----------
-    features : int64 array (n, 27)
+    features : int64 array (n, features)
         Format ACTIVATION in the scene's input scale.
     direction : int64 array (n, 3)
         View direction with ``SINE_FRACTION`` fraction bits.
     """
     direction = direction >> network.sine_shift
-    encoded = [_encode(network, values) for values in (features, direction)]
+    encoded = [_encode(network, *one) for one in zip((features, direction), network.bands, strict=True)]
     return np.concatenate([features, direction, *encoded], axis=1)
 
 
-def _encode(network: Network, values: np.ndarray) -> np.ndarray:
-    """Sines, then cosines, of values and doubled values (n, channels) -> (n, 4 * channels)."""
+def _encode(network: Network, values: np.ndarray, bands: int) -> np.ndarray:
+    """Sines, then cosines, of values times 1, 2, 4 and so on: (n, channels) -> (n, 2 * bands * channels)."""
     turn = values * network.phase_multiplier
-    phase = np.stack([turn >> PHASE_SHIFT, turn >> PHASE_SHIFT - 1], axis=2).reshape(len(values), 2 * values.shape[1])
+    phase = (turn[:, :, None] >> PHASE_SHIFT - np.arange(bands)).reshape(len(values), bands * values.shape[1])
     table = sine_table()
     sine = table[phase % SINE_ENTRIES]
     cosine = table[(phase + SINE_ENTRIES // 4) % SINE_ENTRIES]

@@ -21,7 +21,7 @@ from nerf.contract.formats import (
     WEIGHT,
     sine_table,
 )
-from nerf.contract.network import COLOURS
+from nerf.contract.network import COLOURS, Stage
 from nerf.contract.scene_image import GROUPS, PAIRS
 from rtl.parts.banks import BATCHES
 from rtl.parts.carry_save import compress, product_rows
@@ -40,14 +40,24 @@ Products = data.ArrayLayout(data.ArrayLayout(ACTIVATION_SHAPE, COMPONENTS), len(
 Entry = data.StructLayout({"bias": signed(32), "multiplier": MULTIPLIER.width, "shift": 6})
 Step = data.StructLayout({"valid": 1, "first": 1, "last": 1})
 """One input activation on its way to the lanes; ``first`` and ``last`` of its pass."""
-Output = data.StructLayout({"valid": 1, "index": 8})
-"""One output of a stage's layers on its way through requantisation."""
 Product = data.StructLayout({"component": COMPONENTS.bit_length() - 1, "pair": 2})
-Encoding = data.StructLayout({"layer": 1, "direct": 1, "axis": 2, "encoded": 1, "doubled": 1, "cosine": 1})
-"""Where an input of the hidden ``layer`` comes from. ``direct``: from the view direction, by ``axis``; ``encoded``: as
-the sine or ``cosine`` of it or of twice it."""
 Logits = data.ArrayLayout(LOGIT_BITS, CHANNELS)
 """Outputs of the last layer, as the sigmoid table is addressed."""
+
+
+def output_layout(stage: Stage) -> data.StructLayout:
+    """Return the layout of an output of a stage's layers on its way through requantisation."""
+    return data.StructLayout({"valid": 1, "index": range(stage.outputs)})
+
+
+def encoding_layout(cfg: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of where an input of the hidden ``layer`` comes from.
+
+    ``direct``: from the view direction, by ``axis``; ``encoded``: as the sine or ``cosine`` of it times 2 to the
+    ``band``.
+    """
+    bands = range(max(cfg.feature_bands, cfg.view_bands, 1))
+    return data.StructLayout({"layer": 1, "direct": 1, "axis": 2, "encoded": 1, "band": bands, "cosine": 1})
 
 
 def reads_layout(cfg: AcceleratorConfig) -> data.StructLayout:
@@ -75,17 +85,17 @@ class Drive(wiring.Signature):
         Of the activation of the cycle before.
     entries : Out
         ``entries[n]`` belongs to the output that left the lanes n + 1 cycles before.
-    output : Out(Output)
+    output : Out
         The output that left the lanes `MlpLanes.RESULT` cycles before.
     """
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, stage: Stage) -> None:
         super().__init__(
             {
-                "weights": Out(WEIGHT.width * lanes),
+                "weights": Out(WEIGHT.width * stage.lanes),
                 "add": Out(Step),
                 "entries": Out(data.ArrayLayout(Entry, MlpLanes.ENTRIES)),
-                "output": Out(Output),
+                "output": Out(output_layout(stage)),
             }
         )
 
@@ -98,7 +108,7 @@ class MlpLanes(wiring.Component):
 
     Parameters
     ----------
-    lanes : int
+    stage : Stage
     low, high : int
         Limits of the results.
 
@@ -113,10 +123,10 @@ class MlpLanes(wiring.Component):
     ENTRIES = 4
     """Cycles of those in which an output's requantisation entry is used."""
 
-    def __init__(self, lanes: int, low: int, high: int) -> None:
-        self._lanes, self._low, self._high = lanes, low, high
+    def __init__(self, stage: Stage, low: int, high: int) -> None:
+        self._lanes, self._low, self._high = stage.lanes, low, high
         super().__init__(
-            {"activation": In(ACTIVATION_SHAPE), "drive": In(Drive(lanes)), "result": Out(ACTIVATION_SHAPE)}
+            {"activation": In(ACTIVATION_SHAPE), "drive": In(Drive(stage)), "result": Out(ACTIVATION_SHAPE)}
         )
 
     def elaborate(self, platform) -> Module:
@@ -208,7 +218,8 @@ class MlpDatapath(wiring.Component):
         self._stages = cfg.stages
         self._index_bits = cfg.hidden.bit_length() - 1
         """Of a hidden activation in its layer."""
-        basis, hidden, last = (In(Drive(stage.lanes)) for stage in cfg.stages)
+        basis, hidden, last = (In(Drive(stage)) for stage in cfg.stages)
+        self._bands = max(cfg.feature_bands, cfg.view_bands, 1)
         super().__init__(
             {
                 "products": In(Products),
@@ -221,7 +232,7 @@ class MlpDatapath(wiring.Component):
                 "sine_shift": In(SceneRegisters["sine_shift"].shape),
                 "reads": In(reads_layout(cfg)),
                 "product": In(Product),
-                "encodings": In(data.ArrayLayout(Encoding, self.ENCODING)),
+                "encodings": In(data.ArrayLayout(encoding_layout(cfg), self.ENCODING)),
                 "feature_bank": In(1),
                 "hidden_bank": In(1),
                 "basis": basis,
@@ -242,7 +253,7 @@ class MlpDatapath(wiring.Component):
         drives = self.basis, self.hidden, self.last
         names = "basis_lanes", "hidden_lanes", "last_lanes"
         for name, stage, limit, drive in zip(names, self._stages, limits, drives, strict=True):
-            m.submodules[name] = lanes = MlpLanes(stage.lanes, *limit)
+            m.submodules[name] = lanes = MlpLanes(stage, *limit)
             wiring.connect(m, wiring.flipped(drive), lanes.drive)
         basis, hidden, last = (m.submodules[name] for name in names)
         of_basis, of_hidden, of_last = (drive.output for drive in drives)
@@ -327,7 +338,7 @@ class MlpDatapath(wiring.Component):
         m.d.comb += [
             turn.eq(partial + carries),
             index.eq(
-                Mux(self.encodings[2].doubled, turn[PHASE_SHIFT - 1 :][:index_bits], turn[PHASE_SHIFT:][:index_bits])
+                Array(turn[PHASE_SHIFT - band :][:index_bits] for band in range(self._bands))[self.encodings[2].band]
                 + Mux(self.encodings[2].cosine, QUARTER, 0)
             ),
             # The second and fourth quarters run backwards.

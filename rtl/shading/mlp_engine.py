@@ -18,7 +18,7 @@ from rtl.parts.banks import Banks
 from rtl.parts.queue import Queue
 from rtl.parts.shared_module import build_in
 from rtl.payloads import AXES, UNIT_BITS, SceneRegisters, TableWrite, TileLayouts
-from rtl.shading.mlp_datapath import CHANNELS, TRANSFERS, Encoding, MlpDatapath, Product, Products
+from rtl.shading.mlp_datapath import CHANNELS, TRANSFERS, MlpDatapath, Product, Products, encoding_layout
 from rtl.shading.mlp_sequence import MlpSequence, delayed
 
 FIRST_BEAT = ALPHA_ENTRIES // 2
@@ -186,28 +186,32 @@ class MlpEngine(wiring.Component):
 
     def _first_layer_order(self, m: Module, issue) -> tuple[Signal, data.View]:
         """Order the first MLP layer's inputs: features, direction, sines and cosines of each; return the channel."""
-        # Segments: (from the direction, encoded, cosine).
-        segments = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 1), (1, 1, 0), (1, 1, 1))
+        # Segments: (from the direction, bands or 0 where it is not encoded, cosine).
+        segments = [(0, 0, 0), (1, 0, 0)]
+        for direct, bands in enumerate((self._cfg.feature_bands, self._cfg.view_bands)):
+            segments += [(direct, bands, cosine) for cosine in range(2) if bands]
         segment = Signal(range(len(segments)))
         channel = Signal(range(self._cfg.features))
-        doubled = Signal()
+        encoding = Signal(encoding_layout(self._cfg))
+        band = Signal.like(encoding.band)
+        last_band = Signal()
         last_channel = Signal()
-        encoding = Signal(Encoding)
         with m.Switch(segment):
-            for n, (direct, encoded, cosine) in enumerate(segments):
+            for n, (direct, bands, cosine) in enumerate(segments):
                 with m.Case(n):
                     m.d.comb += [
                         encoding.direct.eq(direct),
-                        encoding.encoded.eq(encoded),
+                        encoding.encoded.eq(bands > 0),
                         encoding.cosine.eq(cosine),
+                        last_band.eq(band == max(bands - 1, 0)),
                         last_channel.eq(channel == (len(AXES) if direct else self._cfg.features) - 1),
                     ]
-        m.d.comb += [encoding.doubled.eq(doubled), encoding.axis.eq(channel)]
+        m.d.comb += [encoding.band.eq(band), encoding.axis.eq(channel)]
         with m.If(issue):
-            with m.If(encoding.encoded & ~doubled):
-                m.d.sync += doubled.eq(1)
+            with m.If(~last_band):
+                m.d.sync += band.eq(band + 1)
             with m.Else():
-                m.d.sync += [doubled.eq(0), channel.eq(channel + 1)]
+                m.d.sync += [band.eq(0), channel.eq(channel + 1)]
                 with m.If(last_channel):
                     m.d.sync += [channel.eq(0), segment.eq(Mux(segment == len(segments) - 1, 0, segment + 1))]
         return channel, encoding

@@ -11,7 +11,7 @@ from nerf.contract.formats import WEIGHT
 from nerf.contract.network import Stage
 from nerf.contract.scene_image import BEAT, row_beats
 from rtl.payloads import TableWrite
-from rtl.shading.mlp_datapath import Drive, Entry, MlpLanes, Output, Step
+from rtl.shading.mlp_datapath import Drive, Entry, MlpLanes, Step, output_layout
 
 BEAT_BITS = 8 * BEAT
 FIRST_OUTPUT = 2 + MlpLanes.RESULT
@@ -53,6 +53,7 @@ class MlpSequence(wiring.Component):
 
     def __init__(self, stage: Stage, source: int, first_beat: int) -> None:
         self._stage, self._source, self._first_beat = stage, source, first_beat
+        self._rows = range(max(one.cycles for one in stage.passes))
         super().__init__(
             {
                 **dict.fromkeys(("there", "room"), In(1)),
@@ -60,9 +61,9 @@ class MlpSequence(wiring.Component):
                 "table": In(TableWrite),
                 "write": In(1),
                 "step": Out(Step),
-                "row": Out(8),
+                "row": Out(self._rows),
                 "layer": Out(1),
-                "drive": Out(Drive(stage.lanes)),
+                "drive": Out(Drive(stage)),
             }
         )
 
@@ -95,7 +96,7 @@ class MlpSequence(wiring.Component):
         behind_first = sum(one.layer == passes[0].layer for one in passes)
         last = len(passes) - sum(one.layer == passes[-1].layer for one in passes)
         number = Signal(range(len(passes)))
-        row = Signal(8)
+        row = Signal(self._rows)
         begins, goes, ends = Signal(), Signal(), Signal()
         m.d.comb += [
             begins.eq((number == last) & (row == 0)),
@@ -145,7 +146,7 @@ class MlpSequence(wiring.Component):
         """Return which output leaves the lanes, and its number in the next cycle."""
         # A pass takes at least as many cycles as it has outputs, so the last pass has left when the next arrives.
         stage = self._stage
-        output = Signal(Output)
+        output = Signal(output_layout(stage))
         following = Signal.like(output.index)
         ends = list(accumulate(one.outputs for one in stage.passes))
         m.d.comb += following.eq(output.index)

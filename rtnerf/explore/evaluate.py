@@ -61,7 +61,7 @@ def run(task: Task) -> dict[str, Any]:
 
 def quality_digest(point: Point) -> str:
     """Of all that the pixels depend on: equal points have equal pictures."""
-    sizes = {name: getattr(point.config, name) for name in ("shading", "features", "hidden")}
+    sizes = {name: getattr(point.config, name) for name in IMAGE_FIELDS if name != "mlp_lanes"}
     settings = point.settings()
     for name in ("ordering", "sampling", "encoding", "clock_mhz", "size", "crop"):
         del settings[name]

@@ -24,6 +24,12 @@ def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
         assert load_config(path).digest != mine.digest
 
 
+def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path):
+    assert load_config("tiny").digest_word == 0xE81B0E80
+    digests = {replace(AcceleratorConfig(), feature_bands=f, view_bands=v).digest for f in (1, 2, 6) for v in (1, 2, 6)}
+    assert len(digests) == 9
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -34,7 +40,17 @@ def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
         ("ray_units = 256", "ray_units must be a power of two from 1 to 128, not 256"),
         ("ray_units = 3", "ray_units must be a power of two from 1 to 128, not 3"),
         ("features = 33", "features must be from 24 to 32, not 33"),
-        ("hidden = 48", "hidden must be a power of two from 32 to 128, not 48"),
+        ("hidden = 48", "hidden must be a power of two from 32 to 256, not 48"),
+        ("feature_bands = 7", "feature_bands must be from 0 to 6, not 7"),
+        ("view_bands = -1", "view_bands must be from 0 to 6, not -1"),
+        (
+            "feature_bands = 0\nview_bands = 0",
+            r"mlp_lanes must be at most the inputs of the first hidden layer \(30\), not 64",
+        ),
+        (
+            "feature_bands = 1\nview_bands = 0\nhidden = 32\nmlp_lanes = 32\nfeatures = 24",
+            r"mlp_lanes must be few enough for the hidden layers to take as long as the basis \(144 cycles\), not 32",
+        ),
         ("hidden = 32", r"mlp_lanes must be at most hidden \(32\), not 64"),
         ("sample_lanes = 16", "sample_lanes must be a power of two from 1 to 8, not 16"),
         ("tile = 4\nsample_lanes = 8", "sample_lanes must be at most tile, not 8"),

@@ -160,14 +160,16 @@ def checkpoints(model):
         "`MLP_Fea`": content_of(model, "MLP_Fea"),
         "`MLP_Fea`, `relu` density": relu,
         "`MLP`": content_of(model, "MLP", **{name: first}),
-        "`MLP_Fea`, `featureC` 64, `app_dim` 20, `fea_pe` 1, `view_pe` 0": small(model, random),
+        "`MLP_Fea`, `featureC` 64, `app_dim` 20, `fea_pe` 1, `view_pe` 0": sized(model, random, (20, 64, 1, 0)),
         "`SH`": content_of(model, "SH", **{"basis_mat.weight": model.basis * 0.3}),
         "`RGB`": content_of(model, "RGB", **{"basis_mat.weight": few}),
         "`TensorCP`": parallel(everywhere, random),
+        LARGE: sized(model, random, (27, 256, 6, 6)),
         FORWARD_FACING: facing_forward(relu),
     }
 
 
+LARGE = "`MLP_Fea`, `featureC` 256, `fea_pe` and `view_pe` 6"
 FORWARD_FACING = "NDC, forward-facing, `relu` density"
 
 
@@ -178,16 +180,17 @@ def facing_forward(content):
     return content | {"kwargs": kwargs, "alphaMask.aabb": aabb}
 
 
-def small(model, random):
-    """A model with a small network of random weights."""
-    features, hidden = 20, 64
-    sizes = [(hidden, features * 3 + 3), (hidden, hidden), (3, hidden)]
+def sized(model, random, sizes):
+    """A model with a network of random weights: ``app_dim``, ``featureC``, ``fea_pe`` and ``view_pe``."""
+    features, hidden, *bands = sizes
+    encoded = features * (1 + 2 * bands[0]) + 3 * (1 + 2 * bands[1])
+    layers = ((hidden, encoded), (hidden, hidden), (3, hidden))
     state = {"basis_mat.weight": model.basis[:features]}
-    for layer, (outputs, inputs) in zip((0, 2, 4), sizes, strict=True):
+    for layer, (outputs, inputs) in zip((0, 2, 4), layers, strict=True):
         state[f"renderModule.mlp.{layer}.weight"] = torch.randn(outputs, inputs, generator=random) * inputs**-0.5
         state[f"renderModule.mlp.{layer}.bias"] = torch.randn(outputs, generator=random) * 0.3
     content = content_of(model, "MLP_Fea", **state)
-    content["kwargs"] |= {"fea_pe": 1, "view_pe": 0}
+    content["kwargs"] |= dict(zip(("fea_pe", "view_pe"), bands, strict=True))
     return content
 
 
@@ -265,11 +268,14 @@ def measured_checkpoints():
             if name == FORWARD_FACING:
                 formulas, view = DeviceRays(model), replace(camera, c2w=FORWARD)
                 formulas.shown = 2 * np.array(focal) / (WIDTH, HEIGHT)
+            config = load_config("tiny")
+            if name == LARGE:
+                config = replace(config, hidden=256, feature_bands=6, view_bands=6)
             reference = formulas.picture(view.c2w @ FLIP, focal, centre, np.ones(3))
             rows[name] = {}
             for rung, way in PIPELINES.items():
                 try:
-                    rows[name][rung] = db(Prepared(model, load_config("tiny")).render(view, way).rgb, reference)
+                    rows[name][rung] = db(Prepared(model, config).render(view, way).rgb, reference)
                 except InputError as error:
                     rows[name][rung] = f"refused: {error}"
     return rows

@@ -32,10 +32,13 @@ Products = data.ArrayLayout(data.ArrayLayout(signed(16), COMPONENTS), len(PAIRS)
 SIZE = NetworkSize()
 SMALL = NetworkSize(features=25, hidden=64)
 SMALLEST = NetworkSize(features=32, hidden=32)
+WIDE = NetworkSize(features=24, hidden=256, feature_bands=1, view_bands=3)
+DEEP = NetworkSize(features=24, hidden=32, feature_bands=6, view_bands=0)
 
 
 def config(lanes, batch=1, size=SIZE):
-    return AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch, features=size.features, hidden=size.hidden)
+    network = {name: getattr(size, name) for name in ("features", "hidden", "feature_bands", "view_bands")}
+    return AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch, **network)
 
 
 @cache
@@ -55,6 +58,8 @@ def encoded_scene(lanes, size=SIZE):
         basis=normal(size.features, 144) / 12,
         mlp=[(normal(outputs, inputs) / inputs**0.5, normal(outputs) / 4) for _, inputs, outputs in size.layers[1:]],
         density_shift=0.0,
+        view_bands=size.view_bands,
+        feature_bands=size.feature_bands,
     )
     return encode_model(model, config(lanes, size=size)).scene
 
@@ -90,9 +95,7 @@ def extreme_scene(lanes, size=SIZE):
 
 def scene_of(kind, cfg):
     """Return a scene for a configuration: encoded, or extreme."""
-    return {"encoded": encoded_scene, "extreme": extreme_scene}[kind](
-        cfg.mlp_lanes, NetworkSize(cfg.features, cfg.hidden)
-    )
+    return {"encoded": encoded_scene, "extreme": extreme_scene}[kind](cfg.mlp_lanes, cfg.network)
 
 
 class Bench(wiring.Component):
@@ -218,6 +221,9 @@ def test_colours_and_cycles(lanes, kind, count):
         pytest.param(16, SMALL, "extreme", marks=pytest.mark.full),
         (32, SMALLEST, "extreme"),
         (16, SMALLEST, "encoded"),
+        (32, WIDE, "extreme"),
+        (16, DEEP, "extreme"),
+        pytest.param(16, DEEP, "encoded", marks=pytest.mark.full),
     ],
 )
 def test_other_networks(lanes, size, kind):

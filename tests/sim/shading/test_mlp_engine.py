@@ -62,7 +62,7 @@ def check(lanes, batch, lasts, stalls, seed, **network):
 @pytest.mark.parametrize("stalls", [(1.0, 1.0), (0.3, 0.02)])
 @pytest.mark.parametrize(
     ("lanes", "batch", "hidden", "features"),
-    [(128, 2, 128, 27), (64, 1, 128, 27), (64, 2, 64, 25), (16, 1, 64, 27), (32, 2, 32, 32)],
+    [(128, 2, 128, 27), (64, 1, 128, 27), (64, 2, 64, 25), (16, 1, 64, 27), (32, 2, 32, 32), (128, 1, 256, 24)],
 )
 def test_lanes_and_networks(lanes, batch, hidden, features, stalls):
     check(lanes, batch, [1, 0, 1, *[0] * (2 * batch + 1), 1, 1], stalls, 1, hidden=hidden, features=features)
