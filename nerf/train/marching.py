@@ -12,7 +12,7 @@ import torch
 from nerf.model import TensorfModel
 from nerf.render.cubes import mask_cells
 from nerf.render.uniform import box_distances, shade_rays
-from nerf.train.factors import app_products, density_feature
+from nerf.train import factors, network
 
 
 def occupied_cells(model: TensorfModel) -> torch.Tensor | None:
@@ -59,21 +59,40 @@ def colours(
 
     Parameters: as in :func:`march`; the factors channels last; ``background`` what is behind, 0..1, a number or (3,).
     """
+    on_cpu = compiled_for(rays.device)
+    ray, normalised, weight, left = (factors.visibility if on_cpu else visibility)(model, rays, jitter, cells)
+    shaded = (weight > model.shading_threshold).nonzero()[:, 0]
+    owner, share = ray[shaded], weight[shaded]
+    at = normalised[shaded]
+    products = factors.app_products(model, at) if on_cpu else model.app_products(at)
+    if model.shading == "deferred":
+        rgb = shade_rays(model, rays, owner, share, products)[2]
+    else:
+        colour = (network.shade if on_cpu else shade)(model, products, rays[:, 3:], owner)
+        rgb = rays.new_zeros(len(rays), 3).index_add(0, owner, share[:, None] * colour)
+    return rgb + left[:, None] * background
+
+
+def compiled_for(device: torch.device) -> bool:
+    """Whether compiled code evaluates samples; PyTorch's own does elsewhere."""
+    return device.type == "cpu"
+
+
+def shade(model: TensorfModel, products: torch.Tensor, direction: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+    """As :func:`nerf.train.network.shade`, on any device."""
+    return model.shade(torch.nn.functional.linear(products, model.basis), direction[owner])
+
+
+def visibility(
+    model: TensorfModel, rays: torch.Tensor, jitter: torch.Tensor, cells: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As :func:`nerf.train.factors.visibility`, on any device and to the end of every ray."""
     ray, points = march(model, rays, jitter, cells)
     normalised = model.normalise(points)
-    depth = model.density(density_feature(model, normalised)) * (model.step * model.distance_scale)
+    depth = model.density(model.density_feature(normalised)) * (model.step * model.distance_scale)
     # One sum over all rays, in double precision: a ray begins with what those before it add up to.
     through = depth.double().cumsum(0)
     before = through - depth
     begins = torch.searchsorted(ray, ray)
     weight = -torch.expm1(-depth) * torch.exp(before[begins] - before).float()
-
-    shaded = (weight > model.shading_threshold).nonzero()[:, 0]
-    owner, share = ray[shaded], weight[shaded]
-    products = app_products(model, normalised[shaded])
-    if model.shading == "deferred":
-        rgb = shade_rays(model, rays, owner, share, products)[2]
-    else:
-        colour = model.shade(torch.nn.functional.linear(products, model.basis), rays[owner, 3:])
-        rgb = rays.new_zeros(len(rays), 3).index_add(0, owner, share[:, None] * colour)
-    return rgb + (1 - rays.new_zeros(len(rays)).index_add(0, ray, weight))[:, None] * background
+    return ray, normalised, weight, 1 - rays.new_zeros(len(rays)).index_add(0, ray, weight)

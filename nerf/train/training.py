@@ -25,6 +25,7 @@ from nerf.model import TensorfModel
 from nerf.pictures import WHITE, on_background, premultiplied
 from nerf.render.uniform import box_distances
 from nerf.scenes.builtin import get_scene, pictures
+from nerf.train.adam import Adam
 from nerf.train.factors import channels_last
 from nerf.train.grids import initial_model, refresh_mask, resolution, shrink, upsample, with_factors
 from nerf.train.marching import colours, occupied_cells
@@ -44,7 +45,7 @@ CHECKPOINT_SECONDS = 30.0
 _PSNR_MEMORY = 0.95  # Of the running mean error that is reported.
 _PROGRESS_EVERY = 10  # Steps.
 _STATE = "training"  # Header entry of a checkpoint.
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # What Adam keeps for a tensor.
+_MOMENTS = ("first", "second")  # What Adam keeps for a tensor.
 
 
 @dataclass(frozen=True)
@@ -244,8 +245,13 @@ class _Run:
         mlp = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in model.mlp]
         self.model = with_factors(model, channels_last, basis=model.basis.detach().clone(), mlp=mlp)
         self.cells = occupied_cells(model)
-        self.optimiser = _optimiser(self.model, self.settings)
-        self.parameters = [tensor for group in self.optimiser.param_groups for tensor in group["params"]]
+        frozen = "density" if self.settings.frozen else "nothing"
+        trained = {name: one for name, one in self.model.named_tensors().items() if not name.startswith(frozen)}
+        self.parameters = [tensor.requires_grad_() for tensor in trained.values()]
+        network = [name.startswith(("basis", "mlp")) for name in trained]
+        self.rates = [self.settings.network_rate if one else self.settings.factor_rate for one in network]
+        self.penalised = [name.startswith("density") for name in trained]
+        self.optimiser = Adam(self.parameters)
 
     def advance(self, dataset: Dataset, within: torch.Tensor, parts: int = 1, spread: Callable = map) -> None:
         """Take one step on random rays; ``within`` lists those of the data set to draw from.
@@ -275,17 +281,17 @@ class _Run:
             raise InputError(f"training error must be finite, not {current} in step {self.step}")
         self.error = current if math.isnan(self.error) else self.error + (1 - _PSNR_MEMORY) * (current - self.error)
 
+        decay = settings.rate_decay ** (self.step / settings.steps)
         sparsity = settings.sparsity[self.model.mask is not None]
-        for parameter, *gradients in zip(self.parameters, *(gradients for _, gradients in shares), strict=True):
-            parameter.grad = gradients[0]
-            for gradient in gradients[1:]:
-                parameter.grad += gradient
-        for factor in [] if settings.frozen else self.model.density_planes + self.model.density_lines:
-            assert factor.grad is not None
-            factor.grad.add_(factor.detach().sign(), alpha=sparsity / factor.numel())
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * settings.rate_decay ** (self.step / settings.steps)
-        self.optimiser.step()
+        self.optimiser.update(
+            [gradients for _, gradients in shares],
+            [decay * rate for rate in self.rates],
+            [
+                sparsity / tensor.numel() if penalised else 0.0
+                for tensor, penalised in zip(self.parameters, self.penalised, strict=True)
+            ],
+            spread,
+        )
 
 
 @contextmanager
@@ -308,12 +314,13 @@ def _workers(device: str | torch.device) -> Iterator[tuple[int, Callable]]:
 
 def _store(run: _Run, path: Path, digest: str) -> None:
     """Write a run to a file: its model in this project's format, with the moments and the step beside it."""
+    names = {id(tensor): name for name, tensor in run.model.named_tensors().items()}
     moments = {
-        f"{key} {name}": value.cpu().contiguous()
-        for name, tensor in run.model.named_tensors().items()
-        for key, value in run.optimiser.state[tensor].items()
+        f"{key} {names[id(tensor)]}": value.cpu().contiguous()
+        for tensor, both in zip(run.parameters, run.optimiser.moments, strict=True)
+        for key, value in zip(_MOMENTS, both, strict=True)
     }
-    state = {"digest": digest, "step": run.step, "error": run.error}
+    state = {"digest": digest, "step": run.step, "error": run.error, "updates": run.optimiser.step}
     save_model(run.model, path, "float32", moments, {_STATE: json.dumps(state)})
 
 
@@ -323,6 +330,7 @@ def _restored(path: Path, settings: TrainingSettings, digest: str, device: str |
         model, tensors, header = read_model_file(path)
         state = json.loads(header[_STATE])
         found, step, error = state["digest"], int(state["step"]), float(state["error"])
+        updates = int(state["updates"])
     except (InputError, KeyError, TypeError, ValueError) as cause:
         raise InputError(f"checkpoint must be one of this program or absent, not {path} ({cause})") from None
     if found != digest:
@@ -331,11 +339,11 @@ def _restored(path: Path, settings: TrainingSettings, digest: str, device: str |
             "repeat that run's command, or delete the file"
         )
     run = _Run(model.to(device), settings, step, error)
-    for name, tensor in run.model.named_tensors().items():
-        kept = {key: tensors[f"{key} {name}"].to(device) for key in _MOMENTS if f"{key} {name}" in tensors}
-        if kept:  # Laid out in memory as the tensor is.
-            like = {key: torch.empty_like(tensor if value.ndim else value) for key, value in kept.items()}
-            run.optimiser.state[tensor] = {key: like[key].copy_(value) for key, value in kept.items()}
+    names = {id(tensor): name for name, tensor in run.model.named_tensors().items()}
+    run.optimiser.step = updates
+    for tensor, both in zip(run.parameters, run.optimiser.moments, strict=True):
+        for key, value in zip(_MOMENTS, both, strict=True):
+            value.copy_(tensors[f"{key} {names[id(tensor)]}"])
     return run
 
 
@@ -409,21 +417,6 @@ def _upsamplings(settings: TrainingSettings) -> dict[int, int]:
         max(1, round(fraction * settings.steps)): round(settings.first_edge * ratio ** ((number + 1) / count))
         for number, fraction in enumerate(settings.upsample_at)
     }
-
-
-def _optimiser(model: TensorfModel, settings: TrainingSettings) -> torch.optim.Adam:
-    factors: list[torch.Tensor] = []
-    network: list[torch.Tensor] = []
-    for name, tensor in model.named_tensors().items():
-        if settings.frozen and name.startswith("density"):
-            continue
-        tensor.requires_grad_()
-        (network if name.startswith(("basis", "mlp")) else factors).append(tensor)
-    groups = [
-        {"params": factors, "initial_lr": settings.factor_rate},
-        {"params": network, "initial_lr": settings.network_rate},
-    ]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
 
 
 def _detached(model: TensorfModel) -> TensorfModel:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nerf.render import uniform
-from nerf.train.factors import app_products, channels_last, density_feature
+from nerf.train.factors import app_products, channels_last
 from nerf.train.grids import with_factors
 from nerf.train.marching import colours, occupied_cells
 
@@ -17,7 +17,10 @@ def _rays(look_at):
 
 @pytest.mark.parametrize("shading", ["sample", "deferred"])
 @pytest.mark.parametrize("mask", ["as given", "none", "far"])
-def test_colours_and_gradients_are_those_of_the_reference(random_model, look_at, mask, shading):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_colours_and_gradients_are_those_of_the_reference(random_model, look_at, monkeypatch, mask, shading, compiled):
+    monkeypatch.setattr("nerf.train.marching.compiled_for", lambda device: compiled)
+    monkeypatch.setattr("nerf.train.network.hidden_type", lambda: torch.float32)
     others = {"shading": shading}
     if mask == "none":
         others["mask"] = None
@@ -49,10 +52,14 @@ def test_rays_that_miss_are_white(random_model):
     assert torch.equal(colours(model, away, torch.zeros(2), None), torch.ones(2, 3))
 
 
-def test_one_component_is_enough(random_model):
+def test_one_component_is_enough(random_model, look_at, monkeypatch):
+    monkeypatch.setattr("nerf.train.network.hidden_type", lambda: torch.float32)
     model = random_model(1, density=1, app=1)
     points = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (40, 3)).astype(np.float32))
     laid = with_factors(model, channels_last)
-    torch.testing.assert_close(density_feature(laid, points), model.density_feature(points))
     products = torch.nn.functional.linear(app_products(laid, points), model.basis)
     torch.testing.assert_close(products, model.app_feature(points))
+    rays, jitter = _rays(look_at), torch.full((3 * 192,), 0.5)
+    torch.testing.assert_close(
+        colours(laid, rays, jitter, occupied_cells(model)), uniform.trace(model, rays, jitter).rgb, atol=2e-5, rtol=0
+    )

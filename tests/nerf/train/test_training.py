@@ -141,6 +141,7 @@ def test_a_checkpoint_of_another_run_is_refused(ball, tmp_path):
 
 def test_every_tensor_is_made_on_the_device_of_the_run(ball, monkeypatch):
     """A tensor without a device of its own lands elsewhere, here, and meeting the others fails."""
+    monkeypatch.setattr("nerf.train.marching.compiled_for", lambda device: False)
     monkeypatch.setattr("nerf.train.training.initial_model", lambda *arguments: made)
     made = initial_model(SMALL, torch.Generator().manual_seed(0))
     short = replace(SMALL, steps=6, mask_at=(0.3, 0.7))
