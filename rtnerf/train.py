@@ -42,7 +42,18 @@ from rtnerf.options import (
 @background_option
 @click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
 @click.option("--steps", type=Whole(1), help="Training steps; default: that of the trainer.")
-@click.option("--size", type=Whole(1), default=100, show_default=True, help="Width of the training pictures, pixels.")
+@click.option(
+    "--recipe",
+    type=OneOf("default", "full"),
+    default="default",
+    show_default=True,
+    help="Minutes to a grid of 128^3 voxels, or the original program's schedule to 300^3 (see docs/full_size.md).",
+)
+@click.option(
+    "--size", type=Whole(1), help="Width of the training pictures, pixels; default: 100, with --recipe full 800."
+)
+@click.option("--test", type=PATH, help="Cameras with pictures to evaluate on ten times; the best model is kept.")
+@click.option("--test-views", type=Whole(1), default=3, show_default=True, help="How many of them, evenly spread.")
 @click.option(
     "--device",
     type=OneOf("auto", "cpu", "cuda"),
@@ -69,7 +80,10 @@ def train(
     background: tuple[int, int, int],
     out: Path,
     steps: int | None,
-    size: int,
+    recipe: str,
+    size: int | None,
+    test: Path | None,
+    test_views: int,
     device: str,
     finetune: str | None,
     model: Path | None,
@@ -87,30 +101,44 @@ def train(
         raise InputError(f"model must be absent without finetune, not {model}")
     if shading_threshold is not None and finetune is None:
         raise InputError(f"shading-threshold must be absent without finetune, not {shading_threshold}")
+    if finetune is not None:
+        refuse_given("with finetune", "recipe", "test")
     check_targets(out=out, json=json_file)
     if transforms is None:
-        refuse_given("without transforms", "axes", "split")
+        refuse_given("without transforms", "axes", "split", "test")
+    if test is None:
+        refuse_given("without test", "test-views")
+    size = size or {"default": 100, "full": 800}[recipe]
     from nerf.checkpoint import load_model
+    from nerf.train.judge import Judge
     from nerf.train.training import FineTuning, train_dataset, train_scene
 
     threshold = {} if shading_threshold is None else {"shading_threshold": shading_threshold}
     start = None if finetune is None else FineTuning(load_model(model), finetune, **threshold)
-    state: dict[str, Any] = {"steps": 0, "psnr_db": None}
+    state: dict[str, Any] = {"steps": 0, "psnr_db": None, "evaluations": []}
+    left = TimeLeft()
     with progress_bar("training") as advance:
 
         def report_progress(done: int, total: int, psnr_db: float) -> None:
             state.update(steps=done, psnr_db=psnr_db)
-            advance(done, total, f"{psnr_db:.2f} dB")
+            advance(done, total, f"{psnr_db:.2f} dB, {left(done, total)} left")
+
+        def report_evaluation(step: int, psnr_db: float) -> None:
+            state["evaluations"].append({"step": step, "psnr_db": psnr_db})
+            click.echo(f"  {step} steps: {psnr_db:.2f} dB over {test_views} test views, {left.text} left", err=True)
 
         started = time.perf_counter()
         options: dict[str, Any] = {"steps": steps, "seed": seed, "size": size, "device": device, "finetune": start}
         if transforms is None:
             scene = scene or "lattice"
-            train_scene(scene, out, **options, progress=report_progress, background=background)
+            train_scene(scene, out, **options, recipe=recipe, progress=report_progress, background=background)
         else:
             cameras = cameras_of(transforms, axes, split, background)
             note_remarks(cameras)
-            train_dataset(cameras, out, **options, progress=report_progress)
+            judge = None
+            if test is not None:
+                judge = Judge(cameras_of(test, axes, "all", background), size, test_views, tell=report_evaluation)
+            train_dataset(cameras, out, **options, recipe=recipe, judge=judge, progress=report_progress)
         seconds = time.perf_counter() - started
     origin = {} if start is None else {"finetune": finetune, "model": name_of(model), **threshold}
     result = {
@@ -119,12 +147,37 @@ def train(
         "split": split,
         "background": list(background),
         **origin,
+        "recipe": None if finetune else recipe,
+        "size_pixels": size,
         "seed": seed,
         "steps": state["steps"],
+        "evaluations": state["evaluations"],
         "training_psnr_db": state["psnr_db"],
     }
     save(json_file, "train", {**result, "model_bytes": out.stat().st_size, "seconds": seconds})
     click.echo(f"{out}: {state['steps']} steps in {seconds:.0f} s")
+
+
+class TimeLeft:
+    """Time that a run still takes at its pace of the last tenth: ``text``, such as 2 h 05 min.
+
+    Later steps of a training take longer than the first, on their coarse grid.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, float]] = []
+        self.text = "unknown time"
+
+    def __call__(self, done: int, total: int) -> str:
+        """Tell it, and take notice of the steps done now."""
+        self.seen.append((done, time.monotonic()))
+        while len(self.seen) > 2 and self.seen[1][0] <= done - total / 10:
+            del self.seen[0]
+        (first, begun), (last, now) = self.seen[0], self.seen[-1]
+        if last > first:
+            minutes, seconds = divmod(round((now - begun) / (last - first) * (total - done)), 60)
+            self.text = f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {seconds:02} s"
+        return self.text
 
 
 @click.command(

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from nerf.contract.config import CUBE
+from nerf.contract.scene_image import CUBE_LIMITS
 from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
 from rtnerf.base.errors import InputError
 
@@ -139,9 +141,10 @@ def resized(planes: list, lines: list, size: tuple[int, int, int]) -> tuple[list
 
 
 def resolution(extent: torch.Tensor, edge: int) -> tuple[int, int, int]:
-    """Grid of about ``edge ** 3`` cubic voxels over a box of ``extent``."""
+    """Grid of about ``edge ** 3`` cubic voxels over a box of ``extent``, of coarser ones where the accelerator ends."""
     lengths = extent.tolist()
-    voxel = (math.prod(lengths) / edge**3) ** (1 / 3)
+    finest = [length / (cubes * CUBE) for length, cubes in zip(lengths, CUBE_LIMITS, strict=True)]
+    voxel = max((math.prod(lengths) / edge**3) ** (1 / 3), *finest)
     x, y, z = (max(2, int(length / voxel + 1e-6)) for length in lengths)
     return x, y, z
 

@@ -198,7 +198,7 @@ def test_fine_tuning_shades_what_it_is_told_to(ball, trained, tmp_path):
 
 
 def test_a_diverging_run_is_stopped(ball, monkeypatch):
-    monkeypatch.setattr("nerf.train.training.colours", lambda *arguments: colours(*arguments) * torch.nan)
+    monkeypatch.setattr("nerf.train.run.colours", lambda *arguments: colours(*arguments) * torch.nan)
     with pytest.raises(InputError, match="training error must be finite, not nan in step 1"):
         train(ball[0], SMALL)
 
