@@ -17,6 +17,9 @@ from torch.nn.functional import linear
 from nerf.model import TensorfModel, encode_frequencies
 from rtnerf.base.compiled import compiled
 
+_ROWS = 512
+"""Samples are rounded up to a multiple, with zeros: PyTorch compiles a product of bfloat16 anew for each new size."""
+
 _TWO = np.float32(2)
 _ONE = np.float32(1)
 
@@ -45,14 +48,14 @@ class _Network(torch.autograd.Function):
         ctx: Any, products: torch.Tensor, encoded: torch.Tensor, bands: int, basis: torch.Tensor, *layers: torch.Tensor
     ) -> torch.Tensor:
         one, bias_one, two, bias_two, three, bias_three = layers
-        kind = hidden_type()
+        kind, count = hidden_type(), len(products)
         feature = products @ basis.T
-        inputs = products.new_empty(len(products), one.shape[1])
+        inputs = products.new_zeros(-(-count // _ROWS) * _ROWS, one.shape[1])
         _encode(feature.numpy(), feature.sin().numpy(), feature.cos().numpy(), bands, encoded.numpy(), inputs.numpy())
         seen = inputs.to(kind)
         first = linear(seen, one.to(kind), bias_one.to(kind)).relu_()
         second = linear(first, two.to(kind), bias_two.to(kind)).relu_()
-        rgb = linear(second.float(), three, bias_three).sigmoid_()
+        rgb = linear(second[:count].float(), three, bias_three).sigmoid_()
         ctx.bands = bands
         ctx.save_for_backward(products, basis, one, two, three, inputs, seen, first, second, rgb)
         return rgb
@@ -60,23 +63,28 @@ class _Network(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_rgb: torch.Tensor):
         products, basis, one, two, three, inputs, seen, first, second, rgb = ctx.saved_tensors
-        kind = seen.dtype
+        kind, count = seen.dtype, len(products)
+
+        def whole(values: torch.Tensor) -> torch.Tensor:
+            rows = torch.zeros(len(seen), values.shape[1], dtype=kind)
+            rows[:count] = values
+            return rows
 
         def before_relu(gradient: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
             return torch.ops.aten.threshold_backward(gradient, out, 0)
 
         by_out = by_rgb * rgb * (1 - rgb)
-        by_second = before_relu((by_out @ three).to(kind), second)
+        by_second = before_relu(whole(by_out @ three), second)
         by_first = before_relu(by_second @ two.to(kind), first)
         by_inputs = (by_first @ one.to(kind)).float()
-        by_feature = products.new_empty(len(products), len(basis))
+        by_feature = products.new_empty(count, len(basis))
         _encode_backward(inputs.numpy(), by_inputs.numpy(), ctx.bands, by_feature.numpy())
-        rounded = by_feature.to(kind)
+        rounded = whole(by_feature)
         return (
-            (rounded @ basis.to(kind)).float(), None, None, (rounded.T @ products.to(kind)).float(),
+            (rounded @ basis.to(kind))[:count].float(), None, None, (rounded.T @ whole(products)).float(),
             (by_first.T @ seen).float(), by_first.sum(0, dtype=torch.float32),
             (by_second.T @ first).float(), by_second.sum(0, dtype=torch.float32),
-            by_out.T @ second.float(), by_out.sum(0),
+            by_out.T @ second[:count].float(), by_out.sum(0),
         )  # fmt: skip
 
 
