@@ -95,19 +95,8 @@ def train(
 
     A run that was stopped goes on when the same command is given again: its state is in OUT.part.
     """
-    if scene is not None and transforms is not None:
-        raise InputError(f"scene must be absent beside transforms, not {scene}")
-    if model is not None and finetune is None:
-        raise InputError(f"model must be absent without finetune, not {model}")
-    if shading_threshold is not None and finetune is None:
-        raise InputError(f"shading-threshold must be absent without finetune, not {shading_threshold}")
-    if finetune is not None:
-        refuse_given("with finetune", "recipe", "test")
+    _refuse_contradictions(scene, transforms, test, finetune, model, shading_threshold)
     check_targets(out=out, json=json_file)
-    if transforms is None:
-        refuse_given("without transforms", "axes", "split", "test")
-    if test is None:
-        refuse_given("without test", "test-views")
     size = size or {"default": 100, "full": 800}[recipe]
     from nerf.checkpoint import load_model
     from nerf.train.judge import Judge
@@ -156,6 +145,28 @@ def train(
     }
     save(json_file, "train", {**result, "model_bytes": out.stat().st_size, "seconds": seconds})
     click.echo(f"{out}: {state['steps']} steps in {seconds:.0f} s")
+
+
+def _refuse_contradictions(
+    scene: str | None,
+    transforms: Path | None,
+    test: Path | None,
+    finetune: str | None,
+    model: Path | None,
+    shading_threshold: float | None,
+) -> None:
+    if scene is not None and transforms is not None:
+        raise InputError(f"scene must be absent beside transforms, not {scene}")
+    if model is not None and finetune is None:
+        raise InputError(f"model must be absent without finetune, not {model}")
+    if shading_threshold is not None and finetune is None:
+        raise InputError(f"shading-threshold must be absent without finetune, not {shading_threshold}")
+    if finetune is not None:
+        refuse_given("with finetune", "recipe", "test")
+    if transforms is None:
+        refuse_given("without transforms", "axes", "split", "test")
+    if test is None:
+        refuse_given("without test", "test-views")
 
 
 class TimeLeft:
