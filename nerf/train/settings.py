@@ -17,7 +17,7 @@ class TrainingSettings:
     Raises :class:`rtnerf.base.errors.InputError` for values out of range.
     """
 
-    steps: int = 3000
+    steps: int = 5000
     seed: int = 0
     batch_rays: int = 1024
     first_edge: int = 32
