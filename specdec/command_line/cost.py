@@ -20,6 +20,7 @@ from rtnerf.base.options import (
     seed_option,
 )
 from specdec.command_line.machines import MACHINE, MODEL, model_options, split
+from specdec.command_line.progress import Progress
 from specdec.command_line.tables import csv_option, write_table
 
 MOST_REQUESTS = 65536
@@ -196,7 +197,7 @@ def serve(json_file: Path | None, csv_file: Path | None, plot: Path | None, **op
     from specdec.serving import experiment
     from specdec.serving.sweep import PUBLISHED_GAIN, table
 
-    runs = experiment.serve(**options)
+    runs = experiment.serve(**options, progress=Progress("simulations"))
     if json_file is not None:
         told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         del told["workers"], told["scheduler"]

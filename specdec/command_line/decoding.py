@@ -20,6 +20,7 @@ from rtnerf.base.options import (
     refuse_given,
     seed_option,
 )
+from specdec.command_line.progress import Progress
 
 PROPOSERS = (
     "chain", "static", "sequoia", "medusa", "specinfer", "rsd-constant", "rsd-beam", "dyspec", "dyspec-threshold",
@@ -133,7 +134,7 @@ def measure(
     prompts = pair.prompts(options["prompts"]) if texts is None else list(map(pair.tokenizer.encode, texts))
     method = {name: options[name] for name in ("proposer", "verifier", "nodes", "tokens", "depth", "seed", "stop")}
     printed = Printed(pair.tokenizer.decode, click.echo) if stream else None
-    found = measure_pair(pair, prompts=prompts, lossless=not lossy, emit=printed, **method)
+    found = measure_pair(pair, prompts=prompts, lossless=not lossy, emit=printed, progress=Progress("parts"), **method)
     if printed is not None:
         printed.finish()
     if json_file is not None:

@@ -5,7 +5,7 @@ timed: it is the same work for both.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from math import inf
@@ -157,6 +157,7 @@ def measure(
     law_trials: int = LAW_TRIALS,
     stop: Sequence[str] = (),
     emit: Callable[[int, Tokens], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, parts: None,
 ) -> Measurement:
     """Measure one method on a pair of models.
 
@@ -182,6 +183,8 @@ def measure(
         Texts that end an output, besides the target's own tokens and the end of its context.
     emit : callable
         Called with a prompt's number and its output so far, after every step of speculation.
+    progress : callable
+        Called with how many prompts, then contexts, are done, and of how many.
 
     Raises
     ------
@@ -205,14 +208,12 @@ def measure(
     require(longest < places, "prompts", f"shorter than the context of {places} tokens", longest)
     ending = pair.ending(stop)
     require(tokens >= 1, "tokens", "at least 1", tokens)
-    method = _Method(pair, proposer, verifier, nodes, depth, seed, lossless)
-    bench = _Bench(method, ending)
+    bench = _Bench(method := _Method(pair, proposer, verifier, nodes, depth, seed, lossless), ending)
     # The first of everything is slow: caches, tables of angles.
     bench.run(0, prompts[0], min(tokens, 8))
     bench.clocks.seconds.clear()
-    runs = [bench.run(index, prompt, tokens, emit) for index, prompt in enumerate(prompts)]
-    differences: list[Difference] = []
-    test = None
+    runs = bench.runs(prompts, tokens, emit, progress)
+    differences, test = list[Difference](), None
     if pair.temperature == 0:
         differences = [
             _difference(bench.plain, prompt, index, found)
@@ -221,8 +222,7 @@ def measure(
         ]
     elif law_trials:
         contexts = _undecided(bench.plain, prompts, runs)
-        samples = (method.sample(number, context, law_trials) for number, context in enumerate(contexts))
-        test = law_test(samples, seed)
+        test = law_test(method.samples(contexts, law_trials, progress), seed)
     return _measurement(runs, bench.clocks.seconds, test, differences, exact=pair.temperature == 0)
 
 
@@ -245,6 +245,14 @@ class _Method:
     def candidates(self, models: Models) -> Proposer:
         """Return who guesses."""
         return methods.proposer(self.proposer, self.verifier, self.pair, models, self.nodes, self.depth)
+
+    def samples(
+        self, contexts: Sequence[Tokens], trials: int, progress: Callable[[int, int], None]
+    ) -> Iterator[tuple[LanguageModel, Tokens, list[Tokens]]]:
+        """Draw outputs of each context."""
+        for number, context in enumerate(contexts):
+            progress(number, len(contexts))
+            yield self.sample(number, context, trials)
 
     def sample(self, number: int, context: Tokens, trials: int) -> tuple[LanguageModel, Tokens, list[Tokens]]:
         """Decode a context over and over, for `law_test`."""
@@ -277,6 +285,20 @@ class _Bench:
             TimedVerifier(rule, self.clocks, "verification"),
         )
         self._method, self._ending = method, ending
+
+    def runs(
+        self,
+        prompts: Sequence[Tokens],
+        tokens: int,
+        emit: Callable[[int, Tokens], None] | None,
+        progress: Callable[[int, int], None],
+    ) -> list["_Run"]:
+        """Decode after each prompt."""
+        found = []
+        for index, prompt in enumerate(prompts):
+            found.append(self.run(index, prompt, tokens, emit))
+            progress(index + 1, len(prompts))
+        return found
 
     def run(self, index: int, prompt: Tokens, tokens: int, emit: Callable[[int, Tokens], None] | None = None) -> "_Run":
         """Decode one prompt both ways, every other time in the other order."""

@@ -1,6 +1,6 @@
 """Serving as the command line describes it: loads, controllers and a server by names and files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def serve(
     seed: int = 0,
     workers: int = 1,
     scheduler: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, parts: None,
     **server: Any,
 ) -> list[dict[str, Any]]:
     """Serve requests with controllers; the options are those of ``rtnerf specdec serve``, the results those of `sweep`.
@@ -58,7 +59,7 @@ def serve(
         # Read here as well: what is wrong with the file is said before the long work, and not by a worker.
         read_trace(trace, what, seed)
         loads = [Load(0, partial(read_trace, trace.resolve(), what, seed))]
-    return sweep(server_of(**server), chosen, loads, seed, workers, scheduler)
+    return sweep(server_of(**server), chosen, loads, seed, workers, scheduler, progress)
 
 
 def server_of(

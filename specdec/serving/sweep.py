@@ -37,6 +37,7 @@ def sweep(
     seed: int,
     workers: int = 1,
     scheduler: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, parts: None,
 ) -> list[dict[str, Any]]:
     """Serve every load with every controller; the results do not depend on where that is done.
 
@@ -48,6 +49,8 @@ def sweep(
         Processes on this machine; 1 for this one.
     scheduler : str, optional
         Address of a Dask scheduler whose workers are used instead.
+    progress : callable
+        Called after each simulation with how many are done of how many.
 
     Returns
     -------
@@ -57,7 +60,10 @@ def sweep(
     """
     cells = [(tables(server, one), load, seed) for one in controllers for load in loads]
     with executor(workers, scheduler) as where:
-        figures = list(where.map(_cell, cells) if where else map(_cell, cells))
+        figures = []
+        for found in where.map(_cell, cells) if where else map(_cell, cells):
+            figures.append(found)
+            progress(len(figures), len(cells))
     runs = [
         {"controller": one.name, "load": load.value, **figures[row * len(loads) + column]}
         for row, one in enumerate(controllers)
