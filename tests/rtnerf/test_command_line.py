@@ -5,8 +5,8 @@ import sys
 import pytest
 
 COMMANDS = (
-    "doctor", "inspect", "train", "tune", "render", "evaluate", "encode", "generate", "simulate", "ablate", "cosim",
-    "synth", "benchmark", "report", "specdec",
+    "doctor", "inspect", "train", "tune", "render", "evaluate", "encode", "generate", "simulate", "ablate", "compare",
+    "cosim", "synth", "sweep", "size", "optimise", "benchmark", "report", "view", "specdec",
 )  # fmt: skip
 
 
