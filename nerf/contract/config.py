@@ -207,7 +207,8 @@ PRESETS = {
     for preset in (
         AcceleratorConfig(),
         _EDGE,
-        replace(_EDGE, name="edge-deferred", shading="deferred"),
+        # A tile's sums are most of the memory, and a ray's network a quarter of a sample's work.
+        replace(_EDGE, name="edge-deferred", shading="deferred", tile=32, mlp_batch=14),
         replace(_EDGE, name="cloud", mlp_batch=64, sample_lanes=8, sample_queue=2048, payload_queue=512),
     )
 }
