@@ -142,9 +142,9 @@ class SampleLane(wiring.Component):
         placed = Stage(m, "placed", ray | {"following": Point, "before": 1, "misses": 1})
         m.submodules.rays = rays = Queue(data.StructLayout(ray), self._rays_ahead)
         drawn = Stage(m, "drawn", ray)
-        march = item | {"behind": INDEX_BITS, "point": Point, "following": Point, "step": Steps, "cube": Cube}
-        ahead = Stage(m, "ahead", march)
-        march = Stage(m, "march", march | {"second": Point, "inside": 1, "ends": 1})
+        marching = item | {"behind": INDEX_BITS, "point": Point, "following": Point, "step": Steps, "cube": Cube}
+        ahead = Stage(m, "ahead", marching)
+        march = Stage(m, "march", marching | {"second": Point, "inside": 1, "ends": 1})
         scaled = Stage(m, "scaled", item | {"halves": halves(CELL_BITS), "local": Local})
         summed = Stage(m, "summed", item | {"cell": vector3(signed(MASK_OFFSET.integer + 2)), "local": Local})
         cell = Stage(m, "cell", item | {"cell": vector3(range(MASK_WINDOW)), "local": Local, "within": 1})
