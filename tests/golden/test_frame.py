@@ -207,8 +207,8 @@ def test_models_beyond_the_hardware_are_refused(change, message):
 
 @pytest.mark.parametrize("shading", SHADINGS)
 def test_shading_other_than_the_configuration_is_refused(shading):
-    message = f"shading must be {shading}, as configuration tiny has it .*, not"
     other = next(each for each in SHADINGS if each != shading)
+    message = f"shading must be {shading}, as configuration tiny has it, not {other}"
     with pytest.raises(InputError, match=message):
         encode_model(replace(small_model(), shading=other), replace(TINY, shading=shading))
 

@@ -71,4 +71,4 @@ def test_units_of_tiny(design):
     names = {unit.name for unit in design.units}
     assert {"top", "compositor", "ray_setup.unit_0", "sample_generator.lane_0", "mlp_engine.sample_0"} <= names
     compositor = next(unit for unit in design.units if unit.name == "compositor")
-    assert design.source_of(compositor, "sample").startswith("rtl/shading/compositor.py:")
+    assert design.source_of(compositor, "handed_on").startswith("rtl/shading/compositor.py:")

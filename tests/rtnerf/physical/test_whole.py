@@ -7,6 +7,7 @@ import pytest
 
 from rtl.verilog.export import TOP
 from rtnerf.physical import whole
+from rtnerf.physical.boundaries import boundaries
 from rtnerf.physical.netlist import UNCONNECTED, Child, Netlist, Port
 from rtnerf.physical.timing import Timer
 from rtnerf.physical.units import Unit
@@ -83,7 +84,7 @@ def test_boundaries_are_counted_where_the_way_leaves_a_unit(joined):
     timer = Timer(joined.netlist)
     owners = np.concatenate([joined.owners[kind] for kind in joined.netlist.nets])
     # From the top into one inverter, into the other, and back.
-    assert [n for n in whole.boundaries(timer, owners).tolist() if n >= 0] == [3]
+    assert [n for n in boundaries(timer, owners).tolist() if n >= 0] == [3]
 
 
 def test_a_net_between_units_that_drives_much_is_a_tree_of_buffers(joined):

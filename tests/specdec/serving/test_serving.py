@@ -458,6 +458,6 @@ def test_what_would_never_end_is_refused(call, arguments, message):
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(call, monkeypatch):
-    monkeypatch.setattr("specdec.serving.sweep.SCHEDULER_SECONDS", 1)
+    monkeypatch.setattr("rtnerf.base.executors.SCHEDULER_SECONDS", 1)
     message = "scheduler must be the address of one that answers, not tcp://127.0.0.1:1"
     assert call("--rate", "1", "--requests", "10", "--scheduler", "tcp://127.0.0.1:1") == (2, "", f"error: {message}\n")
