@@ -5,33 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from rtnerf.base.compiled import compiled
-from rtnerf.physical.timing import Edges, Timer
+from rtnerf.physical.timing import Timer
 
 
 @compiled
-def _boundaries(edges, waiting, queue, owners, owner, crossed):
+def _boundaries(edges, order, owners, owner, crossed):
     """Fill how many boundaries the way from registers to each net crosses at most; -1: no register reaches it.
 
-    ``owner`` holds the unit that drives each net, ``crossed`` 0 where a register does, else -1; ``waiting`` is used up.
+    ``owner`` holds the unit that drives each net, ``crossed`` 0 where a register does, else -1.
     """
-    filled = 0
-    for net in range(len(waiting)):
-        if waiting[net] == 0:
-            queue[filled] = net
-            filled += 1
-    taken = 0
-    while taken < filled:
-        net = queue[taken]
-        taken += 1
+    for net in order:
+        if crossed[net] < 0:
+            continue
         for number in range(edges.first[net], edges.first[net + 1]):
             target = edges.targets[number]
             unit = owners[edges.instances[number]]
-            if crossed[net] >= 0:
-                crossed[target] = max(crossed[target], crossed[net] + (unit != owner[net]))
-            waiting[target] -= 1
-            if waiting[target] == 0:
-                queue[filled] = target
-                filled += 1
+            crossed[target] = max(crossed[target], crossed[net] + (unit != owner[net]))
 
 
 def boundaries(timer: Timer, owners: np.ndarray) -> np.ndarray:
@@ -43,14 +32,13 @@ def boundaries(timer: Timer, owners: np.ndarray) -> np.ndarray:
     owners : int array
         The unit of each of the timer's instances.
     """
-    edges: Edges = timer.edges
+    edges = timer.edges
     nets = len(timer.netlist.net_names)
     owner, crossed = np.full(nets, -1), np.full(nets, -1)
     owner[edges.targets] = owners[edges.instances]
     owner[timer.starts.nets] = owners[timer.starts.instances]
     crossed[timer.starts.nets] = 0
-    waiting, queue = np.bincount(edges.targets, minlength=nets), np.empty(nets, np.int64)
-    _boundaries(edges, waiting, queue, owners, owner, crossed)
+    _boundaries(edges, timer.order, owners, owner, crossed)
     ends = timer.ends
     found = crossed[ends.nets]
     return np.where(found >= 0, found + (owners[ends.instances] != owner[ends.nets]), -1)

@@ -179,12 +179,12 @@ def look_up(tables, table, row, column):
 
 @compiled
 def _propagate(
-    tables, arcs, edges, starts, loads, inputs, input_transition, waiting, queue, arrivals, transitions, came
+    tables, arcs, edges, starts, loads, inputs, input_transition, waiting, order, arrivals, transitions, came
 ):
     """Fill arrivals (net, edge, start), transitions (net, edge), and from where each arrival came.
 
-    ``waiting`` counts the arcs into each net; it is used up. Return how many nets were reached: all but those in loops
-    and behind them.
+    ``waiting`` counts the arcs into each net; it is used up. ``order`` becomes the nets, each behind all that drive it.
+    Return how many nets were reached: all but those in loops and behind them.
     """
     nets = len(loads)
     filled = 0
@@ -205,11 +205,11 @@ def _propagate(
             transitions[net, edge] = max(transitions[net, edge], input_transition)
     for net in range(nets):
         if waiting[net] == 0:
-            queue[filled] = net
+            order[filled] = net
             filled += 1
     taken = 0
     while taken < filled:
-        net = queue[taken]
+        net = order[taken]
         taken += 1
         for number in range(edges.first[net], edges.first[net + 1]):
             target, arc = edges.targets[number], edges.arcs[number]
@@ -234,7 +234,7 @@ def _propagate(
                             came[target, edge, start] = 2 * number + source
             waiting[target] -= 1
             if waiting[target] == 0:
-                queue[filled] = target
+                order[filled] = target
                 filled += 1
     return filled
 
@@ -333,9 +333,9 @@ class Timer:
         self.arrivals = np.full((nets, 2, 2), -np.inf)
         self.came = np.full((nets, 2, 2), _NONE)
         transitions = np.zeros((nets, 2))
-        inputs, queue = netlist.inputs.astype(np.int64), np.empty(nets, np.int64)
+        inputs, self.order = netlist.inputs.astype(np.int64), np.empty(nets, np.int64)
         reached = _propagate(
-            tables, arcs, self.edges, self.starts, loads, inputs, float(input_transition), waiting, queue,
+            tables, arcs, self.edges, self.starts, loads, inputs, float(input_transition), waiting, self.order,
             self.arrivals, transitions, self.came,
         )  # fmt: skip
         if reached < nets:

@@ -187,11 +187,8 @@ def _run(
             steps += 1
             old = batch
             held, batch = _kept(tables, belief[0], running, batch, length, known)
-            # The last to come is the last of the preempted.
-            for place in range(old - 1, batch - 1, -1):
-                preempted[put_off] = running[place]
-                put_off += 1
-                preemptions += 1
+            put_off = _put_off(running[batch:old], preempted, put_off)
+            preemptions += old - batch
             peak = max(peak, held)
             duration = _decoding(tables, belief[0], running, batch, length)
             by_rung[belief[0]] += batch
@@ -255,10 +252,8 @@ def _run_chunked(
             steps += 1
         old = batch
         held, batch = _kept(tables, belief[0], running, batch, length, known)
-        for place in range(old - 1, batch - 1, -1):
-            preempted[put_off] = running[place]
-            put_off += 1
-            preemptions += 1
+        put_off = _put_off(running[batch:old], preempted, put_off)
+        preemptions += old - batch
         decoding = min(decoding, batch)
 
         # What a step has room for: first the prompts under way, then waiting requests, the preempted before the others.
@@ -375,6 +370,15 @@ def _kept(
         batch -= 1
         held -= _blocks(length[running[batch]] - known[running[batch]] + ahead, tables.block)
     return held, batch
+
+
+@compiled
+def _put_off(without_room: np.ndarray, preempted: np.ndarray, put_off: int) -> int:
+    """Put requests behind the preempted, the last to come as the last; return how many are preempted then."""
+    for place in range(len(without_room) - 1, -1, -1):
+        preempted[put_off] = without_room[place]
+        put_off += 1
+    return put_off
 
 
 @compiled
