@@ -230,10 +230,13 @@ def _sources() -> str | None:
 
 @cache
 def _file_digest(path: str) -> str:
+    """Of a file's content; of a folder, of names, sizes and times of the files in it, which may be many pictures."""
     place = Path(path)
-    if place.is_dir():
-        return "folder"
     try:
+        if place.is_dir():
+            files = [each for each in sorted(place.rglob("*")) if each.is_file()]
+            facts = [(str(each.relative_to(place)), each.stat()) for each in files]
+            return digest([[name, fact.st_size, fact.st_mtime_ns] for name, fact in facts])
         return hashlib.sha256(place.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"settings must name readable files, not {path} ({error.strerror})") from None

@@ -4,6 +4,7 @@ import pytest
 
 from nerf.contract.config import load_config
 from rtnerf.base.errors import InputError
+from rtnerf.explore import points
 from rtnerf.explore.points import point_of
 from rtnerf.explore.space import Range, load_specification
 
@@ -151,3 +152,20 @@ def test_a_range_draws_all_of_its_values_and_no_other():
     assert drawn(Range("mlp_batch", 1, 3, log=True)) == {1, 2, 3}
     assert all(0.5 <= value <= 2 for value in drawn(Range("step_ratio", 0.5, 2.0)))
     assert all(1e-4 <= value <= 1e-2 for value in drawn(Range("occupancy_alpha", 1e-4, 1e-2, log=True)))
+
+
+def test_a_capture_that_changes_is_another_point(tmp_path):
+    capture = tmp_path / "capture"
+    (capture / "images").mkdir(parents=True)
+    (capture / "transforms.json").write_text("{}")
+
+    def found():
+        points._file_digest.cache_clear()
+        return point_of({"transforms": "capture"}, tmp_path).digest
+
+    first = found()
+    assert found() == first
+    (capture / "images" / "0.png").write_bytes(b"picture")
+    second = found()
+    (capture / "transforms.json").write_text('{"frames": []}')
+    assert len({first, second, found()}) == 3
