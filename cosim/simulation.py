@@ -21,7 +21,7 @@ from typing import Any
 
 from cosim.toolchain import Tool, require_engine
 from rtnerf.base.builds import kept_build
-from rtnerf.base.folders import ROOT
+from rtnerf.base.folders import ROOT, plain_folder, plain_path
 from rtnerf.base.processes import run_supervised
 
 TIMESCALE = ("1ns", "1ps")
@@ -70,7 +70,7 @@ class Simulation:
     engine : str
         ``verilator`` or ``icarus``.
     folder : Path
-        Where the builds are kept, each in a folder of its own.
+        Where the builds are kept, each in a folder of its own; if its path has a space, in the user's cache instead.
     waves : bool
         Whether runs can write waveforms (slower).
     public_top : bool
@@ -115,7 +115,7 @@ class Simulation:
                 (folder / name).write_text(text, encoding="utf-8")
             self._child("build", {"folder": str(folder)}, folder, tool, timeout_seconds, scratch=folder)
 
-        return kept_build(self.folder, f"{self.top}-{self.engine}", self.ingredients(tool), make)
+        return kept_build(plain_folder(self.folder), f"{self.top}-{self.engine}", self.ingredients(tool), make)
 
     def run(
         self,
@@ -260,8 +260,10 @@ def _request() -> dict[str, Any]:
 
 def _perform(request: dict[str, Any]) -> int:
     # Imported here: the parent must not need cocotb to look for tools or to read results.
+    from cocotb_tools import config
     from cocotb_tools.runner import get_results, get_runner
 
+    config.libs_dir, config.share_dir = plain_path(config.libs_dir), plain_path(config.share_dir)
     folder = Path(request["folder"])
     runner = get_runner(request["engine"])
     if request["action"] == "build":

