@@ -29,7 +29,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME
 
-.PHONY: help setup tools demo demo-hardware demo-software test bench verify-full matrix lint clean distclean
+.PHONY: help setup tools demo demo-hardware demo-software docs test bench verify-full matrix lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sort \
@@ -89,6 +89,10 @@ demo-software:
 	rtnerf simulate --size $(SIZE) --config $(CONFIG) --timeline $(BUILD)/demo/simulate.trace.json \
 		--json $(BUILD)/demo/simulate.json
 	rtnerf ablate --size $(SIZE) --config $(CONFIG) --json $(BUILD)/demo/ablation.json
+
+docs: setup ## build the documentation site, build/docs/index.html
+	python docs/site/build.py $(BUILD)/docs
+	@echo "documentation: $(BUILD)/docs/index.html"
 
 test: tools setup ## run the test suite, but for what verify-full runs
 	python -m pytest -n 2 --dist worksteal -m "not full" $(PYTEST_FLAGS)

@@ -55,3 +55,14 @@ def pytest_collection_modifyitems(items):
             missing -= values.pop(chosen)
         for item in values:
             item.add_marker(pytest.mark.full)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium; the tests that need it skip where there is none."""
+    from tests.browser import EXECUTABLE, Browser
+
+    if EXECUTABLE is None:
+        pytest.skip("needs chromium on PATH")
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started

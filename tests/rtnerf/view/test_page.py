@@ -17,19 +17,10 @@ from rtnerf.base.errors import InputError
 from rtnerf.live import page_of
 from rtnerf.view import page, textures
 from tests.golden.models import look_at, small_model
-from tests.rtnerf.view.browser import EXECUTABLE, Browser
 from tests.sizes import LARGE, SMALL
 
 MOST_BYTES = 8_000_000
 SIZE = 16
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if EXECUTABLE is None:
-        pytest.skip("needs chromium on PATH")
-    with Browser(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
