@@ -36,7 +36,7 @@ from nerf.contract.formats import (
     UNIT,
     WEIGHT,
 )
-from nerf.contract.scene_image import GROUPS, PAIRS, Scene
+from nerf.contract.scene_image import PAIRS, Scene
 from nerf.model import TensorfModel, encode_frequencies
 from nerf.occupancy import mask_map, mask_windows, pack_rows, read_cells, shadow
 from nerf.quantise import occupied_points, quantise_factors, without_outliers
@@ -46,7 +46,10 @@ from rtnerf.base.errors import require
 CALIBRATION_POINTS = 8192
 HEADROOM = 1.25
 """Largest activation that fits, over the largest seen at the calibration points; beyond it the value saturates."""
-IMAGE_FIELDS = ("features", "hidden", "feature_bands", "view_bands", "mlp_lanes", "shading")
+IMAGE_FIELDS = (
+    "density_components", "appearance_components", "features", "hidden", "feature_bands", "view_bands", "mlp_lanes",
+    "shading",
+)  # fmt: skip
 """Fields of a configuration that its images depend on, apart from the digest."""
 
 
@@ -89,8 +92,8 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     Raises
     ------
     InputError
-        The model has another structure than the hardware (at most 16 density and 48 appearance components a pair, a
-        network of at most the sizes of the configuration), its grid is too large, or a constant does not fit its
+        The model has another structure than the hardware (more components a pair or a larger network than the
+        configuration), its grid is too large, or a constant does not fit its
         register.
     """
     _check_structure(model, config)
@@ -112,7 +115,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     scales = {}
     for kind, name in (("density", "density"), ("appearance", "app")):
         planes, lines, scales[kind] = quantise_factors(
-            getattr(model, f"{name}_planes"), getattr(model, f"{name}_lines"), GROUPS[kind] * COMPONENTS
+            getattr(model, f"{name}_planes"), getattr(model, f"{name}_lines"), config.groups[kind] * COMPONENTS
         )
         for pair, (first, second, line) in enumerate(PAIRS):
             plane = planes[pair] * shadow(bases, model.grid_size, (first, second)).T[:, :, None]
@@ -159,9 +162,13 @@ def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
     )
     model.refuse_forward_facing("for the accelerator")
     require(model.colour == "network", "colour", "made by a network (the accelerator has no other)", model.colour)
-    for kind, components in (("density", model.density_components), ("app", model.app_components)):
-        limit = COMPONENTS * GROUPS["density" if kind == "density" else "appearance"]
-        require(max(components) <= limit, f"{kind} components", f"at most {limit} a pair", components)
+    for name, components in (
+        ("density_components", model.density_components),
+        ("appearance_components", model.app_components),
+    ):
+        most = getattr(config, name)
+        rule = f"at most {most} a pair, as configuration {config.name} has it (--config FILE.toml may have more)"
+        require(max(components) <= most, name, rule, components)
     require(model.step_ratio <= 4, "step_ratio", "at most 4", model.step_ratio)
 
 
@@ -295,7 +302,7 @@ def _tables(model: TensorfModel, config: AcceleratorConfig, product_scale: float
     in_scales = (product_scale, input_scale, *hidden)
     out_scales = (input_scale, *hidden, 16 / SIGMOID_ENTRIES)
 
-    basis = _pad_basis(model)
+    basis = _pad_basis(model, config.appearance_components)
     layers = [(basis, np.zeros(len(basis)))] + [(w.double().numpy(), b.double().numpy()) for w, b in model.mlp]
     quantised, entries = [], []
     for (weight, bias), in_scale, out_scale in zip(layers, in_scales, out_scales, strict=True):
@@ -308,12 +315,12 @@ def _tables(model: TensorfModel, config: AcceleratorConfig, product_scale: float
     return table, {"phase_multiplier": phase, "sine_shift": SINE_FRACTION - feature_fraction}
 
 
-def _pad_basis(model: TensorfModel) -> np.ndarray:
-    """Basis (27, 144): columns of absent components are zero."""
+def _pad_basis(model: TensorfModel, most: int) -> np.ndarray:
+    """Basis (features, 3 * most): columns of absent components are zero."""
     parts, start = [], 0
     for components in model.app_components:
         part = model.basis[:, start : start + components].double().numpy()
-        parts.append(np.pad(part, [(0, 0), (0, COMPONENTS * GROUPS["appearance"] - components)]))
+        parts.append(np.pad(part, [(0, 0), (0, most - components)]))
         start += components
     return np.concatenate(parts, axis=1)
 

@@ -24,7 +24,7 @@ from nerf.contract.formats import (
     Format,
 )
 from nerf.contract.registers import AXES, CAMERA_TABLE
-from nerf.contract.scene_image import HEADER, PAIRS, RANK_BITS, WORDS, Word
+from nerf.contract.scene_image import CUBE_LIMITS, HEADER, PAIRS, RANK_BITS, WORDS, Word
 
 CUBE_BITS = 7
 """Bits of a cube coordinate; -1 and the count itself need a sign and one more."""
@@ -33,8 +33,6 @@ LOCAL_BITS = CUBE.bit_length() - 1 + FRACTION_BITS
 """Bits of a position inside a cube: cell and interpolation weight."""
 UNIT_BITS = UNIT + 1
 """Bits of alpha, weight and transmittance, 0 to 1.0."""
-BLOCK_BITS = 16
-"""Bits of a block index, component group included."""
 
 
 def shape_of(fmt: Format):
@@ -124,15 +122,19 @@ TreeResponse = data.StructLayout(
 
 
 class BlockLayouts:
-    """Layouts of blocks and their places, which depend on the window of a configuration's cube buffers."""
+    """Layouts of blocks and their places, which depend on a configuration's components and cube buffers."""
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
-        self.FactorAddress = data.StructLayout({"group": 2, "cell": vector3(cfg.window_bits + 4)})
+        self.block = (max(cfg.groups.values()) * CUBE_LIMITS[1] * CUBE_LIMITS[2] - 1).bit_length()
+        """Bits of a block index, component group included."""
+        self.FactorAddress = data.StructLayout({"group": cfg.group_bits, "cell": vector3(cfg.window_bits + 4)})
         """Where a cube buffer is read: ``cell`` has the coordinates of its first vertex modulo the window of a line."""
-        self.BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": 2, "slot": 2 * cfg.window_bits})
+        self.BlockAddress = data.StructLayout(
+            {"line": 1, "pair": 2, "group": cfg.group_bits, "slot": 2 * cfg.window_bits}
+        )
         """Where a decoded block goes: in a plane, ``slot`` = first tile % window + window * (second tile % window); in
         a line, block % window."""
-        self.BlockRequest = data.StructLayout({"to": self.BlockAddress, "index": BLOCK_BITS})
+        self.BlockRequest = data.StructLayout({"to": self.BlockAddress, "index": self.block})
         """``index``: of the block among its factor's, component group included."""
         self.DecodeJob = data.StructLayout(
             {"appearance": 1, "to": self.BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1}

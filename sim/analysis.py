@@ -5,7 +5,7 @@ from __future__ import annotations
 from nerf.contract.activity import Accesses, Activity
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.network import Stage
-from nerf.contract.scene_image import BEAT, GROUPS, PAIRS
+from nerf.contract.scene_image import BEAT, PAIRS
 from sim.result import Simulation
 
 RAY_PRODUCTS = 25
@@ -24,23 +24,24 @@ UNIT_OF_BLOCK = {
 def activity_of(frame: Simulation) -> Activity:
     """Return the activity of a frame.
 
-    Passes are transfers, counted one by one, times what a transfer takes: a sample one pass through the density units,
-    a visible sample one for each group of components, a shaded sample its multiplications over the network's lanes.
-    Units that work on one thing for several cycles have a pass in each busy cycle, which is an upper bound.
+    Passes are transfers, counted one by one, times what a transfer takes: a sample one pass through the density units
+    for each group of components, a visible sample likewise, a shaded sample its multiplications over the
+    network's lanes. Units that work on one thing for several cycles have a pass in each busy cycle, which is an upper
+    bound.
     """
     busy = {name: spent["busy"] for name, spent in frame.activity.items()}
     busy |= {unit: busy[block] for unit, block in UNIT_OF_BLOCK.items()}
     samples, visible = frame.moved["samples"], frame.moved["visible"]
     # The end of a tile passes like a sample, and is none.
     samples, visible = max(samples - frame.tiles, 0), max(visible - frame.tiles, 0)
-    groups = GROUPS["appearance"]
+    groups = frame.config.groups
     passes = {
         "ray_setup.unit": RAY_PRODUCTS * frame.moved["rays"],
         "sample_generator.lane": samples,
-        "density_interpolator": samples,
+        "density_interpolator": groups["density"] * samples,
         "density": samples,
         "compositor": frame.samples,
-        "appearance_interpolator": groups * visible,
+        "appearance_interpolator": groups["appearance"] * visible,
         "mlp_engine.sample": frame.shaded * network_passes(frame.config),
         "tile_buffer": frame.shaded,
     }
@@ -61,7 +62,7 @@ def network_passes(config: AcceleratorConfig) -> float:
 
 def _accesses(frame: Simulation, samples: int, visible: int, busy: dict[str, int]) -> dict[str, Accesses]:
     """Return the accesses of memories; those of single blocks' queues stay with their busy cycles."""
-    moved, groups, jobs = frame.moved, GROUPS["appearance"], frame.shaded
+    moved, groups, jobs = frame.moved, frame.config.groups, frame.shaded
     # A decoded vector a busy cycle of the decoder; how many of them are of density, by the blocks that were asked for.
     requests = max(moved["density_requests"] + moved["appearance_requests"], 1)
     vectors = busy["hybrid_decoder"]
@@ -69,8 +70,8 @@ def _accesses(frame: Simulation, samples: int, visible: int, busy: dict[str, int
     banks = PLANE_BANKS + LINE_BANKS
     found = {}
     for name, reads, writes in (
-        ("density", samples, density_vectors),
-        ("appearance", groups * visible, vectors - density_vectors),
+        ("density", groups["density"] * samples, density_vectors),
+        ("appearance", groups["appearance"] * visible, vectors - density_vectors),
     ):
         found[f"{name}_buffer.plane_*"] = Accesses(PLANE_BANKS * reads, writes * PLANE_BANKS / banks)
         found[f"{name}_buffer.line_*"] = Accesses(LINE_BANKS * reads, writes * LINE_BANKS / banks)
@@ -105,7 +106,7 @@ def _of_network(config: AcceleratorConfig, jobs: int) -> dict[str, Accesses]:
         **tables("hidden", hidden),
         **tables("last", last),
         "mlp_engine.sigmoid": Accesses(3 * jobs, 0),
-        "mlp_engine.sample.products*": Accesses(jobs * basis.rows, jobs * GROUPS["appearance"]),
+        "mlp_engine.sample.products*": Accesses(jobs * basis.rows, jobs * config.groups["appearance"]),
         "mlp_engine.sample.features": Accesses(jobs * first, jobs * basis.outputs),
         "mlp_engine.sample.sine_table": Accesses(jobs * first, 0),
         "mlp_engine.sample.first_hidden": Accesses(jobs * second, jobs * config.hidden),

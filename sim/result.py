@@ -7,7 +7,7 @@ import numpy as np
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.memory import MemoryTiming
-from nerf.contract.scene_image import BEAT, GROUPS, PAIRS
+from nerf.contract.scene_image import BEAT, PAIRS
 from sim.memory.lpddr4 import Lpddr4
 from sim.parts.activity import BUSY, NAMES
 
@@ -17,8 +17,6 @@ NOT_UNITS = ("memory", "frame_controller", "tile_scheduler")
 """Blocks that are busy by what they are, and never the bottleneck."""
 VECTOR_MACS = 5 * COMPONENTS
 """Multiplications of one pair's 16 products: three for the plane, one for the line, one for their product."""
-SAMPLE_MACS = len(PAIRS) * GROUPS["density"] * VECTOR_MACS
-APPEARANCE_MACS = len(PAIRS) * GROUPS["appearance"] * VECTOR_MACS
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +108,9 @@ class Simulation:
     @property
     def roofline(self) -> dict[str, Any]:
         """Multiply-accumulates a byte and a cycle, and the roofs: those of the network's lanes, and the memory's."""
-        shaded_macs = APPEARANCE_MACS + self.config.network.multiply_accumulates
-        macs = self.samples * SAMPLE_MACS + self.shaded * shaded_macs
+        groups = self.config.groups
+        interpolated = groups["density"] * self.samples + groups["appearance"] * self.shaded
+        macs = len(PAIRS) * VECTOR_MACS * interpolated + self.shaded * self.config.network.multiply_accumulates
         bandwidth = float(BEAT)
         if isinstance(self.timing, Lpddr4):
             bandwidth = min(bandwidth, self.timing.peak_bytes_per_second / self.clock_hz)

@@ -37,7 +37,7 @@ POWERS = {
 }
 """Parameters that are powers of two: the smallest and the largest."""
 MOST_BANDS = 6
-_ADDED = {"feature_bands": 2, "view_bands": 2}
+_ADDED = {"feature_bands": 2, "view_bands": 2, "density_components": 16, "appearance_components": 48}
 """Parameters that configurations once had not, with what the hardware was then: so they are not in the digest."""
 
 
@@ -58,6 +58,8 @@ class AcceleratorConfig:
     mlp_lanes : int
         Outputs of a sample's hidden layers that the MLP engine accumulates in parallel; a power of two, 16 to 128.
         `stages` tells the lanes of the other layers.
+    density_components, appearance_components : int
+        Of a plane and line pair, multiples of 16: 16 to 64, and 48 to 96. Each 16 are a pass of the interpolator.
     features : int
         Outputs of the basis (TensoRF's ``app_dim``), 24 to 32.
     hidden : int
@@ -110,6 +112,8 @@ class AcceleratorConfig:
     tile: int = 32
     data_width: int = 128
     address_width: int = 32
+    density_components: int = 16
+    appearance_components: int = 48
     features: int = 27
     hidden: int = 128
     feature_bands: int = 2
@@ -147,6 +151,10 @@ class AcceleratorConfig:
             )
         require(self.shading in SHADINGS, "shading", f"one of {', '.join(SHADINGS)}", self.shading)
         require(1 <= self.mlp_batch <= 64, "mlp_batch", "from 1 to 64", self.mlp_batch)
+        for name, low, high in (("density_components", 16, 64), ("appearance_components", 48, 96)):
+            value = getattr(self, name)
+            rule = f"a multiple of {COMPONENTS} from {low} to {high}"
+            require(low <= value <= high and value % COMPONENTS == 0, name, rule, value)
         require(24 <= self.features <= 32, "features", "from 24 to 32", self.features)
         for name in ("feature_bands", "view_bands"):
             value = getattr(self, name)
@@ -174,6 +182,11 @@ class AcceleratorConfig:
         return int(self.digest[:8], 16)
 
     @property
+    def group_bits(self) -> int:
+        """Bits of the number of a component group."""
+        return (max(self.groups.values()) - 1).bit_length()
+
+    @property
     def tile_bits(self) -> int:
         """Bits of a pixel coordinate inside a tile."""
         return self.tile.bit_length() - 1
@@ -186,7 +199,15 @@ class AcceleratorConfig:
     @property
     def network(self) -> NetworkSize:
         """Sizes of the network that the MLP engine computes."""
-        return NetworkSize(self.features, self.hidden, self.feature_bands, self.view_bands)
+        return NetworkSize(self.features, self.hidden, self.feature_bands, self.view_bands, self.appearance_components)
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """Vectors of 16 components at one position of a factor, by its kind."""
+        return {
+            "density": self.density_components // COMPONENTS,
+            "appearance": self.appearance_components // COMPONENTS,
+        }
 
     @property
     def stages(self) -> tuple[Stage, Stage, Stage]:

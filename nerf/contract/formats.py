@@ -75,7 +75,7 @@ least a half, so rounding at most doubles it: 15 do.
 DROPPED_BITS = PRODUCT.fraction - PRODUCT_SUM.fraction
 """Fraction bits that a product has and a sum of products has not."""
 FEATURE_SUM = Format(20, 8)
-"""Density products summed over 16 components and 3 pairs."""
+"""Density products summed over 16 components and 3 pairs; over more components it has more integer bits."""
 
 ORIGIN = Format(13, 16)
 """Camera position, in factor cells."""

@@ -14,7 +14,8 @@ payload                 the blocks' payloads; none crosses a 4 KiB boundary
 ======================  =====================================================================================
 
 Block order: a plane's tiles of 4 x 4 positions row by row (first axis fastest), a line's blocks of 16 positions;
-the three component groups of an appearance block are neighbours. Position in a block: first + 4 * second.
+the component groups of a block (`nerf.contract.config.AcceleratorConfig.groups`) are neighbours.
+Position in a block: first + 4 * second.
 """
 
 import struct
@@ -126,8 +127,6 @@ BODY = 4 * HEADER_WORDS + HOST_BYTES
 
 PAIRS = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 """Per pair: the plane's first (fastest) and second axis, and the line's axis (TensoRF)."""
-GROUPS = {"density": 1, "appearance": 3}
-"""Vectors of 16 components at one position of a factor."""
 
 ROW_BITS = 96
 """Largest number of cubes along x; along y and z it is 128."""

@@ -62,7 +62,7 @@ class Frame:
     shaded : int64 array (m, 2)
         What the network runs on, by window pixel and weight: the visible samples, or with deferred shading the rays
         that have some, with the sums of their weights.
-    products : int64 array (m, 144)
+    products : int64 array (m, products of a sample)
     colours : int64 array (m, 3)
     """
 
@@ -95,8 +95,7 @@ def decode_scene(scene: Scene, config: AcceleratorConfig) -> DecodedScene:
     return DecodedScene(
         scene,
         config.shading,
-        decode_factors(scene, "density"),
-        decode_factors(scene, "appearance"),
+        *(decode_factors(scene, kind, config.groups[kind]) for kind in ("density", "appearance")),
         load_network(scene, config),
         alpha_table(scene),
         rank,
@@ -144,7 +143,7 @@ def render_frame(decoded: DecodedScene, view: View) -> Frame:
 
 
 def _composite_products(visible: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return pixels and weights (m, 2), and mean products (m, 144), of the rays of visible samples in their order."""
+    """Return pixels and weights (m, 2), and mean products, of the rays of visible samples in their order."""
     pixels, first = np.unique(visible[:, 0], return_index=True)
     weight = np.add.reduceat(visible[:, 1], first) if len(first) else first
     total = np.add.reduceat(weighted_product(visible[:, 1:], products), first) if len(first) else products
@@ -172,7 +171,7 @@ def _products(planes: Sequence[np.ndarray], lines: Sequence[np.ndarray], positio
 
 @compiled
 def density_sum(planes: Sequence[np.ndarray], lines: Sequence[np.ndarray], x: int, y: int, z: int) -> int:
-    """Return the density products of a sample, summed over 16 components and 3 pairs."""
+    """Return the density products of a sample, summed over all components and 3 pairs."""
     total = 0
     for component in range(planes[0].shape[2]):
         total += product(planes[0], lines[0], x, y, z, component)

@@ -6,7 +6,7 @@ import numpy as np
 
 from nerf.contract.blocks import POINTER_UNIT, BlockError, decode, unpack_header
 from nerf.contract.config import COMPONENTS, CUBE
-from nerf.contract.scene_image import GROUPS, Scene
+from nerf.contract.scene_image import Scene
 from rtnerf.base.errors import InputError
 
 
@@ -37,9 +37,8 @@ def decode_block(scene: Scene, kind: str, factor: str, pair: int, index: int) ->
         raise InputError(f"scene must be whole, not an image with a corrupt block ({error})") from None
 
 
-def decode_factors(scene: Scene, kind: str) -> Factors:
-    """Decode all blocks of ``density`` or ``appearance``."""
-    groups = GROUPS[kind]
+def decode_factors(scene: Scene, kind: str, groups: int) -> Factors:
+    """Decode all blocks of ``density`` or ``appearance``, which has so many component groups."""
     planes, lines = [], []
     for pair in range(3):
         counts = scene.block_counts(pair)

@@ -1,4 +1,4 @@
-"""Basis and MLP: from 144 appearance products to a colour."""
+"""Basis and MLP: from the appearance products to a colour."""
 
 from dataclasses import dataclass
 
@@ -104,7 +104,7 @@ def shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.n
 
     Parameters
     ----------
-    products : int64 array (n, 144)
+    products : int64 array (n, products of a sample)
         Appearance products, rounded to integers.
     direction : int64 array (n, 3)
     """

@@ -24,7 +24,7 @@ def mean_products(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    total : int64 array (n, 144)
+    total : int64 array (n, products of a sample)
         Sums of `weighted_product`.
     weight : int64 array (n,)
         Sums of the weights, ``UNIT`` fraction bits: 1 to 1.0.

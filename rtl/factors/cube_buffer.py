@@ -27,7 +27,7 @@ class CubeBuffer(wiring.Component):
     ----------
     cfg : AcceleratorConfig
     groups : int
-        Component groups: 1 for density, 3 for appearance.
+        Component groups.
 
     Members
     -------
@@ -40,8 +40,6 @@ class CubeBuffer(wiring.Component):
     LATENCY = 1
 
     def __init__(self, cfg: AcceleratorConfig, groups: int) -> None:
-        if not 1 <= groups <= 3:
-            raise ValueError(f"groups must be from 1 to 3, not {groups}")
         self._groups = groups
         self._window_bits = cfg.window_bits
         layouts = BlockLayouts(cfg)

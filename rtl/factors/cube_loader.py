@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.payloads import BLOCK_BITS, CUBE_BITS, BlockLayouts, Cube, SceneRegisters
+from rtl.payloads import CUBE_BITS, BlockLayouts, Cube, SceneRegisters
 
 TILE_BITS = CUBE_BITS + 1
 """Bits of a tile coordinate: that of a cube, or one more."""
@@ -36,7 +36,7 @@ class CubeLoader(wiring.Component):
     ----------
     cfg : AcceleratorConfig
     groups : int
-        Component groups: 1 for density, 3 for appearance.
+        Component groups.
 
     Members
     -------
@@ -58,9 +58,8 @@ class CubeLoader(wiring.Component):
     LATENCY = CYCLES + 1
 
     def __init__(self, cfg: AcceleratorConfig, groups: int) -> None:
-        if not 1 <= groups <= 3:
-            raise ValueError(f"groups must be from 1 to 3, not {groups}")
-        self._groups = groups
+        self._groups, self._group_bits = groups, cfg.group_bits
+        self._block_bits = BlockLayouts(cfg).block
         self._cubes = cfg.cube_queue
         self._window_bits = cfg.window_bits
         self._tag_bits = 2 * (CUBE_BITS - cfg.window_bits)
@@ -81,7 +80,7 @@ class CubeLoader(wiring.Component):
         """Return the ring of cubes, the walk over candidates, the tags and the counts of blocks."""
         m = Module()
         ring = _Ring(self._cubes, len(PAIRS) * CANDIDATES * self._groups)
-        walk = _Walk()
+        walk = _Walk(self._group_bits)
         wanted = self._candidate(m, walk.cube, walk.pair, walk.candidate)
         claim = Signal()
         hit, busy = self._look_up(m, ring, walk, wanted, claim)
@@ -196,7 +195,7 @@ class CubeLoader(wiring.Component):
                     "slot": 2 * window_bits,
                     "place": self._place_bits,
                     "tag": self._tag_bits,
-                    "index": BLOCK_BITS,
+                    "index": self._block_bits,
                 }
             )
         )
@@ -287,8 +286,8 @@ class _Ring:
 class _Walk:
     """Registers of the block that is looked at: a candidate of a pair of a cube, and its component group."""
 
-    def __init__(self) -> None:
+    def __init__(self, group_bits: int) -> None:
         self.cube = Signal(Cube)
         self.pair = Signal(range(len(PAIRS)))
         self.candidate = Signal(range(CANDIDATES))
-        self.group = Signal(range(3))
+        self.group = Signal(group_bits)

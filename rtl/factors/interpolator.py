@@ -37,7 +37,7 @@ class Interpolator(wiring.Component):
     ----------
     cfg : AcceleratorConfig
     groups : int
-        Component groups: 1 (density) or 3 (appearance).
+        Component groups.
     sample_layout : data.StructLayout
         A layout with ``cube``, ``local`` and ``last``, passed on as it is.
 

@@ -31,11 +31,11 @@ class Appearance(wiring.Component):
     Members
     -------
     i_sample, i_vector : In(stream)
-        Visible samples, and three `ProductVector` for each that is not ``last``: one per component group.
+        Visible samples, and a `ProductVector` per component group for each that is not ``last``.
     direction : Out(LookUp)
         View directions by pixel.
     o_job, o_products : Out(stream)
-        Jobs, and three `RoundedVector` for each that is not ``last``.
+        Jobs, and as many `RoundedVector` for each that is not ``last``.
     """
 
     LATENCY = 1

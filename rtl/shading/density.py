@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -27,7 +27,8 @@ class Density(wiring.Component):
 
     Rules
     -----
-    - The three products of each component are added; the 16 sums go to the tree as one request, a cycle later.
+    - The three products of each component are added; the 16 sums go to the tree as one request, a cycle later. The
+      totals of a sample's component groups are added.
     - While ``o`` stalls, responses wait. The tree must go on serving its other clients then
       (`rtl.factors.tree_server` does): one of them may be what ends the stall.
     - position = (sum * density_multiplier >> 24) + density_offset, limited to the table; alpha = entry base +
@@ -36,9 +37,9 @@ class Density(wiring.Component):
       each. Base and difference are 0 to 1.0 (the table never falls), so only `UNIT_BITS` of each are kept.
     - ``last`` passes behind everything before it.
 
-    Latency: `REQUEST_LATENCY` from a vector to its request, `LATENCY` cycles from the acceptance of a sample's total to
-    its alpha.
-    Throughput: one sample a cycle, if the tree takes a request a cycle.
+    Latency: `REQUEST_LATENCY` from a vector to its request, `LATENCY` cycles from the acceptance of a sample's last
+    total to its alpha.
+    Throughput: a component group of a sample a cycle, if the tree takes a request a cycle.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class Density(wiring.Component):
     Members
     -------
     i_sample, i_vector : In(stream)
-        Samples, and a `ProductVector` for each that is not ``last``.
+        Samples, and a `ProductVector` per component group for each that is not ``last``.
     tree : Out(TreePort)
         The adder tree.
     scene : In(SceneRegisters)
@@ -63,6 +64,8 @@ class Density(wiring.Component):
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
         self._sample_layout = layouts.Sample
+        self._groups = cfg.groups["density"]
+        self._sum_bits = FEATURE_SUM.width + (self._groups - 1).bit_length()
         super().__init__(
             {
                 "i_sample": In(stream.Signature(layouts.Sample)),
@@ -83,7 +86,7 @@ class Density(wiring.Component):
         self._alpha(m, advance, begins, sample, total)
         return m
 
-    def _sum(self, m: Module, advance: Signal) -> tuple[Signal, data.View, Signal]:
+    def _sum(self, m: Module, advance: Signal) -> tuple[Signal, data.View, Value]:
         """One total a sample. Returns: a sample enters the table pipeline; the sample; its density sum."""
         m.submodules.samples = samples = SyncFIFO(width=self._sample_layout.size, depth=SAMPLE_QUEUE)
         m.d.comb += [
@@ -102,18 +105,29 @@ class Density(wiring.Component):
             for n, value in enumerate(request.payload.values):
                 m.d.sync += value.eq(sum(products[n] for products in self.i_vector.payload))
         begins = Signal()
+        total, is_whole = self._whole(m, response)
         m.d.comb += [
             response.ready.eq(samples.r_rdy & ~sample.last & advance),
-            begins.eq(samples.r_rdy & advance & (sample.last | response.valid)),
+            begins.eq(samples.r_rdy & advance & (sample.last | is_whole)),
             samples.r_en.eq(begins),
         ]
-        return begins, sample, response.payload.total
+        return begins, sample, total
 
-    def _alpha(self, m: Module, advance: Signal, begins: Signal, sample: data.View, total: Signal) -> None:
+    def _whole(self, m: Module, response: stream.Interface) -> tuple[Value, Value]:
+        """Return the sum of a sample's totals up to the one that is there, and whether that is the last of them."""
+        if self._groups == 1:
+            return response.payload.total, response.valid
+        group, partial = Signal(range(self._groups)), Signal(signed(self._sum_bits))
+        total, is_last = partial + response.payload.total, group == self._groups - 1
+        with m.If(response.valid & response.ready):
+            m.d.sync += [group.eq(Mux(is_last, 0, group + 1)), partial.eq(Mux(is_last, 0, total))]
+        return total, response.valid & is_last
+
+    def _alpha(self, m: Module, advance: Signal, begins: Signal, sample: data.View, total: Value) -> None:
         """Eight registered steps: sum, product, scaled sum, position, table row, entry, product, alpha."""
         passing = data.StructLayout({"sample": self._sample_layout, "valid": 1})
         steps = [Signal(passing, name=f"step_{number}") for number in range(self.LATENCY - 1)]
-        summed, position = Signal(signed(FEATURE_SUM.width)), Signal(POSITION_BITS)
+        summed, position = Signal(signed(self._sum_bits)), Signal(POSITION_BITS)
         with m.If(advance):
             m.d.sync += [summed.eq(total), steps[0].sample.eq(sample), steps[0].valid.eq(begins)]
             m.d.sync += [behind.eq(before) for before, behind in pairwise(steps)]
@@ -133,7 +147,7 @@ class Density(wiring.Component):
         bits = len(total) + len(multiplier)
         rows = product_rows(m, total, multiplier, bits)
         product, carries = (Signal(bits, name=name) for name in ("product", "product_carries"))
-        scaled = Signal(signed(FEATURE_SUM.width))
+        scaled = Signal(signed(self._sum_bits))
         moved = Signal(signed(34))
         highest = (ALPHA_ENTRIES << FRACTION_BITS) - 1
         m.d.comb += moved.eq(scaled + self.scene.density_offset)

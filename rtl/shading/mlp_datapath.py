@@ -22,13 +22,11 @@ from nerf.contract.formats import (
     sine_table,
 )
 from nerf.contract.network import COLOURS, Stage
-from nerf.contract.scene_image import GROUPS, PAIRS
+from nerf.contract.scene_image import PAIRS
 from rtl.parts.banks import BATCHES
 from rtl.parts.carry_save import compress, product_rows
 from rtl.payloads import AXES, Direction, SceneRegisters
 
-TRANSFERS = GROUPS["appearance"]
-"""Of products, a sample."""
 CHANNELS = COLOURS
 ACTIVATION_SHAPE = signed(ACTIVATION.width)
 FEATURE_BITS = 5
@@ -62,10 +60,10 @@ def encoding_layout(cfg: AcceleratorConfig) -> data.StructLayout:
 
 def reads_layout(cfg: AcceleratorConfig) -> data.StructLayout:
     """Return the layout of the addresses of what is there a cycle later."""
-    hidden = range(cfg.hidden)
+    group, hidden = range(cfg.groups["appearance"]), range(cfg.hidden)
     return data.StructLayout(
         {
-            "products": data.StructLayout({"group": 2, "bank": 1}),
+            "products": data.StructLayout({"group": group, "bank": 1}),
             "features": data.StructLayout({"channel": FEATURE_BITS, "bank": 1}),
             "direction": range(BATCHES),
             "first_hidden": hidden,
@@ -223,7 +221,7 @@ class MlpDatapath(wiring.Component):
         super().__init__(
             {
                 "products": In(Products),
-                "group": In(range(TRANSFERS)),
+                "group": In(range(cfg.groups["appearance"])),
                 "direction": In(Direction),
                 "loading": In(range(BATCHES)),
                 "write_products": In(1),

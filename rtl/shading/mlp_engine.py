@@ -1,4 +1,4 @@
-"""Basis and MLP of a batch of samples in lock step: from 144 appearance products each to a colour each.
+"""Basis and MLP of a batch of samples in lock step: from the appearance products of each to a colour each.
 
 Basis, hidden layers and last layer work on three batches at a time. One sequence for all samples of a batch: a cycle's
 row of weights goes to every sample's datapath.
@@ -18,7 +18,7 @@ from rtl.parts.banks import Banks
 from rtl.parts.queue import Queue
 from rtl.parts.shared_module import build_in
 from rtl.payloads import AXES, UNIT_BITS, SceneRegisters, TableWrite, TileLayouts
-from rtl.shading.mlp_datapath import CHANNELS, TRANSFERS, MlpDatapath, Product, Products, encoding_layout
+from rtl.shading.mlp_datapath import CHANNELS, MlpDatapath, Product, Products, encoding_layout
 from rtl.shading.mlp_sequence import MlpSequence, delayed
 
 FIRST_BEAT = ALPHA_ENTRIES // 2
@@ -37,7 +37,7 @@ class MlpEngine(wiring.Component):
 
     Rules
     -----
-    - A job that is not ``last`` takes three transfers of ``i_products``, one a component group, which are taken after
+    - A job that is not ``last`` takes a transfer of ``i_products`` for each component group, which are taken after
       it. Jobs and products of two batches are accepted before the basis has read those of the first.
     - A batch is begun when it is full and all its products are there, or with fewer samples when ``last`` is offered.
     - ``last`` passes behind everything before it.
@@ -47,7 +47,7 @@ class MlpEngine(wiring.Component):
 
     Latency: ``latency(cfg)`` cycles from a batch's last products (from the offer of ``last``, if that is later) to its
     first colour; the others follow one a cycle.
-    Throughput: one batch in ``cfg.stages[1].cycles``, or in ``3 * mlp_batch + 1``.
+    Throughput: one batch in ``cfg.stages[1].cycles``, or in a cycle for each transfer, and one.
 
     Parameters
     ----------
@@ -68,6 +68,7 @@ class MlpEngine(wiring.Component):
         layouts = TileLayouts(cfg)
         self._cfg = cfg
         self._batch = cfg.mlp_batch
+        self._groups = cfg.groups["appearance"]
         self._layouts = layouts
         super().__init__(
             {
@@ -174,13 +175,13 @@ class MlpEngine(wiring.Component):
 
     def _product_order(self, m: Module, issue) -> tuple[Signal, data.View]:
         """Order the inputs of the basis by pair, group and component; return group, and the place in it."""
-        group = Signal(range(TRANSFERS))
+        group = Signal(range(self._groups))
         product = Signal(Product)
         with m.If(issue):
             m.d.sync += product.component.eq(product.component + 1)
             with m.If(product.component.all()):
                 m.d.sync += group.eq(group + 1)
-                with m.If(group == TRANSFERS - 1):
+                with m.If(group == self._groups - 1):
                     m.d.sync += [group.eq(0), product.pair.eq(Mux(product.pair == 2, 0, product.pair + 1))]
         return group, product
 
@@ -224,9 +225,9 @@ class MlpEngine(wiring.Component):
         places: stream.Interface,
         counts: stream.Interface,
     ) -> Signal:
-        """Take the jobs of a batch, and three transfers for each; return the jobs so far."""
+        """Take the jobs of a batch, and the transfers of each; return the jobs so far."""
         jobs, whole = (Signal(range(self._batch + 1), name=name) for name in ("jobs", "whole"))
-        group = Signal(range(TRANSFERS))
+        group = Signal(range(self._groups))
         job = self.i_job.payload
         take_job = Signal()
         take_products = Signal()
@@ -248,7 +249,7 @@ class MlpEngine(wiring.Component):
             m.d.sync += jobs.eq(jobs + 1)
         with m.If(take_products):
             m.d.sync += group.eq(group + 1)
-            with m.If(group == TRANSFERS - 1):
+            with m.If(group == self._groups - 1):
                 m.d.sync += [group.eq(0), whole.eq(whole + 1)]
         with m.If(loaded):
             m.d.sync += [jobs.eq(0), whole.eq(0)]

@@ -15,14 +15,12 @@ from nerf.contract.formats import (
     UNIT,
     reciprocal_table,
 )
-from nerf.contract.scene_image import GROUPS, PAIRS
+from nerf.contract.scene_image import PAIRS
 from rtl.parts.carry_save import compress, product_rows
 from rtl.parts.pixel_memory import PixelWrite
 from rtl.parts.queue import Queue
 from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, shape_of
 
-TRANSFERS = GROUPS["appearance"]
-"""Transfers of a sample's products."""
 LANES = len(PAIRS) * COMPONENTS
 SUM = shape_of(PRODUCT_SUM)
 RECIPROCAL_WIDTH = RECIPROCAL_BITS + 2
@@ -32,8 +30,8 @@ SAMPLE_QUEUE = 4
 class SumsPort(wiring.Signature):
     """A user's side of the sums of a tile: of products, by pixel and transfer, and of weights, by pixel."""
 
-    def __init__(self, address_bits: int) -> None:
-        place, sums = address_bits + (TRANSFERS - 1).bit_length(), data.ArrayLayout(SUM, LANES)
+    def __init__(self, address_bits: int, groups: int) -> None:
+        place, sums = address_bits + (groups - 1).bit_length(), data.ArrayLayout(SUM, LANES)
         super().__init__(
             {
                 "read": Out(LookUp(place, sums)),
@@ -67,8 +65,8 @@ class TileSums(wiring.Component):
     """
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
-        self._address_bits = 2 * cfg.tile_bits
-        port = SumsPort(self._address_bits)
+        self._address_bits, self._groups = 2 * cfg.tile_bits, cfg.groups["appearance"]
+        port = SumsPort(self._address_bits, self._groups)
         super().__init__({"tile": In(1), "clears": Out(1, init=1), "add": In(port), "scan": In(port)})
 
     def elaborate(self, platform) -> Module:
@@ -79,7 +77,7 @@ class TileSums(wiring.Component):
             m.d.sync += [clear.eq(clear + 1), self.clears.eq(~clear.all())]
         for parity in range(2):
             m.submodules[f"sums_{parity}"] = sums = Memory(
-                shape=data.ArrayLayout(SUM, LANES), depth=TRANSFERS << self._address_bits, init=[]
+                shape=data.ArrayLayout(SUM, LANES), depth=self._groups << self._address_bits, init=[]
             )
             m.submodules[f"weights_{parity}"] = weights = Memory(
                 shape=UNIT_BITS, depth=1 << self._address_bits, init=[]
@@ -106,8 +104,8 @@ class ProductBuffer(wiring.Component):
 
     Rules
     -----
-    - Each sample that is not ``last`` comes with three transfers of 48 products, in its order. Weight times product,
-      rounded, is added to what its pixel has.
+    - Each sample that is not ``last`` comes with a transfer of 48 products for each component group, in its order.
+      Weight times product, rounded, is added to what its pixel has.
     - At ``last`` every pixel that has had a sample is put out like a sample, in the order of the pixels: its weight is
       the sum of its samples' weights, its products are their sums over that weight, by table, as in
       `nerf.golden.product_buffer`. ``last`` follows. The pixels are empty again.
@@ -118,8 +116,8 @@ class ProductBuffer(wiring.Component):
 
     Latency: `LATENCY` cycles from the last transfer before ``last`` to a ray's first products, if pixel 0 has a sample
     and no tile is being put out.
-    Throughput: a transfer a cycle in, but for 4 cycles at ``last``; out, 3 cycles a ray and 1 a pixel without; a tile
-    without a sample takes none.
+    Throughput: a transfer a cycle in, but for 4 cycles at ``last``; out, a cycle for each transfer of a ray and 1 a
+    pixel without; a tile without a sample takes none.
 
     Parameters
     ----------
@@ -141,7 +139,7 @@ class ProductBuffer(wiring.Component):
         layouts = TileLayouts(cfg)
         self._cfg = cfg
         self._sample = layouts.VisibleSample
-        self._address_bits = 2 * cfg.tile_bits
+        self._address_bits, self._groups = 2 * cfg.tile_bits, cfg.groups["appearance"]
         super().__init__(
             {
                 "i_sample": In(stream.Signature(layouts.VisibleSample)),
@@ -194,9 +192,9 @@ class ProductBuffer(wiring.Component):
     def _add(self, m: Module, sums: wiring.PureInterface, adds: Signal, sample: data.View, rests: Signal) -> Signal:
         """Multiply; add the carries and read; take that; add and write. Return whether a sample has its last transfer.
 
-        A sample takes three cycles, so what it writes is there when the next one reads.
+        A sample takes three cycles or more, so what it writes is there when the next one reads.
         """
-        transfer = Signal(range(TRANSFERS))
+        transfer = Signal(range(self._groups))
         takes = Signal()
         pixel = sample.pixel[: self._address_bits]
         m.d.comb += [
@@ -212,7 +210,7 @@ class ProductBuffer(wiring.Component):
         fresh, was_fresh = Signal(), Signal()
         with m.If(takes):
             m.d.sync += [
-                transfer.eq(Mux(transfer == TRANSFERS - 1, 0, transfer + 1)),
+                transfer.eq(Mux(transfer == self._groups - 1, 0, transfer + 1)),
                 place.eq(Cat(pixel, transfer)),
                 weight.eq(sample.weight),
                 first.eq(transfer == 0),
@@ -256,14 +254,14 @@ class ProductBuffer(wiring.Component):
                 found.eq(Mux(fresh, 0, sums.read.data[lane])),
             ]
             m.d.comb += sums.write.data[lane].eq(found + addend)
-        return takes & (transfer == TRANSFERS - 1)
+        return takes & (transfer == self._groups - 1)
 
     def _scan(self, m: Module, sums: wiring.PureInterface, tile: Value, scans: Signal, scanned: Signal) -> None:
         """Look at pixel after pixel; read, multiply and shift what a pixel has, and limit it: `STEPS` of them."""
         advance = Signal()
         pixel, looked_at = (Signal(self._address_bits, name=name) for name in ("pixel", "looked_at"))
         all_looked, looked = Signal(), Signal()
-        transfer = Signal(range(TRANSFERS))
+        transfer = Signal(range(self._groups))
         weight = sums.read_weight.data
         looks, issues, leaves = (Signal(name=name) for name in ("looks", "issues", "leaves"))
         holds = Signal(self.STEPS)
@@ -273,7 +271,7 @@ class ProductBuffer(wiring.Component):
                 scans & looked & (weight != 0) & advance
                 & ((transfer != 0) | ~self.o_sample.valid | self.o_sample.ready)
             ),
-            leaves.eq(issues & (transfer == TRANSFERS - 1)),
+            leaves.eq(issues & (transfer == self._groups - 1)),
             looks.eq(scans & ~all_looked & (~looked | (weight == 0) | leaves)),
             scanned.eq(all_looked & ~looked & ~holds.any()),
         ]  # fmt: skip

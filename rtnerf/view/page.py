@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from nerf.contract import formats
-from nerf.contract.config import COMPONENTS, CUBE, AcceleratorConfig
+from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.formats import POSITION, Format
 from nerf.contract.registers import CAMERA_TABLE
 from nerf.contract.scene_image import MASK_CELL_BITS, MASK_WINDOW, Scene
@@ -93,7 +93,7 @@ def constants(scene: Scene, config: AcceleratorConfig) -> dict[str, int | tuple[
     A format ``NAME`` gives ``NAME_FRACTION``, ``NAME_LOW`` and ``NAME_HIGH``, where these fit 32 bits.
     """
     found: dict[str, int | tuple[int, ...]] = {
-        "COMPONENTS": COMPONENTS,
+        "DENSITY_COMPONENTS": config.density_components,
         "CUBE_BITS": CUBE.bit_length() - 1,
         "MASK_WINDOW": MASK_WINDOW,
         "MASK_CELL_BITS": MASK_CELL_BITS,

@@ -37,9 +37,9 @@ the candidate; ``held``: index of the block in each slot, or -1."""
 
 
 def new(config: AcceleratorConfig, appearance: bool) -> np.void:
-    """Return a loader at rest with an empty window, for density (1 component group) or appearance (3)."""
+    """Return a loader at rest with an empty window, for density or appearance."""
     state = np.zeros(1, STATE)[0]
-    state["appearance"], state["groups"] = appearance, 3 if appearance else 1
+    state["appearance"], state["groups"] = appearance, config.groups["appearance" if appearance else "density"]
     state["cube_queue"] = config.cube_queue
     state["window"], state["window_bits"] = config.buffer_window, config.window_bits
     state["lines_at"] = len(PAIRS) * config.buffer_window**2

@@ -23,7 +23,7 @@ cube; ``stages``: a bit for each stage that holds a vector."""
 
 
 def new(groups: int) -> np.void:
-    """Return an interpolator without a cube; ``groups``: 1 for density, 3 for appearance."""
+    """Return an interpolator without a cube, of so many component groups."""
     state = np.zeros(1, STATE)[0]
     state["vectors"] = groups
     return state

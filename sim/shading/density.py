@@ -1,11 +1,12 @@
 """From a total of the tree to the alpha of a sample. RTL: `rtl.shading.density`.
 
-A vector's products are added by threes, and it is a request of the tree in the next cycle. The tree's responses count,
-but what they say is not read: the golden model gives the sum.
+A vector's products are added by threes, and it is a request of the tree in the next cycle. The tree's responses,
+one for each component group of a sample, count, but what they say is not read: the golden model gives the sum.
 """
 
 import numpy as np
 
+from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import FRACTION_BITS
 from nerf.golden.density import alpha, table_position
 from nerf.golden.frame import density_sum
@@ -22,16 +23,19 @@ RING = 32
 """Room for the samples that wait and those in the stages."""
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "waiting", "taken", "begun", "ended", "stages")]
+    [(name, np.int64) for name in ("activity", "groups", "group", "waiting", "taken", "begun", "ended", "stages")]
     + [("samples", SAMPLE, (RING,))]
 )
-"""``waiting``: samples in the queue; ``taken``, ``begun``, ``ended``: samples so far into the queue, into the stages,
-out of them; ``stages``: a bit for each stage that holds a sample."""
+"""``groups``: of components; ``group``: totals of the sample at the head that are there;
+``waiting``: samples in the queue; ``taken``, ``begun``, ``ended``: samples so far into the queue, into the stages, out
+of them; ``stages``: a bit for each stage that holds a sample."""
 
 
-def new() -> np.void:
+def new(config: AcceleratorConfig) -> np.void:
     """Return an empty density block."""
-    return np.zeros(1, STATE)[0]
+    state = np.zeros(1, STATE)[0]
+    state["groups"] = config.groups["density"]
+    return state
 
 
 @compiled
@@ -72,13 +76,19 @@ def step(now: int, state, i_sample, i_vector, request, response, scene, o, plane
     begins = 0
     if waiting:
         sample = state.samples[state.begun % RING]
-        complete = sample.last or response.valid
+        is_part = response.valid and not sample.last and state.group != state.groups - 1
+        complete = not is_part and (sample.last or response.valid)
+        if is_part and advance:
+            response.valid = 0
+            state.group += 1
+            moved = True
         if complete and advance:
             begins = 1
             state.begun += 1
             state.waiting -= 1
             if not sample.last:
                 response.valid = 0
+                state.group = 0
                 total = density_sum(planes, lines, sample.x, sample.y, sample.z)
                 at = table_position(total, scene.density_multiplier, scene.density_offset)
                 entry = at >> FRACTION_BITS

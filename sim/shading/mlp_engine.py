@@ -7,12 +7,9 @@ from those of the batches before, up to the colours, which wait for their reader
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.scene_image import GROUPS
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 
-TRANSFERS = GROUPS["appearance"]
-"""Of products, a sample."""
 COUNT = 4
 """Layers; also the place behind the last of them, where the colours are."""
 OUTPUT_CYCLES = (9, 12, 9)
@@ -33,6 +30,7 @@ STATE = np.dtype(
         for name in (
             "activity",
             "batch",
+            "groups",
             "jobs",
             "transfers",
             "taken",
@@ -49,8 +47,8 @@ STATE = np.dtype(
     + [("counts", np.int64, (RING,))]
     + [(name, np.int64, (PLACES,)) for name in ("pixels", "weights")]
 )
-"""Of the configuration: ``batch``: its samples; per layer ``cycles``: for a batch; ``delay``: behind them, until all
-outputs of its stage are there.
+"""Of the configuration: ``batch``: its samples; ``groups``: transfers of products, a sample; per layer ``cycles``: for
+a batch; ``delay``: behind them, until all outputs of its stage are there.
 
 ``jobs``, ``transfers``: taken for the next batch; ``taken``, ``put_out``: jobs of the frame; ``loaded``: batches so
 far; ``begun``: of those per layer, as far as the cycle is known; ``computed``: of those, whose colours have begun;
@@ -63,7 +61,7 @@ read; ``free_at``: from which they have been; ``counts``: samples of a batch; ``
 def new(cfg: AcceleratorConfig) -> np.void:
     """Return an engine without a job."""
     state = np.zeros(1, STATE)[0]
-    state["batch"] = cfg.mlp_batch
+    state["batch"], state["groups"] = cfg.mlp_batch, cfg.groups["appearance"]
     for stage, output_cycles in zip(cfg.stages, OUTPUT_CYCLES, strict=True):
         for one in stage.passes:
             state["cycles"][one.layer] += one.cycles
@@ -86,7 +84,7 @@ def step(now: int, state, i_job, i_products, o) -> int:
         o.last = o.valid = state.offered = 1
         moved = True
     jobs = state.jobs
-    if jobs and state.transfers == TRANSFERS * jobs and (jobs == state.batch or marker):
+    if jobs and state.transfers == state.groups * jobs and (jobs == state.batch or marker):
         _begin(state, now + 1)
         moved = True
     elif _take(now, state, i_job, i_products):
@@ -107,7 +105,7 @@ def _take(now: int, state, i_job, i_products) -> bool:
     """Take products for a job that is there, and a job of the batch."""
     taken = False
     jobs = state.jobs
-    if i_products.valid and state.transfers < TRANSFERS * jobs:
+    if i_products.valid and state.transfers < state.groups * jobs:
         i_products.valid = 0
         state.transfers += 1
         taken = True

@@ -6,13 +6,11 @@ What the products are is not read: only the weights, which tell the rays that ha
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.scene_image import GROUPS
 from rtnerf.base.compiled import compiled
 from sim.parts import queue
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.streams import SAMPLE
 
-TRANSFERS = GROUPS["appearance"]
 QUEUE = 4
 PIXELS_LIMIT = 128**2
 STAGES = 16
@@ -21,20 +19,24 @@ STAGES = 16
 CLEAR, WAIT, SCAN, LAST = range(4)
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "pixels", "phase", "clear_until", "tile", "any_sample", "transfer")]
+    [
+        (name, np.int64)
+        for name in ("activity", "pixels", "transfers", "phase", "clear_until", "tile", "any_sample", "transfer")
+    ]
     + [(name, np.int64) for name in ("adding", "next", "all_looked", "looked", "pixel", "issued", "stages")]
     + [("samples", queue.STATE), ("head", SAMPLE), ("weights", np.int64, (2 * PIXELS_LIMIT,))]
 )
-"""``phase``: of the scan; ``tile``: parity of the tile that is added to, the other one is put out; ``any_sample``:
-it has one; ``transfer``: of the sample at the head; ``adding``: a bit for each of the three stages behind the product;
-``next``: the pixel to be looked at; ``looked``: ``pixel`` has been; ``issued``: its transfers that have been read;
-``stages``: a bit for each stage before the output; ``weights``: of the pixels of both tiles."""
+"""``transfers``: of a sample; ``phase``: of the scan; ``tile``: parity of the tile that is added to, the other one is
+put out; ``any_sample``: it has one; ``transfer``: of the sample at the head; ``adding``: a bit for each of the three
+stages behind the product; ``next``: the pixel to be looked at; ``looked``: ``pixel`` has been; ``issued``: its
+transfers that have been read; ``stages``: a bit for each stage before the output; ``weights``: of the pixels of both
+tiles."""
 
 
 def new(cfg: AcceleratorConfig) -> np.void:
     """Return a buffer that is about to clear its pixels."""
     state = np.zeros(1, STATE)[0]
-    state["pixels"] = cfg.tile**2
+    state["pixels"], state["transfers"] = cfg.tile**2, cfg.groups["appearance"]
     state["samples"] = queue.new(QUEUE)
     return state
 
@@ -87,7 +89,7 @@ def _add(state, i_vector) -> bool:
             state.weights[head.pixel] += head.value
             state.any_sample = 1
         state.transfer += 1
-        if state.transfer == TRANSFERS:
+        if state.transfer == state.transfers:
             state.transfer = 0
             head.valid = 0
     state.adding = (state.adding << 1 | takes) & 7
@@ -111,7 +113,7 @@ def _scan(state, o_sample, o_vector) -> bool:
     pixel = (state.tile ^ 1) * state.pixels + state.pixel
     weight = state.weights[pixel] if state.looked else 0
     issues = weight != 0 and advance and (state.issued != 0 or not o_sample.valid)
-    leaves = issues and state.issued == TRANSFERS - 1
+    leaves = issues and state.issued == state.transfers - 1
     moved = issues
     if issues:
         if state.issued == 0:

@@ -27,7 +27,9 @@ def test_preset_and_file_with_the_same_parameters_have_one_digest(tmp_path):
 def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path):
     assert load_config("tiny").digest_word == 0xE81B0E80
     digests = {replace(AcceleratorConfig(), feature_bands=f, view_bands=v).digest for f in (1, 2, 6) for v in (1, 2, 6)}
-    assert len(digests) == 9
+    components = {replace(AcceleratorConfig(), density_components=n).digest for n in (16, 32)}
+    components |= {replace(AcceleratorConfig(), appearance_components=n).digest for n in (48, 64)}
+    assert (len(digests), len(components)) == (9, 3)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,8 @@ def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path
         ("mlp_batch = 0", "mlp_batch must be from 1 to 64, not 0"),
         ("ray_units = 256", "ray_units must be a power of two from 1 to 128, not 256"),
         ("ray_units = 3", "ray_units must be a power of two from 1 to 128, not 3"),
+        ("density_components = 24", "density_components must be a multiple of 16 from 16 to 64, not 24"),
+        ("appearance_components = 32", "appearance_components must be a multiple of 16 from 48 to 96, not 32"),
         ("features = 33", "features must be from 24 to 32, not 33"),
         ("hidden = 48", "hidden must be a power of two from 32 to 256, not 48"),
         ("feature_bands = 7", "feature_bands must be from 0 to 6, not 7"),

@@ -34,7 +34,10 @@ WIDE = replace(load_config("edge"), name="wide", mlp_batch=4, ray_units=8)
 SMALL = replace(
     sizes.SMALL, tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32
 )
-DEFERRED = replace(SMALL, name="deferred", shading="deferred", ray_units=2, sample_lanes=2)
+DEFERRED = replace(
+    SMALL, name="deferred", shading="deferred", ray_units=2, sample_lanes=2,
+    density_components=32, appearance_components=80,
+)  # fmt: skip
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 
@@ -96,7 +99,7 @@ def test_back_pressure_changes_no_value(memory, pause):
 
 
 def deferred_model():
-    return replace(small_model(), shading="deferred", shading_threshold=1e-3)
+    return replace(small_model(components=(24, 72)), shading="deferred", shading_threshold=1e-3)
 
 
 @pytest.mark.full

@@ -194,8 +194,8 @@ def test_axis_order_moves_away_from_the_camera(start):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"components": (17, 6)}, "density components must be at most 16 a pair"),
-        ({"components": (4, 49)}, "app components must be at most 48 a pair"),
+        ({"components": (17, 6)}, "density_components must be at most 16 a pair, as configuration tiny has it"),
+        ({"components": (4, 49)}, "appearance_components must be at most 48 a pair, as configuration tiny has it"),
         ({"grid": (385, 3, 3)}, "grid size along x must be at most 384, not 385"),
         ({"grid": (9, 9, 9), "thin": (40, 9, 9)}, "mask grid must be at most 1.25 times as fine"),
     ],

@@ -17,7 +17,7 @@ layout(location = 0) out uvec4 pixel;   // Red, green, blue, opacity: format CHA
 layout(location = 1) out uvec4 counts;  // Samples, cubes that they are in, index of the last one, shaded.
 
 const int QUADS = NETWORK_COMPONENTS / 4;         // Of a pair's appearance.
-const int DENSITY_QUADS = COMPONENTS / 4;
+const int DENSITY_QUADS = DENSITY_COMPONENTS / 4;
 const int LAYERS = DENSITY_QUADS + QUADS;         // Of a pair in the textures.
 const int FEATURE_ROWS = (NETWORK_FEATURES + 3) / 4 * 4;
 const int INPUTS = NETWORK_FEATURES * (1 + 2 * NETWORK_FEATURE_BANDS) + 3 * (1 + 2 * NETWORK_VIEW_BANDS);

@@ -165,12 +165,31 @@ def checkpoints(model):
         "`RGB`": content_of(model, "RGB", **{"basis_mat.weight": few}),
         "`TensorCP`": parallel(everywhere, random),
         LARGE: sized(model, random, (27, 256, 6, 6)),
+        MANY: many(model, random),
         FORWARD_FACING: facing_forward(relu),
     }
 
 
 LARGE = "`MLP_Fea`, `featureC` 256, `fea_pe` and `view_pe` 6"
+MANY = "`n_lamb_sigma` 24, `n_lamb_sh` 72"
+"""As the original program's options for the components are called."""
 FORWARD_FACING = "NDC, forward-facing, `relu` density"
+
+
+def many(model, random):
+    """A checkpoint with the components of a model, and others behind them."""
+    content = content_of(model, "MLP_Fea")
+    state = content["state_dict"]
+    for kind, count in (("density", 24), ("app", 72)):
+        for name in (f"{kind}_{part}.{pair}" for part in ("plane", "line") for pair in range(3)):
+            own = state[name]
+            more = torch.randn(1, count - own.shape[1], *own.shape[2:], generator=random) * own.std()
+            state[name] = torch.cat([own, more], dim=1)
+    basis = model.basis.view(len(model.basis), 3, -1)
+    more = torch.randn(len(basis), 3, 72 - basis.shape[2], generator=random) * basis.std()
+    state["basis_mat.weight"] = torch.cat([basis, more], dim=2).flatten(1)
+    content["kwargs"] |= {"density_n_comp": [24] * 3, "appearance_n_comp": [72] * 3}
+    return content
 
 
 def facing_forward(content):
@@ -271,6 +290,8 @@ def measured_checkpoints():
             config = load_config("tiny")
             if name == LARGE:
                 config = replace(config, hidden=256, feature_bands=6, view_bands=6)
+            if name == MANY:
+                config = replace(config, density_components=32, appearance_components=80)
             reference = formulas.picture(view.c2w @ FLIP, focal, centre, np.ones(3))
             rows[name] = {}
             for rung, way in PIPELINES.items():

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In
 
 from nerf.contract.config import COMPONENTS, PRESETS
 from nerf.contract.registers import AXES
-from nerf.contract.scene_image import GROUPS, Scene
+from nerf.contract.scene_image import Scene
 from nerf.encode import encode_model
 from rtl.parts.queue import Queue
 from rtl.payloads import ReadPort, read_request
@@ -74,7 +74,7 @@ def memory_rows(vectors: np.ndarray) -> list[int]:
 def scene_constants(scene: Scene) -> dict:
     """Return what the blocks that fetch and load need of `rtl.payloads.SceneRegisters`."""
     factors = [(factor, pair) for factor in ("plane", "line") for pair in range(3)]
-    headers = {f"{kind}_headers": [scene.headers_offset(kind, *factor) for factor in factors] for kind in GROUPS}
+    headers = {f"{kind}_headers": [scene.headers_offset(kind, *factor) for factor in factors] for kind in CONFIG.groups}
     return headers | {
         "grid": dict(zip(AXES, scene.grid, strict=True)),
         "cubes": dict(zip(AXES, scene.cubes, strict=True)),

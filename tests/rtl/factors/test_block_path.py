@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from cosim.unit import play, shared
 from nerf.contract.config import CUBE
 from nerf.contract.registers import AXES
-from nerf.contract.scene_image import GROUPS, PAIRS, Scene
+from nerf.contract.scene_image import PAIRS, Scene
 from nerf.golden.hybrid_decoder import decode_factors
 from rtl.factors.block_fetch import BlockFetch
 from rtl.factors.cube_buffer import CubeBuffer
@@ -36,12 +36,12 @@ class BlockPath(wiring.Component):
 
     def __init__(self, image: bytes):
         self.memories = {name: BurstMemory(CONFIG, image_words(image)) for name in ("headers", "payload")}
-        self.buffers = {kind: CubeBuffer(CONFIG, groups) for kind, groups in GROUPS.items()}
+        self.buffers = {kind: CubeBuffer(CONFIG, groups) for kind, groups in CONFIG.groups.items()}
         super().__init__(
             {"scene": In(SceneRegisters), "scene_base": In(CONFIG.address_width), "pauses": In(1), "errors": Out(16)}
-            | {f"i_{kind}": In(stream.Signature(Cube)) for kind in GROUPS}
-            | {f"o_{kind}": Out(stream.Signature(Cube)) for kind in GROUPS}
-            | {f"finished_{kind}": In(1) for kind in GROUPS}
+            | {f"i_{kind}": In(stream.Signature(Cube)) for kind in CONFIG.groups}
+            | {f"o_{kind}": Out(stream.Signature(Cube)) for kind in CONFIG.groups}
+            | {f"finished_{kind}": In(1) for kind in CONFIG.groups}
         )
 
     def elaborate(self, platform):
@@ -59,7 +59,7 @@ class BlockPath(wiring.Component):
         vector = decoder.o
         m.d.comb += [fetch.scene.eq(self.scene), fetch.scene_base.eq(self.scene_base), vector.ready.eq(1)]
         m.d.sync += self.errors.eq(self.errors + fetch.error_header + decoder.error_payload)
-        for number, (kind, groups) in enumerate(GROUPS.items()):
+        for number, (kind, groups) in enumerate(CONFIG.groups.items()):
             loader, buffer = CubeLoader(CONFIG, groups), self.buffers[kind]
             m.submodules[f"{kind}_loader"], m.submodules[f"{kind}_buffer"] = loader, buffer
             wiring.connect(m, wiring.flipped(getattr(self, f"i_{kind}")), loader.i)
@@ -106,8 +106,8 @@ class Bench:
         self.compare = image is None
         self.path = shared(BlockPath, scene.data)
         self.chance = random.Random(seed)
-        self.tokens = dict.fromkeys(GROUPS, 0)
-        users = [functools.partial(user, kind) for kind in GROUPS for user in (self.send, self.use)]
+        self.tokens = dict.fromkeys(CONFIG.groups, 0)
+        users = [functools.partial(user, kind) for kind in CONFIG.groups for user in (self.send, self.use)]
         play(self.path, self.constants, *users)
 
     async def constants(self, ctx):
@@ -151,7 +151,7 @@ class Bench:
             ctx.set(port.ready, 0)
             assert (token.x, token.y, token.z) == cube
             if self.compare:
-                for group in range(GROUPS[kind]):
+                for group in range(CONFIG.groups[kind]):
                     for _ in range(2):
                         await read(ctx, buffer, factors, self.scene, cube, group, self.chance)
             ctx.set(finished, 1)

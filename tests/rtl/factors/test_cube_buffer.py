@@ -71,8 +71,3 @@ def test_reads_return_the_corners_of_what_was_written(cfg, groups):
                     await ctx.tick()
 
     play(buffer, testbench)
-
-
-def test_groups_outside_the_range_are_refused():
-    with pytest.raises(ValueError, match="groups must be from 1 to 3, not 4"):
-        CubeBuffer(TINY, 4)

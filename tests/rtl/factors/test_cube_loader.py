@@ -180,8 +180,3 @@ def test_cubes_without_requests_take_the_stated_cycles(groups):
     bench = Bench((16, 16, 16), groups, [(1, 1, 1)] * 4, 1.0, 0, alone=True)
     delays = [token - accepted for (token, _), accepted in zip(bench.tokens, bench.accepted, strict=True)]
     assert delays[1:] == [CubeLoader.LATENCY] * 3
-
-
-def test_groups_outside_the_range_are_refused():
-    with pytest.raises(ValueError, match="groups must be from 1 to 3, not 0"):
-        CubeLoader(TINY, 0)

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from cosim.unit import STALLS, run, shared
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import PRODUCT, round_shift
-from nerf.contract.scene_image import GROUPS, PAIRS
+from nerf.contract.scene_image import PAIRS
 from rtl.payloads import Direction, ProductVector, TileLayouts
 from rtl.shading.appearance import Appearance, RoundedVector
 from tests.rtl.shading.helpers_shading import fields
@@ -66,7 +66,7 @@ def make_case(seed, count):
         samples.append({"pixel": generator.randrange(16), "weight": weight, "last": 0})
         if generator.random() < 0.2:
             samples.append({"pixel": generator.randrange(16), "weight": 0, "last": 1})
-        vectors += [random_vector(generator) for _ in range(GROUPS["appearance"])]
+        vectors += [random_vector(generator) for _ in range(CFG.groups["appearance"])]
     vectors[0][1] = EDGES
     return samples, vectors
 

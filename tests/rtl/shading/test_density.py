@@ -1,6 +1,7 @@
 """Density against its integer model, with a stub adder tree of variable latency."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -29,9 +30,9 @@ LARGEST = 127 * 127 * 256
 class Bench(wiring.Component):
     """Density with the tree server, or a stub of ``TREE_STAGES + 1`` cycles, steady or hesitant."""
 
-    def __init__(self, tree):
+    def __init__(self, tree, groups=1):
         self.tree = tree
-        self.dut = Density(CFG)
+        self.dut = Density(replace(CFG, density_components=groups * COMPONENTS))
         super().__init__(
             {
                 "i_sample": In(stream.Signature(LAYOUTS.Sample)),
@@ -104,19 +105,22 @@ def random_table(generator):
     return table
 
 
-def make_case(generator, count):
-    """Samples and vectors: first edges, then random sums over the whole range."""
+def make_case(generator, count, groups=1):
+    """Samples, ``groups`` vectors for each, and totals: first edges, then random sums over the whole range."""
     samples, vectors, totals = [], [], []
     low, high = -(1 << PRODUCT.width - 1), (1 << PRODUCT.width - 1) - 1
     for index in range(count):
         if index < 4:
             fill = (0, LARGEST, -LARGEST, 1)[index]
-            mine = [[fill] * COMPONENTS for _ in PAIRS]
+            mine = [[[fill] * COMPONENTS for _ in PAIRS]] * groups
         else:
             size = generator.choice((1, 1 << 10, 1 << 18, high))
-            mine = [[max(low, generator.randint(-size, size)) for _ in range(COMPONENTS)] for _ in PAIRS]
-        vectors.append(mine)
-        totals.append(sum(map(sum, mine)))
+            mine = [
+                [[max(low, generator.randint(-size, size)) for _ in range(COMPONENTS)] for _ in PAIRS]
+                for _ in range(groups)
+            ]
+        vectors += mine
+        totals.append(sum(sum(map(sum, vector)) for vector in mine))
         samples.append(
             {
                 "pixel": generator.randrange(64),
@@ -130,15 +134,15 @@ def make_case(generator, count):
     return samples, vectors, totals
 
 
-@pytest.mark.parametrize("tree", ["steady", "hesitant", "server"])
+@pytest.mark.parametrize(("tree", "groups"), [("steady", 1), ("hesitant", 1), ("server", 1), ("hesitant", 4)])
 @pytest.mark.parametrize("stalls", STALLS)
-def test_alpha_equals_the_model(stalls, tree):
+def test_alpha_equals_the_model(stalls, tree, groups):
     generator = random.Random(str(stalls))
     table = random_table(generator)
-    samples, vectors, totals = make_case(generator, 50)
+    samples, vectors, totals = make_case(generator, 50, groups)
     scene = {"density_multiplier": generator.choice((1 << 16, (1 << 24) - 1)), "density_offset": 7 << 8}
     result = run(
-        shared(Bench, tree),
+        shared(Bench, tree, groups),
         {"i_sample": samples, "i_vector": vectors, "table": beats(table)},
         {"o": len(samples)},
         {"scene": scene},

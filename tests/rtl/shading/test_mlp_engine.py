@@ -16,12 +16,12 @@ from cosim.unit import STALLS, run, shared
 from nerf.contract.config import COMPONENTS, AcceleratorConfig, load_config
 from nerf.contract.formats import ALPHA_ENTRIES, sine_table
 from nerf.contract.network import NetworkSize
-from nerf.contract.scene_image import BEAT, GROUPS, PAIRS, pack_network
+from nerf.contract.scene_image import BEAT, PAIRS, pack_network
 from nerf.encode import encode_model
 from nerf.golden.mlp_engine import load_network, shade
 from nerf.model import TensorfModel
 from rtl.payloads import SceneRegisters, TileLayouts
-from rtl.shading.mlp_datapath import QUARTER, TRANSFERS
+from rtl.shading.mlp_datapath import QUARTER
 from rtl.shading.mlp_engine import MlpEngine
 from tests.rtl.shading.helpers_shading import fields
 
@@ -150,11 +150,11 @@ class Bench(wiring.Component):
         return m
 
 
-def make_case(seed, count, lasts=()):
-    """Jobs (``last`` after those in ``lasts``), products (count, 144) and directions (count, 3)."""
+def make_case(seed, count, lasts=(), products_each=144):
+    """Jobs (``last`` after those in ``lasts``), products (count, products_each) and directions (count, 3)."""
     generator = np.random.default_rng(seed)
     size = generator.choice([3, 60, 1000, 16384], count)
-    products = generator.integers(-size[:, None], size[:, None] + 1, (count, 144))
+    products = generator.integers(-size[:, None], size[:, None] + 1, (count, products_each))
     direction = generator.integers(-16384, 16385, (count, 3))
     direction[0] = (16384, -16384, 0)
     jobs = []
@@ -175,7 +175,7 @@ def make_case(seed, count, lasts=()):
 def check(kind, cfg, jobs, products, direction, **options):
     scene = scene_of(kind, cfg)
     expected = iter(shade(load_network(scene, cfg), products, direction).tolist())
-    by_group = products.reshape(-1, len(PAIRS), GROUPS["appearance"], COMPONENTS).swapaxes(1, 2)
+    by_group = products.reshape(-1, len(PAIRS), cfg.groups["appearance"], COMPONENTS).swapaxes(1, 2)
     transfers = by_group.reshape(-1, len(PAIRS), COMPONENTS).tolist()
     result = run(
         shared(Bench, kind, cfg),
@@ -211,7 +211,7 @@ def test_colours_and_cycles(lanes, kind, count):
     result = check(kind, cfg, *make_case(lanes, count))
     period = cfg.stages[1].cycles
     assert np.diff(result.cycles["o"]).tolist() == [period] * (count - 1)
-    assert result.cycles["o"][0] == result.cycles["i_products"][TRANSFERS - 1] + MlpEngine.latency(cfg)
+    assert result.cycles["o"][0] == result.cycles["i_products"][cfg.groups["appearance"] - 1] + MlpEngine.latency(cfg)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_colours_and_cycles(lanes, kind, count):
 def test_other_networks(lanes, size, kind):
     cfg = config(lanes, 2, size)
     result = check(kind, cfg, *make_case(lanes, 6))
-    first = result.cycles["i_products"][2 * TRANSFERS - 1] + MlpEngine.latency(cfg)
+    first = result.cycles["i_products"][2 * cfg.groups["appearance"] - 1] + MlpEngine.latency(cfg)
     period = cfg.stages[1].cycles
     assert result.cycles["o"] == [first + period * one + sample for one in range(3) for sample in range(2)]
 
@@ -246,7 +246,7 @@ def test_cycles_a_batch_are_the_documented_ones():
 def test_full_batches_follow_each_other_without_a_gap(lanes, batch, kind):
     cfg = config(lanes, batch, SMALLEST)
     result = check(kind, cfg, *make_case(lanes + batch, 4 * batch))
-    first = result.cycles["i_products"][TRANSFERS * batch - 1] + MlpEngine.latency(cfg)
+    first = result.cycles["i_products"][cfg.groups["appearance"] * batch - 1] + MlpEngine.latency(cfg)
     assert result.cycles["o"] == [
         first + cfg.stages[1].cycles * one + sample for one in range(4) for sample in range(batch)
     ]

@@ -9,10 +9,11 @@ from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import PRODUCT, PRODUCT_SUM, UNIT
 from nerf.golden.product_buffer import mean_products, weighted_product
-from rtl.shading.product_buffer import LANES, TRANSFERS, ProductBuffer
+from rtl.shading.product_buffer import LANES, ProductBuffer
 
 CFG = AcceleratorConfig(tile=4, shading="deferred")
 PIXELS = CFG.tile**2
+TRANSFERS = CFG.groups["appearance"]
 LAST = {"pixel": 0, "weight": 0, "last": 1}
 
 

@@ -18,7 +18,7 @@ from cosim.unit import STALLS, run, shared
 from nerf.contract.blocks import HEADER_BYTES, POINTER_UNIT, unpack_header
 from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.registers import AXES
-from nerf.contract.scene_image import BEAT, GROUPS
+from nerf.contract.scene_image import BEAT
 from rtl.factors.block_fetch import BlockFetch
 from rtl.factors.cube_loader import CubeLoader
 from rtl.factors.hybrid_decoder import HybridDecoder
@@ -39,6 +39,7 @@ from tests.sim.replay import replay
 from tests.sizes import SMALL, TINY
 
 CONFIGS = [TINY, replace(SMALL, payload_queue=32)]
+KINDS = tuple(TINY.groups)
 TIMINGS = [
     *MEMORY_TIMINGS.values(),
     MemoryTiming(latency=3, beat_interval=5),
@@ -110,7 +111,7 @@ class BlockPath(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i_tree), server.client_0.request)
         wiring.connect(m, server.client_0.response, wiring.flipped(self.o_tree))
         m.d.comb += [fetch.scene.eq(self.scene), fetch.timing.eq(self.timing), decoder.o.ready.eq(1)]
-        for number, (kind, groups) in enumerate(GROUPS.items()):
+        for number, (kind, groups) in enumerate(self._cfg.groups.items()):
             m.submodules[kind] = loader = CubeLoader(self._cfg, groups)
             source, token = getattr(self, f"i_{kind}"), getattr(self, f"o_{kind}")
             wiring.connect(m, wiring.flipped(source), loader.i)
@@ -149,7 +150,7 @@ class Memory:
 def simulate_fetch(cfg, scene, timing, requests, counts, stalls, seed, skip):
     bus, state, registers = Memory(timing), block_fetch.new(cfg), scene_registers(scene)
     image = np.frombuffer(scene.data, np.uint8)
-    inputs = {f"i_{kind}": (new(streams.BLOCK_REQUEST), requests[kind]) for kind in GROUPS}
+    inputs = {f"i_{kind}": (new(streams.BLOCK_REQUEST), requests[kind]) for kind in KINDS}
     job, payload = new(streams.DECODE_JOB), new(streams.READ_BEAT)
 
     def step(now):
@@ -199,9 +200,9 @@ def simulate_path(cfg, scene, timing, cubes, asked, stalls, seed, skip):
             wakes.append(cube_loader.step(now, loader, *strobes_and_streams, registers))
         return min(wakes + [cycle for _, cycle in ends if cycle > now])
 
-    inputs = {f"i_{kind}": (sources[number], cubes[kind]) for number, kind in enumerate(GROUPS)}
+    inputs = {f"i_{kind}": (sources[number], cubes[kind]) for number, kind in enumerate(KINDS)}
     inputs["i_tree"] = (tree_requests[0], [(one["mode"], sum(one["values"]), one["bits"], one["k"]) for one in asked])
-    outputs = {f"o_{kind}": (tokens[number], len(cubes[kind])) for number, kind in enumerate(GROUPS)}
+    outputs = {f"o_{kind}": (tokens[number], len(cubes[kind])) for number, kind in enumerate(KINDS)}
     outputs["o_tree"] = (responses[0], len(asked))
     return replay(step, inputs, outputs, stalls=stalls, seed=seed, offer=offer, skip=skip)
 
@@ -234,16 +235,16 @@ def test_block_fetch_behind_the_memory(cfg, timing):
     stalls = [*STALLS, (1.0, 0.05), (0.9, 0.1)][number % 6]
     chance = random.Random(number)
     requests = {}
-    for kind, groups in GROUPS.items():
+    for kind, groups in cfg.groups.items():
         wanted = expected_requests(chance.sample(walk(scene()), 12), scene().grid, groups, cfg.buffer_window)
         requests[kind] = [*chain.from_iterable(wanted)][: 12 * groups]
     counts = {
         "o_job": sum(map(len, requests.values())),
-        "o_payload": sum(payload_beats(kind, one) for kind in GROUPS for one in requests[kind]),
+        "o_payload": sum(payload_beats(kind, one) for kind in KINDS for one in requests[kind]),
     }
     hardware = run(
         shared(FetchPath, cfg, scene().data),
-        {f"i_{kind}": [block(one) for one in requests[kind]] for kind in GROUPS},
+        {f"i_{kind}": [block(one) for one in requests[kind]] for kind in KINDS},
         counts,
         {"scene": scene_constants(scene()), "timing": timing_words(timing)},
         stalls=stalls,
@@ -273,9 +274,9 @@ def test_from_cubes_to_tokens(timing):
     asked = [*random_requests(30, number)]
     hardware = run(
         shared(BlockPath, cfg, scene().data),
-        {f"i_{kind}": [dict(zip(AXES, cube, strict=True)) for cube in cubes[kind]] for kind in GROUPS}
+        {f"i_{kind}": [dict(zip(AXES, cube, strict=True)) for cube in cubes[kind]] for kind in KINDS}
         | {"i_tree": asked},
-        {f"o_{kind}": len(cubes[kind]) for kind in GROUPS} | {"o_tree": len(asked)},
+        {f"o_{kind}": len(cubes[kind]) for kind in KINDS} | {"o_tree": len(asked)},
         {"scene": scene_constants(scene()), "timing": timing_words(timing)},
         stalls=stalls,
         seed=number,
@@ -283,5 +284,5 @@ def test_from_cubes_to_tokens(timing):
     for skip in (False, True):
         cycles, payloads = simulate_path(cfg, scene(), timing, cubes, asked, stalls, number, skip)
         assert cycles == hardware.cycles
-        for kind in GROUPS:
+        for kind in KINDS:
             assert payloads[f"o_{kind}"] == cubes[kind]

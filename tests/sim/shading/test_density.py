@@ -1,6 +1,7 @@
 """The simulator's density block against the RTL's, cycle for cycle, alphas included."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,9 +40,9 @@ class Bench(wiring.Component):
     Totals come from outside, independent of the requests.
     """
 
-    def __init__(self):
+    def __init__(self, cfg):
         self.table = MemoryData(shape=128, depth=BEATS, init=[])
-        self.dut = Density(CFG)
+        self.dut = Density(cfg)
         super().__init__(
             {
                 "i_sample": In(stream.Signature(LAYOUTS.Sample)),
@@ -89,27 +90,30 @@ def random_table(chance):
     return np.stack([knots[:-1], np.diff(knots)], axis=1)
 
 
-def random_factors(generator, cubes=CUBES):
+def random_factors(generator, cubes=CUBES, components=16):
     """Return dense density factors for a grid of some cubes."""
     side = 4 * cubes + 1
-    planes = tuple(generator.integers(-127, 128, (side, side, 16)).astype(np.int8) for _ in range(3))
-    lines = tuple(generator.integers(-127, 128, (side, 16)).astype(np.int8) for _ in range(3))
+    planes = tuple(generator.integers(-127, 128, (side, side, components)).astype(np.int8) for _ in range(3))
+    lines = tuple(generator.integers(-127, 128, (side, components)).astype(np.int8) for _ in range(3))
     return planes, lines
 
 
 @pytest.mark.parametrize("stalls", [*STALLS, *MORE_STALLS])
-@pytest.mark.parametrize("lasts", [0.0, 0.3])
-def test_every_transfer_comes_in_the_same_cycle(stalls, lasts):
+@pytest.mark.parametrize(("lasts", "groups"), [(0.0, 1), (0.3, 1), (0.1, 3)])
+def test_every_transfer_comes_in_the_same_cycle(stalls, lasts, groups):
     chance = random.Random(f"{stalls} {lasts}")
-    table, (planes, lines) = random_table(chance), random_factors(np.random.default_rng(3))
+    cfg = replace(CFG, density_components=16 * groups)
+    table, (planes, lines) = random_table(chance), random_factors(np.random.default_rng(3), components=16 * groups)
     samples = random_samples(chance, 60, 5, cubes=CUBES, lasts=lasts)
     totals = []
     for sample in samples:
         if not sample["last"]:
-            totals.append(int(density_sum(planes, lines, *sample_fields(sample)[1:4])))
+            total = int(density_sum(planes, lines, *sample_fields(sample)[1:4]))
+            parts = [chance.randrange(-(1 << 20), 1 << 20) for _ in range(groups - 1)]
+            totals += [*parts, total - sum(parts)]
     scene = {"density_multiplier": 1 << 19, "density_offset": 500 << 8}
     hardware = run(
-        shared(Bench),
+        shared(Bench, cfg),
         {"i_sample": samples, "total": totals},
         {"o": len(samples)},
         {"scene": scene},
@@ -119,7 +123,7 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, lasts):
     )
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
-        state, its_scene = density.new(), registers(SCENE, **scene)
+        state, its_scene = density.new(cfg), registers(SCENE, **scene)
         i_sample, response, o = new(SAMPLE), new(TREE_RESPONSE), new(SAMPLE)
         vector, request = new(TREE_REQUEST), new(TREE_REQUEST)
 

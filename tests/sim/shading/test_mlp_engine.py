@@ -8,7 +8,6 @@ import pytest
 from cosim.unit import STALLS, run, shared
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
-from rtl.shading.mlp_datapath import TRANSFERS
 from rtl.shading.mlp_engine import MlpEngine
 from sim.parts.streams import COLOURED, PRODUCTS, SHADE_JOB, new
 from sim.shading import mlp_engine
@@ -30,7 +29,7 @@ def check(lanes, batch, lasts, stalls, seed, **network):
     jobs = [
         {"last": 1} if last else {"pixel": chance.randrange(64), "weight": n, "last": 0} for n, last in enumerate(lasts)
     ]
-    count = TRANSFERS * lasts.count(0)
+    count = cfg.groups["appearance"] * lasts.count(0)
     hardware = run(
         shared(MlpEngine, cfg),
         {"i_job": jobs, "i_products": [[[0] * COMPONENTS] * len(PAIRS)] * count},

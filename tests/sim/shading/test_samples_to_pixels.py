@@ -248,7 +248,7 @@ class Twin:
             (
                 density,
                 (
-                    density.new(),
+                    density.new(CFG),
                     interpolated,
                     vector,
                     requests[0],
