@@ -111,6 +111,7 @@ verify-full: tools setup ## the longest tests; the simulator against the RTL on 
 	python -m pytest -m full
 	python -m benchmarks.simulator --part exact $(SCENE) > $(BUILD)/bench/exact.json
 	python -m tests.cosim.mutations --json $(BUILD)/bench/mutations.json
+	python -m tests.cosim.configurations --count 200 --json $(BUILD)/bench/configurations.json
 	python -m tests.cosim.faults --json $(BUILD)/bench/faults.json
 
 matrix: tools ## set-up, demonstration and a sample of the tests on every Python that is promised and there

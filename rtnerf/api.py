@@ -13,28 +13,27 @@ from nerf.contract.scene_image import Scene
 from nerf.model import TensorfModel
 from nerf.prepared import TERMINATION, Prepared
 from rtnerf.base.errors import InputError
+from rtnerf.options import MEMORIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cosim.run import Cosimulation
-    from sim.memory.lpddr4 import Lpddr4
+    from sim.memory.dram import Dram
     from sim.result import Simulation
-
-MEMORIES = ("lpddr4", "fixed")
 
 
 class Job(Prepared):
     """A model made ready for an accelerator, by `prepare`: render it, simulate it, hold its hardware to both."""
 
-    def simulate(self, camera: Camera, memory: str | MemoryTiming | Lpddr4 = "lpddr4", **options: Any) -> Simulation:
+    def simulate(self, camera: Camera, memory: str | MemoryTiming | Dram = "lpddr4", **options: Any) -> Simulation:
         """Simulate a frame, cycle by cycle.
 
         Parameters
         ----------
         camera : Camera
-        memory : str or MemoryTiming or sim.memory.lpddr4.Lpddr4
-            ``lpddr4``, ``fixed`` (latency and bandwidth), or either with values of its own.
+        memory : str or MemoryTiming or sim.memory.dram.Dram
+            ``lpddr4``, ``lpddr5``, ``hbm2``, ``fixed`` (latency and bandwidth), or one with values of its own.
         **options
             ``clock_hz`` (1e9), assumed; and what may be switched off, see `sim.ablation.Switches`: ``termination``
             (1e-3), ``ordering`` ("exact"), ``sampling`` ("cubes").
@@ -64,7 +63,7 @@ class Job(Prepared):
         self,
         cameras: Sequence[Camera],
         workers: int = 1,
-        memory: str | MemoryTiming | Lpddr4 = "lpddr4",
+        memory: str | MemoryTiming | Dram = "lpddr4",
         clock_hz: float = 1e9,
         termination: float = TERMINATION,
         ordering: str = "exact",
@@ -157,15 +156,15 @@ def prepare(
     return Job(model, config if isinstance(config, AcceleratorConfig) else load_config(config), encoding)
 
 
-def memory_of(memory: str | MemoryTiming | Lpddr4) -> MemoryTiming | Lpddr4:
+def memory_of(memory: str | MemoryTiming | Dram) -> MemoryTiming | Dram:
     """The memory that a name stands for; any other value must be one."""
-    from sim.memory.lpddr4 import Lpddr4
+    from sim.memory.dram import PRESETS, Dram
 
-    if isinstance(memory, (MemoryTiming, Lpddr4)):
+    if isinstance(memory, (MemoryTiming, Dram)):
         return memory
     if memory not in MEMORIES:
         raise InputError(f"memory must be one of {', '.join(MEMORIES)}, not {memory}")
-    return Lpddr4() if memory == "lpddr4" else MemoryTiming()
+    return MemoryTiming() if memory == "fixed" else PRESETS[memory]
 
 
 def plot_cycles(frame: Simulation) -> Figure:

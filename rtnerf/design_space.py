@@ -17,7 +17,6 @@ import click
 from rtnerf.base.options import (
     FRACTION,
     PATH,
-    OneOf,
     Whole,
     Wholes,
     check_targets,
@@ -31,10 +30,11 @@ from rtnerf.options import (
     Window,
     capture_options,
     config_option,
+    memory_options,
     model_option,
     progress_bar,
+    refuse_timing,
     save,
-    timing_options,
     versions,
 )
 
@@ -138,8 +138,7 @@ def sweep(
 @click.option("--check-views", type=Wholes(low=0), help="Views that are only compared afterwards.")
 @click.option("--size", "pixels", type=Size(), default="200", show_default=True, help="Full picture, in pixels.")
 @click.option("--crop", type=Window(), help="Only this window of the full picture, in pixels.")
-@click.option("--memory", type=OneOf("lpddr4", "fixed"), default="lpddr4", show_default=True, help="As in simulate.")
-@timing_options
+@memory_options
 @click.option(
     "--loss", type=FRACTION, default=0.0, show_default=True, help="Share of a view's cycles that may be lost."
 )
@@ -162,10 +161,8 @@ def size(
     Guaranteed is what was simulated: these views, at this size, with this memory. --check-views says what others lose.
     """
     check_targets(out=out, json=json_file)
-    timing = {"latency": latency, "beat_interval": beat_interval}
-    if memory == "lpddr4":
-        refuse_given("with memory lpddr4, which has its own timing", "latency", "beat-interval")
-        timing = {}
+    refuse_timing(memory)
+    timing = {"latency": latency, "beat_interval": beat_interval} if memory == "fixed" else {}
     from nerf.contract.config import to_toml
     from rtnerf.base.files import write_bytes
     from rtnerf.explore.points import point_of

@@ -97,10 +97,10 @@ def page_of(
 def _simulated(job: Job, camera: Camera) -> dict[str, Any]:
     """A view as the page takes it."""
     from rtnerf.explore.cost import cost_of, synthesis_of, told
-    from sim.memory.lpddr4 import Lpddr4
+    from sim.memory.dram import Dram
     from sim.simulate import simulate
 
-    frame = simulate(job.decoded, job.view(camera), job.config, Lpddr4(), record=True)
+    frame = simulate(job.decoded, job.view(camera), job.config, Dram(), record=True)
     return {
         "c2w": camera.c2w.tolist(),
         "result": frame.record(),

@@ -127,10 +127,31 @@ form_option = click.option(
     help="Form of the factor blocks.",
 )
 
+MEMORIES = ("lpddr4", "lpddr5", "hbm2", "fixed")
+"""Names of memories: DRAM by its standard (`sim.memory.dram.PRESETS`), or fixed latency and bandwidth."""
+
 timing_options = together(
     click.option("--latency", type=Whole(1, 65535), default=20, show_default=True, help="Of the memory, cycles."),
     click.option("--beat-interval", type=Whole(1, 65535), default=1, show_default=True, help="Cycles a beat."),
 )
+
+memory_options = together(
+    click.option(
+        "--memory",
+        type=OneOf(*MEMORIES),
+        default="lpddr4",
+        show_default=True,
+        help="LPDDR4-2400 or LPDDR5-6400 of 4 x 16 bits, or a stack of HBM2-2000, with banks and refresh; or fixed "
+        "latency and bandwidth.",
+    ),
+    timing_options,
+)
+
+
+def refuse_timing(memory: str) -> None:
+    """Refuse options of the fixed memory where another one is asked for."""
+    if memory != "fixed":
+        refuse_given(f"with memory {memory}, which has its own timing", "latency", "beat-interval")
 
 
 @dataclass(frozen=True)

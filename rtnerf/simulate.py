@@ -16,28 +16,20 @@ from rtnerf.base.options import (
     check_targets,
     example,
     json_option,
-    refuse_given,
     together,
 )
-from rtnerf.options import Subject, form_option, progress_bar, save, subject_options, timing_options
+from rtnerf.options import Subject, form_option, memory_options, progress_bar, refuse_timing, save, subject_options
 
 if TYPE_CHECKING:
     from nerf.contract.memory import MemoryTiming
-    from sim.memory.lpddr4 import Lpddr4
+    from sim.memory.dram import Dram
 
 simulation_options = together(
     subject_options,
     click.option(
         "--clock-mhz", type=Whole(1, 10000), default=1000, show_default=True, help="Assumed clock of the accelerator."
     ),
-    click.option(
-        "--memory",
-        type=OneOf("lpddr4", "fixed"),
-        default="lpddr4",
-        show_default=True,
-        help="LPDDR4-2400 of 4 x 16 bits with banks and refresh, or fixed latency and bandwidth.",
-    ),
-    timing_options,
+    memory_options,
     click.option("--frames", type=Whole(1), default=1, show_default=True, help="Views from this index on."),
     click.option("--workers", type=Whole(1), default=1, show_default=True, help="Processes sharing the frames."),
 )
@@ -176,11 +168,10 @@ def ablate(
         )
 
 
-def timing_of(memory: str, latency: int, beat_interval: int) -> MemoryTiming | Lpddr4:
+def timing_of(memory: str, latency: int, beat_interval: int) -> MemoryTiming | Dram:
     """The memory that the options describe."""
-    if memory == "lpddr4":
-        refuse_given("with memory lpddr4, which has its own timing", "latency", "beat-interval")
+    refuse_timing(memory)
     from nerf.contract.memory import MemoryTiming
-    from sim.memory.lpddr4 import Lpddr4
+    from sim.memory.dram import PRESETS
 
-    return Lpddr4() if memory == "lpddr4" else MemoryTiming(latency, beat_interval)
+    return MemoryTiming(latency, beat_interval) if memory == "fixed" else PRESETS[memory]

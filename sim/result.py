@@ -8,7 +8,7 @@ import numpy as np
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.memory import MemoryTiming
 from nerf.contract.scene_image import BEAT, PAIRS
-from sim.memory.lpddr4 import Lpddr4
+from sim.memory.dram import Dram
 from sim.parts.activity import BUSY, NAMES
 
 STALLS = NAMES[BUSY + 1 :]
@@ -26,7 +26,7 @@ class Simulation:
     Parameters
     ----------
     config : AcceleratorConfig
-    timing : MemoryTiming or Lpddr4
+    timing : MemoryTiming or Dram
         Of the memory.
     clock_hz : float
         Assumed, of the accelerator.
@@ -58,7 +58,7 @@ class Simulation:
     """
 
     config: AcceleratorConfig
-    timing: MemoryTiming | Lpddr4
+    timing: MemoryTiming | Dram
     clock_hz: float
     cycles: int
     activity: dict[str, dict[str, int]]
@@ -112,7 +112,7 @@ class Simulation:
         interpolated = groups["density"] * self.samples + groups["appearance"] * self.shaded
         macs = len(PAIRS) * VECTOR_MACS * interpolated + self.shaded * self.config.network.multiply_accumulates
         bandwidth = float(BEAT)
-        if isinstance(self.timing, Lpddr4):
+        if isinstance(self.timing, Dram):
             bandwidth = min(bandwidth, self.timing.peak_bytes_per_second / self.clock_hz)
         else:
             bandwidth /= self.timing.beat_interval

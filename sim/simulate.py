@@ -14,7 +14,7 @@ from sim.clock import new_clock, settle_all
 from sim.frame import new_frame
 from sim.machine import run
 from sim.memory import memory
-from sim.memory.lpddr4 import Lpddr4
+from sim.memory.dram import Dram
 from sim.parts.activity import NAMES
 from sim.parts.clients import Reader
 from sim.result import Simulation
@@ -33,7 +33,7 @@ def simulate(
     decoded: DecodedScene,
     view: View,
     config: AcceleratorConfig,
-    timing: MemoryTiming | Lpddr4 | None = None,
+    timing: MemoryTiming | Dram | None = None,
     clock_hz: float = 1e9,
     uniform: bool = False,
     record: bool = False,
@@ -47,7 +47,7 @@ def simulate(
     decoded : DecodedScene
     view : View
     config : AcceleratorConfig
-    timing : MemoryTiming or Lpddr4
+    timing : MemoryTiming or Dram
         By default the default `MemoryTiming`.
     clock_hz : float
         Of the accelerator; the times of an LPDDR4 memory are in nanoseconds.
@@ -100,7 +100,7 @@ def simulate(
         written_bytes=int(blocks["memory"]["written_bytes"]),
         moved=dict(zip(PROBES, moved.tolist(), strict=True)),
         tiles=rows_of_tiles(view, config) * -(-view.window_width // config.tile),
-        rows={name: int(banks[field]) for name, field in ROWS.items()} if isinstance(timing, Lpddr4) else {},
+        rows={name: int(banks[field]) for name, field in ROWS.items()} if isinstance(timing, Dram) else {},
         steps=int(clock["steps"]),
         doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names or ()},
         transfers=_transfers(entries) if record else None,

@@ -4,7 +4,6 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -61,7 +60,7 @@ def configuration() -> str:
     """Return the page of all fields of configurations and memories."""
     from nerf.contract.config import PRESETS, AcceleratorConfig
     from nerf.contract.memory import MemoryTiming
-    from sim.memory.lpddr4 import Lpddr4
+    from sim.memory.dram import PRESETS as DRAMS
 
     parts = [
         "# Configuration",
@@ -77,10 +76,13 @@ def configuration() -> str:
             ],
         ),
     ]
-    for title, kind in (("Memory `fixed`", MemoryTiming), ("Memory `lpddr4`", Lpddr4)):
-        defaults = {field.name: field.default for field in fields(kind)}
-        rows = [[f"`{name}`", f"`{defaults[name]}`", text] for name, text in _parameters(kind)]
-        parts += [f"## {title}", _summary(kind), table(["field", "default", "meaning"], rows)]
+    for title, memories in (("Memory `fixed`", {"default": MemoryTiming()}), ("DRAM", DRAMS)):
+        kind = type(next(iter(memories.values())))
+        rows = [
+            [f"`{name}`", *(f"`{getattr(memory, name)}`" for memory in memories.values()), text]
+            for name, text in _parameters(kind)
+        ]
+        parts += [f"## {title}", _summary(kind), table(["field", *memories, "meaning"], rows)]
     return "\n\n".join(parts)
 
 

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
     "rtnerf.api", "nerf.cameras", "nerf.checkpoint", "nerf.contract.config", "nerf.contract.memory",
     "nerf.contract.scene_image", "nerf.contract.blocks", "nerf.contract.registers", "nerf.encode", "nerf.prepared",
-    "nerf.metrics", "sim.result", "sim.memory.lpddr4", "cosim.run", "cosim.unit", "specdec.api",
+    "nerf.metrics", "sim.result", "sim.memory.dram", "cosim.run", "cosim.unit", "specdec.api",
     "specdec.proposers.base", "specdec.cost.hardware",
 )  # fmt: skip
 SHORT = 90

@@ -16,7 +16,7 @@ from nerf.train.tuning import Knobs
 from rtnerf.base.errors import InputError, require
 from rtnerf.base.sources import digest_of
 from sim.ablation import Switches
-from sim.memory.lpddr4 import Lpddr4
+from sim.memory.dram import PRESETS, Dram
 
 SOURCES = ("nerf", "sim", "rtl", "rtnerf.base", "rtnerf.explore", "rtnerf.physical")
 """Packages that a point's results are made with."""
@@ -83,9 +83,9 @@ class Subject:
 
 SUBJECT, KNOBS, SWITCHES = _names(Subject), _names(Knobs), _names(Switches)
 CONFIG = _names(AcceleratorConfig, "name")
-FIXED, LPDDR4 = _names(MemoryTiming, "seed"), _names(Lpddr4)
-MEMORIES = ("lpddr4", "fixed", *(name for name in MEMORY_TIMINGS if name != "default"))
-NAMES = SUBJECT | KNOBS | SWITCHES | CONFIG | FIXED | LPDDR4 | {"config", "memory", "clock_mhz"}
+FIXED, BANKED = _names(MemoryTiming, "seed"), _names(Dram, "standard")
+MEMORIES = (*PRESETS, "fixed", *(name for name in MEMORY_TIMINGS if name != "default"))
+NAMES = SUBJECT | KNOBS | SWITCHES | CONFIG | FIXED | BANKED | {"config", "memory", "clock_mhz"}
 """Every setting of a point."""
 EMBEDDED = "embedded"
 """The model that comes along, where a list names it beside files."""
@@ -102,7 +102,7 @@ class Point:
         What is done to the model before.
     switches : Switches
     config : AcceleratorConfig
-    timing : MemoryTiming or Lpddr4
+    timing : MemoryTiming or Dram
     clock_mhz : float
         Assumed.
     """
@@ -111,7 +111,7 @@ class Point:
     knobs: Knobs
     switches: Switches
     config: AcceleratorConfig
-    timing: MemoryTiming | Lpddr4
+    timing: MemoryTiming | Dram
     clock_mhz: float
 
     def settings(self) -> dict[str, Any]:
@@ -172,15 +172,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _memory(settings: Mapping[str, Any]) -> MemoryTiming | Lpddr4:
+def _memory(settings: Mapping[str, Any]) -> MemoryTiming | Dram:
     kind = settings.get("memory", "lpddr4")
     require(kind in MEMORIES, "memory", f"one of {', '.join(MEMORIES)}", kind)
-    mine, other = (LPDDR4, FIXED) if kind == "lpddr4" else (FIXED, LPDDR4)
+    mine, other = (BANKED, FIXED) if kind in PRESETS else (FIXED, BANKED)
     for name in sorted(other & settings.keys()):
         raise InputError(f"{name} must be absent with memory {kind}, not {settings[name]}")
     values = _chosen(settings, mine)
-    if kind == "lpddr4":
-        return _made(Lpddr4, values)
+    if kind in PRESETS:
+        return _made(Dram, asdict(PRESETS[kind]) | values)
     return replace(MEMORY_TIMINGS["default" if kind == "fixed" else kind], **values)
 
 

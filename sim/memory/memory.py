@@ -1,6 +1,6 @@
 """The memory: of fixed latency and bandwidth with random pauses, or LPDDR4 with banks.
 
-The first is `cosim.wrapper.MEMORY_TIMING`, cycle for cycle. The second (`sim.memory.lpddr4`) decides when each beat is
+The first is `cosim.wrapper.MEMORY_TIMING`, cycle for cycle. The second (`sim.memory.dram`) decides when each beat is
 there as soon as its burst is taken; it has no counterpart in the RTL benches.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 from nerf.contract.memory import MemoryTiming
 from nerf.contract.scene_image import BEAT
 from rtnerf.base.compiled import compiled
-from sim.memory import lpddr4
+from sim.memory import dram
 from sim.parts.activity import BUSY, IDLE, NEVER
 from sim.parts.clients import Reader
 from sim.parts.streams import BURST
@@ -27,7 +27,7 @@ ADDRESS, DATA, ANSWER = range(3)
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "banked", "latency", "beat_interval", "pause", "random")]
-    + [("banks", lpddr4.STATE), ("bursts", BURST, (QUEUE,)), ("due", np.int64, (QUEUE, BURST_LIMIT))]
+    + [("banks", dram.STATE), ("bursts", BURST, (QUEUE,)), ("due", np.int64, (QUEUE, BURST_LIMIT))]
     + [
         (name, np.int64)
         for name in ("first", "waiting", "beat", "offered", "read_from", "write", "write_from", "address")
@@ -39,12 +39,12 @@ the bus; ``read_from``, ``write_from``: cycle from which the next beat may be of
 beat to be written."""
 
 
-def new(timing: MemoryTiming | lpddr4.Lpddr4, elapsed: int = 0, clock_hz: float = 1e9) -> np.void:
+def new(timing: MemoryTiming | dram.Dram, elapsed: int = 0, clock_hz: float = 1e9) -> np.void:
     """Return a memory at rest that has been running for some cycles of the accelerator's clock."""
     state = np.zeros(1, STATE)[0]
-    if isinstance(timing, lpddr4.Lpddr4):
+    if isinstance(timing, dram.Dram):
         state["banked"], state["beat_interval"] = 1, 1
-        state["banks"] = lpddr4.new(timing, clock_hz)
+        state["banks"] = dram.new(timing, clock_hz)
         return state
     state["latency"], state["beat_interval"], state["pause"] = timing.latency, timing.beat_interval, timing.pause_of_256
     random = timing.seed
@@ -109,8 +109,8 @@ def step(now: int, state, burst, address, data, answer) -> int:
         for beat in range(burst.last_beat + 1):
             if not state.banked:
                 state.due[place, beat] = now + state.latency
-            elif beat == 0 or (burst.address + BEAT * beat) % lpddr4.BURST_BYTES == 0:
-                state.due[place, beat] = lpddr4.access(state.banks, now, burst.address + BEAT * beat, False)
+            elif beat == 0 or (burst.address + BEAT * beat) % dram.BURST_BYTES == 0:
+                state.due[place, beat] = dram.access(state.banks, now, burst.address + BEAT * beat, False)
             else:
                 state.due[place, beat] = state.due[place, beat - 1]
         state.waiting += 1
@@ -129,8 +129,8 @@ def step(now: int, state, burst, address, data, answer) -> int:
             data.valid = 0
             state.written_bytes += data.bytes
             state.write_from = now + state.beat_interval
-            if state.banked and (data.last or (state.address + BEAT) % lpddr4.BURST_BYTES == 0):
-                done = lpddr4.access(state.banks, now, state.address, True)
+            if state.banked and (data.last or (state.address + BEAT) % dram.BURST_BYTES == 0):
+                done = dram.access(state.banks, now, state.address, True)
                 state.write_from = max(state.write_from, done - POSTED_CYCLES)
             state.address += BEAT
             state.write = ANSWER if data.last else DATA

@@ -137,7 +137,10 @@ def test_a_job_makes_its_scene_once(job):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda job, camera: job.simulate(camera, memory="ddr5"), "memory must be one of lpddr4, fixed, not ddr5"),
+        (
+            lambda job, camera: job.simulate(camera, memory="ddr5"),
+            "memory must be one of lpddr4, lpddr5, hbm2, fixed, not ddr5",
+        ),
         (
             lambda job, camera: job.simulate(camera, ordering="up"),
             "ordering must be one of exact, coarse, none, not up",

@@ -15,7 +15,7 @@ from sim.clock import new_clock, settle_all
 from sim.frame import new_frame
 from sim.machine import run
 from sim.memory import memory
-from sim.memory.lpddr4 import Lpddr4
+from sim.memory.dram import Dram
 from sim.simulate import simulate, simulate_all
 from sim.wiring import PROBES, new_blocks, new_wires
 from tests.golden.models import EDGE_CASES, look_at, small_model
@@ -65,7 +65,7 @@ def test_what_is_skipped_changes_nothing(small, timing):
 
 
 @pytest.mark.parametrize("uniform", [False, True])
-@pytest.mark.parametrize("timing", [MEMORY_TIMINGS["ideal"], Lpddr4()])
+@pytest.mark.parametrize("timing", [MEMORY_TIMINGS["ideal"], Dram()])
 def test_cycles_bytes_and_samples_add_up(small, timing, uniform):
     decoded, view = small
     result = simulate(decoded, view, SMALL, timing, uniform=uniform, record=True)
@@ -84,7 +84,7 @@ def test_cycles_bytes_and_samples_add_up(small, timing, uniform):
     columns = -(-view.window_width // SMALL.tile)
     assert result.read_bytes["cube_list"] == columns * LIST_ENTRY_BYTES * entries
     assert result.read_bytes["tables"] >= 16 * decoded.scene.tables_beats
-    if isinstance(timing, Lpddr4):
+    if isinstance(timing, Dram):
         assert sum(result.rows.values()) > 0
 
 
@@ -109,7 +109,7 @@ def test_frames_are_the_same_for_any_number_of_workers(small):
     decoded, view = small
     views = [view, scene_and_view(termination=0.5)[1], with_ordering(view, decoded.scene, "none")]
     alone, *others = (
-        simulate_all(decoded, views, SMALL, workers, timing=Lpddr4(), record=True) for workers in (1, 2, 3)
+        simulate_all(decoded, views, SMALL, workers, timing=Dram(), record=True) for workers in (1, 2, 3)
     )  # fmt: skip
     assert len({frame.cycles for frame in alone}) == 3
     for together in others:
@@ -127,7 +127,7 @@ def test_wider_is_faster_and_slower_memory_slower(small):
 
 def test_the_report_adds_up(small):
     decoded, view = small
-    result = simulate(decoded, view, SMALL, Lpddr4())
+    result = simulate(decoded, view, SMALL, Dram())
     table = result.units
     for name, row in table.items():
         assert row["busy_cycles"] + row["idle_cycles"] + sum(row["stall_cycles"].values()) == result.cycles, name

@@ -29,16 +29,16 @@ from nerf.golden.density import table_position as function
 print(function(1 << 40, 1 << 20, 0), len(function.stats.cache_misses))
 """
 FIRST_BEAT = """
-from sim.memory import lpddr4, memory
+from sim.memory import dram, memory
 from sim.parts.streams import ANSWER, BURST, WRITE, WRITE_DATA, new
-state, burst = memory.new(lpddr4.Lpddr4()), new(BURST)
+state, burst = memory.new(dram.Dram()), new(BURST)
 burst["valid"] = 1
 memory.step(0, state, burst, new(WRITE), new(WRITE_DATA), new(ANSWER))
 print(state["due"][0, 0], len(memory.step.stats.cache_misses))
 """
 PRODUCT = "nerf/golden/interpolator.py", "return p * interpolate_line", "return 2 * p * interpolate_line"
 ENTRIES = "nerf/contract/formats.py", "ALPHA_ENTRIES = 1024", "ALPHA_ENTRIES = 512"
-ACCESS = "sim/memory/lpddr4.py", "end = transfer + state.burst", "end = transfer + state.burst + 1000 * state.cycle"
+ACCESS = "sim/memory/dram.py", "end = transfer + state.burst", "end = transfer + state.burst + 1000 * state.cycle"
 
 
 def copy_project(folder):

@@ -101,8 +101,8 @@ def test_an_empty_space_is_refused_with_the_first_reason(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"memory": "hbm"}, "memory must be one of lpddr4, fixed, ideal, slow, not hbm"),
-        ({"channels": 3}, "channels must be a power of two, 1 to 8, not 3"),
+        ({"memory": "hbm"}, "memory must be one of lpddr4, lpddr5, hbm2, fixed, ideal, slow, not hbm"),
+        ({"channels": 3}, "channels must be a power of two, 1 to 16, not 3"),
         ({"channels": "4"}, "channels must be a number, not '4'"),
         ({"memory": "fixed", "channels": 2}, "channels must be absent with memory fixed, not 2"),
         ({"views": [0, 0]}, "views must be different, not [0, 0]"),

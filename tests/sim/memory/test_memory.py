@@ -11,7 +11,7 @@ from nerf.contract.memory import MEMORY_TIMINGS, MemoryTiming
 from nerf.contract.scene_image import BEAT
 from rtnerf.base.errors import InputError
 from sim.memory import memory
-from sim.memory.lpddr4 import Lpddr4
+from sim.memory.dram import Dram
 from sim.parts.streams import ANSWER, BURST, READ_BEAT, WRITE, WRITE_DATA, new
 from tests.sim.replay import put
 
@@ -186,7 +186,7 @@ def test_a_timing_that_makes_no_sense_is_refused(field, value, rule):
 
 @pytest.mark.parametrize(("first", "beats", "accesses"), [(0, 16, 8), (16, 16, 9), (16, 1, 1), (0, 1, 1), (32, 3, 2)])
 def test_banks_serve_a_write_burst_by_their_own_bursts(first, beats, accesses):
-    state = memory.new(Lpddr4())
+    state = memory.new(Dram())
     burst, address, data, answer = (new(kind) for kind in (BURST, WRITE, WRITE_DATA, ANSWER))
     beat = new(READ_BEAT)
     put(address, first)

@@ -1,8 +1,7 @@
-"""LPDDR4 memory: banks with open rows, refresh, and turns of the data bus; commands in the order of the requests.
+"""DRAM: banks with open rows, refresh, and turns of the data bus; commands in the order of the requests.
 
-Used for reported results; it has no counterpart in the RTL benches, which see a fixed latency and bandwidth. Times of
-the device: JEDEC JESD209-4, LPDDR4-2400 (core timings in nanoseconds hold for the other speed grades too). A burst of
-16 transfers on 16 bits gives 32 bytes.
+Used for reported results; it has no counterpart in the RTL benches, which see a fixed latency and bandwidth. A burst
+gives 32 bytes in each of the standards.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -14,23 +13,31 @@ from rtnerf.base.compiled import compiled
 from rtnerf.base.errors import require
 
 BURST_BYTES = 32
-CHANNEL_LIMIT = 8
-BANKS = 8
+CHANNEL_LIMIT = 16
+BANK_LIMIT = 16
 ACTIVATIONS = 4
 """In a window of tFAW."""
 CLOSED = -1
 
 
 @dataclass(frozen=True)
-class Lpddr4:
-    """Organisation and timing of the memory; times in nanoseconds.
+class Dram:
+    """Organisation and timing of the memory; times in nanoseconds. The defaults are LPDDR4-2400 of 4 x 16 bits.
+
+    Times of LPDDR4: JEDEC JESD209-4 (core timings in nanoseconds hold for the other speed grades too).
 
     Parameters
     ----------
+    standard : str
+        Name of the preset that the values began with, see `PRESETS`.
     mega_transfers : int
-        Data rate of a pin, 10**6 a second. Four channels at 2400 give a peak of 19.2 GB/s.
+        Data rate of a pin, 10**6 a second. Four channels of 16 bits at 2400 give a peak of 19.2 GB/s.
     channels : int
-        Of 16 bits, from 1 to 8, a power of two; consecutive ``interleave_bytes`` go to consecutive channels.
+        From 1 to 16, a power of two, of HBM pseudo channels; consecutive ``interleave_bytes`` go to consecutive ones.
+    channel_bits : int
+        Data pins of a channel, 8 to 128, a power of two.
+    banks : int
+        Of a channel, 4 to 16, a power of two; groups of banks are not told apart.
     row_bytes : int
         Page of a bank of a channel.
     activate, precharge, row_active, activate_gap, four_activates : float
@@ -45,8 +52,11 @@ class Lpddr4:
         From the accelerator's request to the earliest command, and from the data back: an assumption.
     """
 
+    standard: str = "lpddr4"
     mega_transfers: int = 2400
     channels: int = 4
+    channel_bits: int = 16
+    banks: int = 8
     interleave_bytes: int = 64
     row_bytes: int = 2048
     activate: float = 18.0
@@ -66,10 +76,13 @@ class Lpddr4:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            require(value > 0, field.name, "positive", value)
+            if field.name != "standard":
+                value = getattr(self, field.name)
+                require(value > 0, field.name, "positive", value)
         for name, low, high in (
             ("channels", 1, CHANNEL_LIMIT),
+            ("channel_bits", 8, 128),
+            ("banks", 4, BANK_LIMIT),
             ("interleave_bytes", BURST_BYTES, 1 << 16),
             ("row_bytes", 64, 1 << 16),
         ):
@@ -79,21 +92,45 @@ class Lpddr4:
     @property
     def peak_bytes_per_second(self) -> float:
         """Of all channels together."""
-        return self.mega_transfers * 1e6 * 2 * self.channels
+        return self.mega_transfers * 1e6 * self.channel_bits / 8 * self.channels
 
     def record(self) -> dict[str, Any]:
         """What a result file says of it."""
-        return {"kind": "lpddr4", **asdict(self)}
+        values = asdict(self)
+        return {"kind": values.pop("standard"), **values}
 
 
-_TIMES = [field.name for field in fields(Lpddr4) if field.type is float or field.type == "float"]
-_SIZES = ["channels", "interleave_bytes", "row_bytes"]
+PRESETS = {
+    memory.standard: memory
+    for memory in (
+        Dram(),
+        # JESD209-5B, 6400 at a WCK of four times the clock of 800 MHz, bank groups, 8 Gbit a channel: 51.2 GB/s. Its
+        # latencies in clocks are 17 and 9, the gap from read to write two clocks. As Ramulator 2 has them.
+        Dram(
+            "lpddr5", mega_transfers=6400, banks=16, activate=18.75, precharge=18.75, row_active=42.5, activate_gap=5.0,
+            four_activates=20.0, read_latency=21.25, write_latency=11.25, write_recovery=35.0, write_to_read=6.25,
+            read_to_precharge=10.0, read_to_write=2.5, refresh_interval=3906.0, refresh=210.0,
+        ),
+        # JESD235D, one stack of 16 pseudo channels of 4 Gbit: 256 GB/s. As Ramulator 2 has it; tFAW is the maker's.
+        Dram(
+            "hbm2", mega_transfers=2000, channels=16, channel_bits=64, banks=16, row_bytes=1024, activate=14.0,
+            precharge=14.0, row_active=34.0, activate_gap=4.0, four_activates=15.0, read_latency=14.0,
+            write_latency=5.0, write_recovery=16.0, write_to_read=6.0, read_to_precharge=5.0, read_to_write=2.0,
+            refresh_interval=3900.0, refresh=260.0,
+        ),
+    )
+}  # fmt: skip
+"""By name: LPDDR4-2400 and LPDDR5-6400 of 4 x 16 bits, HBM2-2000 of one stack."""
+
+
+_TIMES = [field.name for field in fields(Dram) if field.type is float or field.type == "float"]
+_SIZES = ["channels", "banks", "interleave_bytes", "row_bytes"]
 
 STATE = np.dtype(
     [(name, np.int64) for name in (*_TIMES, *_SIZES, "burst", "cycle")]
     + [(name, np.int64) for name in ("row_hits", "row_misses", "row_conflicts", "refreshes")]
     + [
-        (name, np.int64, (CHANNEL_LIMIT, BANKS))
+        (name, np.int64, (CHANNEL_LIMIT, BANK_LIMIT))
         for name in ("open_row", "column_from", "precharge_from", "activate_from")
     ]
     + [("recent_activates", np.int64, (CHANNEL_LIMIT, ACTIVATIONS))]
@@ -102,14 +139,14 @@ STATE = np.dtype(
 """Times in picoseconds. ``..._from``: when a bank may take that command; ``last_write``: the bus was last written."""
 
 
-def new(memory: Lpddr4, clock_hz: float) -> np.void:
+def new(memory: Dram, clock_hz: float) -> np.void:
     """Return the state of a memory beside an accelerator of some clock."""
     state = np.zeros(1, STATE)[0]
     for name in _TIMES:
         state[name] = round(1000 * getattr(memory, name))
     for name in _SIZES:
         state[name] = getattr(memory, name)
-    state["burst"] = round(BURST_BYTES / 2 * 1e6 / memory.mega_transfers)
+    state["burst"] = round(BURST_BYTES * 8 / memory.channel_bits * 1e6 / memory.mega_transfers)
     state["cycle"] = round(1e12 / clock_hz)
     state["open_row"] = CLOSED
     state["recent_activates"] = -(1 << 40)
@@ -126,12 +163,12 @@ def access(state, cycle: int, address: int, write: bool) -> int:
     channel = address // state.interleave_bytes % state.channels
     local = address // (state.interleave_bytes * state.channels) * state.interleave_bytes
     page = (local + address % state.interleave_bytes) // state.row_bytes
-    bank, row = page % BANKS, page // BANKS
+    bank, row = page % state.banks, page // state.banks
     start = cycle * state.cycle + state.controller
 
     while start >= state.next_refresh[channel]:
         done = state.next_refresh[channel] + state.precharge + state.refresh
-        for each in range(BANKS):
+        for each in range(state.banks):
             state.open_row[channel, each] = CLOSED
             state.activate_from[channel, each] = max(state.activate_from[channel, each], done)
         state.next_refresh[channel] += state.refresh_interval
