@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import LIST_ENTRY_BYTES
 from nerf.contract.scene_image import PAGE, RANK_BITS
+from rtl.parts.carry_save import few_rows
 from rtl.parts.checksum import crc8_of
 from rtl.parts.queue import Queue
 from rtl.payloads import Footprint, ReadPort, TileLayouts, beat_write
@@ -31,11 +32,12 @@ class CubeList(wiring.Component):
     - A tile is begun by ``start``, when the one before is done; it waits until the lists are whole. Its rectangles come
       in the order of the list, then ``last``.
 
-    Latency: after a reset, ``rows`` cycles in which the counters of the lists are cleared. 1 cycle from a footprint to
+    Latency: after a reset, ``rows`` cycles in which the counters of the lists are cleared. 3 cycles from a footprint to
     its first write; it is accepted with its last row. `LATENCY` from an entry out of memory to its rectangle. To the
-    first request, and to ``last`` of an empty list, 1 from ``start`` and 2 from the ``last`` footprint; 1 from the end
-    of the last entry to ``last``.
-    Throughput: an entry a cycle, each way; ``list_queue`` are on their way or wait for room behind the block.
+    first request 4 from ``start`` and 5 from the ``last`` footprint; to ``last`` of an empty list 1 less; 2 from the
+    end of the last entry to ``last``.
+    Throughput: an entry a cycle, each way, and a request every other; ``list_queue`` entries are on their way or wait
+    for room behind the block.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ class CubeList(wiring.Component):
     list_base : In
         Byte address of the lists, a multiple of 4 KiB.
     live_cubes : In
-        Of the scene: no list has more entries. Stable from the first footprint on.
+        Of the scene: no list has more entries. Stable from the cycle before the first footprint on.
     i : In(stream)
         `Footprint`, inside the window.
     writes : Out(stream)
@@ -68,16 +70,16 @@ class CubeList(wiring.Component):
     done : Out(1)
         Strobe: ``last`` is accepted from ``o``.
     error : Out(1)
-        Strobe: an entry with a wrong checksum.
+        Strobe: an entry had a wrong checksum.
     """
 
-    LATENCY = 3
+    LATENCY = 4
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self._layouts = layouts = TileLayouts(cfg)
         self._tile_bits = cfg.tile_bits
         self._ahead = cfg.list_queue
-        """Entries that have been requested and are neither dropped nor handed on."""
+        """Entries that may have been requested and be neither dropped nor handed on."""
         self.rows = 1 << Footprint["last_y"].width - cfg.tile_bits
         super().__init__(
             {
@@ -101,113 +103,159 @@ class CubeList(wiring.Component):
         m.submodules.counts = counts = Memory(shape=RANK_BITS, depth=self.rows, init=[])
         update = counts.write_port()
         look_up = counts.read_port(transparent_for=[update])
-        base = Signal.like(self.list_base)
-        """Address of the list whose count was looked up."""
-        pages = Signal(range((1 << RANK_BITS) // PAGE_ENTRIES + 1))
         whole = Signal()
-        m.d.comb += pages.eq((self.live_cubes + PAGE_ENTRIES - 1) // PAGE_ENTRIES)
-        with m.If(look_up.en):
-            m.d.sync += base.eq(self.list_base + PAGE * (look_up.addr * pages))
-        self._write(m, update, look_up, base, whole)
-        self._read(m, look_up, base, whole)
+        page = Signal(len(self.list_base) - PAGE.bit_length() + 1)
+        """Of memory: where the list begins whose count is there."""
+        row, moves = self._write(m, update, look_up, page, whole)
+        with m.If(whole):
+            m.d.comb += [row.eq(self.tile.y[self._tile_bits :]), look_up.en.eq(1)]
+        m.d.comb += look_up.addr.eq(row)
+        self._find_page(m, row, moves, page)
+        self._read(m, look_up, page, whole)
         return m
 
-    def _write(self, m: Module, update, look_up, base: Signal, whole: Signal) -> None:
-        """Clear the counters; look up a row's count for each entry, and add one when it is written."""
+    def _find_page(self, m: Module, row: Signal, moves: Signal, page: Signal) -> None:
+        """Multiply a row by the pages of a list: two rows of a sum in one step, one in the next."""
+        pages = Signal(range((1 << RANK_BITS) // PAGE_ENTRIES + 1))
+        halves = [Signal.like(page, name=f"half_{n}") for n in range(2)]
+        m.d.sync += pages.eq((self.live_cubes + PAGE_ENTRIES - 1) // PAGE_ENTRIES)
+        with m.If(moves):
+            rows = few_rows(m, row, pages, len(page), [self.list_base[-len(page) :]])
+            m.d.sync += [half.eq(one) for half, one in zip(halves, rows, strict=True)]
+            m.d.sync += page.eq(sum(halves))
+
+    def _write(self, m: Module, update, look_up, page: Signal, whole: Signal) -> tuple[Signal, Signal]:
+        """Clear the counters; then, for each entry: take it, look its row's count up, add one, write it.
+
+        Return the row that is looked up, and whether the steps go on.
+        """
         write, footprint = self.writes, self.i.payload
         first, last = (footprint[name][self._tile_bits :] for name in ("first_y", "last_y"))
         clearing = Signal(range(self.rows + 1))
         cleared = clearing[-1]
-        passed, row, written_row = (Signal.like(look_up.addr, name=name) for name in ("passed", "row", "written_row"))
-        free, takes = Signal(), Signal()
-        entry = Signal(CRC_AT)
+        passed, row, taken_row, looked_up, counted_row, written_row = (
+            Signal.like(look_up.addr, name=name)
+            for name in ("passed", "row", "taken_row", "looked_up", "counted_row", "written_row")
+        )
+        takes, taken, counted, moves = (Signal(name=name) for name in ("takes", "taken", "counted", "moves"))
+        taken_entry, entry = Signal(CRC_AT), Signal(CRC_AT)
+        place, next_place = Signal(RANK_BITS), Signal(RANK_BITS)
         m.d.comb += [
-            entry.eq(footprint.as_value()),
             row.eq(first + passed),
-            free.eq(cleared & (~write.valid | write.ready)),
-            takes.eq(self.i.valid & ~footprint.last & free),
-            self.i.ready.eq(Mux(footprint.last, cleared & self.written & ~write.valid, free & (row == last))),
-            look_up.addr.eq(row),
-            look_up.en.eq(takes),
-            write.payload.address.eq(base + LIST_ENTRY_BYTES * look_up.data),
+            moves.eq(~write.valid | write.ready),
+            takes.eq(self.i.valid & ~footprint.last & cleared & moves),
+            self.i.ready.eq(
+                cleared & Mux(footprint.last, self.written & ~(taken | counted | write.valid), moves & (row == last))
+            ),
+            looked_up.eq(taken_row),
+            look_up.en.eq(moves),
+            next_place.eq(place + 1),
             update.en.eq(~cleared | (write.valid & write.ready)),
             update.addr.eq(Mux(cleared, written_row, clearing)),
-            update.data.eq(Mux(cleared, look_up.data + 1, 0)),
+            update.data.eq(Mux(cleared, next_place, 0)),
+            write.payload.address.eq(PAGE * page + LIST_ENTRY_BYTES * place),
         ]
         m.d.sync += clearing.eq(clearing + ~cleared)
-        with m.If(write.ready):
-            m.d.sync += write.valid.eq(0)
-        with m.If(takes):
+        with m.If(moves):
             m.d.sync += [
-                passed.eq(Mux(row == last, 0, passed + 1)),
-                written_row.eq(row),
-                write.valid.eq(1),
+                taken.eq(takes),
+                taken_row.eq(row),
+                taken_entry.eq(footprint.as_value()),
+                counted.eq(taken),
+                counted_row.eq(taken_row),
+                entry.eq(taken_entry),
+                write.valid.eq(counted),
+                written_row.eq(counted_row),
+                # The entry before is counted only when it is written.
+                place.eq(Mux(write.valid & (written_row == counted_row), next_place, look_up.data)),
                 write.payload.data.eq(Cat(entry, crc8_of(entry))),
             ]
+        with m.If(takes):
+            m.d.sync += passed.eq(Mux(row == last, 0, passed + 1))
         with m.If(self.i.valid & self.i.ready & footprint.last):
             m.d.sync += whole.eq(1)
+        return looked_up, moves
 
-    def _read(self, m: Module, look_up, base: Signal, whole: Signal) -> None:
-        """Request entries for which there is room, and queue the rectangles of those that meet the tile."""
-        listed = Signal()
-        """The tile's row has been looked up."""
-        m.d.sync += listed.eq(whole)
-        with m.If(whole):
-            m.d.comb += [look_up.addr.eq(self.tile.y[self._tile_bits :]), look_up.en.eq(1)]
-        request, beats, tile = self.entries.request, self.entries.beats, self.tile
-        running, arrived, meets, drops = Signal(), Signal(), Signal(), Signal()
-        requested = Signal(RANK_BITS)
-        ahead = Signal(range(self._ahead + 1))
-        left = look_up.data - requested
+    def _read(self, m: Module, look_up, page: Signal, whole: Signal) -> None:
+        """Request entries for which there is room, and hand on the rectangles of those that meet the tile."""
+        request = self.entries.request
+        running, listed, known, ends = (Signal(name=name) for name in ("running", "listed", "known", "ends"))
+        """A tile is; its row's count is there; `left` is that of the row; its last rectangle has been accepted."""
+        left, requested = Signal(RANK_BITS), Signal(RANK_BITS)
         burst = Signal(range(BURST + 1))
-        entry = Signal(8 * LIST_ENTRY_BYTES)
-        ends = Signal()
+        """Entries to ask for next. Like `room`, it is a cycle late: none is asked for in the cycle after a request."""
+        ahead, room = Signal(range(self._ahead + 1)), Signal()
+        asks = Signal()
+        drops, hands_on = self._cut(m, ends)
         m.d.comb += [
-            burst.eq(Mux(left < BURST, left, BURST)),
-            request.valid.eq(running & listed & (left != 0) & (ahead <= self._ahead - BURST)),
-            request.payload.address.eq(base + LIST_ENTRY_BYTES * requested),
-            request.payload.last_beat.eq(burst - 1),
-            beats.ready.eq(1),
-            self.error.eq(arrived & (crc8_of(entry[:CRC_AT]) != entry[CRC_AT:])),
+            asks.eq((burst != 0) & room & ~request.valid),
+            self.done.eq(ends & self.o.ready),
         ]
-        m.d.sync += [arrived.eq(beats.valid), entry.eq(beats.payload.data)]
+        m.d.sync += [
+            listed.eq(whole & (self.start | running)),
+            burst.eq(Mux(known, Mux(left < BURST, left, BURST), 0)),
+            room.eq(ahead <= self._ahead - BURST),
+            ahead.eq(ahead + Mux(asks, burst, 0) - drops - hands_on),
+            ends.eq(known & (left == 0) & (ahead == 0)),
+        ]
+        with m.If(request.ready):
+            m.d.sync += request.valid.eq(0)
+        with m.If(asks):
+            m.d.sync += [
+                request.valid.eq(1),
+                request.payload.address.eq(PAGE * page + LIST_ENTRY_BYTES * requested),
+                request.payload.last_beat.eq(burst - 1),
+                requested.eq(requested + BURST),
+                left.eq(left - burst),
+            ]
+        with m.If(listed & ~known):
+            m.d.sync += [known.eq(1), left.eq(look_up.data)]
+        with m.If(self.start):
+            m.d.sync += running.eq(1)
+        with m.If(self.done):
+            m.d.sync += [running.eq(0), listed.eq(0), known.eq(0), ends.eq(0), requested.eq(0)]
 
+    def _cut(self, m: Module, ends: Signal) -> tuple[Signal, Signal]:
+        """Queue the rectangles of the entries that meet the tile; return whether one is dropped, and one handed on."""
+        beats, tile = self.entries.beats, self.tile
+        arrived, cut, meets, drops, hands_on = (
+            Signal(name=name) for name in ("arrived", "cut", "meets", "drops", "hands_on")
+        )
+        entry = Signal(8 * LIST_ENTRY_BYTES)
         m.submodules.rectangles = rectangles = Queue(self.o.payload.shape(), self._ahead)
         footprint = data.View(Footprint, entry[: Footprint.size])
-        rectangle = rectangles.i.payload
+        rectangle = Signal.like(self.o.payload)
+        m.d.comb += beats.ready.eq(1)
+        m.d.sync += [
+            arrived.eq(beats.valid),
+            entry.eq(beats.payload.data),
+            cut.eq(arrived),
+            self.error.eq(arrived & (crc8_of(entry[:CRC_AT]) != entry[CRC_AT:])),
+        ]
         inside = []
         for row in "xy":
             begin, size = tile[row], tile[f"last_{row}"]
             first, last = footprint[f"first_{row}"] - begin, footprint[f"last_{row}"] - begin
             inside += [first <= size, last >= 0]
-            m.d.comb += [
+            m.d.sync += [
                 rectangle[f"first_{row}"].eq(Mux(first > 0, first, 0)),
                 rectangle[f"last_{row}"].eq(Mux(last < size, last, size)),
             ]
-        m.d.comb += [
+        m.d.sync += [
             meets.eq(Cat(inside).all()),
-            drops.eq(arrived & ~meets),
             rectangle.cube.eq(footprint.cube),
             rectangle.rank.eq(footprint.rank),
             rectangle.tile.eq(tile.parity),
-            # There is a place for every entry ahead.
-            rectangles.i.valid.eq(arrived & meets),
         ]
-
-        hands_on = rectangles.o.valid & self.o.ready
         m.d.comb += [
-            ends.eq(running & listed & (left == 0) & (ahead == 0)),
+            drops.eq(cut & ~meets),
+            rectangles.i.payload.eq(rectangle),
+            # There is a place for every entry ahead.
+            rectangles.i.valid.eq(cut & meets),
+            hands_on.eq(rectangles.o.valid & self.o.ready),
             self.o.payload.eq(rectangles.o.payload),
             self.o.payload.last.eq(ends),
             self.o.valid.eq(rectangles.o.valid | ends),
             rectangles.o.ready.eq(self.o.ready),
-            self.done.eq(ends & self.o.ready),
         ]
-        asked = request.valid & request.ready
-        m.d.sync += ahead.eq(ahead + Mux(asked, burst, 0) - drops - hands_on)
-        with m.If(asked):
-            m.d.sync += requested.eq(requested + burst)
-        with m.If(self.start):
-            m.d.sync += running.eq(1)
-        with m.If(self.done):
-            m.d.sync += [running.eq(0), requested.eq(0)]
+        return drops, hands_on

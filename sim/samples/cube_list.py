@@ -17,22 +17,25 @@ from sim.samples.record_reader import copy
 
 CLIENT = Reader.CUBE_LIST
 BURST = 16
+COUNTED = 2
+"""Cycles until the count of a tile's row is there."""
 AHEAD_LIMIT = POWERS["list_queue"][1]
 NOTHING = -1
 WINDOW_LIMIT = 1 << 14
 """Pixels of the highest window: a counter for each row of its tiles is cleared at first, one a cycle."""
 
-_PLACE = ("list_base", "tile_size", "list_queue", "cleared_from", "row", "passed")
-_COUNTS = ("whole", "listed", "running", "requested", "asking", "ahead", "arrived", "offers")
+_PLACE = ("list_base", "tile_size", "list_queue", "cleared_from", "whole_from", "begun", "row", "passed")
+_COUNTS = ("taken", "counted", "running", "requested", "room", "asking", "ahead", "arrived", "cut", "offers")
 _QUEUE = ("held", "first")
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", *_PLACE, *_COUNTS, *_QUEUE)] + [("queue", RECTANGLE, (AHEAD_LIMIT,))]
 )
 """``list_queue``: entries that may have been requested and be neither dropped nor handed on; ``cleared_from``: cycle
-from which footprints are accepted; ``row``: of the tile; ``passed``: rows to whose lists the footprint has been
-written; ``whole``: the lists are, and ``listed``: the tile's count is there; ``asking``: entries of the burst that is
-being asked for; ``arrived``: number of the entry that came in the cycle before, or `NOTHING`; ``offers``: something is
-up; ``held``, ``first``: of the ``queue`` behind it."""
+from which footprints are accepted; ``whole_from``: from which the lists are whole; ``begun``: in which the tile was;
+``row``: of the tile; ``passed``: rows to whose lists the footprint has been written; ``taken``, ``counted``: addresses
+of entries on their way to the write, or `NOTHING`; ``room``: there was room for a burst in the cycle before;
+``asking``: a burst is being asked for; ``arrived``, ``cut``: numbers of the entries that came in the cycle before and
+in the one before that, or `NOTHING`; ``offers``: something is up; ``held``, ``first``: of the ``queue`` behind it."""
 
 
 class Lists(NamedTuple):
@@ -49,8 +52,10 @@ class Lists(NamedTuple):
 def new(config: AcceleratorConfig, list_base: int, now: int = 0) -> np.void:
     """Return a block that is reset before a cycle."""
     state = np.zeros(1, STATE)[0]
-    state["list_base"], state["tile_size"], state["arrived"] = list_base, config.tile, NOTHING
-    state["list_queue"] = config.list_queue
+    state["list_base"], state["tile_size"] = list_base, config.tile
+    state["list_queue"], state["whole_from"] = config.list_queue, NEVER
+    for name in ("taken", "counted", "arrived", "cut"):
+        state[name] = NOTHING
     state["cleared_from"] = now + WINDOW_LIMIT // config.tile
     return state
 
@@ -68,16 +73,15 @@ def step(now: int, state, i, write, written: bool, start, tile, request, beat, o
     accepted; ``lists``: `Lists`.
     """
     clears = now < state.cleared_from
-    moved = state.listed != state.whole
-    state.listed = state.whole
-    if not clears and _write(state, i, write, written, lists):
-        moved = True
+    moved = not clears and _write(now, state, i, write, written, lists)
+    known = max(state.begun, state.whole_from) + COUNTED
+    ahead, asked = state.ahead, state.asking
     if state.offers and not o.valid:
         moved = True
         state.offers = 0
         if o.last:
             done.set = 1
-            state.running, state.requested = 0, 0
+            state.running = 0
         else:
             state.ahead -= 1
     if state.held and not state.offers:
@@ -86,62 +90,75 @@ def step(now: int, state, i, write, written: bool, start, tile, request, beat, o
         state.first = (state.first + 1) % AHEAD_LIMIT
         state.held -= 1
         moved = True
-    if state.arrived != NOTHING:
-        if _cut(lists.entries[state.row, state.arrived], tile, state.queue[(state.first + state.held) % AHEAD_LIMIT]):
+    if state.cut != NOTHING:
+        if _cut(lists.entries[state.row, state.cut], tile, state.queue[(state.first + state.held) % AHEAD_LIMIT]):
             state.held += 1
         else:
             state.ahead -= 1
-        state.arrived = NOTHING
-        moved = True
+    moved = moved or state.cut != NOTHING or state.arrived != NOTHING
+    state.cut, state.arrived = state.arrived, NOTHING
     if beat.valid and beat.client == CLIENT:
         beat.valid = 0
         state.arrived = (beat.address - _base(state, lists, state.row)) // LIST_ENTRY_BYTES
         moved = True
-    if state.asking and not request.valid:
-        state.requested += state.asking
-        state.ahead += state.asking
+    if asked and not request.valid:
         state.asking = 0
         moved = True
+    if state.running and now >= known:
+        left = lists.counts[state.row] - state.requested
+        if not left and not ahead and not state.offers:
+            o.valid, o.last, state.offers = 1, 1, 1
+        if left and not asked and state.room and now > known:
+            burst = min(left, BURST)
+            request.address = _base(state, lists, state.row) + LIST_ENTRY_BYTES * state.requested
+            request.last_beat = burst - 1
+            request.valid, state.asking = 1, 1
+            state.requested += burst
+            state.ahead += burst
+            moved = True
+    had_room = state.room
+    state.room = ahead <= state.list_queue - BURST
+    moved = moved or state.room != had_room
     if start.set:
         start.set = 0
-        state.running = 1
+        state.running, state.begun, state.requested = 1, now, 0
         state.row = tile.y // state.tile_size
         moved = True
-
-    if state.running and state.listed:
-        left = lists.counts[state.row] - state.requested
-        if not left and not state.ahead and not state.offers:
-            o.valid, o.last, state.offers = 1, 1, 1
-        if left and not state.asking and state.ahead <= state.list_queue - BURST:
-            state.asking = min(left, BURST)
-            request.address = _base(state, lists, state.row) + LIST_ENTRY_BYTES * state.requested
-            request.last_beat = state.asking - 1
-            request.valid = 1
-    if moved or clears:
+    counts = state.running and now <= known and state.whole_from != NEVER
+    if moved or counts or clears:
         state.activity = BUSY
     elif state.offers:
         state.activity = OUTPUT
     else:
-        state.activity = MEMORY if write.valid or i.valid or (state.running and state.listed) else IDLE
-    return now + 1 if moved else state.cleared_from if clears else NEVER
+        state.activity = MEMORY if write.valid or i.valid or (state.running and now > known) else IDLE
+    return now + 1 if moved or counts else state.cleared_from if clears else NEVER
 
 
 @compiled
-def _write(state, i, write, written: bool, lists) -> bool:
-    """Write a footprint to the next row that it meets, or take the end of them; return whether it could be done."""
-    if not i.valid or (not written if i.last else write.valid):
-        return False
+def _write(now: int, state, i, write, written: bool, lists) -> bool:
+    """Count a footprint in the next row that it meets, and write its entry; return whether anything was done.
+
+    The end of the footprints is taken when all of them are written.
+    """
+    empty = state.taken == NOTHING and state.counted == NOTHING
+    goes_on = not write.valid
+    if goes_on and state.counted != NOTHING:
+        write.address = state.counted
+        write.valid = 1
+    if goes_on:
+        state.counted, state.taken = state.taken, NOTHING
+    if not i.valid or not (empty and written if i.last else goes_on):
+        return goes_on and not empty
     if i.last:
         i.valid = 0
-        state.whole = 1
+        state.whole_from = now + 1
         return True
     row = i.first_y // state.tile_size + state.passed
     count = lists.counts[row]
     entry = lists.entries[row, count]
     entry.x, entry.y, entry.z, entry.rank = i.x, i.y, i.z, i.rank
     entry.first_x, entry.first_y, entry.last_x, entry.last_y = i.first_x, i.first_y, i.last_x, i.last_y
-    write.address = _base(state, lists, row) + LIST_ENTRY_BYTES * count
-    write.valid = 1
+    state.taken = _base(state, lists, row) + LIST_ENTRY_BYTES * count
     lists.counts[row] = count + 1
     state.passed += 1
     if row == i.last_y // state.tile_size:

@@ -227,7 +227,7 @@ def test_an_entry_a_cycle_is_written():
     footprints = [footprint(n, (3, first, 9, last)) for n, (first, last) in enumerate(rows)]
     result, _ = hardware(footprints, tiles_of(2))
     cycles = result.cycles["o_writes"]
-    assert cycles == list(range(ROWS + 1, ROWS + 1 + len(cycles)))
+    assert cycles == list(range(ROWS + 3, ROWS + 3 + len(cycles)))
     rows_met = [last // CFG.tile - first // CFG.tile + 1 for first, last in rows]
     accepted = result.cycles["i"][:-1]
     assert [later - earlier for earlier, later in pairwise([ROWS - 1, *accepted])] == rows_met
@@ -252,12 +252,12 @@ def test_latency_of_last_and_of_a_rectangle():
     result, _ = hardware([], tiles_of(3))
     # The bench takes a cycle from the tile to its start.
     _, second, third = result.cycles["o"]
-    assert second - result.cycles["i_tile"][1] == third - result.cycles["i_tile"][2] == 2
+    assert second - result.cycles["i_tile"][1] == third - result.cycles["i_tile"][2] == 1 + 3
     result, _ = hardware([footprint(5, (0, 0, 9, 9))], 2 * tiles_of(1))
     *_, rectangle, last = result.cycles["o"]
-    assert last == rectangle + 1
-    # A cycle from the tile to its start, one to the request, two through the queue of the memory.
-    assert rectangle - result.cycles["i_tile"][1] == 1 + 1 + 2 + CubeList.LATENCY
+    assert last == rectangle + 2
+    # A cycle from the tile to its start, four to the request, two through the queue of the memory.
+    assert rectangle - result.cycles["i_tile"][1] == 1 + 4 + 2 + CubeList.LATENCY
 
 
 def test_a_wrong_checksum_is_an_error():
