@@ -12,6 +12,8 @@ from sim.parts.activity import BUSY, FACTORS, IDLE, MEMORY, NEVER, OUTPUT
 
 CANDIDATES = 6
 """Blocks that a pair may need: 2 x 2 plane tiles and 2 line blocks; one is examined a cycle."""
+STEPS = 2
+"""Cycles from a cube that waits to the examination of its first candidate: steps that stand still with it."""
 TOTAL = len(PAIRS) * CANDIDATES
 CUBES_LIMIT = POWERS["cube_queue"][1]
 WINDOW_LIMIT = POWERS["buffer_window"][1]
@@ -27,13 +29,19 @@ STATE = np.dtype(
     + [(name, np.int64) for name in ("cube_queue", "window", "window_bits", "lines_at")]
     + [(name, np.int64) for name in ("taken", "examined", "accepted", "finished", "there", "offering")]
     + [(name, np.int64) for name in ("group", "index", "place")]
-    + [("cubes", np.int64, (CUBES_LIMIT, 3)), ("blocks", np.int64, (CUBES_LIMIT,)), ("held", np.int64, (PLACES_LIMIT,))]
+    + [
+        ("cubes", np.int64, (CUBES_LIMIT, 3)),
+        ("came", np.int64, (CUBES_LIMIT,)),
+        ("blocks", np.int64, (CUBES_LIMIT,)),
+        ("held", np.int64, (PLACES_LIMIT,)),
+    ]
 )
 """``lines_at``: the first slot of a line: those of the planes come before, pair by pair; ``until``: cycle in which the
 next missing ``candidate`` is examined, or else the last; ``taken``, ``examined``, ``accepted``, ``finished``: cubes
-that were announced, that were examined, whose tokens were accepted, that are not read any more; ``blocks``: requested
-for each of the ``cubes``; ``there``: blocks that are there, without those of accepted tokens; ``index``, ``place``: of
-the candidate; ``held``: index of the block in each slot, or -1."""
+that were announced, that were examined, whose tokens were accepted, that are not read any more; ``came``, ``blocks``:
+of each of the ``cubes``, the cycle in which it was taken, and how many blocks were requested for it; ``there``: blocks
+that are there, without those of accepted tokens; ``index``, ``place``: of the candidate; ``held``: index of the block
+in each slot, or -1."""
 
 
 def new(config: AcceleratorConfig, appearance: bool) -> np.void:
@@ -91,14 +99,28 @@ def _in_use(state, finished: int) -> bool:
 
 
 @compiled
-def _go_on(now: int, state, scene, candidate: int) -> None:
-    """Look ahead, from a candidate on: those that are not missing take a cycle each and depend on nothing else."""
-    if candidate == TOTAL:
-        state.examined += 1
-        state.phase = REST
+def _go_on(now: int, state, scene, candidate: int, taken: int) -> None:
+    """Go on behind a candidate; behind the last, the next of the cubes that were ``taken`` before has followed it.
+
+    The next cube's first candidate follows at once if that cube waited when the last but one was done: then the steps
+    moved for the last time before now.
+    """
+    if candidate != TOTAL:
+        _look_ahead(state, scene, candidate, now + 1)
         return
+    moved_before = state.until - 1
+    state.examined += 1
+    state.phase = REST
+    if state.examined != taken:
+        waited = state.came[state.examined % CUBES_LIMIT] < moved_before
+        _look_ahead(state, scene, 0, now + 1 if waited else now + STEPS)
+
+
+@compiled
+def _look_ahead(state, scene, candidate: int, at: int) -> None:
+    """Look ahead, from a candidate on: those that are not missing take a cycle each and depend on nothing else."""
     state.phase = EXAMINE
-    state.until = now + 1
+    state.until = at
     missing = _examine(state, scene, candidate)
     while not missing and candidate != TOTAL - 1:
         candidate += 1
@@ -146,6 +168,8 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
         i.valid = 0
         cube = state.cubes[were_taken % CUBES_LIMIT]
         cube[0], cube[1], cube[2] = i.x, i.y, i.z
+        state.came[were_taken % CUBES_LIMIT] = now
+        state.blocks[were_taken % CUBES_LIMIT] = 0
         state.taken += 1
         changed = True
 
@@ -153,8 +177,7 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
     state.activity = BUSY
     if phase == REST:
         if state.examined != were_taken:
-            state.blocks[state.examined % CUBES_LIMIT] = 0
-            _go_on(now, state, scene, 0)
+            _look_ahead(state, scene, 0, now + STEPS)
             changed = True
         elif state.examined == state.accepted:
             state.activity = IDLE
@@ -164,7 +187,7 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
         if now < state.until:
             wake = state.until
         elif not state.missing:
-            _go_on(now, state, scene, state.candidate + 1)
+            _go_on(now, state, scene, state.candidate + 1, were_taken)
             changed = True
         elif not _in_use(state, were_finished):
             state.held[state.place] = state.index
@@ -183,7 +206,7 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
         if state.group < state.groups:
             _put_request(state, o_request)
         else:
-            _go_on(now, state, scene, state.candidate + 1)
+            _go_on(now, state, scene, state.candidate + 1, were_taken)
 
     # ---- The token ----
     number = state.accepted % CUBES_LIMIT

@@ -115,8 +115,8 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     "hybrid_decoder": ("hybrid_decoder", {"LOAD_ENTRIES = 8": "LOAD_ENTRIES = 7"}),
     "block_fetch": ("block_fetch", {"HEADER_DELAY = 3": "HEADER_DELAY = 4"}),
     # Begins to examine a cube's blocks, or goes on with it, one cycle later.
-    "appearance_loader": ("cube_loader", {"state.until = now + 1\n": "state.until = now + 1 + state.appearance\n"}),
-    "density_loader": ("cube_loader", {"state.until = now + 1\n": "state.until = now + 2 - state.appearance\n"}),
+    "appearance_loader": ("cube_loader", {"state.until = at\n": "state.until = at + state.appearance\n"}),
+    "density_loader": ("cube_loader", {"state.until = at\n": "state.until = at + 1 - state.appearance\n"}),
     # Merges in every other cycle only.
     "sample_generator": ("sample_generator", {"moved = _merge(": "moved = now & 1 == 0 or _merge("}),
     # Leaves out one of the cycles of a pixel's set-up.
