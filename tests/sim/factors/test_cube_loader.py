@@ -60,9 +60,9 @@ class Harness(wiring.Component):
 
 
 def simulate(cfg, groups, fetch, hold, grid, cubes, counts, stalls, seed, skip):
-    state = cube_loader.new(cfg, groups == 3)
+    state = cube_loader.new(cfg, groups == cfg.groups["appearance"])
     i, o, request, vector, finished = new(CUBE), new(CUBE), new(BLOCK_REQUEST), new(VECTOR), new(STROBE)
-    vector["appearance"], vector["block_last"] = groups == 3, 1
+    vector["appearance"], vector["block_last"] = state["appearance"], 1
     scene = new(SCENE)
     scene["grid"], scene["cubes"] = grid, cubes_of(grid)
     offered, done, ended = {}, set(), set()
@@ -98,10 +98,10 @@ def test_every_transfer_comes_in_the_same_cycle(case, groups, fetch, hold):
     compare(TINY, case, groups, fetch, hold)
 
 
-@pytest.mark.parametrize(("case", "groups"), [("jumps", 1), ("corners", 3)])
+@pytest.mark.parametrize(("case", "kind"), [("jumps", "density"), ("corners", "appearance")])
 @pytest.mark.parametrize("cfg", [SMALL, LARGE])
-def test_other_windows_and_queues(cfg, case, groups):
-    compare(cfg, case, groups, 5, 60)
+def test_other_windows_and_queues(cfg, case, kind):
+    compare(cfg, case, cfg.groups[kind], 5, 60)
 
 
 def test_a_cube_that_comes_while_the_last_block_of_another_is_examined():
