@@ -341,7 +341,7 @@ def main():
         for names in (("byte-target", "byte-draft", 1.0, 2000), ("target", "draft", 0.5, 400))
     ]
     for row in result["law"]:
-        note(f"law of {row['target']}: {row['p_values']}")
+        note(f"law of {row['target']}: {row['rules']}")
     write_json(options.json, result)
     if options.plots is not None:
         draw(options.plots, Pair(directory=options.model_dir), found)

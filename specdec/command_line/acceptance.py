@@ -1,12 +1,15 @@
 """The command that makes a law of acceptance of what was measured."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtnerf.base.options import PATH, Whole, check_targets, example, json_option
-from specdec.command_line.tables import csv_option, write_table
+from rtnerf.base.options import PATH, Whole, example
+from specdec.command_line.results import Results, result_options
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_DRAFTED = 64
 
@@ -27,20 +30,18 @@ ASSUMED = "ranks after the first share what it leaves as Sequoia's published ran
 @click.option("--depth", type=Whole(1, MOST_DRAFTED), default=8, show_default=True, help="Of chains and trees shown.")
 @click.option("--nodes", type=Whole(2, MOST_NODES), help="Of the best tree, the root included: its tau is shown too.")
 @click.option("--rates", type=PATH, help="Write acceptance by depth and rank to this file, for predict.")
-@json_option
-@csv_option("a depth")
+@result_options("a depth", "the rate by depth and the acceptance length")
 def acceptance(
-    source: Path, drafted: int | None, depth: int, nodes: int | None, rates: Path | None, json_file: Path | None,
-    csv_file: Path | None,
+    source: Path, drafted: int | None, depth: int, nodes: int | None, rates: Path | None, results: Results
 ) -> None:  # fmt: skip
     """Make a law of acceptance: the rate by depth, the acceptance length by drafted tokens, the tau of a tree.
 
     The source is a log or metrics of vLLM, SGLang or TensorRT-LLM, or JSON: accepted tokens by step, right tokens by
     position and step, rates by position, acceptance by depth and rank, or acceptance lengths by drafted tokens.
     """
-    from rtnerf.base.files import write_bytes, write_json
+    from rtnerf.base.files import write_bytes
 
-    check_targets(rates=rates, json=json_file, csv=csv_file)
+    results.check(rates=rates)
     import json
 
     import numpy as np
@@ -75,8 +76,11 @@ def acceptance(
         click.echo(f"tree of {len(shape)}: tau {tau:.3f}{assumed and f'; assumed: {assumed}'}")
     if rates is not None:
         write_bytes(rates, f"{json.dumps(ranked)}\n".encode())
-    if csv_file is not None:
-        depths = enumerate(by_depth, 1)
-        write_table(csv_file, [{"drafted": at, "rate": rate, "acceptance_length": lengths[at]} for at, rate in depths])
-    if json_file is not None:
-        write_json(json_file, {"command": "specdec acceptance", **record})
+    rows = [{"drafted": at, "rate": rate, "acceptance_length": lengths[at]} for at, rate in enumerate(by_depth, 1)]
+
+    def picture() -> "Figure":
+        from specdec.view.acceptance import law
+
+        return law(by_depth, lengths)
+
+    results.write({"command": "specdec acceptance", **record}, rows, picture)

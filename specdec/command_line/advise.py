@@ -13,17 +13,16 @@ from rtnerf.base.options import (
     OneOf,
     Whole,
     Wholes,
-    check_targets,
     example,
-    json_option,
-    plot_option,
     refuse,
     refuse_given,
 )
 from specdec.command_line.machines import model_options, split
-from specdec.command_line.tables import csv_option, write_table
+from specdec.command_line.results import Results, result_options
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from specdec.advice.advise import Advice
     from specdec.advice.answer import Answer
 
@@ -103,18 +102,14 @@ class Lengths(click.ParamType):
 @click.option("--draft-host-ms", type=Number(0), default=0.8, show_default=True, help="Of a draft's pass, likewise.")
 @click.option("--tpot-ms", type=Number(0, min_open=True), help="Time per output token that is allowed.")
 @click.option("--ttft-ms", type=Number(0, min_open=True), help="Time to the first token that is allowed.")
-@json_option
-@csv_option("a method, context and batch")
-@plot_option("speedup by batch")
-def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **options: Any) -> None:
+@result_options("a method, context and batch", "speedup by batch")
+def advise(results: Results, **options: Any) -> None:
     """Say which method, how many tokens or which tree to draft at each batch and context, what it gains, and why.
 
     Times are those of a roofline, of measured passes, or of a fit to a server's rows; what does not fit in memory is
     marked, with what would. The schedules are ready for vLLM, SGLang and TensorRT-LLM in the JSON file.
     """
-    from rtnerf.base.files import write_json
-
-    check_targets(json=json_file, csv=csv_file, plot=plot)
+    results.check()
     if {*options["methods"]} <= DRAFTLESS:
         refuse_given("where nothing drafts by passes", "draft-host-ms", "draft-vocabulary", "draft-ms")
     cells = len(options["batches"]) * len(options["contexts"])
@@ -122,15 +117,13 @@ def advise(json_file: Path | None, csv_file: Path | None, plot: Path | None, **o
     methods = options["methods"]
     require(len({*methods}) == len(methods), "method", "each given once", ", ".join(methods))
     answer = _answer(options)
-    if json_file is not None:
-        write_json(json_file, {"command": "specdec advise", **answer.record()})
-    if csv_file is not None:
-        write_table(csv_file, answer.rows())
-    if plot is not None:
-        from specdec.view import plots
+
+    def picture() -> "Figure":
         from specdec.view.advice import gains
 
-        plots.save(gains(answer), plot)
+        return gains(answer)
+
+    results.write({"command": "specdec advise", **answer.record()}, answer.rows(), picture)
     click.echo(answer.summary)
 
 

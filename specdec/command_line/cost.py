@@ -2,7 +2,7 @@
 
 from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,17 +11,17 @@ from rtnerf.base.options import (
     Number,
     Whole,
     Wholes,
-    check_targets,
     example,
-    json_option,
-    plot_option,
     refuse,
     refuse_given,
     seed_option,
 )
 from specdec.command_line.machines import MACHINE, MODEL, model_options, split
 from specdec.command_line.progress import Progress
-from specdec.command_line.tables import csv_option, write_table
+from specdec.command_line.results import Results, result_options
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_REQUESTS = 65536
 """In a step."""
@@ -54,35 +54,30 @@ MOST_LOADS = 1000
 @click.option(
     "--batch", type=Wholes(MOST_REQUESTS), default="1", show_default=True, help="Requests in a step, comma-separated."
 )
-@json_option
-@csv_option("a batch")
-@plot_option("speedup and the parts of a step by batch")
+@result_options("a batch", "speedup and the parts of a step by batch")
 def predict(
-    tree: Path, acceptance: Path, batch: tuple[int, ...], json_file: Path | None, csv_file: Path | None,
-    plot: Path | None, **options: Any,
+    tree: Path, acceptance: Path, batch: tuple[int, ...], results: Results, **options: Any
 ) -> None:  # fmt: skip
     """Predict speedup by batch for a tree, where it stops paying, and what binds.
 
     Beyond the last step time the target is taken to slow down with the last two points' slope; such rows are marked.
     """
-    from rtnerf.base.files import write_json
     from specdec.cost import predict as prediction
 
-    check_targets(json=json_file, csv=csv_file, plot=plot)
+    results.check()
     shape = prediction.read_tree(tree)
     rows = prediction.read_acceptance(acceptance, len(shape.levels()) - 1)
     deployment, costs = split(options)
     speculation, search = prediction.speculation_of(shape, deployment=deployment, **costs)
     found = prediction.predict(prediction.tokens_per_step(shape, rows), speculation, batch, search)
-    if json_file is not None:
-        write_json(json_file, found.record())
-    if csv_file is not None:
-        write_table(csv_file, found.record()["steps"])
-    if plot is not None:
-        from specdec.view import plots
+
+    def picture() -> "Figure":
         from specdec.view.prediction import speedups
 
-        plots.save(speedups(found), plot)
+        return speedups(found)
+
+    record = found.record()
+    results.write(record, record["steps"], picture)
     click.echo(found.summary)
 
 
@@ -176,47 +171,49 @@ def _spread(low: str, high: str, count: str) -> list[float]:
     "--prefill-tokens", type=Whole(1), default=2048, show_default=True, help="That are read at a time, at most."
 )
 @click.option("--chunked", is_flag=True, help="Read prompts in decoding steps, in parts that fill up those tokens.")
+@click.option(
+    "--prefill-machines", "readers", type=Whole(), default=0, show_default=True,
+    help="That only read prompts, one at a time each, so that decoding never waits.",
+)  # fmt: skip
+@click.option(
+    "--transfer-us", type=Number(0, MOST_TAX_MS), default=0.0, show_default=True,
+    help="To bring a token's keys and values from there.",
+)  # fmt: skip
 @click.option("--prefix", type=Whole(), default=0, show_default=True, help="Tokens that all prompts begin with.")
 @seed_option
 @click.option(
     "--workers", type=Whole(1), default=1, show_default=True, help="Processes; results do not depend on them."
 )
 @click.option("--scheduler", help="Address of a Dask scheduler whose workers are used instead.")
-@json_option
-@csv_option("a controller and load")
-@plot_option("latency against load")
-def serve(json_file: Path | None, csv_file: Path | None, plot: Path | None, **options: Any) -> None:
+@result_options("a controller and load", "latency against load")
+def serve(results: Results, **options: Any) -> None:
     """Serve requests by continuous batching, with controllers that choose how much to speculate.
 
     Simulated step by step; without --step-times or names, for Llama-2-7B on an A100.
     """
-    from rtnerf.base.files import write_json
-
-    check_targets(json=json_file, csv=csv_file, plot=plot)
+    results.check()
     _refuse_unused(**options)
     from specdec.serving import experiment
     from specdec.serving.sweep import PUBLISHED_GAIN, table
 
     runs = experiment.serve(**options, progress=Progress("simulations"))
-    if json_file is not None:
-        told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
-        del told["workers"], told["scheduler"]
-        write_json(json_file, {"command": "specdec serve", **told, "published_gain": PUBLISHED_GAIN, "runs": runs})
-    if csv_file is not None:
-        write_table(csv_file, [{name: run[name] for name in run if name != "steps_by_verified_tokens"} for run in runs])
-    if plot is not None:
-        from specdec.view import plots
+    told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    del told["workers"], told["scheduler"]
+    record = {"command": "specdec serve", **told, "published_gain": PUBLISHED_GAIN, "runs": runs}
+    rows = [{name: run[name] for name in run if name != "steps_by_verified_tokens"} for run in runs]
+
+    def picture() -> "Figure":
         from specdec.view.serving import load_curves
 
-        load = "requests/s" if options["rate"] else "clients" if options["clients"] else "trace"
-        plots.save(load_curves(runs, load), plot)
+        return load_curves(runs, "requests/s" if options["rate"] else "clients" if options["clients"] else "trace")
+
+    results.write(record, rows, picture)
     click.echo(table(runs))
 
 
 def _refuse_unused(
     controllers: tuple[str, ...], trace: Path | None, step_times: Path | None, draft: Any, scheduler: str | None,
-    host_ms: float, tax_ms: float, tax_request_ms: float,
-    **_others: Any,
+    host_ms: float, tax_ms: float, tax_request_ms: float, readers: int, **_others: Any,
 ) -> None:  # fmt: skip
     """Refuse options that have no effect beside the others."""
     if trace is not None:
@@ -232,5 +229,7 @@ def _refuse_unused(
         refuse_given("beside step-times without a named draft", "hardware")
     if not (host_ms or tax_ms or tax_request_ms):
         refuse_given("where the host takes no time", "overlap")
+    if not readers:
+        refuse_given("without prefill-machines", "transfer-us")
     if scheduler is not None:
         refuse_given("with scheduler", "workers")

@@ -3,7 +3,7 @@
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,18 +13,20 @@ from rtnerf.base.options import (
     Number,
     OneOf,
     Whole,
-    check_targets,
     example,
-    json_option,
-    plot_option,
     refuse_given,
     seed_option,
 )
 from specdec.command_line.progress import Progress
+from specdec.command_line.results import Results, result_options
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PROPOSERS = (
     "chain", "static", "sequoia", "medusa", "specinfer", "rsd-constant", "rsd-beam", "dyspec", "dyspec-threshold",
-    "eagle2", "vocabtrim-eagle2", "opt-tree", "retrieval", "lookup", "rasd", "medusa-lookup", "confidence",
+    "dyspec-calibrated", "eagle2", "vocabtrim-eagle2", "opt-tree", "retrieval", "lookup", "rasd", "medusa-lookup",
+    "confidence",
 )  # fmt: skip
 """The names in `specdec.decoding.methods.PROPOSERS`, which would be slow to import."""
 
@@ -82,6 +84,7 @@ def train(out: Path, effort: float, threads: int, seed: int) -> None:
 @click.option("--model-dir", type=PATH, help="The folder of trained models; default: those that come with the package.")
 @click.option("--tokens", type=Whole(1), default=128, show_default=True, help="To decode after each prompt.")
 @click.option("--prompts", type=Whole(1), default=8, show_default=True, help="Stretches of held-out source.")
+@click.option("--batch", type=Whole(1), default=1, show_default=True, help="Prompts that are decoded side by side.")
 @click.option("--prompts-file", type=PATH, help="Instead: one prompt a line, or a JSON list of them.")
 @click.option("--stop", multiple=True, help="A text that ends an output; may be repeated.")
 @click.option("--stream", is_flag=True, help="Print outputs as they come.")
@@ -97,19 +100,15 @@ def train(out: Path, effort: float, threads: int, seed: int) -> None:
 @seed_option
 @click.option("--threads", type=Whole(1), default=1, show_default=True, help="Of the models.")
 @click.option("--lossy", is_flag=True, help="Allow what does not keep the target's law.")
-@json_option
-@plot_option("acceptance and the best tree")
+@result_options("a prompt", "acceptance and the best tree")
 def measure(
-    model_dir: Path | None, lossy: bool, threads: int, json_file: Path | None, plot: Path | None, stream: bool,
-    **options: Any,
+    model_dir: Path | None, lossy: bool, threads: int, results: Results, stream: bool, **options: Any
 ) -> None:  # fmt: skip
     """Decode held-out source, or your own prompts, by speculation and plainly, side by side, and compare.
 
     Exit code 1 where outputs are not what plain decoding gives, beyond what rounding or chance explains.
     """
-    from rtnerf.base.files import write_json
-
-    check_targets(json=json_file, plot=plot)
+    results.check()
     import torch
 
     from specdec.decoding.measure import measure as measure_pair
@@ -126,28 +125,32 @@ def measure(
         refuse_given("at temperature 0", "top-k", "top-p", "min-p")
     if own is not None:
         refuse_given("with prompts-file", "prompts")
+    if options["batch"] > 1:
+        refuse_given("with a batch", "stream")
     texts = None if own is None else read_prompts(own)
     pair = Pair(
         options["target"], options["draft"], temperature, model_dir or pretrained.DATA, Filter(**cuts),
         options["repetition_penalty"],
     )  # fmt: skip
     prompts = pair.prompts(options["prompts"]) if texts is None else list(map(pair.tokenizer.encode, texts))
-    method = {name: options[name] for name in ("proposer", "verifier", "nodes", "tokens", "depth", "seed", "stop")}
+    method = {
+        name: options[name] for name in ("proposer", "verifier", "nodes", "tokens", "depth", "seed", "stop", "batch")
+    }
     printed = Printed(pair.tokenizer.decode, click.echo) if stream else None
     found = measure_pair(pair, prompts=prompts, lossless=not lossy, emit=printed, progress=Progress("parts"), **method)
     if printed is not None:
         printed.finish()
-    if json_file is not None:
-        versions = {"python": platform.python_version(), "torch": torch.__version__}
-        told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
-        made_by = {"command": "specdec measure", **told, "lossy": lossy, "threads": threads}
-        write_json(json_file, {**made_by, **found.record(), "versions": versions})
-    if plot is not None:
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    made_by = {"command": "specdec measure", **told, "lossy": lossy, "threads": threads}
+
+    def picture() -> "Figure":
         from specdec.view import plots
 
         best = max(found.steps, key=lambda step: len(step.tokens))
-        figure = plots.acceptance(found, best, lambda token: pair.tokenizer.decode([token]))
-        plots.save(figure, plot)
+        return plots.acceptance(found, best, lambda token: pair.tokenizer.decode([token]))
+
+    results.write({**made_by, **found.record(), "versions": versions}, found.rows(), picture)
     click.echo(found.summary)
     if not (lossy or found.faithful):
         raise click.exceptions.Exit(1)
@@ -162,11 +165,15 @@ def measure(
 @click.option(
     "--out", type=PATH, help="A folder for calibration.json, and step-times.csv and acceptance.json to predict."
 )
-def calibrate(target: str, draft: str, model_dir: Path | None, prompts: int, tokens: int, out: Path | None) -> None:
+@result_options("a tree or batch", "predicted over measured step times and speedups")
+def calibrate(
+    target: str, draft: str, model_dir: Path | None, prompts: int, tokens: int, out: Path | None, results: Results
+) -> None:  # fmt: skip
     """Fit the cost model to this processor and hold its predictions to real decoding: a minute or two.
 
     Exit code 1 if step times or speedups are predicted worse than claimed.
     """
+    results.check(out=out and out / "calibration.json")
     import torch
 
     from rtnerf.base.files import write_bytes, write_json
@@ -174,18 +181,25 @@ def calibrate(target: str, draft: str, model_dir: Path | None, prompts: int, tok
     from specdec.decoding.pair import Pair
     from specdec.models import pretrained
 
-    check_targets(out=out and out / "calibration.json")
     torch.set_num_threads(1)
     directory = model_dir or pretrained.DATA
     pair = Pair(target, draft, 0, directory)
     networks = pretrained.load(target, directory), pretrained.load(draft, directory)
     found = calibrate_pair(*networks, pair.prompts(prompts), tokens, lambda part: click.echo(part, err=True))
+    record = {"target": target, "draft": draft, **found.record()}
     if out is not None:
         import json
 
         write_bytes(out / "step-times.csv", found.step_times().encode())
         write_bytes(out / "acceptance.json", f"{json.dumps(found.acceptance)}\n".encode())
-        write_json(out / "calibration.json", {"target": target, "draft": draft, **found.record()})
+        write_json(out / "calibration.json", record)
+
+    def picture() -> "Figure":
+        from specdec.view.evidence import ratios
+
+        return ratios(found.ratios)
+
+    results.write({"command": "specdec calibrate", **record}, record["checks"], picture)
     click.echo(found.summary)
     if not found.holds:
         raise click.exceptions.Exit(1)

@@ -1,18 +1,16 @@
 """The command that holds the models to what was published or measured: validate."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from rtnerf.base.errors import InputError, require
-from rtnerf.base.options import PATH, Wholes, check_targets, example, json_option
-from specdec.command_line.tables import csv_option, write_table
+from rtnerf.base.options import PATH, Wholes, example
+from specdec.command_line.results import Results, result_options
 
-Write = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None]
-"""Writes a record and rows where they are asked for."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_DRAFTED = 64
 """Tokens of a chain."""
@@ -30,15 +28,13 @@ MOST_DRAFTED = 64
 @click.option("--from", "known", type=Wholes(MOST_DRAFTED), help="Fit to these numbers of drafted tokens only.")
 @click.option("--serving", type=PATH, help="Instead: a CSV file of served models, columns as AIConfigurator's.")
 @click.option("--rows", type=PATH, help="Instead: a TOML file of published rows, see docs/rows.md.")
-@json_option
-@csv_option("a published figure, curve, or model and GPU")
+@result_options("a published figure, curve, or model and GPU", "the model beside what was published or measured")
 def validate(
     acceptance: Path | None,
     known: tuple[int, ...] | None,
     serving: Path | None,
     rows: Path | None,
-    json_file: Path | None,
-    csv_file: Path | None,
+    results: Results,
 ) -> None:
     """Show published figures beside the model's, with errors and what was fitted; exit code 1 if a bound is broken.
 
@@ -52,36 +48,50 @@ def validate(
     require(len(given) <= 1, "file", f"one of {', '.join(files)}", " and ".join(given))
     if known is not None and acceptance is None:
         raise InputError("from must be given with acceptance, not alone")
-    check_targets(json=json_file, csv=csv_file)
-    written = partial(_write, json_file, csv_file)
+    results.check()
     if acceptance is not None:
-        _validate_acceptance(acceptance, known or (), written)
+        _validate_acceptance(acceptance, known or (), results)
     elif serving is not None:
-        _validate_serving(serving, written)
+        _validate_serving(serving, results)
     else:
-        _validate_rows(rows, written)
+        _validate_rows(rows, results)
 
 
-def _validate_rows(path: Path | None, write: Write) -> None:
+def _validate_rows(path: Path | None, results: Results) -> None:
     """Hold the model to the rows of a file, or to all that is published here."""
     from specdec.evidence.report import Report, report
     from specdec.evidence.rows import every_series
 
     found = report() if path is None else Report(every_series(path))
     record = found.record()
-    write(record, [{"series": one["name"], **row} for one in record["series"] for row in one["rows"]])
+    rows = [{"series": one["name"], **row} for one in record["series"] for row in one["rows"]]
+
+    def picture() -> "Figure":
+        from specdec.view.evidence import ratios
+
+        return ratios({one.name: [1 + row.error for row in one.rows if row.error is not None] for one in found.series})
+
+    results.write(record, rows, picture)
     click.echo(found.summary)
     if not found.holds:
         raise click.exceptions.Exit(1)
 
 
-def _validate_acceptance(path: Path, known: tuple[int, ...], write: Write) -> None:
+def _validate_acceptance(path: Path, known: tuple[int, ...], results: Results) -> None:
     from specdec.laws.acceptance_length import check_all, read_curves
 
-    found = check_all(read_curves(path), known)
+    measured = read_curves(path)
+    found = check_all(measured, known)
     record = {"command": "specdec validate", "from": known or None, **found}
     columns = ("first", "decay", "rms", "error_at_last")
-    write(record, [{"curve": name, **{key: one[key] for key in columns}} for name, one in found.items()])
+    rows = [{"curve": name, **{key: one[key] for key in columns}} for name, one in found.items()]
+
+    def picture() -> "Figure":
+        from specdec.view.acceptance import curves
+
+        return curves(measured, found)
+
+    results.write(record, rows, picture)
     for name, one in found.items():
         law = f"rate {one['first']:.3f} * {one['decay']:.3f}**(k - 1)"
         left_out = one.get("error_at_last_left_out")
@@ -89,22 +99,18 @@ def _validate_acceptance(path: Path, known: tuple[int, ...], write: Write) -> No
         click.echo(f"{name}: {law}, RMS error {one['rms']:.2%}, error at the last {one['error_at_last']:+.2%}{other}")
 
 
-def _validate_serving(path: Path, write: Write) -> None:
+def _validate_serving(path: Path, results: Results) -> None:
     from specdec.evidence.serving import compare, read_runs
 
     found = compare(*read_runs(path))
     record = found.record()
     groups = record["by_model_and_gpu"].items()
-    write({"command": "specdec validate", **record}, [{"model_and_gpu": name, **one} for name, one in groups])
+
+    def picture() -> "Figure":
+        from specdec.view.evidence import ratios
+
+        return ratios(found.ratios)
+
+    rows = [{"model_and_gpu": name, **one} for name, one in groups]
+    results.write({"command": "specdec validate", **record}, rows, picture)
     click.echo(found.summary)
-
-
-def _write(
-    json_file: Path | None, csv_file: Path | None, record: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    from rtnerf.base.files import write_json
-
-    if json_file is not None:
-        write_json(json_file, record)
-    if csv_file is not None:
-        write_table(csv_file, rows)

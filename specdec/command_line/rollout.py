@@ -12,13 +12,11 @@ from rtnerf.base.options import (
     OneOf,
     Whole,
     Wholes,
-    check_targets,
     example,
-    json_option,
-    plot_option,
     seed_option,
     together,
 )
+from specdec.command_line.results import Results, result_options
 
 
 @click.group(**example("rtnerf specdec rollout treepo --rollouts 16 --width 2,4,8 --plot savings.svg", cls=click.Group))
@@ -36,7 +34,7 @@ def _sampled(temperature: float, rollouts: int | None = None, first: int | None 
         ),
         seed_option,
         click.option("--threads", type=Whole(1), default=1, show_default=True, help="Of the model."),
-        json_option,
+        result_options("a way of sampling", "what trees save" if rollouts else "what each way solves"),
     ]
     if rollouts:
         options = [
@@ -45,19 +43,15 @@ def _sampled(temperature: float, rollouts: int | None = None, first: int | None 
                          help="Segments that may follow a segment, such as 2 or 2,4,8: one tree for each."),
             click.option("--first", type=Whole(1), default=first, show_default=True, help="Segments at the root."),
             *options,
-            plot_option("what trees save"),
         ]  # fmt: skip
     return together(*options)
 
 
 def _roll(
-    name: str, run: Callable[..., dict[str, Any]], options: dict[str, Any], json_file: Path | None,
-    plot: Path | None = None,
+    name: str, run: Callable[..., dict[str, Any]], options: dict[str, Any], results: Results
 ) -> dict[str, Any]:  # fmt: skip
     """Check where results go, run with a model, and write the results."""
-    from rtnerf.base.files import write_json
-
-    check_targets(json=json_file, plot=plot)
+    results.check()
     import torch
 
     from specdec.rollout import experiment
@@ -67,12 +61,8 @@ def _roll(
     model = [options.pop(key) for key in ("model", "temperature", "model_dir")]
     del options["threads"]
     found = run(*experiment.models(*model), **options)
-    if json_file is not None:
-        write_json(json_file, {"command": f"specdec rollout {name}", **told, **found})
-    if plot is not None:
-        from specdec.view import plots
-
-        plots.save(experiment.picture(found), plot)
+    record = {"command": f"specdec rollout {name}", **told, **found}
+    results.write(record, experiment.rows(found), lambda: experiment.picture(found))
     return found
 
 
@@ -88,7 +78,7 @@ def _roll(
     help="Where a complete path is cut when more are wanted: after a random segment or before its unlikeliest token.",
 )  # fmt: skip
 @_sampled(temperature=0.8, rollouts=16, first=2)
-def treepo(json_file: Path | None, plot: Path | None, **options: Any) -> None:
+def treepo(results: Results, **options: Any) -> None:
     """Continue source text segment by segment (TreePO)."""
 
     def run(fresh: Any, tokenizer: Any, prompts: int, segment: int, **rest: Any) -> dict[str, Any]:
@@ -97,14 +87,14 @@ def treepo(json_file: Path | None, plot: Path | None, **options: Any) -> None:
         policy = {name: rest.pop(name) for name in ("depth", "allocation", "cut")} | {"tokens": segment}
         return experiment.run_treepo(fresh, tokenizer, experiment.prompts(prompts), policy, **rest)
 
-    _tell(_roll("treepo", run, options, json_file, plot))
+    _tell(_roll("treepo", run, options, results))
 
 
 @rollout.command(**example("rtnerf specdec rollout reex-sql --rollouts 8 --json reex.json"))
 @click.option("--questions", type=Whole(1), default=3, show_default=True, help="About a small database.")
 @click.option("--executions", type=Whole(1), default=4, show_default=True, help="Intermediate queries, at most; 10.")
 @_sampled(temperature=1.0, rollouts=8, first=1)
-def reex_sql(json_file: Path | None, plot: Path | None, **options: Any) -> None:
+def reex_sql(results: Results, **options: Any) -> None:
     """Answer questions by SQL whose intermediate queries are executed and fed back (ReEx-SQL)."""
 
     def run(fresh: Any, tokenizer: Any, **rest: Any) -> dict[str, Any]:
@@ -112,7 +102,7 @@ def reex_sql(json_file: Path | None, plot: Path | None, **options: Any) -> None:
 
         return experiment.run_reex_sql(fresh, tokenizer, **rest)
 
-    _tell(_roll("reex-sql", run, options, json_file, plot))
+    _tell(_roll("reex-sql", run, options, results))
 
 
 @rollout.command(**example("rtnerf specdec rollout rest-rl --tasks 24 --json rest.json"))
@@ -123,7 +113,7 @@ def reex_sql(json_file: Path | None, plot: Path | None, **options: Any) -> None:
 @click.option("--exercises", type=Whole(), default=24, show_default=True, help="Of two steps, to learn from.")
 @click.option("--experience", type=Whole(1), default=32, show_default=True, help="Programs executed to learn from.")
 @_sampled(temperature=3.0)
-def rest_rl(json_file: Path | None, **options: Any) -> None:
+def rest_rl(results: Results, **options: Any) -> None:
     """Write functions line by line: a search led by a value model against random sampling (ReST-RL)."""
 
     def run(fresh: Any, tokenizer: Any, **rest: Any) -> dict[str, Any]:
@@ -131,7 +121,7 @@ def rest_rl(json_file: Path | None, **options: Any) -> None:
 
         return experiment.run_rest_rl(fresh, tokenizer, **rest)
 
-    found = _roll("rest-rl", run, options, json_file)
+    found = _roll("rest-rl", run, options, results)
     for name, way in found["ways"].items():
         click.echo(f"{name}: {way['solved']} of {options['tasks']} solved, {way['tokens']} tokens")
     click.echo(f"search alone {found['wins']}, random alone {found['losses']}: p = {found['p_value']:.2g}")

@@ -182,6 +182,15 @@ class Calibration:
             ],
         }
 
+    @property
+    def ratios(self) -> dict[str, list[float]]:
+        """Predicted over measured step times, and speedups, of the checks on which nothing was fitted."""
+        speedups = [check.speedup_error for check in self.held_out]
+        return {
+            "step times": [1 + check.step_error for check in self.held_out],
+            "speedups": [1 + error for error in speedups if error is not None],
+        }
+
     def step_times(self) -> str:
         """Return the target's pass times as the CSV file that ``rtnerf specdec predict`` reads."""
         return "".join(f"{line}\n" for line in ["tokens,ms", *(f"{n},{ms:.6f}" for n, ms in self.target.items())])

@@ -148,8 +148,8 @@ class RememberedHeads(Heads):
         self._heads = heads
         self._laws: dict[Tokens, np.ndarray] = {}
 
-    def laws(self, context: Tokens) -> np.ndarray:
+    def laws(self, context: Tokens, heads: int | None = None) -> np.ndarray:
         """Return the laws, computed at most once."""
         if context not in self._laws:
             self._laws[context] = self._heads.laws(context)
-        return self._laws[context]
+        return self._laws[context][:heads]

@@ -15,13 +15,14 @@ import numpy as np
 
 from rtnerf.base.errors import require
 from specdec.decoding import methods
-from specdec.decoding.decode import Step, decode, decode_plain
+from specdec.decoding.decode import Decoding, Step, decode, decode_plain_together, decode_together
 from specdec.decoding.ending import Ending
 from specdec.decoding.goodness_of_fit import SHARE, LawTest, Remembered, RememberedHeads, law_test
 from specdec.decoding.pair import Models, Pair
 from specdec.decoding.statistics import acceptance_by_depth, acceptance_by_rank, tokens_per_step
 from specdec.decoding.timing import Clocks, TimedHeads, TimedModel, TimedProposer, TimedVerifier
 from specdec.laws.language_model import LanguageModel, Tokens
+from specdec.models.cached import read_together
 from specdec.proposers.base import Proposer
 from specdec.verifiers.base import Verifier
 
@@ -134,6 +135,11 @@ class Measurement:
         power = f"power {test.power:.0%} against a bias of {SHARE:.0%}"
         return f"matches plain: {verdict}, p = {test.p_value:.2g}, {power}"
 
+    def rows(self) -> list[dict[str, float]]:
+        """Return tau and speedup of every prompt."""
+        found = enumerate(zip(self.taus, self.speedups, strict=True))
+        return [{"prompt": prompt, "tau": tau, "speedup": speedup} for prompt, (tau, speedup) in found]
+
     def record(self) -> dict[str, Any]:
         """Return everything but the steps, for JSON, with how many they are."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "steps"}
@@ -156,6 +162,7 @@ def measure(
     lossless: bool = True,
     law_trials: int = LAW_TRIALS,
     stop: Sequence[str] = (),
+    batch: int = 1,
     emit: Callable[[int, Tokens], None] | None = None,
     progress: Callable[[int, int], None] = lambda done, parts: None,
 ) -> Measurement:
@@ -181,6 +188,9 @@ def measure(
         Outputs drawn of each context to test the law above temperature 0; none for 0.
     stop : sequence of str
         Texts that end an output, besides the target's own tokens and the end of its context.
+    batch : int
+        Prompts that are decoded side by side, at least 1, both ways: a pass of the target reads the trees of all, each
+        accepts what it may, and drafts are made one after the other.
     emit : callable
         Called with a prompt's number and its output so far, after every step of speculation.
     progress : callable
@@ -202,15 +212,12 @@ def measure(
         prompts = pair.prompts(prompts)
     if verifier is None:
         verifier = "naive" if pair.temperature else "greedy"
-    require(len(prompts) > 0, "prompts", "at least one", "none")
-    require(min(map(len, prompts)) >= 2, "prompts", "of at least 2 tokens", min(map(len, prompts)))
-    longest, places = max(map(len, prompts)), inf if pair.places is None else pair.places
-    require(longest < places, "prompts", f"shorter than the context of {places} tokens", longest)
+    _check(prompts, inf if pair.places is None else pair.places, tokens, batch)
     ending = pair.ending(stop)
-    require(tokens >= 1, "tokens", "at least 1", tokens)
-    bench = _Bench(method := _Method(pair, proposer, verifier, nodes, depth, seed, lossless), ending)
+    method = _Method(pair, proposer, verifier, nodes, depth, seed, lossless)
+    bench = _Bench(method, ending, min(batch, len(prompts)))
     # The first of everything is slow: caches, tables of angles.
-    bench.run(0, prompts[0], min(tokens, 8))
+    bench.run(0, prompts[:batch], min(tokens, 8))
     bench.clocks.seconds.clear()
     runs = bench.runs(prompts, tokens, emit, progress)
     differences, test = list[Difference](), None
@@ -224,6 +231,16 @@ def measure(
         contexts = _undecided(bench.plain, prompts, runs)
         test = law_test(method.samples(contexts, law_trials, progress), seed)
     return _measurement(runs, bench.clocks.seconds, test, differences, exact=pair.temperature == 0)
+
+
+def _check(prompts: Sequence[Tokens], places: float, tokens: int, batch: int) -> None:
+    """Refuse what cannot be decoded."""
+    require(len(prompts) > 0, "prompts", "at least one", "none")
+    require(min(map(len, prompts)) >= 2, "prompts", "of at least 2 tokens", min(map(len, prompts)))
+    longest = max(map(len, prompts))
+    require(longest < places, "prompts", f"shorter than the context of {places} tokens", longest)
+    require(tokens >= 1, "tokens", "at least 1", tokens)
+    require(batch >= 1, "batch", "at least 1", batch)
 
 
 @dataclass(frozen=True)
@@ -261,6 +278,7 @@ class _Method:
             Remembered(fresh.target, context),
             Remembered(fresh.draft, context),
             fresh.heads and RememberedHeads(fresh.heads),
+            fresh.cached,
         )
         chance = self.pair.chance(self.seed, _TESTING, number)
         trial = (models.target, self.candidates(models), self.rule(), context, LAW_TOKENS, chance, self.lossless)
@@ -268,23 +286,28 @@ class _Method:
 
 
 class _Bench:
-    """Both ways of decoding, side by side and on clocks."""
+    """Both ways of decoding, side by side and on clocks, of up to ``batch`` prompts at a time."""
 
-    def __init__(self, method: _Method, ending: Ending):
-        pair, self.clocks = method.pair, Clocks()
-        self.plain, self._models = pair.models().target, pair.models()
+    def __init__(self, method: _Method, ending: Ending, batch: int):
+        self._method, self._ending, self.clocks = method, ending, Clocks()
+        self._plain, self._models = ([method.pair.models() for _ in range(batch)] for _ in range(2))
+        self._speculation = list(map(self._timed, self._models))
+        self.plain = self._plain[0].target
+
+    def _timed(self, models: Models) -> tuple[LanguageModel, Proposer, Verifier]:
+        """Return target, proposer and verifier of a request, on clocks."""
         parts = Models(
-            TimedModel(self._models.target, self.clocks, "target"),
-            TimedModel(self._models.draft, self.clocks, "draft"),
-            self._models.heads and TimedHeads(self._models.heads, self.clocks, "draft"),
+            TimedModel(models.target, self.clocks, "target"),
+            TimedModel(models.draft, self.clocks, "draft"),
+            models.heads and TimedHeads(models.heads, self.clocks, "draft"),
+            models.cached,
         )
-        rule = method.rule()
-        self._speculation = (
-            parts.target_for(rule, pair.temperature),
-            TimedProposer(method.candidates(parts), self.clocks, "building"),
+        rule = self._method.rule()
+        return (
+            parts.target_for(rule, self._method.pair.temperature),
+            TimedProposer(self._method.candidates(parts), self.clocks, "building"),
             TimedVerifier(rule, self.clocks, "verification"),
         )
-        self._method, self._ending = method, ending
 
     def runs(
         self,
@@ -294,34 +317,55 @@ class _Bench:
         progress: Callable[[int, int], None],
     ) -> list["_Run"]:
         """Decode after each prompt."""
-        found = []
-        for index, prompt in enumerate(prompts):
-            found.append(self.run(index, prompt, tokens, emit))
-            progress(index + 1, len(prompts))
+        found, batch = list[_Run](), len(self._models)
+        for first in range(0, len(prompts), batch):
+            found += self.run(first, prompts[first : first + batch], tokens, emit)
+            progress(len(found), len(prompts))
         return found
 
-    def run(self, index: int, prompt: Tokens, tokens: int, emit: Callable[[int, Tokens], None] | None = None) -> "_Run":
-        """Decode one prompt both ways, every other time in the other order."""
-        pair, seed = self._method.pair, self._method.seed
-        self.plain.law(prompt[:-1])
-        self._models.read(prompt[:-1])
-        if pair.places is not None:
-            tokens = min(tokens, pair.places - len(prompt))
-        chances = [pair.chance(seed, _DECODING, index) for _ in range(2)]
-        plainly = (decode_plain, self.plain, prompt, tokens, chances[0], self._ending)
-        shown = emit and partial(emit, index)
-        lossless = self._method.lossless
-        speculating = (decode, *self._speculation, prompt, tokens, chances[1], lossless, self._ending, shown)
-        if index % 2:
-            (expected, plain_seconds), ((output, steps), seconds) = _timed(*plainly), _timed(*speculating)
+    def run(
+        self, first: int, prompts: Sequence[Tokens], tokens: int, emit: Callable[[int, Tokens], None] | None = None
+    ) -> list["_Run"]:
+        """Decode prompts, from number ``first`` on, both ways, every other time in the other order."""
+        pair, count = self._method.pair, len(prompts)
+        for prompt, plain, models in zip(prompts, self._plain, self._models, strict=False):
+            plain.target.law(prompt[:-1])
+            models.read(prompt[:-1])
+        places = inf if pair.places is None else pair.places
+        most = [int(min(tokens, places - len(prompt))) for prompt in prompts]
+        chances = [[pair.chance(self._method.seed, _DECODING, first + one) for one in range(count)] for _ in range(2)]
+        requests = [
+            Decoding(
+                *way, prompt, limit, chance, self._method.lossless, self._ending, emit and partial(emit, first + one)
+            )
+            for one, (way, prompt, limit, chance) in enumerate(
+                zip(self._speculation, prompts, most, chances[1], strict=False)
+            )
+        ]
+        read_plain, read = (partial(_read, models) for models in (self._plain, self._models))
+        targets = [models.target for models in self._plain[:count]]
+        plainly = (decode_plain_together, targets, prompts, most, chances[0], self._ending, read_plain)
+        speculating = (decode_together, requests, partial(self.clocks, "target", read))
+        if first // len(self._models) % 2:
+            (expected, plain_seconds), (_, seconds) = _timed(*plainly), _timed(*speculating)
         else:
-            ((output, steps), seconds), (expected, plain_seconds) = _timed(*speculating), _timed(*plainly)
-        return _Run(expected, output, steps, plain_seconds, seconds)
+            (_, seconds), (expected, plain_seconds) = _timed(*speculating), _timed(*plainly)
+        return [
+            _Run(output, request.output, request.steps, plain_seconds / count, seconds / count)
+            for output, request in zip(expected, requests, strict=True)
+        ]
+
+
+def _read(models: Sequence[Models], running: Sequence[int], asked: Sequence[tuple[Tokens, Sequence[Tokens]]]) -> None:
+    """Have the targets of running requests read together; one alone reads as it tells its laws."""
+    together = [models[number].cached for number in running]
+    if len(models) > 1:
+        read_together([one for one in together if one is not None], asked)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One prompt, decoded both ways: the outputs, the steps, and the seconds."""
+    """One prompt, decoded both ways: the outputs, the steps, and the seconds, its share where several were decoded."""
 
     expected: Tokens
     output: Tokens

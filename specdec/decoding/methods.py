@@ -161,6 +161,7 @@ PROPOSERS: dict[str, Callable[[Brief], Proposer]] = {
     "rsd-beam": _beam,
     "dyspec": lambda brief: DySpecGreedy(brief.models.draft, brief.nodes),
     "dyspec-threshold": _dyspec_threshold,
+    "dyspec-calibrated": lambda brief: DySpecGreedy(brief.models.draft, brief.nodes, brief.pair.trust),
     "eagle2": lambda brief: _eagle2(brief, brief.models.draft),
     "vocabtrim-eagle2": lambda brief: _eagle2(brief, _trimmed(brief)),
     "opt-tree": _opt_tree,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from rtnerf.base.errors import InputError, require
-from specdec.decoding.decode import decode, decode_plain
+from specdec.decoding.decode import Step, decode, decode_plain
 from specdec.decoding.ending import Ending
-from specdec.decoding.statistics import acceptance_by_rank
+from specdec.decoding.statistics import acceptance_by_rank, acceptance_of_draws
 from specdec.laws.chance import Chance, Likeliest, Sampler
 from specdec.laws.distribution import ranked
 from specdec.laws.filters import Filter, Filtered
@@ -50,6 +50,9 @@ _LEAST_TEMPERATURE = 0.01
 
 _DATASTORE_CHARACTERS = 1_500_000
 _LEAST_ACCEPTANCE = 1e-4
+_DRAWS, _BOUNDS = 4, (0.03, 0.1, 0.3)
+"""Draws of a node that are told apart, and bounds between their probabilities."""
+
 _CALIBRATION_PROMPTS, _CALIBRATION_TOKENS = 12, 40
 _PROMPT_CHARACTERS = 1000
 
@@ -74,11 +77,14 @@ class Models:
         The draft.
     heads : Heads or None
         Medusa's heads on this very target, where the target has any.
+    cached : CachedModel or None
+        What remembers the target's passes, behind filters.
     """
 
     target: LanguageModel
     draft: LanguageModel
     heads: Heads | None
+    cached: CachedModel | None = None
 
     def read(self, prefix: Tokens) -> None:
         """Let them read a prefix."""
@@ -182,7 +188,7 @@ class Pair:
         if self._draft is not None:
             temperature = self.temperature or _GREEDY_DRAFT_TEMPERATURE
             draft = self._filtered(CachedModel(self._draft, temperature, self._repetition))
-        return Models(self._filtered(target), draft, heads)
+        return Models(self._filtered(target), draft, heads, target)
 
     def _filtered(self, model: LanguageModel) -> LanguageModel:
         """Return a model behind the filter, if it does anything."""
@@ -217,7 +223,24 @@ class Pair:
             self._acceptance[source] = self._measured_acceptance(source)
         return self._acceptance[source]
 
+    def trust(self, rank: int, probability: float) -> float:
+        """Return how often a draw without replacement is accepted, by its place and the draft's probability."""
+        table = self._draws_accepted
+        return float(table[min(rank, len(table) - 1), np.searchsorted(_BOUNDS, probability)])
+
+    @cached_property
+    def _draws_accepted(self) -> np.ndarray:
+        return acceptance_of_draws(self._calibration_steps(Source.WITHOUT_REPLACEMENT), _DRAWS, _BOUNDS)
+
     def _measured_acceptance(self, source: Source) -> np.ndarray:
+        # Where it rises with rank, or is nothing, that is noise.
+        rates = np.zeros(RANKS)
+        for rank, rate in enumerate(acceptance_by_rank(self._calibration_steps(source))):
+            rates[rank] = rate or 0
+        return np.maximum(np.sort(rates)[::-1], _LEAST_ACCEPTANCE)
+
+    def _calibration_steps(self, source: Source) -> list[Step]:
+        """Decode training text with trees of one layer, whose children are obtained by ``source``."""
         models = self.models()
         proposer = StaticTree(models.draft, Shape.constant([RANKS]), source)
         verifier = {
@@ -225,14 +248,11 @@ class Pair:
             Source.WITH_REPLACEMENT: WithReplacement(),
             Source.RANKED: DeterministicCandidates() if self.temperature else Greedy(),
         }[source]
-        target, chance, steps = models.target_for(verifier, self.temperature), self.chance(0), []
+        target, chance = models.target_for(verifier, self.temperature), self.chance(0)
+        steps: list[Step] = []
         for prompt in self._calibration_prompts:
             steps += decode(target, proposer, verifier, prompt, _CALIBRATION_TOKENS, chance)[1]
-        # Where it rises with rank, or is nothing, that is noise.
-        rates = np.zeros(RANKS)
-        for rank, rate in enumerate(acceptance_by_rank(steps)):
-            rates[rank] = rate or 0
-        return np.maximum(np.sort(rates)[::-1], _LEAST_ACCEPTANCE)
+        return steps
 
     @cached_property
     def head_acceptance(self) -> np.ndarray:

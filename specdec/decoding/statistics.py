@@ -41,6 +41,30 @@ def acceptance_by_depth(steps: Sequence[Step]) -> list[float | None]:
     return _ratio(accepted, tried)
 
 
+def acceptance_of_draws(steps: Sequence[Step], ranks: int, bounds: Sequence[float]) -> np.ndarray:
+    """Return how often draws without replacement were accepted where the walk came to them: shape (ranks, bins).
+
+    By their place among siblings, the last for all beyond, and by the bin of the draft's probability among the tokens
+    not drawn before; ``bounds`` are between bins, rising. As if two draws more had been tried with the rank's own rate,
+    or of none at all every other accepted.
+    """
+    tried, accepted = np.zeros((2, ranks, len(bounds) + 1))
+    for step in steps:
+        tree = step.proposal.tree
+        for node, child in zip((0, *step.verdict.nodes), (*step.verdict.nodes, None), strict=True):
+            left = 1.0
+            for rank, candidate in enumerate(tree.children[node]):
+                probability = float(np.exp(tree.log_q[candidate]))
+                place = min(rank, ranks - 1), int(np.searchsorted(bounds, probability / max(left, probability)))
+                tried[place] += 1
+                left -= probability
+                if candidate == child:
+                    accepted[place] += 1
+                    break
+    usual = (accepted.sum(1, keepdims=True) + 1) / (tried.sum(1, keepdims=True) + 2)
+    return (accepted + 2 * usual) / (tried + 2)
+
+
 def paired_interval(
     first: Sequence[float], second: Sequence[float], seed: int = 0, resamples: int = 4000
 ) -> tuple[float, float, float]:

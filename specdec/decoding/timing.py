@@ -62,9 +62,9 @@ class TimedHeads(Heads):
     def __init__(self, heads: Heads, clocks: Clocks, part: str):
         self._heads, self._clocks, self._part = heads, clocks, part
 
-    def laws(self, context: Tokens) -> np.ndarray:
+    def laws(self, context: Tokens, heads: int | None = None) -> np.ndarray:
         """Return the heads' laws."""
-        return self._clocks(self._part, self._heads.laws, context)
+        return self._clocks(self._part, self._heads.laws, context, heads)
 
 
 class TimedProposer(Proposer):

@@ -181,6 +181,15 @@ class Serving:
         }
 
     @property
+    def ratios(self) -> dict[str, list[float]]:
+        """Predicted over measured times by model and GPU, of the rows that are counted."""
+        found: dict[str, list[float]] = {}
+        for run, error in zip(self.runs, self.errors.tolist(), strict=True):
+            if not np.isnan(error):
+                found.setdefault(f"{run.model} on {run.machine}", []).append(1 + error)
+        return found
+
+    @property
     def summary(self) -> str:
         """The comparison as text."""
         lines = [f"{'':48} {'rows':>6} {'median error':>13} {'unseen':>8}"]

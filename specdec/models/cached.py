@@ -6,6 +6,7 @@ a draft that grows a tree layer by layer pays for each layer once.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,6 +94,12 @@ class CachedModel(LanguageModel):
 
     def _last_hidden(self, context: Tokens, paths: Sequence[Tokens]) -> Tensor:
         """Return the hidden states at the ends of ``context + path``, shape (paths, width)."""
+        read_together([self], [(context, paths)])
+        ahead = context[len(self._prefix) :]
+        return self._hidden[[self._place[ahead + path] for path in paths]]
+
+    def _reach(self, context: Tokens, paths: Sequence[Tokens]) -> list[Tokens]:
+        """Move the prefix forward, reading what is long; return what lies ahead of it with each path."""
         require(len(context) > 0, "context", "at least one token", "empty")
         vocabulary = len(self._network.embedding.weight)
         for token in context[len(self._prefix) :]:
@@ -101,11 +108,9 @@ class CachedModel(LanguageModel):
             self._forget()
         self._commit(context)
         while len(ahead := context[len(self._prefix) :]) > CHUNK:
-            self._compute([ahead[:CHUNK]])
+            _read([(self, self._lacking([ahead[:CHUNK]]))])
             self._commit(context)
-        ends = [ahead + path for path in paths]
-        self._compute(ends)
-        return self._hidden[[self._place[end] for end in ends]]
+        return [ahead + path for path in paths]
 
     def _commit(self, context: Tokens) -> None:
         """Commit what the trie holds of the context before its last token; of the trie keep what lies ahead."""
@@ -125,8 +130,8 @@ class CachedModel(LanguageModel):
         self._place = {(): -1} | {end: renumbered[place] for end, place in rest.items()}
         self._hidden = self._hidden[kept]
 
-    def _compute(self, ends: Sequence[Tokens]) -> None:
-        """Run the network once on the nodes of these paths that the trie lacks."""
+    def _lacking(self, ends: Sequence[Tokens]) -> list[int]:
+        """Add the nodes of these paths that the trie lacks, and return their tokens."""
         tokens = []
         for end in ends:
             known = len(end)
@@ -136,14 +141,38 @@ class CachedModel(LanguageModel):
                 self._place[end[: length + 1]] = len(self._parent)
                 self._parent.append(self._place[end[:length]])
                 tokens.append(end[length])
-        if tokens:
-            packing = Packing(self._parent, len(tokens), len(self._prefix))
-            try:
-                hidden = self._network(torch.tensor(tokens), packing, self._memories)
-            except BaseException:
-                # A pass cut short has written to some of the memories only.
-                self._forget()
-                raise
-            self._hidden = torch.cat([self._hidden, hidden])
-            self.passes += 1
-            self.rows += len(tokens)
+        return tokens
+
+
+@torch.no_grad()
+def read_together(models: Sequence[CachedModel], asked: Sequence[tuple[Tokens, Sequence[Tokens]]]) -> None:
+    """Read in one pass what models of one network lack to tell the laws asked for: a context and paths of each.
+
+    After it `CachedModel.laws` of these takes no pass. Long contexts are read before, each by itself. Raises as `laws`.
+    """
+    try:
+        lacking = []
+        for model, (context, paths) in zip(models, asked, strict=True):
+            lacking.append((model, model._lacking(model._reach(context, paths))))
+        _read([(model, tokens) for model, tokens in lacking if tokens])
+    except BaseException:
+        # A pass cut short has written to some of the memories only.
+        for model in models:
+            model._forget()
+        raise
+
+
+def _read(lacking: Sequence[tuple[CachedModel, list[int]]]) -> None:
+    """Run the network of some models once on the tokens that they lack, the last of their tries."""
+    if not lacking:
+        return
+    tokens = torch.tensor([token for _, new in lacking for token in new])
+    packings: Any = [Packing(model._parent, len(new), len(model._prefix)) for model, new in lacking]
+    memories: Any = [list(layer) for layer in zip(*(model._memories for model, _ in lacking), strict=True)]
+    if len(lacking) == 1:
+        (packings,), memories = packings, lacking[0][0]._memories
+    hidden = lacking[0][0]._network(tokens, packings, memories)
+    for (model, new), part in zip(lacking, hidden.split([len(new) for _, new in lacking]), strict=True):
+        model._hidden = torch.cat([model._hidden, part])
+        model.passes += 1
+        model.rows += len(new)

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from specdec.models.network import Layer, Linear, Memory
+from specdec.models.network import Layer, Linear, Memory, Mixing
 from specdec.models.packing import Packing
 from specdec.models.transformer import KeyValueCache, Rotation, rotate
 
 
-class GroupedAttention(Layer):
+class GroupedAttention(Mixing):
     """Causal attention, groups of whose query heads share a head of keys and values.
 
     Source: Ainslie et al. 2023 (arXiv 2305.13245).
@@ -49,11 +49,11 @@ class GroupedAttention(Layer):
         """Return an empty cache."""
         return KeyValueCache(self.out.weight.new_empty(2, self.key_heads, 0, self.features))
 
-    def forward(self, x: Tensor, packing: Packing | None, memory: Any) -> Tensor:
-        """Attend from new nodes to what is visible, or along a whole sequence of shape (T, width)."""
+    def mix(self, rows: Tensor, packing: Packing | None, memory: Any) -> Tensor:
+        """Attend from new nodes to what is visible, or along a whole sequence."""
         if packing is None:
-            packing, memory = Packing(range(-1, len(x) - 1), len(x), 0), self.start()
-        rows = self.into(x).unflatten(-1, (-1, self.features)).transpose(0, 1)
+            packing, memory = Packing(range(-1, len(rows) - 1), len(rows), 0), self.start()
+        rows = rows.unflatten(-1, (-1, self.features)).transpose(0, 1)
         query, key, value = rows.split([self.heads, self.key_heads, self.key_heads])
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
@@ -64,7 +64,7 @@ class GroupedAttention(Layer):
         query = query.unflatten(0, (self.key_heads, -1))
         scores = torch.matmul(query, keys.transpose(-1, -2)) * self.features**-0.5 + packing.bias.to(query.dtype)
         seen = torch.matmul(scores.softmax(-1), values)
-        return self.out(seen.flatten(0, 1).transpose(0, 1).flatten(-2))
+        return seen.flatten(0, 1).transpose(0, 1).flatten(-2)
 
 
 class Gelu(Layer):

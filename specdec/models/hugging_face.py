@@ -7,6 +7,7 @@ own are refused, and nothing is fetched. Computed in single precision by the net
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from specdec.models import pretrained
 from specdec.models.grouped import Gelu, GroupedAttention
 from specdec.models.network import Network, SwiGlu
 from specdec.models.selective import SelectiveScan
+from specdec.models.ssm import Ssm
 from specdec.models.transformer import Rotation
 from specdec.text.tokenizer import BpeTokenizer, Tokenizer
 
@@ -72,6 +74,15 @@ class _Tensors:
         self.take(f"{to}.weight", *(f"{name}.weight" for name in names), turned=True)
         if bias:
             self.take(f"{to}.bias", *(f"{name}.bias" for name in names))
+
+    def take_taps(self, to: str, name: str, bias: str | None, given: bool = True) -> None:
+        """Take a convolution by channels, and its bias, zeros where none is ``given``."""
+        self.take(f"{to}.taps", f"{name}.weight")
+        taps = self.taken[f"{to}.taps"] = self.taken[f"{to}.taps"].flatten(1).T.contiguous()
+        if bias is not None and given:
+            self.take(f"{to}.{bias}", f"{name}.bias")
+        elif bias is not None:
+            self.taken[f"{to}.{bias}"] = taps.new_zeros(taps.shape[1])
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -253,10 +264,7 @@ def _mamba(config: Config, tensors: _Tensors) -> Network:
         tensors.take_linear(f"{to}.time", f"{here}.dt_proj", bias=True)
         tensors.take(f"{to}.log_rate", f"{here}.A_log")
         tensors.take(f"{to}.skip", f"{here}.D")
-        tensors.take(f"{to}.taps", f"{here}.conv1d.weight")
-        tensors.taken[f"{to}.taps"] = tensors.taken[f"{to}.taps"].flatten(1).T.contiguous()
-        if window_bias:
-            tensors.take(f"{to}.taps_bias", f"{here}.conv1d.bias")
+        tensors.take_taps(to, f"{here}.conv1d", "taps_bias" if window_bias else None)
         tensors.take(f"norms.{layer}.weight", f"layers.{layer}.norm.weight")
     tensors.take("norm.weight", "norm_f.weight")
     tied = config.get("tie_word_embeddings") is not False
@@ -264,10 +272,45 @@ def _mamba(config: Config, tensors: _Tensors) -> Network:
     return Network(config.whole("vocab_size"), width, parts, norm, tied)
 
 
-FAMILIES = {"llama": _llama, "qwen2": _llama, "qwen3": _llama, "gpt2": _gpt2, "mamba": _mamba}
+def _mamba2(config: Config, tensors: _Tensors) -> Network:
+    _only(config, "hidden_act", "silu", None)
+    width, layers = config.whole("hidden_size"), config.whole("num_hidden_layers", most=1000)
+    heads, features = config.whole("num_heads", default=128), config.whole("head_dim", default=64)
+    inner = config.whole("expand", default=2) * width
+    require(inner == heads * features, "num_heads and head_dim", f"of product {inner}", heads * features)
+    groups, size = config.whole("n_groups", default=8), config.whole("state_size", default=128)
+    window, bias = config.whole("conv_kernel", default=4), bool(config.get("use_bias"))
+    norm = partial(nn.RMSNorm, eps=_epsilon(config, "layer_norm_epsilon", 1e-5))
+    parts: list[Any] = []
+    for layer in range(layers):
+        here, to = f"layers.{layer}.mixer", f"layers.{layer}"
+        parts.append(Ssm(width, heads, features, size, window, groups, norm, bias, *_time_steps(config)))
+        tensors.take_linear(f"{to}.into", f"{here}.in_proj", bias=bias)
+        tensors.take_linear(f"{to}.out", f"{here}.out_proj", bias=bias)
+        tensors.take_taps(to, f"{here}.conv1d", "bias", config.get("use_conv_bias") is not False)
+        for name, theirs in (("log_rate", "A_log"), ("skip", "D"), ("time_bias", "dt_bias")):
+            tensors.take(f"{to}.{name}", f"{here}.{theirs}")
+        tensors.take(f"{to}.norm.weight", f"{here}.norm.weight")
+        tensors.take(f"norms.{layer}.weight", f"layers.{layer}.norm.weight")
+    tensors.take("norm.weight", "norm_f.weight")
+    tied = config.get("tie_word_embeddings") is True or not tensors.has("lm_head.weight")
+    return Network(config.whole("vocab_size"), width, parts, norm, tied)
+
+
+def _time_steps(config: Config) -> tuple[float, float]:
+    """Return the bounds of Mamba-2's time steps."""
+    bounds = config.get("time_step_limit") or [0.0, inf]
+    rule = "two numbers, the first at least 0 and smaller"
+    numbers = isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(one, int | float) for one in bounds)
+    require(numbers and 0 <= bounds[0] < bounds[1], "time_step_limit", rule, str(bounds)[:40])
+    return float(bounds[0]), float(bounds[1])
+
+
+FAMILIES = {"llama": _llama, "qwen2": _llama, "qwen3": _llama, "gpt2": _gpt2, "mamba": _mamba, "mamba2": _mamba2}
 """Which function makes the network of each model type, and says where its tensors go."""
 
 _EMBEDDING = dict.fromkeys(("llama", "qwen2", "qwen3"), "embed_tokens.weight") | {
     "gpt2": "wte.weight",
     "mamba": "embeddings.weight",
+    "mamba2": "embeddings.weight",
 }

@@ -30,9 +30,12 @@ class ResidualHeads(nn.Module):
         self.mix = nn.Parameter(torch.zeros(heads, width, width))
         self.bias = nn.Parameter(torch.zeros(heads, width))
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Return hidden states for `Network.logits`, shape (..., heads, width), from the target's (..., width)."""
-        mixed = torch.einsum("...i,kio->...ko", hidden, self.mix) + self.bias
+    def forward(self, hidden: Tensor, heads: int | None = None) -> Tensor:
+        """Return hidden states for `Network.logits`, shape (..., heads, width), from the target's (..., width).
+
+        Of the first ``heads`` only, where that is given.
+        """
+        mixed = torch.einsum("...i,kio->...ko", hidden, self.mix[:heads]) + self.bias[:heads]
         return functional.silu(mixed) + hidden[..., None, :]
 
 
@@ -54,7 +57,7 @@ class MedusaHeads(Heads):
         self._heads = heads
 
     @torch.no_grad()
-    def laws(self, context: Tokens) -> np.ndarray:
+    def laws(self, context: Tokens, heads: int | None = None) -> np.ndarray:
         """Return the laws, float64 of shape (heads, V); of shape (0, V) while there is no token before the last."""
         hidden = self._target.hidden(context[:-1]) if len(context) > 1 else None
-        return self._target.output(self._heads.bias[:0] if hidden is None else self._heads(hidden))
+        return self._target.output(self._heads.bias[:0] if hidden is None else self._heads(hidden, heads))

@@ -55,6 +55,28 @@ class Linear(nn.Module):
         return product if self.bias is None else product + self.bias
 
 
+class Mixing(Layer):
+    """A layer whose rows look back: a product into it, the mixing, and a product out.
+
+    Requests side by side share the products; each mixes its own rows by its own memory.
+    """
+
+    into: Linear
+    out: Linear
+
+    def mix(self, rows: Tensor, packing: Packing | None, memory: Any) -> Tensor:
+        """Let rows that were mapped look back, and return what is to be mapped out."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, packing: Any, memory: Any) -> Tensor:
+        """Map new nodes; of several requests, one after the other, where packings and memories are lists."""
+        rows = self.into(x)
+        if not isinstance(packing, list):
+            return self.out(self.mix(rows, packing, memory))
+        parts = zip(rows.split([one.new for one in packing]), packing, memory, strict=True)
+        return self.out(torch.cat([self.mix(*part) for part in parts]))
+
+
 class SwiGlu(Layer):
     """The gated feed-forward layer ``W3(SiLU(W1 x) * W2 x)``. Source: Shazeer 2020 (arXiv 2002.05202)."""
 
@@ -69,7 +91,8 @@ class SwiGlu(Layer):
         return self.out(functional.silu(gate) * value)
 
 
-_LAYER_NORM = partial(nn.LayerNorm, bias=False)
+LAYER_NORM = partial(nn.LayerNorm, bias=False)
+"""Without bias (Ba et al. 2016, arXiv 1607.06450)."""
 
 
 class Network(nn.Module):
@@ -84,7 +107,7 @@ class Network(nn.Module):
     layers : sequence of Layer
         From the first to the last.
     norm : callable
-        From the width to a norm; by default a layer norm without bias (Ba et al. 2016, arXiv 1607.06450).
+        From the width to a norm; by default a layer norm without bias.
     tied : bool
         Whether logits are by the embedding again.
     places : int
@@ -96,7 +119,7 @@ class Network(nn.Module):
         vocabulary: int,
         width: int,
         layers: Sequence[Layer],
-        norm: Callable[[int], nn.Module] = _LAYER_NORM,
+        norm: Callable[[int], nn.Module] = LAYER_NORM,
         tied: bool = True,
         places: int = 0,
     ):
@@ -119,17 +142,19 @@ class Network(nn.Module):
         layers: Any = self.layers
         return [layer.start() for layer in layers]
 
-    def forward(self, tokens: Tensor, packing: Packing | None = None, memories: list[Any] | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, packing: Packing | list[Packing] | None = None, memories: list[Any] | None = None
+    ) -> Tensor:
         """Return the last hidden state of every token.
 
         Parameters
         ----------
         tokens : Tensor of int
             The new nodes' tokens, shape (N,), or without packing whole sequences, shape (..., T).
-        packing : Packing, optional
-            How the new nodes lie in the tree.
+        packing : Packing or list of Packing, optional
+            How the new nodes lie in the tree; of several requests, in a list, one after the other.
         memories : list of Memory, optional
-            From `start`; the new nodes are added to them.
+            From `start`; the new nodes are added to them. Of several requests a list of each layer's.
 
         Returns
         -------
@@ -138,7 +163,11 @@ class Network(nn.Module):
         """
         x = self.embedding(tokens)
         if self.places is not None:
-            positions = torch.arange(tokens.shape[-1]) if packing is None else packing.positions
+            if packing is None:
+                positions = torch.arange(tokens.shape[-1])
+            else:
+                together = packing if isinstance(packing, list) else [packing]
+                positions = torch.cat([one.positions for one in together])
             # A tree may reach beyond the last place, its output never does.
             x = x + self.places(positions.clamp(max=self.places.num_embeddings - 1))
         for index, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from specdec.models.network import Layer, Linear, Memory
+from specdec.models.network import Linear, Memory, Mixing
 from specdec.models.packing import Packing
 
 
@@ -40,7 +40,7 @@ class StateMemory(Memory):
         self.states, self.inputs = self.states[rest], self.inputs[rest]
 
 
-class SelectiveScan(Layer):
+class SelectiveScan(Mixing):
     """Mamba's layer: projections, a short causal convolution, the selective scan, a gate.
 
     Source: Gu and Dao 2023 (arXiv 2312.00752).
@@ -72,11 +72,12 @@ class SelectiveScan(Layer):
         channels, size = self.log_rate.shape
         return StateMemory(channels, size, len(self.taps), self.taps)
 
-    def forward(self, x: Tensor, packing: Packing | None, memory: Any) -> Tensor:
-        """Scan new nodes along their paths, or a whole sequence of shape (T, width)."""
+    def mix(self, rows: Tensor, packing: Packing | None, memory: Any) -> Tensor:
+        """Scan new nodes along their paths, or a whole sequence."""
+        new = len(rows)
         if packing is None:
-            packing, memory = Packing(range(-1, len(x) - 1), len(x), 0), self.start()
-        raw, gate = self.into(x).chunk(2, -1)
+            packing, memory = Packing(range(-1, new - 1), new, 0), self.start()
+        raw, gate = rows.chunk(2, -1)
         memory.inputs = torch.cat([memory.inputs, raw])
         windows = torch.cat([memory.window, memory.inputs])[packing.windows(len(self.taps))]
         mixed = (windows * self.taps).sum(-2)
@@ -85,8 +86,8 @@ class SelectiveScan(Layer):
         time = functional.softplus(self.time(time))[..., None]
         decay, added = (-time * self.log_rate.exp()).exp(), time * writes[:, None] * value[..., None]
         states = list(memory.states)
-        for node, parent in enumerate(packing.parent[-len(x) :].tolist()):
+        for node, parent in enumerate(packing.parent[-new:].tolist()):
             states.append(decay[node] * (states[parent] if parent >= 0 else memory.state) + added[node])
         memory.states = torch.stack(states)
-        y = (memory.states[-len(x) :] * reads[:, None]).sum(-1) + self.skip * value
-        return self.out(y * functional.silu(gate))
+        y = (memory.states[-new:] * reads[:, None]).sum(-1) + self.skip * value
+        return y * functional.silu(gate)

@@ -12,17 +12,20 @@ with the ancestor mask: Mamba-2's chunk formula if the mask is a triangle, STree
 tree. Sums of decays are float64, as their differences would lose float32's digits.
 
 Shapes: a (..., T, H), u (..., T, H, D), b and c (..., T, K), state (..., H, D, K) for H heads of D features and K state
-features. The functions know only these; the layer makes them from rows.
+features. The functions know only these; the layer makes them from rows. Groups of heads, each with a ``b`` and a ``c``
+of its own, are an axis before T.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from specdec.models.network import Layer, Linear, Memory, Network
+from rtnerf.base.errors import require
+from specdec.models.network import LAYER_NORM, Linear, Memory, Mixing, Network
 from specdec.models.packing import Packing
 
 CHUNK = 64
@@ -81,8 +84,8 @@ class SsmMemory(Memory):
 
     Parameters
     ----------
-    state : Tensor of shape (H, D, K)
-        The recurrent state.
+    state : Tensor of shape (G, H, D, K)
+        The recurrent state of G groups.
     window : Tensor of shape (W - 1, channels)
         The convolution's last inputs.
 
@@ -91,25 +94,26 @@ class SsmMemory(Memory):
     state, window : Tensor
         Those after the prefix.
     inputs : tuple of Tensor
-        Of the P nodes: the convolution's inputs (P, channels), and the scan's a, u and b.
+        Of the P nodes: the convolution's inputs (P, channels), and the scan's a, u and b, P before G.
     """
 
     def __init__(self, state: Tensor, window: Tensor):
-        heads, features, size = state.shape
+        groups, heads, features, size = state.shape
         self.state = state
         self.window = window
-        self.inputs = (window[:0], *(state.new_empty(0, *shape) for shape in ((heads,), (heads, features), (size,))))
+        shapes = ((groups, heads), (groups, heads, features), (groups, size))
+        self.inputs = (window[:0], *(state.new_empty(0, *shape) for shape in shapes))
 
     def keep(self, path: list[int], rest: list[int]) -> None:
         """Replay the path's inputs into the state."""
         if path:
-            raw, a, u, b = (rows[path] for rows in self.inputs)
-            self.state = replay(a, u, b, self.state)
+            raw, *scanned = (rows[path] for rows in self.inputs)
+            self.state = replay(*(rows.transpose(0, 1) for rows in scanned), self.state)
             self.window = torch.cat([self.window, raw])[len(path) :]
         self.inputs = tuple(rows[rest] for rows in self.inputs)
 
 
-class Ssm(Layer):
+class Ssm(Mixing):
     """Mamba-2's layer: projections, a short causal convolution, the scan, a gated norm.
 
     Parameters
@@ -117,56 +121,78 @@ class Ssm(Layer):
     width : int
         Width of a row.
     heads, features, size : int
-        Heads H, features D of a head, state features K; ``b`` and ``c`` are shared by the heads.
+        Heads, features D of a head, state features K.
     window : int
         Taps W of the convolution.
+    groups : int
+        Groups G of heads that share ``b`` and ``c``; a divisor of the heads.
+    norm : callable
+        From the width to the gated norm; by default a layer norm without bias.
+    bias : bool
+        Whether the projections in and out have a bias.
+    least, most : float
+        Bounds of the time steps.
     """
 
-    def __init__(self, width: int, heads: int, features: int, size: int, window: int = 4):
+    def __init__(
+        self, width: int, heads: int, features: int, size: int, window: int = 4, groups: int = 1,
+        norm: Callable[[int], nn.Module] = LAYER_NORM, bias: bool = False, least: float = 0.0, most: float = math.inf,
+    ):  # fmt: skip
         super().__init__()
-        inner = heads * features
-        self.heads, self.features, self.size, self.window = heads, features, size, window
-        self.into = Linear(width, 2 * inner + 2 * size + heads)
-        self.taps = nn.Parameter(torch.empty(window, inner + 2 * size).uniform_(-(window**-0.5), window**-0.5))
-        self.bias = nn.Parameter(torch.zeros(inner + 2 * size))
+        require(heads % groups == 0, "groups", f"a divisor of the {heads} heads", groups)
+        inner, shared = heads * features, groups * size
+        self.heads, self.features, self.size, self.window, self.groups = heads, features, size, window, groups
+        self.bounds = least, most
+        self.into = Linear(width, 2 * inner + 2 * shared + heads, bias)
+        self.taps = nn.Parameter(torch.empty(window, inner + 2 * shared).uniform_(-(window**-0.5), window**-0.5))
+        self.bias = nn.Parameter(torch.zeros(inner + 2 * shared))
         # Decay rates in [1, 16] and time steps in [0.001, 0.1], as in Mamba-2.
         self.log_rate = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         time_step = torch.empty(heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
         self.time_bias = nn.Parameter(time_step + (-torch.expm1(-time_step)).log())
         self.skip = nn.Parameter(torch.ones(heads))
-        self.norm = nn.LayerNorm(inner, bias=False)
-        self.out = Linear(inner, width)
+        self.norm = norm(inner)
+        self.out = Linear(inner, width, bias)
 
     def start(self) -> SsmMemory:
         """Return the zero state."""
         zeros = self.taps.new_zeros
-        return SsmMemory(zeros(self.heads, self.features, self.size), zeros(self.window - 1, self.taps.shape[1]))
+        state = zeros(self.groups, self.heads // self.groups, self.features, self.size)
+        return SsmMemory(state, zeros(self.window - 1, self.taps.shape[1]))
 
-    def forward(self, x: Tensor, packing: Packing | None, memory: Any) -> Tensor:
+    def mix(self, rows: Tensor, packing: Packing | None, memory: Any) -> Tensor:
         """Scan new nodes along their paths, or whole sequences."""
         inner = self.heads * self.features
-        gate, raw, time = self.into(x).split([inner, inner + 2 * self.size, self.heads], -1)
-        time = functional.softplus(time + self.time_bias)
+        gate, raw, time = rows.split([inner, self.taps.shape[1], self.heads], -1)
+        time = functional.softplus(time + self.time_bias).clamp(*self.bounds)
         if packing is None:
             windows = functional.pad(raw, (0, 0, self.window - 1, 0)).unfold(-2, self.window, 1).transpose(-1, -2)
             value, a, u, b, c = self._scanned(windows, time)
-            y = sequence_scan(a, u, b, c, a.new_zeros(self.heads, self.features, self.size))
+            y = sequence_scan(*_by_group(a, u, b, c), self.start().state)
         else:
             held = torch.cat([memory.inputs[0], raw])
             windows = torch.cat([memory.window, held])[packing.windows(self.window)]
             value, *new, c = self._scanned(windows, time)
             a, u, b = (torch.cat(rows) for rows in zip(memory.inputs[1:], new, strict=True))
             memory.inputs = (held, a, u, b)
-            y = tree_scan(a, u, b, c, memory.state, packing.ancestors)
-        y = (y + self.skip[:, None] * value).flatten(-2)
-        return self.out(self.norm(y * functional.silu(gate)))
+            y = tree_scan(*_by_group(a, u, b, c), memory.state, packing.ancestors)
+        y = (y.movedim(-4, -3) + self.skip.unflatten(0, (self.groups, -1))[..., None] * value).flatten(-3)
+        return self.norm(y * functional.silu(gate))
 
     def _scanned(self, windows: Tensor, time: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return (value, a, u, b, c) from convolution windows (..., T, W, channels) and time steps (..., T, H)."""
+        """Return (value, a, u, b, c), T before G, of windows (..., T, W, channels) and time steps (..., T, heads)."""
         mixed = functional.silu((windows * self.taps).sum(-2) + self.bias)
-        value, b, c = mixed.split([self.heads * self.features, self.size, self.size], -1)
-        value = value.unflatten(-1, (self.heads, self.features))
-        return value, -time * self.log_rate.exp(), time[..., None] * value, b, c
+        shared = self.groups * self.size
+        value, *both = mixed.split([self.heads * self.features, shared, shared], -1)
+        value = value.unflatten(-1, (self.groups, -1, self.features))
+        b, c = (rows.unflatten(-1, (self.groups, self.size)) for rows in both)
+        a, time = ((rows.unflatten(-1, (self.groups, -1))) for rows in (-time * self.log_rate.exp(), time))
+        return value, a, time[..., None] * value, b, c
+
+
+def _by_group(a: Tensor, u: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the inputs of a scan with G before T."""
+    return a.transpose(-2, -3), u.transpose(-3, -4), b.transpose(-2, -3), c.transpose(-2, -3)
 
 
 def ssm(vocabulary: int, width: int, layers: int, heads: int, features: int, size: int, window: int = 4) -> Network:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rtnerf.base.errors import require
-from specdec.models.network import Layer, Linear, Memory, Network, SwiGlu
+from specdec.models.network import Linear, Memory, Mixing, Network, SwiGlu
 from specdec.models.packing import Packing
 
 
@@ -119,7 +119,7 @@ def _turns(places: int, features: int, dtype: torch.dtype, rotation: Rotation) -
     return angle.cos().repeat(1, 2), torch.cat([-angle.sin(), angle.sin()], -1)
 
 
-class Attention(Layer):
+class Attention(Mixing):
     """Causal attention with rotary positions; in a tree a node sees the prefix, its ancestors and itself.
 
     Parameters
@@ -147,12 +147,13 @@ class Attention(Layer):
         weight = self.out.weight
         return KeyValueCache(weight.new_empty(2, self.heads, 0, weight.shape[0] // self.heads))
 
-    def forward(self, x: Tensor, packing: Packing | None, memory: Any) -> Tensor:
+    def mix(self, rows: Tensor, packing: Packing | None, memory: Any) -> Tensor:
         """Attend from new nodes to what is visible, or along whole sequences."""
         # (..., T, 3 width) to (3, ..., heads, T, D).
-        rows = self.into(x).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
+        rows = rows.unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))
         if packing is None:
-            query, key = rotate(rows[:2], torch.arange(x.shape[-2]), x.shape[-2])
+            places = rows.shape[-2]
+            query, key = rotate(rows[:2], torch.arange(places), places)
             seen = functional.scaled_dot_product_attention(query, key, rows[2], is_causal=True)
         else:
             query, key = rotate(rows[:2], packing.positions, packing.committed + len(packing.parent))
@@ -161,7 +162,7 @@ class Attention(Layer):
             bias, scale = packing.bias.to(query.dtype), query.shape[-1] ** -0.5
             scores = torch.baddbmm(bias, query, keys.transpose(-1, -2), alpha=scale)
             seen = torch.bmm(scores.softmax(-1), values)
-        return self.out(seen.movedim(-3, -2).flatten(-2))
+        return seen.movedim(-3, -2).flatten(-2)
 
 
 def transformer(vocabulary: int, width: int, layers: int, heads: int, hidden: int) -> Network:

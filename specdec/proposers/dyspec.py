@@ -4,10 +4,13 @@ A place in the tree has a value: the probability, by the draft's own estimate, t
 draw ``y ~ R`` at a place of value ``v``, the first place below ``y`` has value ``v * R[y]`` and the place of the next
 sibling ``v * (1 - R[y])``, with ``R`` the draft's law over the tokens not drawn there yet. Source: DySpec
 (arXiv 2410.11744).
+
+That takes ``R[y]`` for the probability that ``y`` is accepted. Of a flat law every ``R[y]`` is small, though half of
+the draws may be accepted: what was measured may stand in its place. A place still has its value before its own draw.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -18,6 +21,14 @@ from specdec.laws.chance import Chance
 from specdec.laws.language_model import LanguageModel, Tokens
 from specdec.proposers.base import Proposal, Proposer, log_probability
 from specdec.trees.tree import Source, TreeBuilder
+
+Trust = Callable[[int, Any], Any]
+"""From a draw's place among its siblings, from 0, and its probability there, to that of its acceptance."""
+
+
+def at_its_word(rank: int, probability: Any) -> Any:
+    """Return the probability as it is."""
+    return probability
 
 
 class DySpecGreedy(Proposer):
@@ -32,27 +43,31 @@ class DySpecGreedy(Proposer):
         The draft.
     nodes : int
         Nodes of the tree, the root included.
+    trust : callable
+        How a draw's probability tells its acceptance; DySpec takes it for that.
     """
 
-    def __init__(self, draft: LanguageModel, nodes: int):
+    def __init__(self, draft: LanguageModel, nodes: int, trust: Trust = at_its_word):
         require(nodes >= 1, "nodes", "at least 1", nodes)
         self._draft = draft
         self._nodes = nodes
+        self._trust = trust
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Grow by the heap of open places."""
         builder, laws, draws = TreeBuilder(context[-1]), {}, {}
         opened = count()
-        places = [(-1, next(opened), 0)]
+        places = [(-1, next(opened), 0, 0)]
         while places and len(builder) < self._nodes:
-            value, _, node = heapq.heappop(places)
+            value, _, node, rank = heapq.heappop(places)
             if node not in laws:
                 (laws[node],) = self._draft.laws(context, [builder.path(node)])
                 draws[node] = _draws(laws[node], chance)
             for token, probability in draws[node]:
                 child = builder.add(node, token, log_probability(laws[node], token), Source.WITHOUT_REPLACEMENT)
-                heapq.heappush(places, (value * probability, next(opened), child))
-                heapq.heappush(places, (value * (1 - probability), next(opened), node))
+                accepted = self._trust(rank, probability)
+                heapq.heappush(places, (value * accepted, next(opened), child, 0))
+                heapq.heappush(places, (value * (1 - accepted), next(opened), node, rank + 1))
                 break
         return Proposal(builder.build(), laws, draft_passes=len(laws))
 

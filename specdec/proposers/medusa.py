@@ -16,8 +16,8 @@ class Heads(ABC):
     """Laws of the next positions, each given the context alone."""
 
     @abstractmethod
-    def laws(self, context: Tokens) -> np.ndarray:
-        """Return the laws of the next tokens, shape (heads, V): one pass."""
+    def laws(self, context: Tokens, heads: int | None = None) -> np.ndarray:
+        """Return the laws that the first ``heads`` tell, by default all, shape (heads, V): one pass."""
 
 
 class Medusa(Proposer):
@@ -43,7 +43,7 @@ class Medusa(Proposer):
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Combine the heads' best tokens."""
-        laws = self._heads.laws(context)[: len(self._ranks)]
+        laws = self._heads.laws(context, len(self._ranks))
         best = [ranked(law, count).tolist() for law, count in zip(laws, self._ranks, strict=False)]
         builder = TreeBuilder(context[-1])
         place: dict[Tokens, int] = {(): 0}

@@ -147,8 +147,20 @@ def summary(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the ways of a record, a row each: trees and independent rollouts, or search and chance."""
+    if "ways" in found:
+        return [{"way": name, **way} for name, way in found["ways"].items()]
+    trees = [{"way": f"tree, width {tree['width']}", **tree} for tree in found["trees"]]
+    none = {name: dict.fromkeys(saving) for name, saving in found["trees"][0]["saving"].items()}
+    independent = found["independent"].items()
+    return trees + [{"width": None, "way": name, **way, "saving": none} for name, way in independent]
+
+
 def picture(found: Mapping[str, Any]) -> Figure:
-    """Return the picture of what trees save, by their shape."""
+    """Return the picture of what trees save by their shape, or of what search and chance solve."""
+    if "ways" in found:
+        return _solved(found["ways"])
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.add_subplot()
     widths = [tree["width"] for tree in found["trees"]]
@@ -163,4 +175,12 @@ def picture(found: Mapping[str, Any]) -> Figure:
     axes.set(xlabel="segments that may follow a segment", ylabel="share saved", xticks=widths)
     axes.axhline(0, color="grey", linewidth=0.5)
     axes.legend()
+    return figure
+
+
+def _solved(ways: Mapping[str, Any]) -> Figure:
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(list(ways), [way["solved"] for way in ways.values()])
+    axes.set(ylabel="tasks solved")
     return figure

@@ -6,70 +6,35 @@ The rules of a step are in `specdec.serving.reference`, where they are written f
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from rtnerf.base.compiled import allocating, compiled
+from rtnerf.base.compiled import allocating
 from rtnerf.base.errors import require
-from specdec.serving.controllers import Controller, believed, choose, step_time
+from specdec.serving.controllers import Controller
 from specdec.serving.ladder import CLASSES
 from specdec.serving.outcome import Outcome
+from specdec.serving.rules import (
+    Line,
+    accept,
+    answer,
+    blocks_of,
+    blocks_of_all,
+    control,
+    decoding_time,
+    keep,
+    put_behind,
+    send,
+)
 from specdec.serving.server import Server, cached
-from specdec.serving.workload import MILLISECOND, Workload
+from specdec.serving.tables import Tables, tables
+from specdec.serving.workload import Workload
 
 NEVER = np.iinfo(np.int64).max
 
 Run = tuple[np.ndarray, np.ndarray, np.ndarray, int, int, int]
 """First-token and finish times, requests' steps by rung, busy time, preemptions and the most blocks held."""
-
-
-class Tables(NamedTuple):
-    """What the loop needs of the server and the controller, times in nanoseconds."""
-
-    nodes: np.ndarray
-    survival: np.ndarray
-    expected: np.ndarray
-    decoding: np.ndarray
-    predicted: np.ndarray
-    prefill: np.ndarray
-    max_batch: int
-    max_length: int
-    blocks: int
-    block: int
-    prefill_tokens: int
-    interval: int
-    preference: float
-    exhaustive: bool
-    prior: int
-    window: int
-    chunked: bool
-    prefix: int
-
-
-def tables(server: Server, controller: Controller) -> Tables:
-    """Work out the tables of a server with a controller."""
-    ladder = controller.ladder
-    return Tables(
-        ladder.nodes,
-        ladder.survival,
-        ladder.expected,
-        server.decoding_ms(ladder) * MILLISECOND,
-        controller.predicted_ms(server) * MILLISECOND,
-        np.rint(server.prefill_ms(ladder) * MILLISECOND).astype(np.int64),
-        server.max_batch,
-        server.max_length,
-        server.blocks - server.shared,
-        server.block,
-        server.prefill_tokens,
-        controller.interval,
-        controller.preference,
-        controller.exhaustive,
-        round(controller.prior * (CLASSES - 1)),
-        controller.window,
-        server.chunked,
-        server.prefix,
-    )
 
 
 def simulate(server: Server, controller: Controller, workload: Workload, seed: int) -> Outcome:
@@ -131,7 +96,8 @@ def _run(
     Another thread may set ``stop``, shape (1,), to have done with it; what is returned is then of no use.
 
     A request's length is that of its prompt and of what it has got; all but the last token are in the cache, of which
-    those ``known`` are held for all requests together.
+    those ``known`` are held for all requests together. Where other machines read, a request is in line for decoding
+    from its time ``ready`` on, and has its first token before.
     One function, though long: admission, prefill, decoding and answers share nearly all of its state.
     """
     requests = len(arrival)
@@ -143,24 +109,30 @@ def _run(
     sent = clients if clients else requests
     clock = busy = steps = preemptions = peak = 0
     belief = (0, tables.prior, tables.expected[0, tables.prior])
+    ready = np.full(requests, NEVER) if tables.readers else arrival
+    free, order = np.zeros(tables.readers, np.int64), np.arange(requests)
+    line = Line(arrival, prompt, known, first, finish, free, ready, order)
+    for request in range(sent):
+        send(line, request, arrival[request], tables)
 
     while finished < requests and not stop[0]:
-        if batch == 0 and put_off == 0 and arrival[arrived] > clock:
-            clock = arrival[arrived]
+        if batch == 0 and put_off == 0 and ready[order[arrived]] > clock:
+            clock = ready[order[arrived]]
 
         # Admit waiting requests while there is room, the preempted before the others.
         old = batch
-        held = _blocks_of(running, batch, length, known, tables.nodes[belief[0]] - 1, tables.block)
-        tokens = 0
+        held = blocks_of_all(running, batch, length, known, tables.nodes[belief[0]] - 1, tables.block)
+        tokens = reading = 0
         while batch < tables.max_batch:
             if put_off:
                 request = preempted[put_off - 1]
-            elif arrived < requests and arrival[arrived] <= clock:
-                request = arrived
+            elif arrived < requests and ready[order[arrived]] <= clock:
+                request = order[arrived]
             else:
                 break
-            read = length[request] - known[request]
-            needed = _blocks(read + tables.nodes[belief[0]], tables.block)
+            own = length[request] - known[request]
+            read = 0 if tables.readers and not put_off else own
+            needed = blocks_of(own + tables.nodes[belief[0]], tables.block)
             if held + needed > tables.blocks or (tokens and tokens + read > tables.prefill_tokens):
                 break
             if put_off:
@@ -171,29 +143,39 @@ def _run(
             tokens += read
             running[batch] = request
             batch += 1
+            if read:
+                reading += 1
+                continue
+            length[request] += 1
+            if length[request] == full[request]:
+                batch -= 1
+                finished += 1
+                sent = answer(line, request, clock, sent, tables)
+        if batch == 0:
+            continue
 
         # Prefill those, or decode for all.
         if tokens:
             duration = tables.prefill[tokens]
             served = old
-            for place in range(old, batch):
+            for place in range(old, old + reading):
                 request = running[place]
                 length[request] += 1
                 if first[request] < 0:
                     first[request] = clock + duration
         else:
             if steps % tables.interval == 0:
-                belief = _chosen(tables, belief, running, batch, length, known)
+                belief = control(tables, belief, running, batch, length, known)
             steps += 1
             old = batch
-            held, batch = _kept(tables, belief[0], running, batch, length, known)
-            put_off = _put_off(running[batch:old], preempted, put_off)
+            held, batch = keep(tables, belief[0], running, batch, length, known)
+            put_off = put_behind(running[batch:old], preempted, put_off)
             preemptions += old - batch
             peak = max(peak, held)
-            duration = _decoding(tables, belief[0], running, batch, length)
+            duration = decoding_time(tables, belief[0], running, batch, length)
             by_rung[belief[0]] += batch
             served = 0
-            belief = _accepted(tables, belief, rng, running, batch, length, acceptance)
+            belief = accept(tables, belief, rng, running, batch, length, acceptance)
         clock += duration
         busy += duration
 
@@ -205,11 +187,8 @@ def _run(
                 running[kept] = request
                 kept += 1
                 continue
-            finish[request] = clock
             finished += 1
-            if sent < requests:
-                arrival[sent] = clock
-                sent += 1
+            sent = answer(line, request, clock, sent, tables)
         batch = kept
     return first, finish, by_rung, busy, preemptions, peak
 
@@ -248,11 +227,11 @@ def _run_chunked(
         # The running requests' memory, that of those which still read included.
         if decoding:
             if steps % tables.interval == 0:
-                belief = _chosen(tables, belief, running, decoding, length, known)
+                belief = control(tables, belief, running, decoding, length, known)
             steps += 1
         old = batch
-        held, batch = _kept(tables, belief[0], running, batch, length, known)
-        put_off = _put_off(running[batch:old], preempted, put_off)
+        held, batch = keep(tables, belief[0], running, batch, length, known)
+        put_off = put_behind(running[batch:old], preempted, put_off)
         preemptions += old - batch
         decoding = min(decoding, batch)
 
@@ -272,7 +251,7 @@ def _run_chunked(
             else:
                 break
             own = length[request] - known[request]
-            needed = _blocks(own + tables.nodes[belief[0]], tables.block)
+            needed = blocks_of(own + tables.nodes[belief[0]], tables.block)
             if held + needed > tables.blocks:
                 break
             if put_off:
@@ -287,14 +266,14 @@ def _run_chunked(
             batch += 1
         peak = max(peak, held)
 
-        duration = _decoding(tables, belief[0], running, decoding, length) if decoding else 0
+        duration = decoding_time(tables, belief[0], running, decoding, length) if decoding else 0
         if tokens:
             duration += max(tables.prefill[verified + tokens] - tables.prefill[verified], 0)
         clock += duration
         busy += duration
         by_rung[belief[0]] += decoding
         if decoding:
-            belief = _accepted(tables, belief, rng, running, decoding, length, acceptance)
+            belief = accept(tables, belief, rng, running, decoding, length, acceptance)
         for place in range(decoding, batch):
             request = running[place]
             if unread[request] == 0:
@@ -318,112 +297,3 @@ def _run_chunked(
                 sent += 1
         batch = kept
     return first, finish, by_rung, busy, preemptions, peak
-
-
-# ---- Their parts: a belief is a rung, the class of acceptance, and the average tokens of a request and step ----
-
-
-@compiled
-def _chosen(
-    tables: Tables,
-    belief: tuple[int, int, float],
-    running: np.ndarray,
-    batch: int,
-    length: np.ndarray,
-    known: np.ndarray,
-) -> tuple[int, int, float]:
-    """Choose the rung anew."""
-    rung, believed_acceptance, average = belief
-    if len(tables.nodes) == 1:
-        return belief
-    if tables.nodes[rung] > 1:
-        believed_acceptance = believed(average, rung, tables.expected)
-    context = shared = 0
-    for place in range(batch):
-        context += length[running[place]] - 1
-        shared += known[running[place]]
-    chosen = choose(
-        batch,
-        context,
-        tables.max_length,
-        tables.blocks * tables.block + shared,
-        believed_acceptance,
-        tables.nodes,
-        tables.expected,
-        tables.predicted,
-        tables.preference,
-        tables.exhaustive,
-    )
-    if chosen != rung:
-        average = tables.expected[chosen, believed_acceptance]
-    return chosen, believed_acceptance, average
-
-
-@compiled
-def _kept(
-    tables: Tables, rung: int, running: np.ndarray, batch: int, length: np.ndarray, known: np.ndarray
-) -> tuple[int, int]:
-    """Return the blocks of the next step, and how many of the running requests have room for theirs."""
-    ahead = tables.nodes[rung] - 1
-    held = _blocks_of(running, batch, length, known, ahead, tables.block)
-    while held > tables.blocks:
-        batch -= 1
-        held -= _blocks(length[running[batch]] - known[running[batch]] + ahead, tables.block)
-    return held, batch
-
-
-@compiled
-def _put_off(without_room: np.ndarray, preempted: np.ndarray, put_off: int) -> int:
-    """Put requests behind the preempted, the last to come as the last; return how many are preempted then."""
-    for place in range(len(without_room) - 1, -1, -1):
-        preempted[put_off] = without_room[place]
-        put_off += 1
-    return put_off
-
-
-@compiled
-def _decoding(tables: Tables, rung: int, running: np.ndarray, batch: int, length: np.ndarray) -> int:
-    """Return the time of a decoding step."""
-    context = 0
-    for place in range(batch):
-        context += length[running[place]] - 1
-    return int(np.rint(step_time(tables.decoding, rung, batch, context, tables.max_length)))
-
-
-@compiled
-def _accepted(
-    tables: Tables,
-    belief: tuple[int, int, float],
-    rng: np.random.Generator,
-    running: np.ndarray,
-    batch: int,
-    length: np.ndarray,
-    acceptance: np.ndarray,
-) -> tuple[int, int, float]:
-    """Give running requests what is accepted, and remember how much that was."""
-    rung, believed_acceptance, average = belief
-    gained = 0
-    for place in range(batch):
-        request = running[place]
-        survival = tables.survival[acceptance[request], rung]
-        luck = rng.random()
-        tokens = 1
-        while tokens <= len(survival) and luck < survival[tokens - 1]:
-            tokens += 1
-        length[request] += tokens
-        gained += tokens
-    average += min(1.0, batch / tables.window) * (gained / batch - average)
-    return rung, believed_acceptance, average
-
-
-@compiled
-def _blocks(tokens: int, block: int) -> int:
-    return (tokens + block - 1) // block
-
-
-@compiled
-def _blocks_of(running: np.ndarray, batch: int, length: np.ndarray, known: np.ndarray, ahead: int, block: int) -> int:
-    blocks = 0
-    for place in range(batch):
-        blocks += _blocks(length[running[place]] - known[running[place]] + ahead, block)
-    return blocks

@@ -15,7 +15,7 @@ from specdec.serving.controllers import Controller, believed, choose, step_time
 from specdec.serving.ladder import CLASSES
 from specdec.serving.outcome import Outcome
 from specdec.serving.server import Server, cached
-from specdec.serving.workload import MILLISECOND, Workload
+from specdec.serving.workload import MICROSECOND, MILLISECOND, Workload
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -33,6 +33,7 @@ class Request:
         self.generated = 0
         self.blocks = 0
         self.first: int | None = None
+        self.brought = False
         self.answered = env.event()
 
     @property
@@ -67,6 +68,7 @@ class Simulation:
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
         self.requests: list[Request] = []
+        self.readers = simpy.Resource(self.env, max(server.readers, 1))
         self.woken = self.env.event()
 
         ladder = controller.ladder
@@ -122,10 +124,26 @@ class Simulation:
         sizes = int(load.prompt[index]), int(load.output[index])
         request = Request(self.env, *sizes, load.acceptance[index], int(self.known[index]))
         self.requests.append(request)
+        if self.server.readers:
+            self.env.process(self.bring(request))
+        else:
+            self.queue(request)
+        return request
+
+    def bring(self, request: Request) -> Process:
+        """Have a request read elsewhere, and its keys and values brought here."""
+        with self.readers.request() as turn:
+            yield turn
+            yield self.env.timeout(int(self.prefill_time[request.own]))
+        request.first, request.brought = int(self.env.now), True
+        yield self.env.timeout(int(np.rint(self.server.transfer_us * MICROSECOND * request.own)))
+        self.queue(request)
+
+    def queue(self, request: Request) -> None:
+        """Let a request wait for its first step, and wake the server."""
         self.waiting.append(request)
         if not self.woken.triggered:
             self.woken.succeed()
-        return request
 
     # ---- The server ----
 
@@ -147,16 +165,19 @@ class Simulation:
                     if request.first is None:
                         request.first = int(self.env.now)
                     yield from self.advance(request, 1)
-            else:
+            elif self.running:
                 yield from self.decode()
 
     def admit(self) -> Generator[simpy.Event, Any, list[Request]]:
-        """Take waiting requests, first come first served, while memory, batch and prefill have room for the next."""
+        """Take waiting requests, first come first served, while memory, batch and prefill have room for the next.
+
+        Return those that have to be read.
+        """
         admitted: list[Request] = []
         promised = sum(map(self.blocks, self.running))
         while self.waiting and len(self.running) < self.server.max_batch:
             request = self.waiting[0]
-            tokens = request.own + sum(other.own for other in admitted)
+            tokens = sum(other.own for other in [*admitted, *([] if request.brought else [request])])
             if admitted and tokens > self.server.prefill_tokens:
                 break
             needed = self.blocks(request, ahead=1)
@@ -165,7 +186,11 @@ class Simulation:
             promised += needed
             yield from self.hold(request, needed)
             self.running.append(self.waiting.popleft())
-            admitted.append(request)
+            if request.brought:
+                request.brought = False
+                yield from self.advance(request, 1)
+            else:
+                admitted.append(request)
         return admitted
 
     def decode(self) -> Process:

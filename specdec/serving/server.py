@@ -18,6 +18,9 @@ CONTEXTS = 9
 MOST = {"max_batch": 4096, "max_length": 131072, "prefill_tokens": 131072}
 """Of what a step's time is worked out for one by one."""
 
+MOST_READERS = 4096
+"""Machines that read prompts."""
+
 LARGEST = 1 << 40
 """Of other numbers."""
 
@@ -64,6 +67,11 @@ class Server:
         Tokens with which all prompts begin. The whole blocks among them are in the cache, once for all.
     chunked : bool
         Whether prompts are read in decoding steps, in parts that fill up ``prefill_tokens``.
+    readers : int
+        Machines that only read prompts, one at a time each, first come first served; what the decoding machine has to
+        compute again it reads itself. 0 where it reads all (disaggregated prefill: DistServe, arXiv 2401.09670).
+    transfer_us : float
+        From such a machine to the decoding one, of each token's keys and values.
     overlap : bool
         Whether the host's times pass while the machine works: a step takes the longer of the two.
 
@@ -86,6 +94,8 @@ class Server:
     prefill_tokens: int = 2048
     prefix: int = 0
     chunked: bool = False
+    readers: int = 0
+    transfer_us: float = 0.0
     overlap: bool = False
 
     def __post_init__(self) -> None:
@@ -96,7 +106,9 @@ class Server:
         require(0 <= self.prefix <= self.max_length, "prefix", f"from 0 to {self.max_length}", self.prefix)
         room = self.blocks - self.shared
         require(room > 0, "prefix", f"below the {self.cache_tokens} tokens of the cache", self.prefix)
-        for name in ("host_ms", "tax_ms", "tax_request_ms"):
+        require(0 <= self.readers <= MOST_READERS, "prefill-machines", f"from 0 to {MOST_READERS}", self.readers)
+        require(not (self.chunked and self.readers), "chunked", "absent with prefill-machines", self.chunked)
+        for name in ("host_ms", "tax_ms", "tax_request_ms", "transfer_us"):
             require(getattr(self, name) >= 0, name.replace("_", "-"), "at least 0", getattr(self, name))
 
     @property

@@ -6,8 +6,9 @@ from typing import Any
 
 from rtnerf.base.executors import executor
 from specdec.serving.controllers import Controller
-from specdec.serving.engine import Tables, serve, tables
+from specdec.serving.engine import serve
 from specdec.serving.server import Server
+from specdec.serving.tables import Tables, tables
 from specdec.serving.workload import Workload
 
 PUBLISHED_GAIN = 3.2

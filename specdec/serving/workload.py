@@ -17,6 +17,9 @@ SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 """Nanoseconds in a millisecond."""
 
+MICROSECOND = 1000
+"""Nanoseconds in a microsecond."""
+
 LATEST_S = 1e9
 """Seconds after which nothing arrives, so that nanoseconds fit in 64 bits."""
 

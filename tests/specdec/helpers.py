@@ -42,8 +42,8 @@ class TableHeads(Heads):
     def __init__(self, laws: list[np.ndarray]):
         self._laws = laws
 
-    def laws(self, context):
-        return self._laws
+    def laws(self, context, heads=None):
+        return self._laws[:heads]
 
 
 class FixedTree(Proposer):

@@ -91,6 +91,7 @@ def test_a_calibration_is_whole(networks, monkeypatch, tmp_path):
     assert table(found.acceptance, [8] * 8).shape == (8, 8)
     assert expected_tokens(Shape.constant([1]), np.array(found.acceptance)) >= 1
     assert "median error of step times" in found.summary
+    assert found.ratios["speedups"] == [1 + check.speedup_error for check in found.held_out if check.batch == 1]
 
 
 def test_a_disturbed_pass_takes_no_longer_than_a_larger_one():

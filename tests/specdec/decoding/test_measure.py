@@ -293,7 +293,7 @@ def test_the_command_measures(capsys, tmp_path):
     json_file, plot = tmp_path / "measured.json", tmp_path / "measured.png"
     code, out, _ = run(
         capsys, "--proposer", "eagle2", "--nodes", "6", "--prompts", "1", "--tokens", "16",
-        "--json", str(json_file), "--plot", str(plot),
+        "--json", str(json_file), "--plot", str(plot), "--csv", str(tmp_path / "measured.csv"),
     )  # fmt: skip
     assert code == 0
     assert "tokens per step" in out
@@ -304,7 +304,8 @@ def test_the_command_measures(capsys, tmp_path):
     assert result["matches_plain"] in (True, False)
     assert {"target", "draft", "building", "verification", "loop", "plain"} == set(result["seconds"])
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["measured.json", "measured.png"]
+    assert (tmp_path / "measured.csv").read_text() == f"prompt,tau,speedup\n0,{result['tau']},{result['speedup']}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["measured.csv", "measured.json", "measured.png"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ import pytest
 from rtnerf.base.errors import InputError
 from specdec.decoding.decode import Step, decode, decode_plain
 from specdec.decoding.goodness_of_fit import law_test, place
-from specdec.decoding.statistics import acceptance_by_depth, acceptance_by_rank, paired_interval, tokens_per_step
+from specdec.decoding.statistics import (
+    acceptance_by_depth,
+    acceptance_by_rank,
+    acceptance_of_draws,
+    paired_interval,
+    tokens_per_step,
+)
 from specdec.laws.chance import Sampler
 from specdec.laws.language_model import MarkovModel
 from specdec.proposers.base import Proposal
@@ -29,6 +35,19 @@ def test_statistics_by_hand():
     # The root was tried four times; its first child accepted twice and has a child of its own, accepted once.
     assert acceptance_by_rank(steps) == [3 / 6, 0, 1 / 4]
     assert acceptance_by_depth(steps) == [3 / 4, 1 / 2]
+
+
+def test_draws_are_accepted_by_place_and_probability():
+    builder = TreeBuilder(0)
+    for token, probability in ((1, 0.5), (2, 0.4), (3, 0.05)):
+        builder.add(0, token, np.log(probability), Source.WITHOUT_REPLACEMENT)
+    proposal = Proposal(builder.build(), {}, draft_passes=1)
+    steps = [Step(proposal, Verdict(nodes, bonus=9)) for nodes in ((1,), (1,), (2,), (3,), ())]
+    # The first was tried five times, the second, 0.8 of what was left, three times, the third, half of that, twice.
+    found = acceptance_of_draws(steps, 2, [0.6])
+    usual = [3 / 7, 3 / 7]
+    assert found[0].tolist() == pytest.approx([(2 + 2 * usual[0]) / 7, usual[0]])
+    assert found[1].tolist() == pytest.approx([(1 + 2 * usual[1]) / 4, (1 + 2 * usual[1]) / 5])
 
 
 def test_no_steps_have_no_mean():

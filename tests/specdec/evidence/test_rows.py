@@ -170,9 +170,11 @@ def test_the_command_and_the_document(tmp_path):
     path = tmp_path / "ours.toml"
     path.write_text(example)
     table = tmp_path / "out.csv"
-    result = CliRunner().invoke(specdec, ["validate", f"--rows={path}", f"--csv={table}"], catch_exceptions=False)
+    written = [f"--csv={table}", f"--plot={tmp_path}/out.svg"]
+    result = CliRunner().invoke(specdec, ["validate", f"--rows={path}", *written], catch_exceptions=False)
     assert result.exit_code == 0
     assert "every bound holds" in result.output
     assert table.read_text().splitlines()[1].startswith('our server,"batch 1, drafted 0",100.0,')
+    assert "our server" in (tmp_path / "out.svg").read_text()
     path.write_text(example.replace("largest_error = 0.12", "largest_error = 1e-6"))
     assert CliRunner().invoke(specdec, ["validate", f"--rows={path}"], catch_exceptions=False).exit_code == 1

@@ -95,12 +95,14 @@ def test_other_files_are_refused(tmp_path, text, message):
 def test_the_command(tmp_path):
     path = written(tmp_path, HEAD + LINE + 2 * LINE.replace("7.4", "7.6"))
     arguments = ["validate", f"--serving={path}", f"--json={tmp_path}/out.json", f"--csv={tmp_path}/out.csv"]
+    arguments.append(f"--plot={tmp_path}/out.svg")
     result = CliRunner().invoke(specdec, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["rows"] == found["by_gpu"]["h100_sxm"]["rows"] == 3
     assert (tmp_path / "out.csv").read_text().splitlines()[1].endswith(f",{found['median_absolute_error']},")
     assert found["median_absolute_error"] < 0.05
+    assert "<svg" in (tmp_path / "out.svg").read_text()
     with pytest.raises(InputError, match="file must be one of acceptance, serving, rows, not acceptance and serving"):
         CliRunner().invoke(specdec, [*arguments, f"--acceptance={path}"], catch_exceptions=False)
 

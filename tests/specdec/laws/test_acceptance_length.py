@@ -84,6 +84,7 @@ def test_the_command(tmp_path):
         "--from=1,2,3",
         f"--json={tmp_path}/out.json",
         f"--csv={tmp_path}/out.csv",
+        f"--plot={tmp_path}/out.svg",
     ]
     result = CliRunner().invoke(specdec, arguments, catch_exceptions=False)
     assert result.exit_code == 0
@@ -93,6 +94,7 @@ def test_the_command(tmp_path):
     header, row = (tmp_path / "out.csv").read_text().splitlines()
     assert header == "curve,first,decay,rms,error_at_last"
     assert row.startswith("model/thinking,")
+    assert "model/thinking" in (tmp_path / "out.svg").read_text()
 
 
 @pytest.mark.parametrize(

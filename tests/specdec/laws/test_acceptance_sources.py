@@ -103,12 +103,14 @@ def test_other_sources_are_refused_in_a_line(tmp_path, source, message):
 def test_the_command_and_what_predict_makes_of_it(tmp_path):
     path, rates, out = written(tmp_path, VLLM_LOG), tmp_path / "rates.json", tmp_path / "law.json"
     arguments = ["acceptance", str(path), "--nodes=8", "--depth=4", f"--rates={rates}", f"--json={out}"]
+    arguments.append(f"--plot={tmp_path}/law.png")
     result = CliRunner().invoke(specdec, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "assumed: ranks after the first share what it leaves" in result.output
     found = json.loads(out.read_text())
     assert found["acceptance_length"]["3"] == pytest.approx(2.875)
     assert found["tree"]["nodes"] == 8
+    assert (tmp_path / "law.png").read_bytes().startswith(b"\x89PNG")
     law = AcceptanceLaw(found["first"], found["decay"])
     assert law.length(3) == pytest.approx(2.875, rel=0.03)
     (tmp_path / "tree.json").write_text("[[0], [0, 0], [0, 0, 0]]")

@@ -92,6 +92,39 @@ def gpt2(config, w, tokens):
     return np.array(rows)
 
 
+def mamba2(config, w, tokens):
+    """Logits of every token."""
+    heads, features, groups = config["num_heads"], config["head_dim"], config["n_groups"]
+    size, taps, inner = config["state_size"], config["conv_kernel"], heads * features
+    least, most = config["time_step_limit"]
+    state = [np.zeros((heads, features, size)) for _ in range(config["num_hidden_layers"])]
+    inputs = [[] for _ in state]
+    rows = []
+    for token in tokens:
+        x = w["backbone.embeddings.weight"][token]
+        for layer in range(len(state)):
+            name = f"backbone.layers.{layer}.mixer"
+            y = w[f"{name}.in_proj.weight"] @ rms(x, w[f"backbone.layers.{layer}.norm.weight"], 1e-5)
+            gate, mixed, time = np.split(y, [inner, len(y) - heads])
+            inputs[layer].append(mixed)
+            recent = inputs[layer][-taps:]
+            kernel = w[f"{name}.conv1d.weight"][:, 0]
+            mixed = sum(kernel[:, taps - len(recent) + place] * row for place, row in enumerate(recent))
+            value, write, read = np.split(silu(mixed + w[f"{name}.conv1d.bias"]), [inner, inner + groups * size])
+            time = np.clip(np.log1p(np.exp(time + w[f"{name}.dt_bias"])), least, most)
+            value, seen = value.reshape(heads, features), []
+            for head in range(heads):
+                group = head * groups // heads
+                written, asked = (part.reshape(groups, size)[group] for part in (write, read))
+                kept = np.exp(-np.exp(w[f"{name}.A_log"][head]) * time[head]) * state[layer][head]
+                state[layer][head] = kept + time[head] * np.outer(value[head], written)
+                seen.append(state[layer][head] @ asked + w[f"{name}.D"][head] * value[head])
+            y = rms(np.concatenate(seen) * silu(gate), w[f"{name}.norm.weight"], 1e-5)
+            x = x + w[f"{name}.out_proj.weight"] @ y
+        rows.append(w["lm_head.weight"] @ rms(x, w["backbone.norm_f.weight"], 1e-5))
+    return np.array(rows)
+
+
 def mamba(config, w, tokens):
     """Logits of every token."""
     size, taps = config["state_size"], config["conv_kernel"]

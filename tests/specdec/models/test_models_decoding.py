@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtnerf.base.errors import InputError
-from specdec.decoding.decode import decode
-from specdec.laws.chance import Sampler
+from specdec.decoding.decode import Decoding, decode, decode_plain, decode_plain_together, decode_together
+from specdec.laws.chance import Likeliest, Sampler
 from specdec.models import cached
-from specdec.models.cached import CachedModel
+from specdec.models.cached import CachedModel, read_together
 from specdec.models.hybrid import hybrid
 from specdec.models.medusa_heads import MedusaHeads, ResidualHeads
 from specdec.models.network import Network
@@ -264,6 +264,7 @@ def test_heads_begin_as_the_target_itself():
     network = build("transformer")
     heads = MedusaHeads(CachedModel(network), ResidualHeads(16, 4))
     np.testing.assert_allclose(heads.laws(PROMPT), [law(network, PROMPT[:-1])] * 4, atol=1e-6)
+    assert heads.laws(PROMPT, 2).shape == (2, V)
     assert heads.laws((3,)).shape == (0, V)
 
 
@@ -277,3 +278,54 @@ def test_heads_are_their_formula():
     for head in range(2):
         mixed = torch.nn.functional.silu(hidden @ heads.mix[head] + heads.bias[head]) + hidden
         torch.testing.assert_close(states[:, head], mixed)
+
+
+# ---- Several requests ----
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_requests_side_by_side_get_what_each_gets_alone(name):
+    network = build(name)
+    prompts, sizes = [PROMPT, PROMPT[3:] * 2, (7, 7)], (9, 3, 12)
+    paths = [(1, 2), (4,), (4, 4)]
+
+    def requests(models):
+        proposer, verifier = FixedTree(paths), Greedy()
+        return [
+            Decoding(model, proposer, verifier, prompt, size, Sampler(0))
+            for model, prompt, size in zip(models, prompts, sizes, strict=True)
+        ]
+
+    alone, together, plain = ([CachedModel(network) for _ in prompts] for _ in range(3))
+    expected = [decode_plain(model, prompt, size) for model, prompt, size in zip(alone, prompts, sizes, strict=True)]
+    found, passes = requests(together), []
+
+    def read(running, asked):
+        passes.append(len(running))
+        read_together([together[number] for number in running], asked)
+        # Nothing is left to be read.
+        before = [model.passes for model in together]
+        for number, (context, ends) in zip(running, asked, strict=True):
+            laws = CachedModel(network).laws(context, ends)
+            np.testing.assert_allclose(together[number].laws(context, ends), laws, atol=1e-6)
+        assert [model.passes for model in together] == before
+
+    decode_together(found, read)
+    assert [request.output for request in found] == expected
+    # Each leaves when it has all that it wants.
+    assert passes[0] == 3
+    assert passes[-1] == 1
+
+    def read_plain(running, asked):
+        read_together([plain[number] for number in running], asked)
+
+    chances = [Likeliest()] * 3
+    assert decode_plain_together(plain, prompts, sizes, chances, read=read_plain) == expected
+
+
+def test_a_pass_together_that_fails_is_forgotten():
+    network = build("transformer")
+    models = [CachedModel(network) for _ in range(2)]
+    with pytest.raises(InputError, match="token must be from 0 to 10, not 99"):
+        read_together(models, [(PROMPT, [()]), ((1, 99), [()])])
+    np.testing.assert_allclose(models[0].law(PROMPT), CachedModel(network).law(PROMPT), atol=1e-6)

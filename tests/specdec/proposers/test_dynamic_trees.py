@@ -81,6 +81,15 @@ def test_dyspec_greedy_is_optimal(group):
         assert filled_value(draft, tree) == pytest.approx(best_value(draft, tape, nodes - 1), rel=1e-12)
 
 
+def test_dyspec_follows_what_is_accepted_where_that_is_told():
+    draft = markov(1)
+    chains, stars = (
+        DySpecGreedy(draft, 5, lambda rank, _, sure=sure: sure).propose((0,), Sampler(1)).tree for sure in (0.9, 0.05)
+    )
+    assert chains.levels() == [1, 1, 1, 1, 1]
+    assert stars.levels() == [1, 4]
+
+
 def test_dyspec_costs_a_pass_a_node_or_a_layer():
     draft = CountingModel(markov(1))
     greedy = DySpecGreedy(draft, 24).propose((0,), Sampler(1))

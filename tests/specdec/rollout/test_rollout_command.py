@@ -1,5 +1,6 @@
 """``rtnerf specdec rollout``: what it writes, and what it refuses."""
 
+import csv
 import json
 
 import pytest
@@ -9,6 +10,8 @@ from specdec.models import pretrained
 from specdec.rollout import sandbox
 
 torch = pytest.importorskip("torch")
+
+OUTPUTS = {"json": "found.json", "csv": "found.csv", "plot": "found.svg"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def run(folder, *arguments):
 
 def test_treepo_writes_what_it_prints(folder, tmp_path, capsys):
     shape = ["--rollouts", "4", "--width", "2,4", "--first", "1", "--depth", "3", "--segment", "2"]
-    outputs = ["--json", str(tmp_path / "found.json"), "--plot", str(tmp_path / "found.svg")]
+    outputs = [part for kind, name in OUTPUTS.items() for part in (f"--{kind}", str(tmp_path / name))]
     assert run(folder, "treepo", *shape, "--prompts", "1", *outputs) == 0
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["command"] == "specdec rollout treepo"
@@ -38,6 +41,11 @@ def test_treepo_writes_what_it_prints(folder, tmp_path, capsys):
     assert found["trees"][0]["saving"]["side_by_side"]["tokens"] == pytest.approx(1 - 7 / 12)
     assert "tree, width 2 saves 41.7% of the tokens" in capsys.readouterr().out
     assert b"<svg" in (tmp_path / "found.svg").read_bytes()
+    rows = list(csv.DictReader((tmp_path / "found.csv").read_text().splitlines()))
+    ways = ["tree, width 2", "tree, width 4", "side_by_side", "one_by_one"]
+    assert [row["way"] for row in rows] == ways
+    assert float(rows[0]["saving_side_by_side_tokens"]) == pytest.approx(1 - 7 / 12)
+    assert int(rows[2]["tokens"]) == found["independent"]["side_by_side"]["tokens"]
 
 
 def test_a_seed_gives_the_same_rollouts(folder, tmp_path):
@@ -52,11 +60,15 @@ def test_a_seed_gives_the_same_rollouts(folder, tmp_path):
 
 def test_rest_rl_tells_who_wins(folder, tmp_path, capsys):
     small = ["--tasks", "2", "--steps", "2", "--exercises", "0", "--experience", "8", "--iterations", "4"]
-    assert run(folder, "rest-rl", *small, "--json", str(tmp_path / "found.json")) == 0
+    outputs = [part for kind, name in OUTPUTS.items() for part in (f"--{kind}", str(tmp_path / name))]
+    assert run(folder, "rest-rl", *small, *outputs) == 0
     found = json.loads((tmp_path / "found.json").read_text())
     solved = [found["ways"][way]["solved"] for way in ("search", "random")]
     assert found["wins"] - found["losses"] == solved[0] - solved[1]
     assert f"search: {solved[0]} of 2 solved" in capsys.readouterr().out
+    rows = csv.DictReader((tmp_path / "found.csv").read_text().splitlines())
+    assert [(row["way"], int(row["solved"])) for row in rows] == list(zip(("search", "random"), solved, strict=True))
+    assert b"<svg" in (tmp_path / "found.svg").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -152,53 +152,21 @@ def test_the_compiled_engine_equals_simpy_exactly(server, name):
 
 
 @pytest.mark.parametrize(
-    "more", [{"prefix": 40}, {"chunked": True}, {"chunked": True, "prefill_tokens": 30, "prefix": 20, "overlap": True}]
+    "more",
+    [
+        {"prefix": 40},
+        {"chunked": True},
+        {"chunked": True, "prefill_tokens": 30, "prefix": 20, "overlap": True},
+        {"readers": 1},
+        {"readers": 3, "transfer_us": 700.0, "prefix": 20},
+    ],
 )
-def test_both_engines_share_prefixes_and_read_in_parts(more):
+def test_both_engines_share_prefixes_and_read_in_parts_or_elsewhere(more):
     server = dataclasses.replace(SMALL, **more)
     for load in (poisson(30, 150, REQUESTS, 5), closed_loop(12, 150, REQUESTS, 5)):
         fast, plain = (engine(server, controller("smartspec"), load, 6) for engine in (simulate, reference.simulate))
         for field in dataclasses.fields(fast):
             np.testing.assert_array_equal(getattr(fast, field.name), getattr(plain, field.name), field.name)
-
-
-def test_a_prompt_read_in_parts_takes_the_steps_that_it_fills():
-    server = dataclasses.replace(alone(), chunked=True, prefill_tokens=40)
-    outcome = simulate(server, controller("off"), workload([0], 100, 3), 0)
-    assert outcome.first[0] == 30 * MILLISECOND
-    assert outcome.finish[0] == 50 * MILLISECOND
-
-
-def test_a_long_prompt_read_in_parts_does_not_hold_up_the_others():
-    """What chunked prefill is for (arXiv 2403.02310): nobody waits for a whole prompt of another."""
-    load = workload([0, 50 * MILLISECOND], [10, 900], [40, 2])
-    whole, parts = (
-        simulate(dataclasses.replace(SERVER, prefill_tokens=100, chunked=chunked), controller("off"), load, 0)
-        for chunked in (False, True)
-    )
-    assert parts.finish[0] < whole.finish[0]
-    assert parts.first[1] > whole.first[1]
-
-
-def test_what_all_prompts_begin_with_is_read_and_held_once():
-    load = workload([0, 0], 100, 2)
-    once, twice = (
-        simulate(dataclasses.replace(SERVER, prefix=prefix), controller("off"), load, 0) for prefix in (90, 0)
-    )
-    # Five whole blocks of 16; two of each request's seven are its own.
-    assert (once.peak, twice.peak) == (4, 14)
-    assert once.first[0] == pytest.approx((SERVER.host_ms + SERVER.target(0).ms(1, 40)) * MILLISECOND, rel=1e-6)
-    with pytest.raises(InputError, match="prefix must be below the 1280 tokens of the cache, not 1300"):
-        dataclasses.replace(SMALL, prefix=1300, max_length=2048)
-
-
-def test_an_overlapped_host_hides_behind_the_machine():
-    load = workload([0], 10, 3)
-    slow, hidden, bound = (
-        simulate(dataclasses.replace(alone(), host_ms=host, overlap=overlap), controller("off"), load, 0).finish[0]
-        for host, overlap in ((4.0, False), (4.0, True), (12.0, True))
-    )
-    assert (slow, hidden, bound) == (42 * MILLISECOND, 30 * MILLISECOND, 36 * MILLISECOND)
 
 
 def test_equal_seeds_give_equal_outcomes_and_others_do_not():
@@ -378,6 +346,11 @@ def test_the_command_serves_a_trace(call, tmp_path):
         ),
         (["--rate", 1, "--cache-tokens", 1000], "cache-tokens must be a multiple of 16, not 1000"),
         (["--rate", 1, "--draft", "x", "--draft-ms", 1], "draft must be given by its time or by name, not both"),
+        (["--rate", 1, "--transfer-us", 1], "transfer-us must be absent without prefill-machines, not 1.0"),
+        (
+            ["--rate", 1, "--prefill-machines", 1, "--chunked"],
+            "chunked must be absent with prefill-machines, not True",
+        ),
         (["--rate", 1, "--overlap"], "overlap must be absent where the host takes no time, not True"),
         (["--clients", "2.5"], "clients must be whole numbers, such as 1,2,4 or 1:32:6, not 2.5"),
         (

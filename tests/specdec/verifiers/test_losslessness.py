@@ -51,6 +51,7 @@ PROPOSERS = {
     "sequoia": (WITHOUT, lambda draft: StaticTree(draft, SEQUOIA)),
     "medusa": (CHOSEN, lambda draft: Medusa(TableHeads(HEADS), Shape.constant([2, 2]))),
     "dyspec greedy": (WITHOUT, lambda draft: DySpecGreedy(draft, 5)),
+    "dyspec calibrated": (WITHOUT, lambda draft: DySpecGreedy(draft, 5, lambda rank, p: Fraction(1, 2 + rank) + p / 4)),
     "dyspec threshold": (WITHOUT, lambda draft: DySpecThreshold(draft, Fraction(1, 4), 5)),
     "rsd constant": (WITHOUT, lambda draft: rsd_constant(draft, [2, 1])),
     "stochastic beam": (WITHOUT, lambda draft: StochasticBeam(draft, width=2, depth=2)),
