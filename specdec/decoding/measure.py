@@ -222,11 +222,7 @@ def measure(
     runs = bench.runs(prompts, tokens, emit, progress)
     differences, test = list[Difference](), None
     if pair.temperature == 0:
-        differences = [
-            _difference(bench.plain, prompt, index, found)
-            for index, (prompt, found) in enumerate(zip(prompts, runs, strict=True))
-            if found.output != found.expected
-        ]
+        differences = _differences(bench.plain, prompts, runs)
     elif law_trials:
         contexts = _undecided(bench.plain, prompts, runs)
         test = law_test(method.samples(contexts, law_trials, progress), seed)
@@ -412,6 +408,12 @@ def _measurement(
         speedups=speedups.tolist(),
         steps=steps,
     )
+
+
+def _differences(target: LanguageModel, prompts: Sequence[Tokens], runs: Sequence[_Run]) -> list[Difference]:
+    """Return where outputs part."""
+    pairs = enumerate(zip(prompts, runs, strict=True))
+    return [_difference(target, prompt, index, run) for index, (prompt, run) in pairs if run.output != run.expected]
 
 
 def _difference(target: LanguageModel, prompt: Tokens, index: int, run: _Run) -> Difference:
