@@ -7,9 +7,10 @@ Factor positions that no live cube reads are stored as zeros, and those that no 
 the scales: neither changes a picture. `nerf.quantise` deals with outliers that are read.
 """
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,26 +30,28 @@ from nerf.contract.formats import (
     FRACTION_BITS,
     MULTIPLIER,
     PHASE_SHIFT,
+    PLAIN_COLOUR,
     PRODUCT,
-    SIGMOID_ENTRIES,
+    SIGMOID_STEP,
     SINE_ENTRIES,
     SINE_FRACTION,
     UNIT,
     WEIGHT,
 )
 from nerf.contract.scene_image import PAIRS, Scene
-from nerf.model import TensorfModel, encode_frequencies
+from nerf.model import TensorfModel
 from nerf.occupancy import mask_map, mask_windows, pack_rows, read_cells, shadow
 from nerf.quantise import occupied_points, quantise_factors, without_outliers
-from nerf.widen import widened
+from nerf.refine import for_its_mask
+from nerf.widen import Network, fitted
 from rtnerf.base.errors import require
 
 CALIBRATION_POINTS = 8192
 HEADROOM = 1.25
 """Largest activation that fits, over the largest seen at the calibration points; beyond it the value saturates."""
 IMAGE_FIELDS = (
-    "density_components", "appearance_components", "features", "hidden", "feature_bands", "view_bands", "mlp_lanes",
-    "shading",
+    "density_components", "appearance_components", "features", "hidden", "feature_bands", "view_bands", "colours",
+    "mlp_lanes", "shading",
 )  # fmt: skip
 """Fields of a configuration that its images depend on, apart from the digest."""
 
@@ -97,8 +100,11 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         register.
     """
     _check_structure(model, config)
-    model = widened(model, config.network, f"configuration {config.name}")
+    network = fitted(model, config.network)
     image.check_grid(model.grid_size)
+    samples = model.step, model.sample_count
+    model = for_its_mask(model)
+    require(model.step_ratio <= 4, "step_ratio", "at most 4", model.step_ratio)
     windows, bases = mask_windows(model)
     model = without_outliers(model, read_cells(model))
     mask_scale, mask_offset = mask_map(model)
@@ -124,7 +130,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
                 packed, row = _encode_blocks(cut, payload, form)
                 headers.append(((f"{kind}_headers", image.header_index(factor_name, pair)), packed))
                 table[f"{kind}_{factor_name}_{pair}"] = row
-    tables, network_words = _tables(model, config, scales["appearance"])
+    tables, network_words = _tables(model, network, config, scales["appearance"])
     words |= network_words | _density_words(model, scales["density"]) | {"payload_bytes": len(payload.data)}
     sections: list[tuple[str | tuple[str, int] | None, bytes]] = [
         ("rows_offset", pack_rows(bases, model.grid_size)),
@@ -140,12 +146,12 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         ("payload_offset", bytes(payload.data)),
     ]
     host = {
-        "step": model.step,
+        "step": samples[0],
         "near": model.near,
         "far": model.far,
         "shading_threshold": model.shading_threshold,
-        "sample_count": model.sample_count,
-        **asdict(model.network),
+        "sample_count": samples[1],
+        **asdict(replace(network.size, components=max(model.app_components))),
     }
     for k, axis in enumerate("xyz"):
         host[f"low_{axis}"] = float(model.aabb[0, k])
@@ -153,23 +159,30 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     return EncodedScene(image.assemble(words, host, sections), table)
 
 
+def required_fields(model: TensorfModel) -> dict[str, int | str]:
+    """Return what a configuration needs for a model: fields, and their value or, of a number, the smallest."""
+    fields: dict[str, int | str] = {
+        "density_components": max(model.density_components) + -max(model.density_components) % COMPONENTS,
+        "appearance_components": max(model.app_components) + -max(model.app_components) % COMPONENTS,
+        "shading": model.shading,
+        "colours": "network" if model.colour == "network" else "plain",
+    }
+    if model.colour == "network":
+        own = model.network
+        fields |= {name: getattr(own, name) for name in ("features", "feature_bands", "view_bands")}
+        fields["hidden"] = 1 << (own.hidden - 1).bit_length()
+    return fields
+
+
 def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
-    require(
-        model.shading == config.shading,
-        "shading",
-        f"{config.shading}, as configuration {config.name} has it",
-        model.shading,
-    )
     model.refuse_forward_facing("for the accelerator")
-    require(model.colour == "network", "colour", "made by a network (the accelerator has no other)", model.colour)
-    for name, components in (
-        ("density_components", model.density_components),
-        ("appearance_components", model.app_components),
-    ):
-        most = getattr(config, name)
-        rule = f"at most {most} a pair, as configuration {config.name} has it (--config FILE.toml may have more)"
-        require(max(components) <= most, name, rule, components)
-    require(model.step_ratio <= 4, "step_ratio", "at most 4", model.step_ratio)
+    lacking = []
+    for name, value in required_fields(model).items():
+        has = getattr(config, name)
+        if (value > has) if isinstance(value, int) else (value != has):
+            lacking.append(f"{name} = {json.dumps(value)}")
+    rule = f"one with {' and '.join(lacking)}, as the model needs (lines of a TOML file)"
+    require(not lacking, "config", rule, config.name)
 
 
 # ---- Factors ----
@@ -266,7 +279,7 @@ def _alpha_table(model: TensorfModel) -> bytes:
     return (alpha[:-1] | np.diff(alpha) << np.uint64(32)).astype("<u8").tobytes()
 
 
-def _calibrate(model: TensorfModel) -> dict[str, float]:
+def _calibrate(model: TensorfModel, network: Network) -> dict[str, float]:
     """Largest magnitude of the features and the hidden activations at random occupied points."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -277,33 +290,29 @@ def _calibrate(model: TensorfModel) -> dict[str, float]:
         if len(points) == 0:
             points = model.aabb.mean(dim=0, keepdim=True)
         direction = torch.nn.functional.normalize(torch.randn(len(points), 3, generator=generator), dim=1)
-        feature = model.app_feature(model.normalise(points))
+        feature = model.app_products(model.normalise(points)) @ network.basis.T
         seen = {"feature": float(feature.abs().max())}
-        layers = model.mlp
-        hidden = _network_input(model, feature, direction)
-        for index, (weight, bias) in enumerate(layers[:-1]):
+        hidden = network.inputs(feature, direction)
+        for index, (weight, bias) in enumerate(network.mlp[:-1]):
             hidden = torch.relu(hidden @ weight.T + bias)
             seen[f"hidden_{index}"] = float(hidden.max())
     return {name: max(value, 1e-3) for name, value in seen.items()}
 
 
-def _network_input(model: TensorfModel, feature: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    encoded = [encode_frequencies(feature, model.feature_bands), encode_frequencies(direction, model.view_bands)]
-    return torch.cat([feature, direction, *encoded], dim=1)
-
-
-def _tables(model: TensorfModel, config: AcceleratorConfig, product_scale: float) -> tuple[bytes, dict[str, int]]:
+def _tables(
+    model: TensorfModel, network: Network, config: AcceleratorConfig, product_scale: float
+) -> tuple[bytes, dict[str, int]]:
     """Requantisation entries and weight rows of the four layers, and the header words that go with them."""
-    seen = _calibrate(model)
+    seen = _calibrate(model, network)
     feature_fraction = math.floor(math.log2(ACTIVATION.high / (HEADROOM * max(seen["feature"], 1.0))))
     feature_fraction = min(max(feature_fraction, SINE_FRACTION - 7), SINE_FRACTION)
     input_scale = 2.0**-feature_fraction
     hidden = [HEADROOM * seen[f"hidden_{index}"] / ACTIVATION.high for index in range(2)]
     in_scales = (product_scale, input_scale, *hidden)
-    out_scales = (input_scale, *hidden, 16 / SIGMOID_ENTRIES)
+    out_scales = (input_scale, *hidden, 2.0**-PLAIN_COLOUR.fraction if network.size.plain else SIGMOID_STEP)
 
-    basis = _pad_basis(model, config.appearance_components)
-    layers = [(basis, np.zeros(len(basis)))] + [(w.double().numpy(), b.double().numpy()) for w, b in model.mlp]
+    basis = _pad_basis(network.basis, model.app_components, config.appearance_components)
+    layers = [(basis, np.zeros(len(basis)))] + [(w.double().numpy(), b.double().numpy()) for w, b in network.mlp]
     quantised, entries = [], []
     for (weight, bias), in_scale, out_scale in zip(layers, in_scales, out_scales, strict=True):
         row_scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / WEIGHT.high
@@ -315,11 +324,11 @@ def _tables(model: TensorfModel, config: AcceleratorConfig, product_scale: float
     return table, {"phase_multiplier": phase, "sine_shift": SINE_FRACTION - feature_fraction}
 
 
-def _pad_basis(model: TensorfModel, most: int) -> np.ndarray:
+def _pad_basis(basis: torch.Tensor, of_pairs: Sequence[int], most: int) -> np.ndarray:
     """Basis (features, 3 * most): columns of absent components are zero."""
     parts, start = [], 0
-    for components in model.app_components:
-        part = model.basis[:, start : start + components].double().numpy()
+    for components in of_pairs:
+        part = basis[:, start : start + components].double().numpy()
         parts.append(np.pad(part, [(0, 0), (0, most - components)]))
         start += components
     return np.concatenate(parts, axis=1)

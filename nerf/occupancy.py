@@ -15,9 +15,8 @@ from rtnerf.base.errors import require
 
 def mask_map(model: TensorfModel) -> tuple[list[int], list[int]]:
     """Return per axis (scale, offset): mask cell = ((position * scale >> 24) + offset) >> 16, zero border included."""
-    box, vertices = model.mask_aabb.double(), _mask_vertices(model)
-    per_world = [(vertices[k] - 1) / float(box[1, k] - box[0, k]) for k in range(3)]
-    scale = [float(model.unit[k]) * per_world[k] for k in range(3)]
+    box, per_world = model.mask_aabb.double(), _mask_cells_per_length(model)
+    scale = mask_cells_per_cell(model)
     offset = [float(model.aabb[0, k] - box[0, k]) * per_world[k] + 1 for k in range(3)]
     return (
         [round(value * 2**MASK_SCALE.fraction) for value in scale],
@@ -25,8 +24,15 @@ def mask_map(model: TensorfModel) -> tuple[list[int], list[int]]:
     )
 
 
-def _mask_vertices(model: TensorfModel) -> tuple[int, int, int]:
-    return (2, 2, 2) if model.mask is None else tuple(reversed(model.mask.shape))
+def mask_cells_per_cell(model: TensorfModel) -> list[float]:
+    """Mask cells along a factor cell, by axis."""
+    return [float(unit) * cells for unit, cells in zip(model.unit, _mask_cells_per_length(model), strict=True)]
+
+
+def _mask_cells_per_length(model: TensorfModel) -> list[float]:
+    box = model.mask_aabb.double()
+    vertices = (2, 2, 2) if model.mask is None else tuple(reversed(model.mask.shape))
+    return [(vertices[k] - 1) / float(box[1, k] - box[0, k]) for k in range(3)]
 
 
 def _mask_cells(model: TensorfModel) -> np.ndarray:
@@ -61,12 +67,7 @@ def mask_windows(model: TensorfModel) -> tuple[list[np.ndarray], dict[tuple[int,
             first, last = (
                 ((u * scale[k] >> MASK_SCALE.fraction) + offset[k]) >> MASK_OFFSET.fraction for u in (low, high)
             )
-            require(
-                last - first < MASK_WINDOW,
-                "mask grid",
-                "at most 1.25 times as fine as the factor grid (rtnerf tune --occupancy tight makes such a mask)",
-                f"{scale[k] / 2**MASK_SCALE.fraction:.3g} times",
-            )
+            assert last - first < MASK_WINDOW, "nerf.refine.for_its_mask sees to it"
             span.append((min(max(first, 0), cells.shape[2 - k]), last))
         spans.append(span)
     windows, bases = [], {}

@@ -16,6 +16,7 @@ from nerf.contract.formats import (
     FACTOR,
     FRACTION_BITS,
     INVERSE,
+    PLAIN_COLOUR,
     POSITION,
     PRODUCT,
     SINE_FRACTION,
@@ -147,12 +148,13 @@ class BlockLayouts:
 
 
 class TileLayouts:
-    """Layouts whose pixel fields depend on the tile size of a configuration."""
+    """Layouts whose fields depend on the tile size and the colours of a configuration."""
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self.coordinate = cfg.tile_bits
         self.pixel = 2 * cfg.tile_bits + 1
         """Bits of a pixel index: (parity of its tile * tile + row) * tile + column."""
+        self.colour = shape_of(PLAIN_COLOUR) if cfg.colours == "plain" else unsigned(COLOUR_BITS)
         self.Tile = data.StructLayout({"x": 14, "y": 14, "last_x": cfg.tile_bits, "last_y": cfg.tile_bits, "parity": 1})
         """A tile: first window pixel, its last column and row (size minus one), whether its number is odd."""
         self.Rectangle = data.StructLayout(
@@ -178,7 +180,7 @@ class TileLayouts:
         self.ShadeJob = data.StructLayout({"pixel": self.pixel, "weight": UNIT_BITS, "direction": Direction, "last": 1})
         """A sample whose products follow on the products stream (none if ``last``)."""
         self.ColouredSample = data.StructLayout(
-            {"pixel": self.pixel, "weight": UNIT_BITS, "colour": data.ArrayLayout(COLOUR_BITS, 3), "last": 1}
+            {"pixel": self.pixel, "weight": UNIT_BITS, "colour": data.ArrayLayout(self.colour, 3), "last": 1}
         )
         self.RayWrite = data.StructLayout({"pixel": self.pixel, "ray": Ray, "direction": Direction, "live": 1})
         self.PixelWrite = data.StructLayout({"x": 14, "y": 14, "channels": data.ArrayLayout(16, 4), "ends_row": 1})

@@ -96,8 +96,8 @@ def _model(file: Path) -> tuple[str | None, dict[str, Any]]:
     try:
         encode_model(model, config)
     except InputError as error:
-        pipelines = "pipeline uniform" if model.forward_facing else "pipelines uniform and cubes"
-        return f"in software only ({pipelines}): {error}", details
+        where = "in software only (pipeline uniform)" if model.forward_facing else "not on hardware of the presets"
+        return f"{where}: {error}", details
     return None, details
 
 

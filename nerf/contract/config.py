@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from nerf.contract.network import NetworkSize, Stage, hidden_stage, stages
+from nerf.contract.network import MODULATED, NetworkSize, Stage, hidden_stage, stages
 from rtnerf.base.errors import InputError, require
 
 COMPONENTS = 16
@@ -16,6 +16,7 @@ CUBE = 4
 """Factor cells along the side of an occupancy cube, and factor positions along the side of a plane block."""
 
 SHADINGS = ("sample", "deferred")
+COLOURS = ("network", "plain")
 POWERS = {
     "tile": (4, 128),
     "mlp_lanes": (16, 128),
@@ -37,7 +38,13 @@ POWERS = {
 }
 """Parameters that are powers of two: the smallest and the largest."""
 MOST_BANDS = 6
-_ADDED = {"feature_bands": 2, "view_bands": 2, "density_components": 16, "appearance_components": 48}
+_ADDED = {
+    "feature_bands": 2,
+    "view_bands": 2,
+    "density_components": 16,
+    "appearance_components": 48,
+    "colours": "network",
+}
 """Parameters that configurations once had not, with what the hardware was then: so they are not in the digest."""
 
 
@@ -67,6 +74,10 @@ class AcceleratorConfig:
     feature_bands, view_bands : int
         Frequencies with which the MLP encodes features and view direction (``fea_pe``, ``view_pe``), 0 to 6. The first
         layer has to have as many inputs as ``mlp_lanes``, and the hidden layers to take as long as the basis.
+    colours : str
+        ``network``: the sigmoid of the MLP's output (shading modes ``MLP_Fea`` and ``MLP``); ``plain``: its output, of
+        inputs that are also features times monomials of the view direction (``SH`` and ``RGB``); then at least 27
+        ``features``.
     mlp_batch : int
         Samples that the MLP engine shades in lock step, 1 to 64.
     ray_units : int
@@ -118,6 +129,7 @@ class AcceleratorConfig:
     hidden: int = 128
     feature_bands: int = 2
     view_bands: int = 2
+    colours: str = "network"
     mlp_lanes: int = 64
     mlp_batch: int = 1
     ray_units: int = 1
@@ -156,6 +168,9 @@ class AcceleratorConfig:
             rule = f"a multiple of {COMPONENTS} from {low} to {high}"
             require(low <= value <= high and value % COMPONENTS == 0, name, rule, value)
         require(24 <= self.features <= 32, "features", "from 24 to 32", self.features)
+        require(self.colours in COLOURS, "colours", f"one of {', '.join(COLOURS)}", self.colours)
+        if self.colours == "plain":
+            require(self.features >= MODULATED, "features", f"at least {MODULATED} with plain colours", self.features)
         for name in ("feature_bands", "view_bands"):
             value = getattr(self, name)
             require(0 <= value <= MOST_BANDS, name, f"from 0 to {MOST_BANDS}", value)
@@ -199,7 +214,14 @@ class AcceleratorConfig:
     @property
     def network(self) -> NetworkSize:
         """Sizes of the network that the MLP engine computes."""
-        return NetworkSize(self.features, self.hidden, self.feature_bands, self.view_bands, self.appearance_components)
+        return NetworkSize(
+            self.features,
+            self.hidden,
+            self.feature_bands,
+            self.view_bands,
+            self.appearance_components,
+            self.colours == "plain",
+        )
 
     @property
     def groups(self) -> dict[str, int]:

@@ -130,6 +130,10 @@ BACKGROUND_UNIT = CHANNEL.high // 0xFF
 """A step of the background's 8 bits, in a channel; 0xFF steps are its largest value, exactly."""
 COLOUR_BITS = 12
 """Fraction bits of a sample's colour."""
+PLAIN_COLOUR = Format(3, COLOUR_BITS)
+"""A sample's colour that no sigmoid limits."""
+PLAIN_SUM = Format(4, UNIT)
+"""Such colours times weights that add up to at most 1.0, but for roundings."""
 
 DENSITY_MULTIPLIER = Format(0, 24, signed=False)
 """Alpha table positions per unit of FEATURE_SUM."""
@@ -165,6 +169,8 @@ PHASE_SHIFT = 17
 """An activation times the scene's phase multiplier, shifted by this, is a sine table index."""
 SIGMOID_ENTRIES = 1024
 """Entries of the sigmoid table, over [-8, 8)."""
+SIGMOID_STEP = 1 / 64
+"""From one to the next."""
 
 
 def sine_table() -> np.ndarray:
@@ -180,6 +186,6 @@ def reciprocal_table() -> np.ndarray:
 
 
 def sigmoid_table() -> np.ndarray:
-    """Return the sigmoid at ``(index - SIGMOID_ENTRIES / 2) / 64``, ``COLOUR_BITS`` fraction bits, below 1."""
-    z = (np.arange(SIGMOID_ENTRIES) - SIGMOID_ENTRIES // 2) / 64
+    """Return the sigmoid over its entries, at `SIGMOID_STEP` each: ``COLOUR_BITS`` fraction bits, below 1."""
+    z = (np.arange(SIGMOID_ENTRIES) - SIGMOID_ENTRIES // 2) * SIGMOID_STEP
     return np.minimum(np.floor((1 << COLOUR_BITS) / (1 + np.exp(-z)) + 0.5), (1 << COLOUR_BITS) - 1).astype(np.int64)

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 AXES, COLOURS = 3, 3
+MONOMIALS = ((0, 0), (1, 0), (2, 0), (3, 0), (1, 2), (2, 3), (1, 3), (1, 1), (2, 2))
+"""Products of two of 1, x, y, z of a view direction: what spherical harmonics up to degree 2 are sums of."""
+MODULATED = COLOURS * len(MONOMIALS)
+"""Features that are multiplied by a monomial each, those of red first."""
 TURNAROUND = 12
 """Cycles without an input between two layers on the same lanes when one pass has all outputs of the first."""
 
@@ -30,6 +34,9 @@ class NetworkSize:
         Frequencies with which features and view direction are encoded (``fea_pe``, ``view_pe``).
     components : int
         Appearance components of a pair (``appearance_n_comp``).
+    plain : bool
+        The first `MODULATED` features times their `MONOMIALS` are inputs of the MLP, too, behind all others, and its
+        output is the colour, without a sigmoid.
     """
 
     features: int = 27
@@ -37,11 +44,13 @@ class NetworkSize:
     feature_bands: int = 2
     view_bands: int = 2
     components: int = 48
+    plain: bool = False
 
     @property
     def layers(self) -> tuple[Layer, Layer, Layer, Layer]:
         """Basis and the three layers of the MLP."""
         inputs = self.features * (1 + 2 * self.feature_bands) + AXES * (1 + 2 * self.view_bands)
+        inputs += MODULATED * self.plain
         return (
             Layer(0, AXES * self.components, self.features),
             Layer(1, inputs, self.hidden),

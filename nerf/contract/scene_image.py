@@ -120,6 +120,7 @@ HOST_FIELDS = [
     "feature_bands",
     "view_bands",
     "components",
+    "plain",
 ]
 HOST_BYTES = 256
 BODY = 4 * HEADER_WORDS + HOST_BYTES

@@ -9,12 +9,16 @@ from nerf.contract.formats import (
     ACTIVATION,
     ALPHA_ENTRIES,
     PHASE_SHIFT,
+    PLAIN_COLOUR,
     SIGMOID_ENTRIES,
     SINE_ENTRIES,
+    SINE_FRACTION,
+    round_shift,
     saturate,
     sigmoid_table,
     sine_table,
 )
+from nerf.contract.network import COLOURS, MODULATED, MONOMIALS
 from nerf.contract.scene_image import ENTRY, Scene, unpack_network
 
 
@@ -29,6 +33,8 @@ class Network:
     phase_multiplier, sine_shift : int
     bands : (int, int)
         Frequencies of features and view direction.
+    plain : bool
+        Whether the colours are.
     """
 
     weights: tuple[np.ndarray, ...]
@@ -38,6 +44,7 @@ class Network:
     phase_multiplier: int
     sine_shift: int
     bands: tuple[int, int]
+    plain: bool
 
 
 def alpha_table(scene: Scene) -> np.ndarray:
@@ -60,6 +67,7 @@ def load_network(scene: Scene, config: AcceleratorConfig) -> Network:
         scene.phase_multiplier,
         scene.sine_shift,
         (config.feature_bands, config.view_bands),
+        config.colours == "plain",
     )
 
 
@@ -75,7 +83,7 @@ def layer(network: Network, index: int, inputs: np.ndarray) -> np.ndarray:
 
 
 def network_input(network: Network, features: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Return the inputs of the first MLP layer: features, direction, then sines and cosines of both.
+    """Return the inputs of the first MLP layer: features, direction, sines and cosines of both, modulated features.
 
     Parameters
     ----------
@@ -84,9 +92,19 @@ def network_input(network: Network, features: np.ndarray, direction: np.ndarray)
     direction : int64 array (n, 3)
         View direction with ``SINE_FRACTION`` fraction bits.
     """
-    direction = direction >> network.sine_shift
-    encoded = [_encode(network, *one) for one in zip((features, direction), network.bands, strict=True)]
-    return np.concatenate([features, direction, *encoded], axis=1)
+    short = direction >> network.sine_shift
+    encoded = [_encode(network, *one) for one in zip((features, short), network.bands, strict=True)]
+    modulated = [_modulate(features, direction)] if network.plain else []
+    return np.concatenate([features, short, *encoded, *modulated], axis=1)
+
+
+def _modulate(features: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Features times monomials of the direction: (n, at least `MODULATED`), (n, 3) -> (n, `MODULATED`)."""
+    factors = np.concatenate([np.full((len(direction), 1), 1 << SINE_FRACTION), direction], axis=1)
+    first, second = np.array(MONOMIALS).T
+    monomials = factors[:, first] * factors[:, second] >> SINE_FRACTION
+    products = features[:, :MODULATED].reshape(-1, COLOURS, len(MONOMIALS)) * monomials[:, None]
+    return saturate(round_shift(products, SINE_FRACTION), ACTIVATION).reshape(-1, MODULATED)
 
 
 def _encode(network: Network, values: np.ndarray, bands: int) -> np.ndarray:
@@ -100,7 +118,7 @@ def _encode(network: Network, values: np.ndarray, bands: int) -> np.ndarray:
 
 
 def shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Return colours, int64 (n, 3) with ``COLOUR_BITS`` fraction bits.
+    """Return colours, int64 (n, 3) with ``COLOUR_BITS`` fraction bits, plain ones in the format PLAIN_COLOUR.
 
     Parameters
     ----------
@@ -112,6 +130,8 @@ def shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.n
     hidden = network_input(network, features, direction)
     for index in (1, 2):
         hidden = np.clip(layer(network, index, hidden), 0, ACTIVATION.high)
+    colours = layer(network, 3, hidden)
+    if network.plain:
+        return saturate(colours, PLAIN_COLOUR)
     half = SIGMOID_ENTRIES // 2
-    logits = np.clip(layer(network, 3, hidden), -half, half - 1)
-    return sigmoid_table()[logits + half]
+    return sigmoid_table()[np.clip(colours, -half, half - 1) + half]

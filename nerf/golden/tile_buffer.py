@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nerf.contract.formats import BACKGROUND_UNIT, CHANNEL, COLOUR_BITS, UNIT, round_shift
+from nerf.contract.formats import BACKGROUND_UNIT, CHANNEL, COLOUR_BITS, UNIT, round_shift, saturate
 
 
 def weighted_colour(weight: np.ndarray, colour: np.ndarray) -> np.ndarray:
@@ -26,4 +26,4 @@ def output_pixel(colour: np.ndarray, transmittance: np.ndarray, background: int)
     # 0xFF times BACKGROUND_UNIT is CHANNEL.high.
     colours = colour * CHANNEL.high + through * behind * BACKGROUND_UNIT
     channels = np.concatenate([colours, ((1 << UNIT) - through) * CHANNEL.high], axis=-1)
-    return np.minimum(round_shift(channels, UNIT), CHANNEL.high)
+    return saturate(round_shift(channels, UNIT), CHANNEL)

@@ -5,7 +5,7 @@ its lanes, together with one row of weights. While a pass accumulates, the outpu
 one a cycle.
 """
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,8 +16,10 @@ from nerf.contract.formats import (
     ACTIVATION,
     MULTIPLIER,
     PHASE_SHIFT,
+    PLAIN_COLOUR,
     SIGMOID_ENTRIES,
     SINE_ENTRIES,
+    SINE_FRACTION,
     WEIGHT,
     sine_table,
 )
@@ -39,8 +41,6 @@ Entry = data.StructLayout({"bias": signed(32), "multiplier": MULTIPLIER.width, "
 Step = data.StructLayout({"valid": 1, "first": 1, "last": 1})
 """One input activation on its way to the lanes; ``first`` and ``last`` of its pass."""
 Product = data.StructLayout({"component": COMPONENTS.bit_length() - 1, "pair": 2})
-Logits = data.ArrayLayout(LOGIT_BITS, CHANNELS)
-"""Outputs of the last layer, as the sigmoid table is addressed."""
 
 
 def output_layout(stage: Stage) -> data.StructLayout:
@@ -48,14 +48,22 @@ def output_layout(stage: Stage) -> data.StructLayout:
     return data.StructLayout({"valid": 1, "index": range(stage.outputs)})
 
 
+def logits_layout(cfg: AcceleratorConfig) -> data.ArrayLayout:
+    """Return the layout of the last layer's outputs: as the sigmoid table is addressed, or plain colours."""
+    return data.ArrayLayout(signed(PLAIN_COLOUR.width) if cfg.colours == "plain" else LOGIT_BITS, CHANNELS)
+
+
 def encoding_layout(cfg: AcceleratorConfig) -> data.StructLayout:
     """Return the layout of where an input of the hidden ``layer`` comes from.
 
     ``direct``: from the view direction, by ``axis``; ``encoded``: as the sine or ``cosine`` of it times 2 to the
-    ``band``.
+    ``band``; ``modulated``: times two ``factors`` of 1, x, y, z of the view direction.
     """
     bands = range(max(cfg.feature_bands, cfg.view_bands, 1))
-    return data.StructLayout({"layer": 1, "direct": 1, "axis": 2, "encoded": 1, "band": bands, "cosine": 1})
+    fields = {"layer": 1, "direct": 1, "axis": 2, "encoded": 1, "band": bands, "cosine": 1}
+    if cfg.colours == "plain":
+        fields |= {"modulated": 1, "factors": data.ArrayLayout(2, 2)}
+    return data.StructLayout(fields)
 
 
 def reads_layout(cfg: AcceleratorConfig) -> data.StructLayout:
@@ -204,7 +212,7 @@ class MlpDatapath(wiring.Component):
         Where features and second hidden activations are written.
     basis, hidden, last : In(Drive)
     take, shift, following : In
-    logits : Out(Logits)
+    logits : Out(logits_layout)
     """
 
     SOURCES = (2, 5, 2)
@@ -214,6 +222,8 @@ class MlpDatapath(wiring.Component):
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self._stages = cfg.stages
+        self._plain = cfg.colours == "plain"
+        self._logits = logits_layout(cfg)
         self._index_bits = cfg.hidden.bit_length() - 1
         """Of a hidden activation in its layer."""
         basis, hidden, last = (In(Drive(stage)) for stage in cfg.stages)
@@ -238,8 +248,8 @@ class MlpDatapath(wiring.Component):
                 "last": last,
                 "take": In(1),
                 "shift": In(1),
-                "following": In(Logits),
-                "logits": Out(Logits),
+                "following": In(self._logits),
+                "logits": Out(self._logits),
             }
         )
 
@@ -247,7 +257,8 @@ class MlpDatapath(wiring.Component):
         """Return the three stages, the memories before and between them, and the logits."""
         m = Module()
         half = SIGMOID_ENTRIES // 2
-        limits = (ACTIVATION.low, ACTIVATION.high), (0, ACTIVATION.high), (-half, half - 1)
+        of_logits = (PLAIN_COLOUR.low, PLAIN_COLOUR.high) if self._plain else (-half, half - 1)
+        limits = (ACTIVATION.low, ACTIVATION.high), (0, ACTIVATION.high), of_logits
         drives = self.basis, self.hidden, self.last
         names = "basis_lanes", "hidden_lanes", "last_lanes"
         for name, stage, limit, drive in zip(names, self._stages, limits, drives, strict=True):
@@ -272,13 +283,19 @@ class MlpDatapath(wiring.Component):
             of_hidden.valid & second, Cat(of_hidden.index[:self._index_bits], self.hidden_bank), hidden.result,
         )  # fmt: skip
         m.d.sync += [basis.activation.eq(product), last.activation.eq(second_hidden)]
-        m.d.comb += hidden.activation.eq(self._encode(m, self._hidden_input(m, feature, first_hidden)))
+        direction = _memory(
+            m, "directions", len(self.loading), self.reads.direction,
+            self.write_direction, self.loading, self.direction, Direction,
+        )  # fmt: skip
+        source = self._hidden_input(m, feature, first_hidden, direction)
+        modulated = self._modulate(m, feature, direction) if self._plain else None
+        m.d.comb += hidden.activation.eq(self._encode(m, source, modulated))
 
-        logits = Signal(Logits, reset_less=True)
-        put_out = Signal(Logits, reset_less=True)
+        logits = Signal(self._logits, reset_less=True)
+        put_out = Signal(self._logits, reset_less=True)
         m.d.comb += self.logits.eq(put_out)
         with m.If(of_last.valid):
-            m.d.sync += logits[of_last.index[:2]].eq(last.result + half)
+            m.d.sync += logits[of_last.index[:2]].eq(last.result if self._plain else last.result + half)
         with m.If(self.take):
             m.d.sync += put_out.eq(logits)
         with m.Elif(self.shift):
@@ -296,12 +313,8 @@ class MlpDatapath(wiring.Component):
         m.d.comb += product.eq(Array(pairs[self.product.pair][n] for n in range(COMPONENTS))[self.product.component])
         return product
 
-    def _hidden_input(self, m: Module, feature, first_hidden) -> Signal:
+    def _hidden_input(self, m: Module, feature, first_hidden, direction: data.View) -> Signal:
         """Choose the input of a hidden layer: a feature, the direction, or an activation."""
-        direction = _memory(
-            m, "directions", len(self.loading), self.reads.direction,
-            self.write_direction, self.loading, self.direction, Direction,
-        )  # fmt: skip
         source = Signal(ACTIVATION_SHAPE)
         encoding = self.encodings[0]
         m.d.comb += source.eq(Mux(encoding.layer, first_hidden, feature))
@@ -309,8 +322,32 @@ class MlpDatapath(wiring.Component):
             m.d.comb += source.eq(Array(direction[axis] for axis in AXES)[encoding.axis] >> self.sine_shift)
         return source
 
-    def _encode(self, m: Module, source: Signal) -> Signal:
-        """Return the input, or the sine that the first MLP layer wants of it, four registered steps later."""
+    def _modulate(self, m: Module, feature, direction: data.View) -> Value:
+        """Return a feature times a monomial of the direction, three registered steps later."""
+        one = 1 << SINE_FRACTION
+        factors = Array([Const(one, ACTIVATION_SHAPE), *(direction[axis] for axis in AXES)])
+        of_monomial = [Signal(ACTIVATION_SHAPE, name=f"factor_{n}", reset_less=True) for n in range(2)]
+        taken, waits = (Signal(ACTIVATION_SHAPE, name=name, reset_less=True) for name in ("taken", "waits"))
+        monomial = Signal(signed(2 * ACTIVATION.width - SINE_FRACTION), reset_less=True)
+        product = Signal(signed(len(waits) + len(monomial)), name="modulated", reset_less=True)
+        m.d.sync += [
+            *(
+                factor.eq(factors[number])
+                for factor, number in zip(of_monomial, self.encodings[0].factors, strict=True)
+            ),
+            taken.eq(feature),
+            monomial.eq((of_monomial[0] * of_monomial[1]) >> SINE_FRACTION),
+            waits.eq(taken),
+            product.eq(waits * monomial),
+        ]
+        rounded = (product + (one >> 1)) >> SINE_FRACTION
+        return Mux(rounded < ACTIVATION.low, ACTIVATION.low, Mux(rounded > ACTIVATION.high, ACTIVATION.high, rounded))
+
+    def _encode(self, m: Module, source: Signal, modulated: Value | None) -> Signal:
+        """Return the input, or the sine that the first MLP layer wants of it, four registered steps later.
+
+        ``modulated``: what it takes instead where the input is a feature times a monomial, three steps behind it.
+        """
         m.submodules.sine_table = sine_memory = Memory(
             shape=ACTIVATION_SHAPE, depth=QUARTER + 1, init=[int(value) for value in sine_table()[: QUARTER + 1]]
         )
@@ -344,7 +381,10 @@ class MlpDatapath(wiring.Component):
         ]
         sine = Signal(ACTIVATION_SHAPE)
         m.d.comb += sine.eq(Mux(negative, -sine_read.data, sine_read.data))
-        m.d.sync += activation.eq(Mux(self.encodings[3].encoded, sine >> self.sine_shift, looked_up))
+        activated = Mux(self.encodings[3].encoded, sine >> self.sine_shift, looked_up)
+        if modulated is not None:
+            activated = Mux(self.encodings[3].modulated, modulated, activated)
+        m.d.sync += activation.eq(activated)
         return activation
 
 

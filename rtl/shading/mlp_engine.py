@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, COLOUR_BITS, SIGMOID_ENTRIES, sigmoid_table
+from nerf.contract.network import MODULATED, MONOMIALS
 from nerf.contract.scene_image import stage_beats
 from rtl.parts.banks import Banks
 from rtl.parts.queue import Queue
@@ -61,13 +62,14 @@ class MlpEngine(wiring.Component):
     scene : In(SceneRegisters)
         ``phase_multiplier`` and ``sine_shift`` are used.
     o : Out(stream)
-        Samples with colour, ``COLOUR_BITS`` fraction bits.
+        Samples with colour: the sigmoid of the last layer's output, or, plain, that output.
     """
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
         self._cfg = cfg
         self._batch = cfg.mlp_batch
+        self._plain = cfg.colours == "plain"
         self._groups = cfg.groups["appearance"]
         self._layouts = layouts
         super().__init__(
@@ -186,11 +188,17 @@ class MlpEngine(wiring.Component):
         return group, product
 
     def _first_layer_order(self, m: Module, issue) -> tuple[Signal, data.View]:
-        """Order the first MLP layer's inputs: features, direction, sines and cosines of each; return the channel."""
-        # Segments: (from the direction, bands or 0 where it is not encoded, cosine).
-        segments = [(0, 0, 0), (1, 0, 0)]
+        """Order the first MLP layer's inputs: features, direction, sines and cosines of each, features times monomials.
+
+        Return the channel, and what else tells the input.
+        """
+        # Segments: (from the direction, bands or 0 where it is not encoded, cosine, channels).
+        channels = self._cfg.features, len(AXES)
+        segments = [(0, 0, 0, channels[0]), (1, 0, 0, channels[1])]
         for direct, bands in enumerate((self._cfg.feature_bands, self._cfg.view_bands)):
-            segments += [(direct, bands, cosine) for cosine in range(2) if bands]
+            segments += [(direct, bands, cosine, channels[direct]) for cosine in range(2) if bands]
+        modulated = len(segments)
+        segments += [(0, 0, 0, MODULATED)] * self._plain
         segment = Signal(range(len(segments)))
         channel = Signal(range(self._cfg.features))
         encoding = Signal(encoding_layout(self._cfg))
@@ -198,16 +206,19 @@ class MlpEngine(wiring.Component):
         last_band = Signal()
         last_channel = Signal()
         with m.Switch(segment):
-            for n, (direct, bands, cosine) in enumerate(segments):
+            for n, (direct, bands, cosine, count) in enumerate(segments):
                 with m.Case(n):
                     m.d.comb += [
                         encoding.direct.eq(direct),
                         encoding.encoded.eq(bands > 0),
                         encoding.cosine.eq(cosine),
                         last_band.eq(band == max(bands - 1, 0)),
-                        last_channel.eq(channel == (len(AXES) if direct else self._cfg.features) - 1),
+                        last_channel.eq(channel == count - 1),
                     ]
         m.d.comb += [encoding.band.eq(band), encoding.axis.eq(channel)]
+        if self._plain:
+            m.d.comb += encoding.modulated.eq(segment == modulated)
+            self._monomial_order(m, issue & encoding.modulated, encoding.factors)
         with m.If(issue):
             with m.If(~last_band):
                 m.d.sync += band.eq(band + 1)
@@ -216,6 +227,16 @@ class MlpEngine(wiring.Component):
                 with m.If(last_channel):
                     m.d.sync += [channel.eq(0), segment.eq(Mux(segment == len(segments) - 1, 0, segment + 1))]
         return channel, encoding
+
+    def _monomial_order(self, m: Module, issue, factors: data.View) -> None:
+        """Tell the factors of monomial after monomial."""
+        monomial = Signal(range(len(MONOMIALS)))
+        with m.If(issue):
+            m.d.sync += monomial.eq(Mux(monomial == len(MONOMIALS) - 1, 0, monomial + 1))
+        with m.Switch(monomial):
+            for n, pair in enumerate(MONOMIALS):
+                with m.Case(n):
+                    m.d.comb += [factor.eq(number) for factor, number in zip(factors, pair, strict=True)]
 
     def _load(
         self,
@@ -300,16 +321,24 @@ class MlpEngine(wiring.Component):
         with m.If(advance):
             m.d.sync += [self.o.valid.eq(shift | take_last), self.o.payload.last.eq(take_last)]
 
+        self._put_out(m, shift, samples[0].logits)
+        for sample, following in zip(samples, [*samples[1:], samples[0]], strict=True):
+            m.d.comb += [sample.take.eq(take), sample.shift.eq(shift), sample.following.eq(following.logits)]
+        return take_last
+
+    def _put_out(self, m: Module, shift: Signal, logits: data.View) -> None:
+        """Put the colour of the last layer's outputs out, a cycle after ``shift``."""
+        if self._plain:
+            with m.If(shift):
+                m.d.sync += self.o.payload.colour.eq(logits)
+            return
         m.submodules.sigmoid = sigmoid = Memory(
             shape=COLOUR_BITS, depth=SIGMOID_ENTRIES, init=[int(value) for value in sigmoid_table()]
         )
         for channel in range(CHANNELS):
             read = sigmoid.read_port()
             m.d.comb += [
-                read.addr.eq(samples[0].logits[channel]),
+                read.addr.eq(logits[channel]),
                 read.en.eq(shift),
                 self.o.payload.colour[channel].eq(read.data),
             ]
-        for sample, following in zip(samples, [*samples[1:], samples[0]], strict=True):
-            m.d.comb += [sample.take.eq(take), sample.shift.eq(shift), sample.following.eq(following.logits)]
-        return take_last

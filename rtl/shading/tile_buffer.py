@@ -1,14 +1,14 @@
 """Accumulate the weighted colours of a tile's pixels, and put the finished pixels out."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import CHANNEL, COLOUR_BITS, UNIT
+from nerf.contract.formats import CHANNEL, COLOUR_BITS, PLAIN_SUM, UNIT
 from rtl.parts.carry_save import compress, product_rows
 from rtl.parts.pixel_memory import PixelMemory
-from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters
+from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters, shape_of
 
 CHANNELS = 3
 
@@ -21,10 +21,10 @@ class TileBuffer(wiring.Component):
     - ``initialise`` clears a pixel. All pixels of a tile are initialised before its first sample is offered, and none
       between that and ``done``. Meanwhile those of the other tile may be.
     - A sample adds weight * colour, rounded, to its pixel. The weights of a pixel add up to at most 1.0, so the
-      sums fit ``UNIT_BITS``.
+      sums fit ``UNIT_BITS``, those of plain colours `nerf.contract.formats.PLAIN_SUM`.
     - Behind ``last`` every pixel of ``tile`` is put out, row by row: colour + transmittance * background, and opacity,
-      scaled so that 65535 is 1.0, as is 255 in the background. ``done`` is strobed when the last of them is accepted;
-      until then the next tile's samples are accepted, but not its ``last``.
+      limited to 0 to 1.0 and scaled so that 65535 is 1.0, as is 255 in the background. ``done`` is strobed when the
+      last of them is accepted; until then the next tile's samples are accepted, but not its ``last``.
     - ``tile`` and its transmittances stay as they are from the cycle after ``last`` to ``done``.
 
     Latency: `ADDING` cycles from a sample to its sum; `LATENCY` from ``last`` to the first pixel.
@@ -57,6 +57,7 @@ class TileBuffer(wiring.Component):
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
         self._pixel_bits, self._coordinate_bits = layouts.pixel, layouts.coordinate
+        self._sum = shape_of(PLAIN_SUM) if cfg.colours == "plain" else unsigned(UNIT_BITS)
         super().__init__(
             {
                 "initialise": In(1),
@@ -75,7 +76,7 @@ class TileBuffer(wiring.Component):
         """Return the colour memory, what adds a sample to it, and the scan."""
         m = Module()
         sample = self.i.payload
-        m.submodules.colours = colours = PixelMemory(self._pixel_bits, data.ArrayLayout(UNIT_BITS, CHANNELS))
+        m.submodules.colours = colours = PixelMemory(self._pixel_bits, data.ArrayLayout(self._sum, CHANNELS))
         waits, scans = Signal(), Signal()
         lasts = Signal(self.ADDING - 1)
         accepted = self.i.valid & self.i.ready
@@ -116,11 +117,11 @@ class TileBuffer(wiring.Component):
             self.shaded.eq(holds[4]),
         ]
         written = holds[4] & (pixels[2] == pixels[4])
-        bits = UNIT_BITS + COLOUR_BITS
+        bits = self._sum.width + COLOUR_BITS
         for n in range(CHANNELS):
             product, carries = (Signal(bits, name=f"{name}_{n}") for name in ("product", "carries"))
             addend, waiting, found, total = (
-                Signal(UNIT_BITS, name=f"{name}_{n}") for name in ("addend", "waiting", "found", "total")
+                Signal(self._sum, name=f"{name}_{n}") for name in ("addend", "waiting", "found", "total")
             )
             rows = [*product_rows(m, weight, colour[n], bits), Const(1 << COLOUR_BITS >> 1, bits)]
             m.d.sync += [
@@ -171,25 +172,31 @@ class TileBuffer(wiring.Component):
         through, opaque = Signal(UNIT_BITS), Signal(UNIT_BITS)
         with m.If(advance):
             m.d.sync += [through.eq(self.final.data), opaque.eq((1 << UNIT) - self.final.data)]
-        bits = UNIT + CHANNEL.width + 2
+        bits = self._sum.width + CHANNEL.width + 1
         for n in range(CHANNELS + 1):
             value, backing = opaque, []
             if n < CHANNELS:
-                value = Signal(UNIT_BITS, name=f"colour_{n}")
+                value = Signal(self._sum, name=f"colour_{n}")
                 with m.If(advance):
                     m.d.sync += value.eq(colour.data[n])
                 background = self.view.background.word_select(n, 8)
                 # BACKGROUND_UNIT is 1 << 8 and 1.
                 backing = product_rows(m, through, Cat(background, background), bits)
             # CHANNEL.high is 1 << CHANNEL.width less 1.
-            rows = [Cat(Const(0, CHANNEL.width), value, Const(0, 1)), Cat(~value, Const(-1, bits - UNIT_BITS))]
+            sign = value[-1] if value.shape().signed else Const(0, 1)
+            extended = Cat(value, sign.replicate(bits - len(value)))
+            rows = [Cat(Const(0, CHANNEL.width), extended)[:bits], ~extended]
             rounding = Const((1 << UNIT >> 1) + 1, bits)
             total, carries = (Signal(bits, name=f"{name}_{n}") for name in ("backed", "backed_carries"))
-            # Colour and transmittance add up to at most 1.0 by the compositor's rule, but for roundings up.
-            scaled = Signal(CHANNEL.width + 2, name=f"scaled_{n}")
+            # Colour and transmittance add up to at most 1.0 by the compositor's rule, but for roundings up. Plain
+            # colours have no such limits.
+            scaled = Signal(Shape(bits - UNIT, self._sum.signed), name=f"scaled_{n}")
             m.d.comb += scaled.eq((total + carries)[UNIT:bits])
+            limited = Mux(scaled > CHANNEL.high, CHANNEL.high, scaled)
+            if self._sum.signed:
+                limited = Mux(scaled < 0, 0, limited)
             with m.If(advance):
                 m.d.sync += [
                     Cat(total, carries).eq(Cat(compress(m, [*rows, *backing, rounding]))),
-                    self.o.payload.channels[n].eq(Mux(scaled > CHANNEL.high, CHANNEL.high, scaled)),
+                    self.o.payload.channels[n].eq(limited),
                 ]

@@ -15,8 +15,9 @@ from nerf.golden.occupancy_walker import axis_order, walk
 from nerf.golden.projector import project
 from nerf.metrics import psnr
 from nerf.prepared import Prepared
+from nerf.refine import for_its_mask
 from nerf.render import uniform
-from nerf.widen import widened
+from nerf.widen import fitted
 from rtnerf.base.errors import InputError
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
@@ -67,7 +68,8 @@ def test_smaller_networks_run_in_the_room_of_a_larger_one(smaller):
     job = Prepared(model, TINY)
     assert job.scene.host["features"] == 27
     assert psnr(job.render(camera, termination=0).rgb, uniform.render(model, camera).rgb) > 42
-    wide = widened(model, TINY.network, "the test")
+    network = fitted(model, TINY.network)
+    wide = replace(model, basis=network.basis, mlp=network.mlp, feature_bands=2, view_bands=2)
     assert replace(wide.network, components=48) == TINY.network
     assert np.abs(uniform.render(wide, camera).rgb - uniform.render(model, camera).rgb).max() < 1e-5
 
@@ -89,17 +91,29 @@ def test_a_pair_without_components_is_encoded():
 
 
 @pytest.mark.parametrize(
-    ("larger", "rule"),
+    ("larger", "line"),
     [
-        ({"features": 28}, "features of the network must be at most 27, as configuration tiny .*, not 28"),
-        ({"hidden": 129}, "hidden of the network must be at most 128, as configuration tiny .*, not 129"),
-        ({"feature_bands": 4}, "feature_bands of the network must be at most 2, as configuration tiny .*, not 4"),
-        ({"view_bands": 4}, "view_bands of the network must be at most 2, as configuration tiny .*, not 4"),
+        ({"features": 28}, "features = 28"),
+        ({"hidden": 129}, "hidden = 256"),
+        ({"feature_bands": 4}, "feature_bands = 4"),
+        ({"view_bands": 4}, "view_bands = 4"),
     ],
 )
-def test_larger_networks_are_refused(larger, rule):
-    with pytest.raises(InputError, match=rule):
+def test_larger_networks_are_refused(larger, line):
+    message = f"config must be one with {line}, as the model needs .lines of a TOML file., not tiny"
+    with pytest.raises(InputError, match=message):
         encode_model(small_model(network=replace(TINY.network, **larger)), TINY)
+
+
+@pytest.mark.parametrize("thin", [(40, 9, 20), (50, 40, 60)])
+def test_a_mask_finer_than_the_factors_has_its_own_cells(thin):
+    model, camera = small_model(thin=thin), EDGE_CASES["outside"][2]
+    finer = for_its_mask(model)
+    assert np.abs(uniform.render(finer, camera).rgb - uniform.render(model, camera).rgb).max() < 1e-5
+    job = Prepared(model, TINY)
+    assert job.scene.host["step"] == model.step
+    assert job.scene.grid == finer.grid_size > model.grid_size
+    assert psnr(job.render(camera, termination=0).rgb, uniform.render(model, camera).rgb) > 45
 
 
 @pytest.mark.parametrize("case", ["outside", "inside the box"])
@@ -194,10 +208,13 @@ def test_axis_order_moves_away_from_the_camera(start):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"components": (17, 6)}, "density_components must be at most 16 a pair, as configuration tiny has it"),
-        ({"components": (4, 49)}, "appearance_components must be at most 48 a pair, as configuration tiny has it"),
+        ({"components": (17, 6)}, "config must be one with density_components = 32, as the model needs"),
+        ({"components": (4, 49)}, "config must be one with appearance_components = 64, as the model needs"),
         ({"grid": (385, 3, 3)}, "grid size along x must be at most 384, not 385"),
-        ({"grid": (9, 9, 9), "thin": (40, 9, 9)}, "mask grid must be at most 1.25 times as fine"),
+        (
+            {"grid": (300, 3, 3), "thin": (700, 3, 3)},
+            "mask grid must be at most 1.25 times as fine as the factor grid, where a finer one .599x3x3 vertices. is",
+        ),
     ],
 )
 def test_models_beyond_the_hardware_are_refused(change, message):
@@ -208,7 +225,7 @@ def test_models_beyond_the_hardware_are_refused(change, message):
 @pytest.mark.parametrize("shading", SHADINGS)
 def test_shading_other_than_the_configuration_is_refused(shading):
     other = next(each for each in SHADINGS if each != shading)
-    message = f"shading must be {shading}, as configuration tiny has it, not {other}"
+    message = f'config must be one with shading = "{other}", as the model needs'
     with pytest.raises(InputError, match=message):
         encode_model(replace(small_model(), shading=other), replace(TINY, shading=shading))
 

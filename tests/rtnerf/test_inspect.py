@@ -41,7 +41,7 @@ def test_models(inspect, tmp_path):
     save_model(small_model(components=(17, 6)), tmp_path / "m")
     found = inspect(tmp_path / "m")
     assert found["runs"]
-    assert found["reason"].startswith("in software only (pipelines uniform and cubes): density components must be at")
+    assert found["reason"].startswith("not on hardware of the presets: config must be one with density_components = 32")
 
 
 def test_scene_images(inspect, tmp_path):

@@ -290,6 +290,8 @@ def measured_checkpoints():
             config = load_config("tiny")
             if name == LARGE:
                 config = replace(config, hidden=256, feature_bands=6, view_bands=6)
+            if name in ("`SH`", "`RGB`"):
+                config = replace(config, colours="plain")
             if name == MANY:
                 config = replace(config, density_components=32, appearance_components=80)
             reference = formulas.picture(view.c2w @ FLIP, focal, centre, np.ones(3))

@@ -34,11 +34,13 @@ SMALL = NetworkSize(features=25, hidden=64)
 SMALLEST = NetworkSize(features=32, hidden=32)
 WIDE = NetworkSize(features=24, hidden=256, feature_bands=1, view_bands=3)
 DEEP = NetworkSize(features=24, hidden=32, feature_bands=6, view_bands=0)
+PLAIN = NetworkSize(features=28, hidden=32, feature_bands=0, view_bands=0, plain=True)
 
 
 def config(lanes, batch=1, size=SIZE):
     network = {name: getattr(size, name) for name in ("features", "hidden", "feature_bands", "view_bands")}
-    return AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch, **network)
+    colours = "plain" if size.plain else "network"
+    return AcceleratorConfig(tile=8, mlp_lanes=lanes, mlp_batch=batch, colours=colours, **network)
 
 
 @cache
@@ -223,6 +225,7 @@ def test_colours_and_cycles(lanes, kind, count):
         (16, SMALLEST, "encoded"),
         (32, WIDE, "extreme"),
         (16, DEEP, "extreme"),
+        (16, PLAIN, "extreme"),
         pytest.param(16, DEEP, "encoded", marks=pytest.mark.full),
     ],
 )

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import COLOUR_BITS, UNIT
+from nerf.contract.formats import COLOUR_BITS, PLAIN_COLOUR, UNIT
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
 from rtl.payloads import TileLayouts, ViewRegisters
 from rtl.shading.tile_buffer import TileBuffer
@@ -19,6 +19,7 @@ from tests.rtl.shading.helpers_shading import fields, record
 
 SIDE = 4
 CFG = AcceleratorConfig(tile=SIDE)
+PLAIN = AcceleratorConfig(tile=SIDE, colours="plain")
 LAYOUTS = TileLayouts(CFG)
 PIXELS = SIDE * SIDE
 ONE = 1 << UNIT
@@ -28,12 +29,12 @@ WHITE = 0xFFFFFF
 class Bench(wiring.Component):
     """Initialise tile after tile, two at a time, each before its samples are let in; transmittances from a memory."""
 
-    def __init__(self):
+    def __init__(self, cfg):
         self.transmittance = MemoryData(shape=UNIT + 1, depth=2 * PIXELS, init=[])
-        self.dut = TileBuffer(CFG)
+        self.dut = TileBuffer(cfg)
         super().__init__(
             {
-                "i": In(stream.Signature(LAYOUTS.ColouredSample)),
+                "i": In(stream.Signature(TileLayouts(cfg).ColouredSample)),
                 "o": Out(stream.Signature(LAYOUTS.PixelWrite)),
                 "tile": In(LAYOUTS.Tile),
                 "view": In(ViewRegisters),
@@ -93,8 +94,8 @@ def model(samples, tile, transmittance, background):
     return writes
 
 
-def make_samples(generator, tiles, count, pixels, transmittance):
-    """Samples whose weights and the pixel's transmittance add up to at most 1.0."""
+def make_samples(generator, tiles, count, pixels, transmittance, low=0, high=(1 << COLOUR_BITS) - 1):
+    """Samples whose weights and the pixel's transmittance add up to at most 1.0; lowest and highest colour."""
     samples = []
     for tile in range(tiles):
         left = [ONE - value for value in transmittance]
@@ -103,17 +104,17 @@ def make_samples(generator, tiles, count, pixels, transmittance):
             weight = generator.choice((0, 1, left[pixel], generator.randint(0, left[pixel]), left[pixel] // 7))
             weight = min(weight, left[pixel])
             left[pixel] -= weight
-            colour = [generator.choice((0, 4095, generator.randrange(1 << COLOUR_BITS))) for _ in range(3)]
+            colour = [generator.choice((low, high, generator.randint(low, high))) for _ in range(3)]
             samples.append({"pixel": pixel, "weight": weight, "colour": colour, "last": 0})
         samples.append({"last": 1})
     return samples
 
 
-def check(samples, tile, transmittance, background, **options):
+def check(samples, tile, transmittance, background, cfg=CFG, **options):
     writes = model(samples, tile, transmittance, background)
     tiles = sum(sample["last"] for sample in samples)
     result = run(
-        shared(Bench),
+        shared(Bench, cfg),
         {"i": samples},
         {"o": len(writes), "shaded": len(samples) - tiles, "done": tiles},
         {"tile": tile, "view": {"background": background}},
@@ -136,6 +137,20 @@ def test_pixels_equal_the_model(stalls, pixels, background):
     transmittance = make_transmittance(generator)
     samples = make_samples(generator, 3, 40, pixels, transmittance)
     check(samples, {"x": 8188, "y": 40, "last_x": 3, "last_y": 3}, transmittance, background, stalls=stalls, seed=1)
+
+
+@pytest.mark.parametrize("size", [PLAIN_COLOUR.high, 6000])
+def test_plain_colours_are_limited_in_the_end(size):
+    generator = random.Random(size)
+    transmittance = make_transmittance(generator)
+    samples = make_samples(generator, 3, 40, PIXELS, transmittance, -size, size)
+    # Sums at both ends.
+    samples = [
+        {"pixel": n, "weight": ONE // 4, "colour": [size, -size, 4096], "last": 0} for n in (0, 0, 0, 0)
+    ] + samples
+    result = check(samples, {"x": 0, "y": 0, "last_x": 3, "last_y": 3}, transmittance, 0x80FF01, PLAIN)
+    channels = {channel for write in result.outputs["o"] for channel in list(write.channels)[:3]}
+    assert {0, 65535} < channels
 
 
 @pytest.mark.parametrize(("last_x", "last_y"), [(0, 0), (0, 3), (3, 0), (2, 1)])

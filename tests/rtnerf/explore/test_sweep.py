@@ -135,7 +135,7 @@ def test_a_model_that_does_not_fit_is_refused_with_the_rule_and_the_others_go_on
     )
     status, out, _ = call("sweep", tmp_path / "s.toml", "--out", tmp_path / "d")
     assert status == 0
-    assert "refused, 1 points: shading must be deferred, as configuration" in out
+    assert "refused, 1 points: config must be one with shading" in out
     assert parquet.read_table(tmp_path / "d" / kept.TABLE).num_rows == 1
 
 
