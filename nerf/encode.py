@@ -39,6 +39,7 @@ from nerf.contract.formats import (
     WEIGHT,
 )
 from nerf.contract.scene_image import PAIRS, Scene
+from nerf.exchange import axis_to_exchange, exchanged
 from nerf.model import TensorfModel
 from nerf.occupancy import mask_map, mask_windows, pack_rows, read_cells, shadow
 from nerf.quantise import occupied_points, quantise_factors, without_outliers
@@ -100,6 +101,8 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         register.
     """
     _check_structure(model, config)
+    axis = axis_to_exchange(model.grid_size)
+    model = exchanged(model, axis)
     network = fitted(model, config.network)
     image.check_grid(model.grid_size)
     samples = model.step, model.sample_count
@@ -151,6 +154,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         "far": model.far,
         "shading_threshold": model.shading_threshold,
         "sample_count": samples[1],
+        "exchanged": axis,
         **asdict(replace(network.size, components=max(model.app_components))),
     }
     for k, axis in enumerate("xyz"):

@@ -15,7 +15,7 @@ from nerf.checkpoint import WITH_FLOATS, load_model
 from nerf.contract.blocks import Form
 from nerf.contract.config import PRESETS, AcceleratorConfig
 from nerf.contract.registers import AXES, View, view_registers
-from nerf.contract.scene_image import Scene, is_scene_image, load_scene
+from nerf.contract.scene_image import Scene, exchanged_axes, is_scene_image, load_scene
 from nerf.encode import EncodedScene, encode_model
 from nerf.golden.frame import DecodedScene, Frame, decode_scene, render_frame
 from nerf.model import TensorfModel
@@ -83,8 +83,9 @@ class Prepared:
     def centre(self) -> np.ndarray:
         """Middle of the box, in the world: float64 (3,)."""
         if isinstance(self.model, Scene):
+            axes = exchanged_axes(int(self.model.host["exchanged"]))
             low, unit = (np.array([self.model.host[f"{name}_{axis}"] for axis in AXES]) for name in ("low", "unit"))
-            return low + unit * (np.array(self.model.grid) - 1) / 2
+            return (low + unit * (np.array(self.model.grid) - 1) / 2)[axes]
         return self.model.aabb.double().mean(dim=0).cpu().numpy()
 
     @cached_property

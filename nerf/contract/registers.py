@@ -25,7 +25,7 @@ from nerf.contract.formats import (
     VIEW_SCALE,
     Format,
 )
-from nerf.contract.scene_image import BEAT, Scene, cubes_of, whole_pages
+from nerf.contract.scene_image import BEAT, Scene, cubes_of, exchanged_axes, whole_pages
 from rtnerf.base.errors import require
 
 CONTROL_START, CONTROL_ABORT = 1, 2
@@ -307,6 +307,7 @@ def view_registers(
     )
     require(max(width, height) <= 8192, "size", "at most 8192 pixels", max(width, height))
     pose = np.asarray(camera_to_world, np.float64) @ np.diag([1.0, -1.0, -1.0, 1.0])
+    pose = pose[[*exchanged_axes(int(scene.host["exchanged"])), 3]]
     require(bool(np.isfinite(pose).all()), "camera", "finite", "a matrix with NaN or infinity")
     require(np.min(focal) > 0, "focal length", "positive", focal)
     focal_x, focal_y = np.broadcast_to(focal, 2).tolist()

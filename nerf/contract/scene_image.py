@@ -121,6 +121,7 @@ HOST_FIELDS = [
     "view_bands",
     "components",
     "plain",
+    "exchanged",
 ]
 HOST_BYTES = 256
 BODY = 4 * HEADER_WORDS + HOST_BYTES
@@ -147,6 +148,13 @@ def cubes_of(grid: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return the cubes along each axis of a factor grid, which is also the plane tiles along it."""
     x, y, z = ((n + CUBE - 1) // CUBE for n in grid)
     return x, y, z
+
+
+def exchanged_axes(axis: int) -> list[int]:
+    """Return 0, 1, 2 with 0 and another exchanged: the axis of the world along each axis of the grid."""
+    axes = [0, 1, 2]
+    axes[0], axes[axis] = axis, 0
+    return axes
 
 
 def header_index(factor: str, pair: int) -> int:

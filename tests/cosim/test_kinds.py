@@ -39,6 +39,7 @@ MODELS = {
     "RGB": (PLAIN, lambda: plain("features", 3)),
     "featureC 64": (TINY, lambda: small_model(network=NetworkSize(hidden=64))),
     "a mask finer than the factors": (TINY, lambda: small_model(thin=(40, 9, 20))),
+    "a grid of 500 along x": (TINY, lambda: small_model(grid=(500, 13, 22), thin=(480, 9, 15))),
     "24 and 72 components, featureC 256, fea_pe 6": (
         LARGE,
         lambda: small_model(

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from nerf.contract.blocks import Form
 from nerf.contract.config import SHADINGS, load_config
 from nerf.contract.formats import UNIT
 from nerf.contract.registers import view_registers
+from nerf.contract.scene_image import exchanged_axes
 from nerf.encode import encode_model
+from nerf.exchange import exchanged
 from nerf.golden.frame import SAMPLE_FIELDS, decode_scene, render_frame
 from nerf.golden.occupancy_walker import axis_order, walk
 from nerf.golden.projector import project
@@ -116,6 +119,26 @@ def test_a_mask_finer_than_the_factors_has_its_own_cells(thin):
     assert psnr(job.render(camera, termination=0).rgb, uniform.render(model, camera).rgb) > 45
 
 
+@pytest.mark.parametrize("colour", ["network", "harmonics"])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_axes_are_exchanged_without_a_change_of_a_picture(colour, axis):
+    model, camera = small_model(), EDGE_CASES["outside"][2]
+    if colour == "harmonics":
+        basis = torch.randn(27, model.basis.shape[1], generator=torch.Generator().manual_seed(2)) * 0.5
+        model = replace(model, colour=colour, basis=basis, mlp=[])
+    other = replace(camera, c2w=np.asarray(camera.c2w)[[*exchanged_axes(axis), 3]])
+    found = uniform.render(exchanged(model, axis), other).rgb
+    assert np.abs(found - uniform.render(model, camera).rgb).max() < 1e-5
+
+
+def test_a_grid_that_is_too_long_along_x_lies_along_another_axis():
+    model, camera = small_model(grid=(500, 13, 22), thin=(480, 9, 15)), EDGE_CASES["outside"][2]
+    job = Prepared(model, TINY)
+    assert (job.scene.grid, job.scene.host["exchanged"]) == ((13, 500, 22), 1)
+    assert psnr(job.render(camera, termination=0).rgb, uniform.render(model, camera).rgb) > 45
+    assert np.allclose(Prepared(job.scene, TINY).centre, job.centre, atol=1e-6)
+
+
 @pytest.mark.parametrize("case", ["outside", "inside the box"])
 def test_a_crop_is_the_same_pixels(case):
     factory, arguments, camera = EDGE_CASES[case]
@@ -210,7 +233,7 @@ def test_axis_order_moves_away_from_the_camera(start):
     [
         ({"components": (17, 6)}, "config must be one with density_components = 32, as the model needs"),
         ({"components": (4, 49)}, "config must be one with appearance_components = 64, as the model needs"),
-        ({"grid": (385, 3, 3)}, "grid size along x must be at most 384, not 385"),
+        ({"grid": (385, 513, 513)}, "grid size along x must be at most 384, not 385"),
         (
             {"grid": (300, 3, 3), "thin": (700, 3, 3)},
             "mask grid must be at most 1.25 times as fine as the factor grid, where a finer one .599x3x3 vertices. is",

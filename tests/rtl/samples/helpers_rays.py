@@ -16,7 +16,13 @@ def scene_stub(grid: tuple[int, int, int], seed: int) -> SimpleNamespace:
     host = {f"unit_{axis}": unit[k] for k, axis in enumerate(AXES)}
     host |= {f"low_{axis}": -unit[k] * (grid[k] - 1) / 2 for k, axis in enumerate(AXES)}
     step = chance.uniform(0.4, 0.9) * sum(unit) / 3
-    host |= {"step": step, "near": chance.choice((0.0, 0.3, 2.0)), "far": 6.0, "shading_threshold": 1e-3}
+    host |= {
+        "step": step,
+        "near": chance.choice((0.0, 0.3, 2.0)),
+        "far": 6.0,
+        "shading_threshold": 1e-3,
+        "exchanged": 0,
+    }
     host["sample_count"] = int(1.7 * float(np.linalg.norm(np.array(unit) * grid)) / step) + 2
     return SimpleNamespace(grid=grid, cubes=cubes_of(grid), host=host)
 
