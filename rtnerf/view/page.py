@@ -57,7 +57,7 @@ def page(
         A scene whose rays are so long that positions on them do not fit the browser's integers, or with plain colours.
     """
     require(config.colours == "network", "colours", "network for the page, which has no others", config.colours)
-    require(scene.host["exchanged"] == 0, "grid size along x", "at most 384 for the page", scene.grid)
+    require(scene.host["exchanged"] == 0, "scene", "of axes in their order for the page", "of exchanged ones")
     reach = int(scene.host["sample_count"]) * scene.host["step"] / min(scene.host[f"unit_{axis}"] for axis in "xyz")
     cells = 1 << 30 - POSITION.fraction
     require(reach < cells, "scene", f"of rays shorter than {cells} cells", f"{reach:.0f}")
