@@ -2,70 +2,66 @@
 # # What each idea is worth
 #
 # The same frames in the cycle-accurate simulator with one idea of RT-NeRF switched off at a time, and with all off: the
-# result of `rtnerf ablate`. The RTL can do all of these but uniform sampling, which is modelled only. In another order
+# results of `rtnerf ablate`. The RTL can do all of these but uniform sampling, which is modelled only. In another order
 # than the exact one the samples are composited in the wrong order: cycles only.
 #
-# Frames a second are at an assumed clock: no timing of the RTL is claimed.
+# Frames a second are at an assumed clock: no timing of the RTL is claimed. They and gigabytes a second are those of the
+# frame where they are worst; the rest is summed over the frames.
 
 # %%
-import json
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 
-from reports import table
+from reports import figure, kept, made, table
 
-source = Path(os.environ["RTNERF_BUILD"]) / "demo" / "ablation.json"
-if not source.is_file():
-    raise SystemExit(f"results must be made first by `make demo`, not missing: {source}")
-result = json.loads(source.read_text())
-runs = result["runs"]
-base = runs["all on"]
+COLUMNS = {"cycles": "frame_cycles", "samples": "samples", "shaded": "samples_shaded", "bytes": "dram_bytes"}
 
 
-table(
-    ["quantity", "value"],
-    [
-        ["model", result["model"]],
-        ["frames", f"{result['frames']} of {result['width_pixels']}x{result['height_pixels']} pixels"],
-        ["configuration", result["config"]],
-        ["memory", ", ".join(f"{name} {value}" for name, value in result["memory"].items())],
-        ["assumed clock, MHz", f"{result['clock_hz'] / 1e6:.0f}"],
-    ],
-)
+def show(result):
+    """Table and figure of a result."""
+    runs = result["runs"]
+    totals = {name: {column: sum(run[key]) for column, key in COLUMNS.items()} for name, run in runs.items()}
+    base, size = totals["all on"], f"{result['width_pixels']}x{result['height_pixels']}"
+    print(f"{result['model']}, {size}, {result['config']}, {result['clock_hz'] / 1e6:.0f} MHz assumed")
+    table(
+        ["run", "frames/s", "GB/s", *COLUMNS, "cycles, all on = 1", "bytes, all on = 1", "busiest unit", "in the RTL"],
+        [
+            [
+                name,
+                f"{run['fps_at_clock_lowest']:.2f}",
+                f"{run['dram_gigabytes_per_second']:.2f}",
+                *(f"{totals[name][column]:,}" for column in COLUMNS),
+                f"{totals[name]['cycles'] / base['cycles']:.2f}",
+                f"{totals[name]['bytes'] / base['bytes']:.2f}",
+                f"{run['bottleneck']} {run['bottleneck_share']:.0%}",
+                "no" if run["modelled_only"] else "yes",
+            ]
+            for name, run in runs.items()
+        ],
+        result,
+    )
+    shown, axes = plt.subplots(1, 2, figsize=(9, 0.3 * len(runs) + 1), sharey=True, layout="constrained")
+    for axis, column in zip(axes, ("cycles", "bytes"), strict=True):
+        axis.barh(list(runs), [totals[name][column] / base[column] for name in runs], color="#2f8f7f")
+        axis.axvline(1, color="#808080", linewidth=0.8)
+        axis.set_xlabel(f"{column}, all on = 1")
+    axes[0].invert_yaxis()
+    figure(shown, f"Cycles and bytes of {result['model']} with each idea switched off, all on = 1", result)
+
 
 # %% [markdown]
-# ## The table
-#
-# Frames a second and gigabytes a second are those of the frame where they are worst; the rest is summed over the
-# frames.
+# ## lego, tuned, 800x800
 
 # %%
-columns = {"cycles": "frame_cycles", "samples": "samples", "shaded": "samples_shaded", "bytes": "dram_bytes"}
-totals = {name: {column: sum(run[key]) for column, key in columns.items()} for name, run in runs.items()}
-table(
-    ["run", "frames/s", "GB/s", *columns, "cycles, all on = 1", "bytes, all on = 1", "busiest unit", "in the RTL"],
-    [
-        [
-            name,
-            f"{run['fps_at_clock_lowest']:.2f}",
-            f"{run['dram_gigabytes_per_second']:.2f}",
-            *(f"{totals[name][column]:,}" for column in columns),
-            f"{totals[name]['cycles'] / totals['all on']['cycles']:.2f}",
-            f"{totals[name]['bytes'] / totals['all on']['bytes']:.2f}",
-            f"{run['bottleneck']} {run['bottleneck_share']:.0%}",
-            "no" if run["modelled_only"] else "yes",
-        ]
-        for name, run in runs.items()
-    ],
-)
+show(kept("ablation_lego"))
+
+# %% [markdown]
+# ## lego, deferred shading, tuned and fine-tuned, 800x800
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(9, 0.3 * len(runs) + 1), sharey=True, layout="constrained")
-for axis, column in zip(axes, ("cycles", "bytes"), strict=True):
-    axis.barh(list(runs), [totals[name][column] / totals["all on"][column] for name in runs], color="#2f6f4f")
-    axis.axvline(1, color="black", linewidth=0.8)
-    axis.set_xlabel(f"{column}, all on = 1")
-axes[0].invert_yaxis()
-plt.show()
+show(kept("ablation_lego_deferred"))
+
+# %% [markdown]
+# ## The embedded model, as just simulated
+
+# %%
+show(made("demo/ablation.json"))

@@ -8,23 +8,15 @@
 # The numbers come from the result files of `make demo`; each names the command that wrote it.
 
 # %%
-import json
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from nerf.metrics import psnr
-from reports import table
+from reports import build_folder, figure, kept, made, table
 
-results = Path(os.environ["RTNERF_BUILD"]) / "demo"
 RUNGS = {"uniform": "L0 reference", "cubes": "L1 object order", "integer": "L2 integer", "rtl": "L4 RTL"}
-missing = [name for name in RUNGS if not (results / f"{name}.npy").is_file()]
-if missing:
-    raise SystemExit(f"results must be made first by `make demo`, not missing: {', '.join(missing)} in {results}")
-pictures = {name: np.load(results / f"{name}.npy") for name in RUNGS}
-facts = {name: json.loads((results / f"{name}.json").read_text()) for name in RUNGS}
+facts = {name: made(f"demo/{name}.json") for name in RUNGS}
+pictures = {name: np.load(build_folder() / "demo" / f"{name}.npy") for name in RUNGS}
 
 
 # %% [markdown]
@@ -35,7 +27,7 @@ facts = {name: json.loads((results / f"{name}.json").read_text()) for name in RU
 
 # %%
 names = list(RUNGS)
-figure, axes = plt.subplots(2, len(names), figsize=(3.2 * len(names), 6.6), layout="constrained")
+shown, axes = plt.subplots(2, len(names), figsize=(3.2 * len(names), 6.6), layout="constrained")
 for column, name in enumerate(names):
     axes[0, column].imshow(np.clip(pictures[name], 0, 1), interpolation="nearest")
     axes[0, column].set_title(RUNGS[name])
@@ -47,7 +39,7 @@ for column, name in enumerate(names):
 for axis in axes.flat:
     axis.set_xticks([])
     axis.set_yticks([])
-plt.show()
+figure(shown, "Pictures of all rungs, and the difference of each to the rung above", list(facts.values()))
 
 # %% [markdown]
 # ## Rung against rung
@@ -59,7 +51,9 @@ for column, name in enumerate(names):
     truth = fact.get("psnr_db")
     above = "-" if column == 0 else f"{psnr(pictures[name], pictures[names[column - 1]]):.1f}"
     rows.append([RUNGS[name], "-" if truth is None else f"{truth:.2f}", above, f"{fact['seconds']:.1f}"])
-table(["rung", "PSNR against ground truth, dB", "PSNR against the rung above, dB", "seconds"], rows)
+table(
+    ["rung", "PSNR against ground truth, dB", "PSNR against the rung above, dB", "seconds"], rows, list(facts.values())
+)
 
 # %% [markdown]
 # ## RTL against golden model
@@ -81,38 +75,27 @@ table(
         ["PSNR against the float reference, dB", f"{rtl['psnr_vs_float_db']:.2f}"],
         ["first difference", rtl["first_difference"] or "none"],
     ],
+    rtl,
 )
 
 # %% [markdown]
-# ## What the hybrid format stores
+# ## What the integers cost
 #
-# Bytes a tensor, block headers included, if every block were dense, a bitmap, or coordinates, and as the hybrid format
-# that takes the smallest form of each block and no bytes for positions that are zero in all components.
+# PSNR against the data set's pictures, lego, 100x100: the float reference and the integers.
 
 # %%
-tensors = json.loads((results / "encode.json").read_text())["tensors"]
-forms = ("dense", "bitmap", "coordinate", "hybrid")
+quality = kept("quality_lego")
 table(
-    ["tensor", "values", "zeros, %", *(f"{form}, bytes" for form in forms), "hybrid / dense"],
+    ["view", "L0, dB", "L2, dB", "loss, dB", "L2 against L0, dB"],
     [
         [
-            name,
-            f"{row['values']:,}",
-            f"{100 * (1 - row['nonzeros'] / row['values']):.1f}",
-            *(f"{row[f'{form}_bytes']:,}" for form in forms),
-            f"{row['hybrid_bytes'] / row['dense_bytes']:.2f}",
+            row["view"],
+            row["psnr_reference_db"],
+            row["psnr_integer_db"],
+            f"{row['psnr_reference_db'] - row['psnr_integer_db']:+.3f}",
+            row["psnr_integer_vs_reference_db"],
         ]
-        for name, row in tensors.items()
+        for row in quality["views"]
     ],
+    quality,
 )
-
-# %%
-bars = {name: row for name, row in tensors.items() if "plane" in name}
-figure, axis = plt.subplots(figsize=(9, 3.2), layout="constrained")
-for offset, form in enumerate(forms):
-    heights = [row[f"{form}_bytes"] / row["dense_bytes"] for row in bars.values()]
-    axis.bar(np.arange(len(bars)) + 0.2 * (offset - 1.5), heights, width=0.2, label=form)
-axis.set_xticks(range(len(bars)), [name.replace("_plane_", "\nplane ") for name in bars])
-axis.set_ylabel("bytes / dense bytes")
-axis.legend(ncols=4, frameon=False)
-plt.show()

@@ -1,28 +1,32 @@
 # %% [markdown]
-# # Where the cycles go
+# # The accelerator
 #
-# One frame of the embedded scene in the cycle-accurate simulator, whose cycles are the RTL's, every one of them: what
-# each unit does, what holds the frame up, and the traffic to memory. What each idea of RT-NeRF is worth: `ablation`.
+# Its blocks, and one frame of the embedded scene in the cycle-accurate simulator, whose cycles are the RTL's, every one
+# of them: what each unit does, what holds the frame up, and the traffic to memory.
 #
-# The numbers come from the result files of `make demo`; each names the command that wrote it. Frames a second are at an
-# assumed clock: no timing of the RTL is claimed.
+# Frames a second are at an assumed clock: no timing of the RTL is claimed.
 
 # %%
 import json
-import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from reports import table
+from nerf.contract.config import load_config
+from reports import build_folder, figure, made, table, treemap
+from reports.site.diagram import diagram
 from rtnerf.plots import COLOURS, plot_units
 
-folder = Path(os.environ["RTNERF_BUILD"]) / "demo"
-if not (folder / "simulate.json").is_file():
-    raise SystemExit(f"results must be made first by `make demo`, not missing: {folder / 'simulate.json'}")
-base = json.loads((folder / "simulate.json").read_text())
+base, rtl, generated = made("demo/simulate.json"), made("demo/rtl.json"), made("demo/generate.json")
+COURSE = "frame_controller", "tile_scheduler"
+busy = {name: unit["busy_share"] for name, unit in base["units"].items() if name not in COURSE}
+figure(
+    diagram(load_config(base["config"]), busy),
+    "Blocks by stage and the streams between them, read from the RTL; the darker, the busier in this frame",
+    base,
+)
 
+# %%
 table(
     ["quantity", "value"],
     [
@@ -36,6 +40,7 @@ table(
         ["of it", ", ".join(f"{name} {count:,}" for name, count in base["dram_read_bytes_by_kind"].items())],
         ["simulated cycles a second", f"{base['cycles'] / base['seconds_simulation']:,.0f}"],
     ],
+    base,
 )
 
 # %% [markdown]
@@ -45,7 +50,6 @@ table(
 # stream.
 
 # %%
-rtl = json.loads((folder / "rtl.json").read_text())
 table(
     ["quantity", "value"],
     [
@@ -53,6 +57,7 @@ table(
         ["transfers compared", f"{rtl['transactions']:,}"],
         *[[f"{stream} in other cycles", count] for stream, count in (rtl["cycle_mismatches"] or {}).items()],
     ],
+    rtl,
 )
 
 # %% [markdown]
@@ -62,8 +67,10 @@ table(
 # factors on their way; or idle, with nothing to do.
 
 # %%
-units = {name: row for name, row in base["units"].items() if name not in ("frame_controller", "tile_scheduler")}
-plot_units(units, base["cycles"])
+units = {name: row for name, row in base["units"].items() if name not in COURSE}
+figure(
+    plot_units(units, base["cycles"]), "Share of the frame's cycles in which each unit works, waits or is idle", base
+)
 
 # %% [markdown]
 # ## The frame as a timeline
@@ -72,17 +79,20 @@ plot_units(units, base["cycles"])
 # `build/demo/simulate.trace.json`.
 
 # %%
-events = json.loads((folder / "simulate.trace.json").read_text())["traceEvents"]
+events = json.loads((build_folder() / "demo" / "simulate.trace.json").read_text())["traceEvents"]
 names = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
 rows = {tid: place for place, tid in enumerate(tid for tid, name in names.items() if name in units)}
-figure, axis = plt.subplots(figsize=(9, 0.28 * len(rows) + 1), layout="constrained")
+spans = {}
 for event in events:
     if event["ph"] == "X" and event["tid"] in rows:
-        axis.barh(rows[event["tid"]], event["dur"], left=event["ts"], height=0.8, color=COLOURS[event["name"]])
+        spans.setdefault((event["tid"], event["name"]), []).append((event["ts"], event["dur"]))
+shown, axis = plt.subplots(figsize=(9, 0.28 * len(rows) + 1), layout="constrained")
+for (tid, activity), parts in spans.items():
+    axis.broken_barh(parts, (rows[tid] - 0.4, 0.8), color=COLOURS[activity], rasterized=True)
 axis.set_yticks(list(rows.values()), [names[tid] for tid in rows])
 axis.invert_yaxis()
 axis.set_xlabel(f"microseconds at {base['clock_hz'] / 1e6:.0f} MHz")
-plt.show()
+figure(shown, "What each unit mostly does, window by window, over the frame", base)
 
 # %% [markdown]
 # ## Under the roofs
@@ -91,15 +101,26 @@ plt.show()
 # multipliers can do, the slope what its memory can deliver.
 
 # %%
-figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+shown, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
 roof = base["roofline"]
 intensity = np.logspace(-1, 4, 200)
 axis.loglog(
     intensity,
     np.minimum(roof["compute_roof_macs_per_cycle"], intensity * roof["memory_bytes_per_cycle"]),
-    color="black",
+    color="#808080",
 )
 axis.plot(roof["macs_per_byte"], roof["macs_per_cycle"], "o")
 axis.set_xlabel("multiply-accumulates a byte")
 axis.set_ylabel("multiply-accumulates a cycle")
-plt.show()
+figure(shown, "Roofline: multiply-accumulates a cycle over multiply-accumulates a byte, and where this frame is", base)
+
+# %% [markdown]
+# ## Bytes by kind and by buffer
+#
+# What the frame reads and writes, and what the configuration holds on chip.
+
+# %%
+moved = {**base["dram_read_bytes_by_kind"], "written": base["dram_write_bytes"]}
+table(["memory traffic", "bytes"], [[name, f"{count:,}"] for name, count in moved.items()], base)
+held = generated["sidecar"]["on_chip_memory_bytes"]
+figure(treemap(held, "bytes on chip"), "Bytes on chip by unit", generated)

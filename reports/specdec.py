@@ -7,13 +7,11 @@
 
 # %%
 import json
-import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from reports import table
+from reports import build_folder, figure, table
 from specdec.cost.pass_time import Constant, Measured
 from specdec.cost.predict import predict, tokens_per_step
 from specdec.cost.roofline import named_pass
@@ -23,7 +21,7 @@ from specdec.evidence import report as validate
 from specdec.evidence.rows import rows_by_series
 from specdec.trees.shape import Shape, expected_tokens, greedy_shape
 
-results = Path(os.environ["RTNERF_BUILD"]) / "specdec"
+results = build_folder() / "specdec"
 
 
 def number(value):
@@ -52,16 +50,16 @@ table(
 )
 
 # %%
-figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
+drawn, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
 shown = [series for series in report.series if any(row.error is not None for row in series.rows)]
 for place, series in enumerate(shown):
     errors = [100 * row.error for row in series.rows if row.error is not None]
     axis.plot(errors, [place] * len(errors), "o", alpha=0.5)
 axis.set_yticks(range(len(shown)), [series.name for series in shown])
 axis.invert_yaxis()
-axis.axvline(0, color="black", linewidth=0.5)
+axis.axvline(0, color="#808080", linewidth=0.5)
 axis.set_xlabel("model over published, %")
-plt.show()
+figure(drawn, "Error of the model against each published figure, by series")
 
 # %%
 for series in report.series:
@@ -93,7 +91,7 @@ shipped = rows_by_series()
 measured = shipped[sweep.name]
 batches = [row.conditions.batch for row in measured]
 rows, target = sweep.rows, Measured(*zip(*measured[0].conditions.passes, strict=True))
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), sharex=True, layout="constrained")
+drawn, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), sharex=True, layout="constrained")
 left.semilogx(batches, [row.published for row in rows], "o", base=2, label="published")
 left.semilogx(batches, [row.model for row in rows], base=2, label="model")
 left.legend(frameon=False)
@@ -110,10 +108,10 @@ for nodes in (4, 8, 16, 32, 64):
         right.plot(found.break_even_batch, 1, "o", color=line.get_color())
 right.legend(frameon=False)
 for axis in (left, right):
-    axis.axhline(1, color="black", linewidth=0.5)
+    axis.axhline(1, color="#808080", linewidth=0.5)
     axis.set_xlabel("requests in a batch")
     axis.set_ylabel("speedup")
-plt.show()
+figure(drawn, "Speedup against the number of requests, published and predicted, and by size of the tree")
 
 # %% [markdown]
 # ## What binds
@@ -145,17 +143,17 @@ print("break-even batch:", found.break_even_batch, "- draft 0.4 ms and host 0.3 
 # context reading the caches dominates a large batch, verification is free again, and speculation pays at any load.
 
 # %%
-figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
+drawn, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
 chain = Shape.constant([1] * 4)
 tau = float(expected_tokens(chain, np.array([0.8])))
 for context in (0, 2000, 8000, 32000):
     found = predict(tau, Speculation(chain, named_pass("llama-3.1-8b", "h100", context)), loads)
     axis.semilogx(loads, [found.speedup(batch) for batch in loads], base=2, label=f"{context} tokens of context")
-axis.axhline(1, color="black", linewidth=0.5)
+axis.axhline(1, color="#808080", linewidth=0.5)
 axis.set_xlabel("requests in a batch")
 axis.set_ylabel("speedup")
 axis.legend(frameon=False)
-plt.show()
+figure(drawn, "Speedup against the number of requests by length of the context")
 
 # %% [markdown]
 # ## Savings by the shape of a rollout tree
@@ -163,14 +161,14 @@ plt.show()
 # Segments that 16 samples share, by the counting model that the published calls agree with.
 
 # %%
-figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
+drawn, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
 depths = range(1, 29)
 for children in (2, 3, 4, 8):
     axis.plot(depths, [100 * saving(16, depth, children) for depth in depths], label=f"{children} children a segment")
 axis.set_xlabel("segments of a sample")
 axis.set_ylabel("segments saved, %")
 axis.legend(frameon=False)
-plt.show()
+figure(drawn, "Segments saved by a tree of rollouts, by depth and children")
 
 # %% [markdown]
 # ## Predictions and real decoding on this processor
@@ -179,7 +177,7 @@ plt.show()
 calibration = results / "calibration.json"
 if calibration.is_file():
     found = json.loads(calibration.read_text())
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     for axis, key, unit in ((left, "step_ms", "step, ms"), (right, "speedup", "speedup")):
         pairs = [
             (check[key], check[f"predicted_{key}"]) for check in found["checks"] if check[key] and not check["fitted"]
@@ -190,7 +188,7 @@ if calibration.is_file():
         axis.fill_between(ends, 0.9 * ends, 1.1 * ends, alpha=0.2, linewidth=0)
         axis.set_xlabel(f"{unit}, measured")
         axis.set_ylabel("predicted")
-    plt.show()
+    figure(drawn, "Step times and speedups predicted over measured on this processor")
     print(
         f"median error of step times {100 * found['step_error']:.1f} %; {found['good_speedups']} speedups within 10 %"
     )

@@ -14,17 +14,17 @@ from rtnerf.options import progress_bar
 
 
 @click.command(**example("rtnerf report --out build/report"))
-@click.option("--out", type=PATH, required=True, help="The folder for index.html and the notebooks' pages.")
+@click.option("--out", type=PATH, required=True, help="The folder for index.html and the other pages.")
 def report(out: Path) -> None:
-    """Execute the notebooks into HTML."""
+    """Execute the notebooks into one site, of the results of `make demo` and of those kept with the project."""
     if out.exists() and not out.is_dir():
         raise InputError(f"out must be a folder, not {out} (a file)")
     if not (ROOT / "reports" / "__init__.py").is_file():
         raise InputError(f"report must be run from a checkout of the project, not from {ROOT}")
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    import reports
+    from reports.site.build import build
 
     with progress_bar("notebooks") as advance:
-        index = reports.build(out, progress=advance)
+        index = build(out, progress=advance)
     click.echo(index)
