@@ -14,6 +14,7 @@ from cosim.cycles import compare_cycles
 from cosim.scoreboard import compare, unpack
 from cosim.simulation import Simulation
 from cosim.toolchain import require_engine
+from cosim.wave import write_wave
 from cosim.wrapper import BENCH, MEMORIES, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
 from nerf.cameras import Camera
 from nerf.contract.config import AcceleratorConfig
@@ -270,11 +271,13 @@ def cosimulate(
     build_dir: str | Path | None = None,
     termination: float = TERMINATION,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
+    wave: Path | None = None,
 ) -> Cosimulation:
     """Render a view with the RTL, and compare with golden model, simulator and, but for scene images, float renderer.
 
     The simulator knows the timing of the memories ``verilog`` and of cxxrtl; with another one no cycles are compared.
-    ``progress`` gets steps done, all steps, and the name of the next.
+    ``progress`` gets steps done, all steps, and the name of the next. ``wave``: where the RTL's streams are written
+    (`cosim.wave`).
 
     Raises
     ------
@@ -293,6 +296,8 @@ def cosimulate(
     golden = render_frame(job.decoded, view)
     progress(1, len(STEPS), STEPS[1])
     rtl = run_rtl(job.scene.data, view, config, engine, memory, timing, build_dir)
+    if wave is not None:
+        write_wave(wave, rtl.trace, rtl.sidecar)
     progress(2, len(STEPS), STEPS[2])
     values = compare(rtl.trace, rtl.sidecar, golden, view, config.tile)
     started = time.perf_counter()

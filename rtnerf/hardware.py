@@ -164,6 +164,9 @@ def _listed(names: list[str]) -> str:
 @timing_options
 @form_option
 @click.option("--out", type=PATH, help="The RTL's picture, float32 (H, W, 3) in 0..1, as .npy.")
+@click.option(
+    "--wave", type=PATH, help="The RTL's streams as a waveform, .vcd, with a view for GTKWave (.gtkw) beside it."
+)
 @click.option("--build-dir", type=PATH, help="Where simulator builds are kept; default: build/simulation.")
 @seed_option
 @json_option
@@ -176,6 +179,7 @@ def cosim(
     beat_interval: int,
     encoding: str,
     out: Path | None,
+    wave: Path | None,
     build_dir: Path | None,
     seed: int,
     json_file: Path | None,
@@ -184,7 +188,9 @@ def cosim(
 
     Exit code 1 where they differ, 3 where the simulator is missing or fails.
     """
-    check_targets(out=out, json=json_file)
+    if wave is not None and wave.suffix != ".vcd":
+        raise InputError(f"wave must be a file name that ends with .vcd, not {wave}")
+    check_targets(out=out, wave=wave, view=wave and wave.with_suffix(".gtkw"), json=json_file)
     if memory == "cocotbext":
         refuse_given("with memory cocotbext, which has its own timing", "latency", "beat-interval")
     job = subject.job(encoding)
@@ -200,6 +206,7 @@ def cosim(
             timing=timing,
             build_dir=build_dir,
             progress=advance,
+            wave=wave,
         )
     found = outcome.record()
     result = {
