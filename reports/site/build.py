@@ -15,6 +15,8 @@ from rtnerf.base.files import write_bytes
 
 CELL_SECONDS = 1800
 """Longest time that one cell may take."""
+START_SECONDS = 300
+"""Longest time that a kernel may take to start, on a machine with much else to do."""
 TEMPLATES = Path(__file__).resolve().parent / "template"
 ORDER = (
     "index", "ladder", "performance", "ablation", "encoding", "silicon", "peers", "knobs", "scenes", "specdec",
@@ -90,6 +92,7 @@ def _execute(source: Path) -> Any:
         client = NotebookClient(
             notebook,
             timeout=CELL_SECONDS,
+            startup_timeout=START_SECONDS,
             kernel_name="python3",
             # The kernel talks over the loopback, and says so on every start.
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
