@@ -7,7 +7,11 @@ modulo ``2**width``.
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Elaboratable, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Shape, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.parts.shared_module import PART, build_in
 
 
 def product_rows(m: Module, left: Value, right: Value, width: int) -> list[Value]:
@@ -81,6 +85,44 @@ class _FullAdders(Elaboratable):
         return m
 
 
+class ProductRows(wiring.Component):
+    """Some rows with the sum ``left * right + sum(addends)``, modulo ``2**width``. No registers.
+
+    Parameters
+    ----------
+    left, right : Shape
+    addends : int
+        How many.
+    width : int
+        Of addends and rows, in bits.
+    count : int
+        Of the rows.
+
+    Members
+    -------
+    left, right, addends : In
+    rows : Out
+    """
+
+    def __init__(self, left: Shape, right: Shape, addends: int, width: int, count: int) -> None:
+        self._count = count
+        super().__init__(
+            {
+                "left": In(left),
+                "right": In(right),
+                "addends": In(width).array(addends),
+                "rows": Out(width).array(count),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Return the rows of the product, and adders of three until they are few."""
+        m = Module()
+        rows = [*product_rows(m, self.left, self.right, len(self.rows[0])), *self.addends]
+        m.d.comb += [held.eq(row) for held, row in zip(self.rows, compress(m, rows, self._count), strict=False)]
+        return m
+
+
 class _Product(Elaboratable):
     """The rows of `few_rows`."""
 
@@ -94,6 +136,14 @@ class _Product(Elaboratable):
             # In Amaranth's simulator one row has it all: gate by gate it would take minutes.
             m.d.comb += self.rows[0].eq(sum(self._addends, self._factors[0] * self._factors[1]))
             return m
-        rows = [*product_rows(m, *self._factors, self._width), *self._addends]
-        m.d.comb += [held.eq(row) for held, row in zip(self.rows, compress(m, rows, len(self.rows)), strict=False)]
+        addends = [Value.cast(addend)[: self._width] for addend in self._addends]
+        shapes = [Value.cast(factor).shape() for factor in self._factors]
+        sizes = (*shapes, len(addends), self._width, len(self.rows))
+        kind = "_".join(
+            [f"{PART}rows", *(f"{'s' if shape.signed else 'u'}{shape.width}" for shape in shapes), *map(str, sizes[2:])]
+        )
+        (part,) = build_in(m, platform, kind, ["product"], lambda: ProductRows(*sizes), {}, clocked=False)
+        m.d.comb += [part.left.eq(self._factors[0]), part.right.eq(self._factors[1])]
+        m.d.comb += [port.eq(addend) for port, addend in zip(part.addends, addends, strict=True)]
+        m.d.comb += [held.eq(row) for held, row in zip(self.rows, part.rows, strict=True)]
         return m

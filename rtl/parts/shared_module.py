@@ -19,6 +19,8 @@ from amaranth.lib.wiring import Out
 
 SOURCE = re.compile(r'^ *attribute \\src "[^\n]*\n', re.MULTILINE)
 """A line of RTLIL that says where something stands."""
+PART = "part_"
+"""How the names of modules begin that are parts of what they are built into: they have no registers."""
 _TOP = re.compile(r"^(\(\* top =  1  \*\)|attribute \\top 1)\n", re.MULTILINE)
 
 
@@ -36,6 +38,8 @@ def build_in(
     names: Iterable[str],
     make: Callable[[], wiring.Component],
     common: Mapping[str, Any],
+    *,
+    clocked: bool = True,
 ) -> list:
     """Build equal components into a module; return what has their ports.
 
@@ -54,6 +58,8 @@ def build_in(
         Returns one of them.
     common : dict
         What all of them get at an input, by its name: a value, or an interface; not to be driven again.
+    clocked : bool
+        Whether they have registers.
     """
     built = []
     for name in names:
@@ -68,7 +74,8 @@ def build_in(
             platform.components[kind] = make()
         signature = platform.components[kind].signature
         ports = signature.create(path=(name,))
-        m.submodules[name] = Instance(kind, i_clk=ClockSignal(), i_rst=ResetSignal(), **{
+        clock = {"i_clk": ClockSignal(), "i_rst": ResetSignal()} if clocked else {}
+        m.submodules[name] = Instance(kind, **clock, **{
             f"{'o' if member.flow == Out else 'i'}_{'__'.join(map(str, path))}": source
             for path, member, _, source in _ports(signature, ports, common)
         })  # fmt: skip
@@ -116,9 +123,13 @@ def text_of(
     with _no_collection():
         tell(name)
         texts.append(back_end.convert(component, name, platform, emit_src=sources))
-        for kind, one in platform.components.items():
+        written: list[str] = []
+        # A kind may have others built in.
+        while len(written) < len(platform.components):
+            kind = next(kind for kind in platform.components if kind not in written)
             tell(kind)
-            texts.append(_TOP.sub("", back_end.convert(one, kind, platform, emit_src=sources)))
+            texts.append(_TOP.sub("", back_end.convert(platform.components[kind], kind, platform, emit_src=sources)))
+            written.append(kind)
     return "\n".join(texts)
 
 

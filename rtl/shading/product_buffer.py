@@ -16,7 +16,7 @@ from nerf.contract.formats import (
     reciprocal_table,
 )
 from nerf.contract.scene_image import PAIRS
-from rtl.parts.carry_save import compress, product_rows
+from rtl.parts.carry_save import few_rows
 from rtl.parts.pixel_memory import PixelWrite
 from rtl.parts.queue import Queue
 from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, shape_of
@@ -248,7 +248,7 @@ class ProductBuffer(wiring.Component):
             )
             value = self.i_vector.payload[lane // COMPONENTS][lane % COMPONENTS]
             m.d.sync += [
-                Cat(product, carries).eq(Cat(compress(m, [*product_rows(m, value, sample.weight, bits), half]))),
+                Cat(product, carries).eq(Cat(few_rows(m, value, sample.weight, bits, [half]))),
                 rounded.eq((product + carries)[UNIT + DROPPED_BITS : bits].as_signed()),
                 addend.eq(rounded),
                 found.eq(Mux(fresh, 0, sums.read.data[lane])),
@@ -336,7 +336,7 @@ class ProductBuffer(wiring.Component):
             with m.If(advance):
                 m.d.sync += [
                     total.eq(sums[lane]),
-                    Cat(partial, carries).eq(Cat(compress(m, product_rows(m, total, factor, bits)))),
+                    Cat(partial, carries).eq(Cat(few_rows(m, total, factor, bits))),
                     product.eq(partial + carries),
                     shifted.eq(product.shift_left(MEAN_SHIFT + 1) >> behinds[-1]),
                     self.o_vector.payload[lane // COMPONENTS][lane % COMPONENTS].eq(

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from nerf.contract.config import AcceleratorConfig
-from rtl.parts.shared_module import SOURCE
+from rtl.parts.shared_module import PART, SOURCE
 from rtl.verilog.export import TOP, rtlil_of
 
 APART = ("lane_[0-9]*",)
@@ -117,8 +117,8 @@ class Design:
         return [(kind, name) for kind, name in _INSTANCE.findall(self._modules[module]) if kind in self._modules]
 
     def _is_apart(self, parent: str, kind: str) -> bool:
-        """Whether an instance is a unit: below the top, shared, or named so."""
-        is_shared = not kind.startswith(f"{parent}.")
+        """Whether an instance is a unit: below the top, shared with registers, or named so."""
+        is_shared = not kind.startswith((f"{parent}.", PART))
         return parent == TOP or is_shared or any(fnmatchcase(kind.rpartition(".")[2], pattern) for pattern in APART)
 
     def _units_below(self, module: str, path: str) -> list[tuple[str, str]]:
