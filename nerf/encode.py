@@ -101,8 +101,8 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         register.
     """
     _check_structure(model, config)
-    axis = axis_to_exchange(model.grid_size)
-    model = exchanged(model, axis)
+    other = axis_to_exchange(model.grid_size)
+    model = exchanged(model, other)
     network = fitted(model, config.network)
     image.check_grid(model.grid_size)
     samples = model.step, model.sample_count
@@ -154,7 +154,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         "far": model.far,
         "shading_threshold": model.shading_threshold,
         "sample_count": samples[1],
-        "exchanged": axis,
+        "exchanged": other,
         **asdict(replace(network.size, components=max(model.app_components))),
     }
     for k, axis in enumerate("xyz"):

@@ -95,7 +95,8 @@ def decode_scene(scene: Scene, config: AcceleratorConfig) -> DecodedScene:
     return DecodedScene(
         scene,
         config.shading,
-        *(decode_factors(scene, kind, config.groups[kind]) for kind in ("density", "appearance")),
+        decode_factors(scene, "density", config.groups["density"]),
+        decode_factors(scene, "appearance", config.groups["appearance"]),
         load_network(scene, config),
         alpha_table(scene),
         rank,
