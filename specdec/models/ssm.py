@@ -107,8 +107,8 @@ class SsmMemory(Memory):
     def keep(self, path: list[int], rest: list[int]) -> None:
         """Replay the path's inputs into the state."""
         if path:
-            raw, *scanned = (rows[path] for rows in self.inputs)
-            self.state = replay(*(rows.transpose(0, 1) for rows in scanned), self.state)
+            raw, a, u, b = (rows[path] for rows in self.inputs)
+            self.state = replay(a.transpose(0, 1), u.transpose(0, 1), b.transpose(0, 1), self.state)
             self.window = torch.cat([self.window, raw])[len(path) :]
         self.inputs = tuple(rows[rest] for rows in self.inputs)
 
