@@ -171,7 +171,6 @@ class HybridDecoder(wiring.Component):
             block.dense.eq(job.form == Form.DENSE),
             block.bitmap.eq(job.form == Form.BITMAP),
             block.coordinate.eq(job.form == Form.COORDINATE),
-            block.here.eq(job.mask.bit_select(block.position, 1)),
             block.final.eq(block.position == POSITIONS - 1),
             block.room.eq(self.o.ready | ~self.o.valid),
             # Once the last beat is here, waiting for more bytes would be waiting for ever.
@@ -183,7 +182,9 @@ class HybridDecoder(wiring.Component):
             self.tree.request.payload.mode.eq(Mode.PREFIX),
             self.tree.request.payload.bits.eq(block.maps[block.asked[:-1]]),
         ]
-        m.d.sync += self.error_payload.eq(block.error)
+        errors = Signal.like(block.errors, name="errors_held")
+        m.d.sync += errors.eq(block.errors)
+        m.d.comb += self.error_payload.eq(errors.any())
 
     def _put_out(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch) -> None:
         """Register the vector of a position, each component from where the form has it."""
@@ -233,6 +234,7 @@ class HybridDecoder(wiring.Component):
                 block.asked.eq(0),
                 block.answered.eq(0),
                 block.position.eq(0),
+                block.here.eq(offered.mask[0]),
             ]
 
     def _load(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch, entries_fit) -> None:
@@ -242,7 +244,7 @@ class HybridDecoder(wiring.Component):
             m.d.comb += [
                 window.take.eq(block.need),
                 search.load.eq(block.coordinate),
-                block.error.eq((window.available < block.need) | (block.coordinate & ~entries_fit)),
+                block.errors.eq(Cat(window.available < block.need, block.coordinate & ~entries_fit)),
             ]
             m.d.sync += [block.load_left.eq(block.load_left - search.load_count), block.chunk.eq(block.chunk + 1)]
             loaded_maps = data.View(data.ArrayLayout(COMPONENTS, LOAD_ENTRIES), window.bytes)
@@ -256,11 +258,13 @@ class HybridDecoder(wiring.Component):
         """Put out the vector of a position when its bytes and its places are there; ask the tree for maps ahead."""
         request, response = self.tree.request, self.tree.response
         here, bitmap, need = block.here, block.bitmap, block.need
+        following = Signal.like(block.position)
         with m.If(here & block.dense):
             m.d.comb += need.eq(BEAT_BYTES)
         with m.If(here & bitmap):
             m.d.comb += need.eq(response.payload.total)
         m.d.comb += [
+            following.eq(block.position + 1),
             request.valid.eq(bitmap & (block.asked != block.present)),
             response.ready.eq(block.step & here & bitmap),
             block.step.eq(block.room & block.enough & (response.valid | ~(here & bitmap))),
@@ -270,15 +274,18 @@ class HybridDecoder(wiring.Component):
         with m.If(block.step):
             m.d.comb += [
                 window.take.eq(need),
-                block.error.eq(
-                    (window.available < need)
-                    | (block.coordinate & here & ~search.hits.any())
-                    | (bitmap & block.final & block.left_after.any())
-                    | (block.final & block.has_payload & ~window.ending)
+                block.errors.eq(
+                    Cat(
+                        window.available < need,
+                        block.coordinate & here & ~search.hits.any(),
+                        bitmap & block.final & block.left_after.any(),
+                        block.final & block.has_payload & ~window.ending,
+                    )
                 ),
             ]
             m.d.sync += [
-                block.position.eq(block.position + 1),
+                block.position.eq(following),
+                block.here.eq(block.job.mask.bit_select(following, 1)),
                 block.answered.eq(block.answered + here),
                 block.values_left.eq(block.left_after),
             ]
@@ -321,14 +328,14 @@ class _Block:
         self.answered = Signal(range(POSITIONS))
         """Present positions whose vectors have been made."""
         self.position = Signal(range(POSITIONS))
+        self.here = Signal()
+        """The position is present."""
         self.values_left = Signal(9)
 
         self.dense = Signal()
         self.bitmap = Signal()
         self.coordinate = Signal()
         self.has_payload = Signal()
-        self.here = Signal()
-        """The position is present."""
         self.final = Signal()
         """It is the last of the block."""
         self.room = Signal()
@@ -337,7 +344,8 @@ class _Block:
         """The bytes that the state needs are here."""
         self.step = Signal()
         """The vector of the position is made."""
-        self.error = Signal()
+        self.errors = Signal(4)
+        """Of the payload, by what is wrong with it."""
         self.need = Signal(range(BEAT_BYTES + 1))
         """Bytes of the payload that the state takes."""
         self.left_after = Signal.like(self.values_left)
