@@ -53,7 +53,8 @@ def new(config: AcceleratorConfig, list_base: int, now: int = 0) -> np.void:
     """Return a block that is reset before a cycle."""
     state = np.zeros(1, STATE)[0]
     state["list_base"], state["tile_size"] = list_base, config.tile
-    state["list_queue"], state["whole_from"] = config.list_queue, NEVER
+    state["list_queue"] = config.list_queue
+    state["whole_from"] = NEVER
     for name in ("taken", "counted", "arrived", "cut"):
         state[name] = NOTHING
     state["cleared_from"] = now + WINDOW_LIMIT // config.tile
