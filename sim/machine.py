@@ -234,7 +234,7 @@ def run(now: int, end: int, blocks, wires, frame, clock) -> int:
         _offer(now, b, w, words, clock)
         written = write_master.idle(b.write_master)
         listed = written and not w.list_writes.valid
-        bus_idle = written and read_master.idle(b.memory, w.burst)
+        bus_idle = written and read_master.idle(b.read_master, b.memory, w.burst)
         _step_bus(now, b, w, words, clock)
         _step_colours(now, b, w, words, frame, clock)
         _step_samples(now, b, w, words, frame, clock)

@@ -1,6 +1,6 @@
 """AXI4 write master: finished pixels to the frame in memory, in bursts, and whole beats."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -8,11 +8,13 @@ from amaranth.lib.wiring import In, Out
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import PIXEL_BYTES
 from rtl.memory.axi import BURST_INCREMENTING, RESPONSE_OKAY, Axi4
+from rtl.parts.carry_save import few_rows
 from rtl.payloads import TileLayouts, beat_write
 
 BURST = 16
 """Beats of the longest burst, a power of two; a burst stays in a block of so many aligned beats, and so in a page."""
 OUTSTANDING_LIMIT = 15
+PIXEL_SHIFT = PIXEL_BYTES.bit_length() - 1
 
 
 class WriteMaster(wiring.Component):
@@ -24,11 +26,11 @@ class WriteMaster(wiring.Component):
     - The pixels of a row of a tile come one after the other, from left to right, the last with ``ends_row``. They are
       collected until the row ends or the next pixel lies in another block of `BURST` aligned beats, then written as
       one burst. Of its first and its last beat one half may be disabled.
-    - A beat is a burst of its own. Beats come before pixels, but not among those that are collected.
+    - A beat is a burst of its own. Beats come between the rows of pixels, and then before them.
     - A burst is offered when all of it is there: W never waits for pixels.
 
-    Latency: `LATENCY` from the last pixel of a burst, or from a beat, to the bus. Throughput: a pixel a cycle; n beats
-    on the bus in n + 1 cycles. At most `OUTSTANDING_LIMIT` unanswered bursts.
+    Latency: `LATENCY` from the last pixel of a burst, or from a beat, to the bus. Throughput: a pixel a cycle, and
+    `ROW_CYCLES` for each row; n beats on the bus in n + 1 cycles. At most `OUTSTANDING_LIMIT` unanswered bursts.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ class WriteMaster(wiring.Component):
     """
 
     LATENCY = 2
+    ROW_CYCLES = 2
+    """In which the address of a row's first pixel is found."""
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self.cfg = cfg
@@ -103,40 +107,54 @@ class WriteMaster(wiring.Component):
 
     def _collect(self, m: Module, port, burst, collected: Signal, written: Signal, collecting: Signal) -> None:
         """Put a pixel, or a beat, where it belongs in its block; a burst is whole with the row or with the block."""
-        pixel = self.i.payload
-        room = Signal()
-        takes_beat = Signal()
-        takes_pixel = Signal()
-        whole = Signal()
-        address = Signal(burst.first.shape())
-        at = Signal(burst.last.shape())
+        room, takes_beat, takes_pixel, begins, whole = (
+            Signal(name=name) for name in ("room", "takes_beat", "takes_pixel", "begins_row", "whole")
+        )
+        rests, collects = Signal(init=1, name="rests"), Signal(name="collects")
+        """Between two rows; in a row whose next pixel has a place."""
+        place = Signal(burst.first.shape())
+        """Of the next pixel."""
+        self._find_row(m, begins, collects, takes_pixel, place)
+        at = Mux(takes_beat, data.View(place.shape(), self.beats.payload.address).half, place.half)
+        at = data.View(place.half.shape(), at)
         m.d.comb += [
             room.eq((collected - written)[: len(collected)] != self.cfg.write_bursts),
-            self.beats.ready.eq(room & ~collecting),
+            self.beats.ready.eq(room & rests),
+            self.i.ready.eq((room & collects) | self.abort),
             takes_beat.eq(self.beats.valid & self.beats.ready),
-            self.i.ready.eq((room & ~takes_beat) | self.abort),
             takes_pixel.eq(self.i.valid & self.i.ready & ~self.abort),
-            address.as_value().eq(
-                Mux(
-                    takes_beat,
-                    self.beats.payload.address,
-                    self.frame_base + PIXEL_BYTES * (pixel.y * self.width + pixel.x),
-                )
-            ),
-            at.as_value().eq(Mux(collecting, burst.last.as_value() + 1, address.half.as_value())),
-            whole.eq(takes_beat | (takes_pixel & (pixel.ends_row | at.as_value().all()))),
+            begins.eq(rests & self.i.valid & ~self.beats.valid & ~self.abort),
+            whole.eq(takes_beat | (takes_pixel & (self.i.payload.ends_row | at.as_value().all()))),
             port.addr.eq(Cat(at.beat, collected[:-1])),
-            port.data.as_value().eq(Mux(takes_beat, self.beats.payload.data, pixel.channels.as_value().replicate(2))),
+            port.data.as_value().eq(
+                Mux(rests, self.beats.payload.data, self.i.payload.channels.as_value().replicate(2))
+            ),
             port.en.eq(Mux(takes_beat, 0b11, Cat(takes_pixel & ~at.upper, takes_pixel & at.upper))),
         ]
         with m.If(takes_beat | takes_pixel):
             m.d.sync += [burst.last.beat.eq(at.beat), burst.last.upper.eq(at.upper | takes_beat)]
             with m.If(~collecting):
-                m.d.sync += burst.first.eq(address)
+                m.d.sync += burst.first.eq(Mux(rests, self.beats.payload.address, place))
         m.d.sync += [
             collected.eq(collected + whole),
             collecting.eq((collecting | takes_pixel) & ~whole & ~self.abort),
+            rests.eq(self.abort | Mux(rests, ~begins, takes_pixel & self.i.payload.ends_row)),
+            collects.eq(~self.abort & Mux(rests | ~collects, ~rests, ~(takes_pixel & self.i.payload.ends_row))),
         ]
+
+    def _find_row(self, m: Module, begins: Signal, collects: Signal, takes_pixel: Signal, place: data.View) -> None:
+        """Find the place of a row's first pixel, in two steps: two rows of a sum, their sum; then count."""
+        pixel = self.i.payload
+        number = place.as_value()[PIXEL_SHIFT:]
+        halves = [Signal(len(number), name=f"half_{n}") for n in range(2)]
+        addends = [self.frame_base[PIXEL_SHIFT:], Cat(pixel.x, Const(0, len(number) - len(pixel.x)))]
+        with m.If(begins):
+            rows = few_rows(m, pixel.y, self.width, len(number), addends)
+            m.d.sync += [half.eq(row) for half, row in zip(halves, rows, strict=True)]
+        with m.If(~collects):
+            m.d.sync += number.eq(sum(halves))
+        with m.Elif(takes_pixel):
+            m.d.sync += number.eq(number + 1)
 
     def _write(self, m: Module, port, burst, begins: Signal, written: Signal) -> None:
         """Offer the address of a burst and its beats: the memory's output register is that of W."""

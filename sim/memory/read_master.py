@@ -9,9 +9,14 @@ from nerf.contract.scene_image import BEAT
 from rtnerf.base.compiled import compiled
 from sim.memory.memory import CLIENTS
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER
+from sim.parts.streams import READ_REQUEST
 
-STATE = np.dtype([("activity", np.int64), ("last", np.int64)])
-"""``last``: the client served last."""
+NOBODY = -1
+
+STATE = np.dtype(
+    [("activity", np.int64), ("last", np.int64), ("waiting", np.int64), ("requests", READ_REQUEST, (CLIENTS,))]
+)
+"""``last``: the client served last; ``requests``: that were taken, ``waiting`` of them valid."""
 
 
 def new() -> np.void:
@@ -23,27 +28,36 @@ def new() -> np.void:
 
 @compiled
 def step(now: int, state, requests, burst) -> int:
-    """Grant one of the clients' ``requests`` (`sim.parts.streams.READ_REQUEST`) in turn; 1 cycle to the bus."""
-    if burst.valid:
-        state.activity = MEMORY
-        return NEVER
-    for distance in range(1, CLIENTS + 1):
-        client = (state.last + distance) % CLIENTS
-        request = requests[client]
-        if request.valid:
-            request.valid = 0
-            burst.client = client
-            burst.address = request.address & -BEAT
-            burst.last_beat = request.last_beat
-            burst.valid = 1
-            state.last = client
-            state.activity = BUSY
-            return now + 1
-    state.activity = IDLE
-    return NEVER
+    """Grant one of the requests that wait in turn, and take a client's if it has none; 2 cycles to the bus."""
+    granted = NOBODY
+    if not burst.valid and state.waiting:
+        for distance in range(CLIENTS, 0, -1):
+            client = (state.last + distance) % CLIENTS
+            if state.requests[client].valid:
+                granted = client
+        request = state.requests[granted]
+        burst.client = granted
+        burst.address = request.address & -BEAT
+        burst.last_beat = request.last_beat
+        burst.valid = 1
+        state.last = granted
+    moved = granted != NOBODY
+    for client in range(CLIENTS):
+        if requests[client].valid and not state.requests[client].valid:
+            state.requests[client].address = requests[client].address
+            state.requests[client].last_beat = requests[client].last_beat
+            state.requests[client].valid = 1
+            requests[client].valid = 0
+            state.waiting += 1
+            moved = True
+    if granted != NOBODY:
+        state.requests[granted].valid = 0
+        state.waiting -= 1
+    state.activity = BUSY if moved else MEMORY if state.waiting else IDLE
+    return now + 1 if moved else NEVER
 
 
 @compiled
-def idle(memory, burst) -> bool:
-    """Return whether no burst is on the bus or with the memory; asked after all other steps of a cycle."""
-    return not (memory.waiting or burst.valid)
+def idle(state, memory, burst) -> bool:
+    """Return whether no request waits and no burst is on the bus or with the memory; before the steps of a cycle."""
+    return not (state.waiting or memory.waiting or burst.valid)

@@ -15,16 +15,19 @@ BURST = 16
 """Beats of the longest burst: it stays in a block of so many aligned beats."""
 HELD_LIMIT = POWERS["write_bursts"][1]
 UNANSWERED_LIMIT = 15
+RESTS, BEGINS, COLLECTS = range(3)
+"""Between two rows of pixels; where a row begins is found; its pixels are taken."""
 PIXELS_OF_BEAT = BEAT // PIXEL_BYTES
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "write_bursts", "frame_base", "width", "unanswered")]
-    + [(name, np.int64) for name in ("collecting", "collected", "written", "writing", "at")]
+    + [(name, np.int64) for name in ("phase", "collecting", "collected", "written", "writing", "at")]
     + [(name, np.int64, (HELD_LIMIT,)) for name in ("first", "last")]
 )
-"""``write_bursts``: that may be held; ``width``: of the window, in pixels; ``collecting``: pixels of a burst that is
-not whole; ``collected``, ``written``: bursts so far; ``first``, ``last``: places of the pixels of those that are held,
-which are addresses in units of a pixel; ``at``: the next of the burst that is being written, if ``writing``."""
+"""``write_bursts``: that may be held; ``width``: of the window, in pixels; ``phase``: of a row of pixels;
+``collecting``: pixels of a burst that is not whole; ``collected``, ``written``: bursts so far; ``first``, ``last``:
+places of the pixels of those that are held, which are addresses in units of a pixel; ``at``: the next of the burst that
+is being written, if ``writing``."""
 
 
 def new(config: AcceleratorConfig, frame_base: int, width: int) -> np.void:
@@ -59,8 +62,20 @@ def step(now: int, state, i, beats, address, data, answer) -> int:
         state.unanswered += 1
         state.writing = 1
         _offer_beat(state, data)
-    if held != state.write_bursts and (i.valid or (beats.valid and not state.collecting)):
-        _collect(state, i, beats)
+    room = held != state.write_bursts
+    if state.phase == RESTS:
+        if beats.valid:
+            if room:
+                _collect_beat(state, beats)
+                moved = True
+        elif i.valid:
+            state.phase = BEGINS
+            moved = True
+    elif state.phase == BEGINS:
+        state.phase = COLLECTS
+        moved = True
+    elif i.valid and room:
+        _collect_pixel(state, i)
         moved = True
     state.activity = BUSY if moved else MEMORY if state.unanswered else IDLE
     return now + 1 if moved else NEVER
@@ -78,15 +93,19 @@ def _offer_beat(state, data) -> None:
 
 
 @compiled
-def _collect(state, i, beats) -> None:
-    """Take a beat, or else a pixel: a burst is whole with the row of the tile or with its block."""
+def _collect_beat(state, beats) -> None:
+    """Take a beat: it is a burst."""
     place = state.collected % HELD_LIMIT
-    if beats.valid and not state.collecting:
-        beats.valid = 0
-        state.first[place] = beats.address // PIXEL_BYTES
-        state.last[place] = state.first[place] + PIXELS_OF_BEAT - 1
-        state.collected += 1
-        return
+    beats.valid = 0
+    state.first[place] = beats.address // PIXEL_BYTES
+    state.last[place] = state.first[place] + PIXELS_OF_BEAT - 1
+    state.collected += 1
+
+
+@compiled
+def _collect_pixel(state, i) -> None:
+    """Take a pixel: a burst is whole with the row of the tile or with its block."""
+    place = state.collected % HELD_LIMIT
     i.valid = 0
     if state.collecting:
         state.last[place] += 1
@@ -96,6 +115,8 @@ def _collect(state, i, beats) -> None:
     whole = i.ends_row or (state.last[place] + 1) % (BURST * PIXELS_OF_BEAT) == 0
     state.collecting = not whole
     state.collected += whole
+    if i.ends_row:
+        state.phase = RESTS
 
 
 @compiled

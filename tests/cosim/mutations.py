@@ -59,8 +59,8 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     "read_master": (
         "read_master",
         {
-            "if burst.valid:\n": "if burst.valid or now & 1:\n",
-            "state.activity = MEMORY\n        return NEVER": "state.activity = MEMORY\n        return now + 1",
+            "if not burst.valid and state.waiting:": "if not burst.valid and state.waiting and now & 1:",
+            "return now + 1 if moved else NEVER": "return now + 1",
         },
     ),
     # Waits for the answer to the burst before.

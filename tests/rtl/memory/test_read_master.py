@@ -61,6 +61,8 @@ def test_abort_drains_and_error_is_reported():
         await ctx.tick().until(port.ready)
         ctx.set(port.valid, 0)
         assert not ctx.get(bench.idle)
+        await ctx.tick()
+        assert not ctx.get(bench.idle), "it is on the bus"
         ctx.set(bench.abort, 1)
         for _ in range(200):
             _, _, error = await ctx.tick().sample(bench.error)

@@ -161,7 +161,7 @@ def simulate_fetch(cfg, scene, timing, requests, counts, stalls, seed, skip):
 
     outputs = {"o_job": (job, counts["o_job"]), "o_payload": (payload, counts["o_payload"])}
     result = replay(step, inputs, outputs, stalls=stalls, seed=seed, offer=bus.offer, skip=skip)
-    assert read_master.idle(bus.memory, bus.burst)
+    assert read_master.idle(bus.master, bus.memory, bus.burst)
     assert bus.memory["read_bytes"].tolist() == [0, 0, 0, BEAT * counts["o_job"], BEAT * counts["o_payload"], 0]
     return result
 

@@ -78,7 +78,7 @@ def read(bursts, counts, timing, stalls, skip):
         offer=offer,
         skip=skip,
     )
-    assert read_master.idle(store, burst)
+    assert read_master.idle(master, store, burst)
     assert store["read_bytes"].tolist() == [BEAT * count for count in counts]
     return result
 
