@@ -5,11 +5,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from nerf.contract.formats import FRACTION_BITS, INTERPOLATED
+from nerf.contract.formats import FRACTION_BITS, INTERPOLATED, PRODUCT
 from nerf.contract.scene_image import PAIRS
+from rtl.parts.carry_save import few_rows
 from rtl.payloads import AXES, BlockLayouts, CellFactors, Cube, LookUp, ProductVector, vector3
 
 PLANE_SHIFT = 2 * FRACTION_BITS - INTERPOLATED.fraction
+PLANE_BITS = PLANE_SHIFT + INTERPOLATED.width
 LINE_SHIFT = FRACTION_BITS - INTERPOLATED.fraction
 ROUNDING = 1 << LINE_SHIFT >> 1
 """Half of the last bit of a line's value; at the lower end of a plane's second axis, half of that of its value."""
@@ -162,14 +164,14 @@ def _component(
     """Return the product of a component, six steps behind its four corners and two ends.
 
     The steps: differences; times the weight; the line's value, the low end of a plane's second axis and the difference
-    across; times the weight, by halves; the plane's value; times the line's, by halves, which are still to be added.
+    across; times the weight; the plane's value; times the line's. A product is two rows (`rtl.parts.carry_save`) until
+    the step behind; those of the last one are still to be added.
     ``weights``: along the first axis and the line, with the second step; along the second axis, with the fourth.
     """
 
     def held(value: Value, part: str) -> Signal:
         return _held(m, advance, value, f"{part}_{name}")
 
-    half = FRACTION_BITS // 2
     along_first, along, across_second = weights
     mixed = []
     for part, start, end, weight in (
@@ -178,19 +180,19 @@ def _component(
         ("line", factors[4], factors[5], along),
     ):
         difference, start = held(end - start, f"{part}_difference"), held(start, f"{part}_start")
-        product, start = held(difference * weight, f"{part}_product"), held(start, f"{part}_waits")
         # A half of the last bit that is kept in the end, of a plane as of a line. The sum has 16 bits.
-        value = Signal(signed(2 * FRACTION_BITS), name=f"{part}_{name}")
-        m.d.comb += value.eq(Cat(Const(ROUNDING, FRACTION_BITS), start).as_signed() + product)
-        mixed.append(value)
+        start = Cat(Const(ROUNDING, FRACTION_BITS), start)
+        rows = few_rows(m, difference, weight, 2 * FRACTION_BITS, [start])
+        value = sum(held(row, f"{part}_{number}") for number, row in enumerate(rows))
+        mixed.append(value[: 2 * FRACTION_BITS].as_signed())
     low, high, line = mixed
-    across = held(high - low, "across")
-    low, line = held(low, "low_end"), held(line[LINE_SHIFT : LINE_SHIFT + INTERPOLATED.width].as_signed(), "line_end")
-    upper, lower = held(across * across_second[half:], "upper"), held(across * across_second[:half], "lower")
-    low, line = held(low, "low_waits"), held(line, "line_waits")
-    plane = Signal(signed(INTERPOLATED.width), name=f"plane_{name}")
-    m.d.comb += plane.eq(((low << FRACTION_BITS) + (upper << half) + lower) >> PLANE_SHIFT)
-    plane, line = held(plane, "plane_end"), held(line, "line_last")
-    split = INTERPOLATED.width // 2
-    upper, lower = held(plane * line[split:].as_signed(), "upper_product"), held(plane * line[:split], "lower_product")
-    return (upper << split) + lower
+    across, low = held(high - low, "across"), held(low, "low_end")
+    line = held(line[LINE_SHIFT : LINE_SHIFT + INTERPOLATED.width].as_signed(), "line_end")
+    low_end = Signal(signed(PLANE_BITS), name=f"low_{name}")
+    m.d.comb += low_end.eq(low << FRACTION_BITS)
+    rows = few_rows(m, across, across_second, PLANE_BITS, [low_end])
+    plane = sum(held(row, f"plane_{number}") for number, row in enumerate(rows))
+    line = held(line, "line_waits")
+    plane, line = held(plane[PLANE_SHIFT:PLANE_BITS].as_signed(), "plane_end"), held(line, "line_last")
+    rows = few_rows(m, plane, line, PRODUCT.width)
+    return sum(held(row, f"product_{number}") for number, row in enumerate(rows))
