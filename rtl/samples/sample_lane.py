@@ -16,7 +16,7 @@ from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.formats import FINE_BITS, FRACTION_BITS, INVERSE, MASK_OFFSET, MASK_SCALE, POSITION, STEP
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import MASK_WINDOW
-from rtl.parts.carry_save import few_rows
+from rtl.parts.carry_save import compress, few_rows
 from rtl.parts.queue import Queue
 from rtl.payloads import (
     GRID_BITS,
@@ -56,9 +56,9 @@ Start = data.StructLayout({"position": vector3(shape_of(POSITION)), "step": Step
 """What is needed of a ray when its distance to the cube is known."""
 
 
-def halves(bits: int) -> data.StructLayout:
-    """Return the layout of two rows for each axis, whose sum is a result (`rtl.parts.carry_save`)."""
-    return vector3(data.ArrayLayout(bits, 2))
+def rows(bits: int, count: int = 2) -> data.StructLayout:
+    """Return the layout of some rows for each axis, whose sum is a result (`rtl.parts.carry_save`)."""
+    return vector3(data.ArrayLayout(bits, count))
 
 
 def lane_sample(cfg: AcceleratorConfig) -> data.StructLayout:
@@ -132,11 +132,11 @@ class SampleLane(wiring.Component):
         far = Stage(
             m, "far", item | {"start": Start, "distance": vector3(DISTANCE_BITS), "inverse": Ray["inverse"].shape}
         )
-        rated = Stage(m, "rated", item | {"start": Start, "halves": halves(WHOLE_BITS)})
+        rated = Stage(m, "rated", item | {"start": Start, "rows": rows(WHOLE_BITS)})
         counted = Stage(m, "counted", item | {"start": Start, "steps": vector3(STEPS_BITS)})
         indexed = Stage(m, "indexed", item | {"start": Start, "index": STEPS_BITS})
         index = item | {"index": INDEX_BITS, "step": Steps}
-        aimed = Stage(m, "aimed", index | {"halves": halves(POINT_BITS), "reachable": 1})
+        aimed = Stage(m, "aimed", index | {"rows": rows(POINT_BITS), "reachable": 1})
         begun = Stage(m, "begun", index | {"point": Point, "reachable": 1})
         ray = index | {"point": Point}
         placed = Stage(m, "placed", ray | {"following": Point, "before": 1, "misses": 1})
@@ -145,7 +145,7 @@ class SampleLane(wiring.Component):
         marching = item | {"behind": INDEX_BITS, "point": Point, "following": Point, "step": Steps, "cube": Cube}
         ahead = Stage(m, "ahead", marching)
         march = Stage(m, "march", marching | {"second": Point, "inside": 1, "ends": 1})
-        scaled = Stage(m, "scaled", item | {"halves": halves(CELL_BITS), "local": Local})
+        scaled = Stage(m, "scaled", item | {"rows": rows(CELL_BITS, 3), "local": Local})
         summed = Stage(m, "summed", item | {"cell": vector3(signed(MASK_OFFSET.integer + 2)), "local": Local})
         cell = Stage(m, "cell", item | {"cell": vector3(range(MASK_WINDOW)), "local": Local, "within": 1})
         found = Stage(m, "found", item | {"local": Local, "goes_on": 1})
@@ -221,13 +221,13 @@ class SampleLane(wiring.Component):
         with rated.enter(m, far.valid):
             m.d.sync += [rated.item.eq(far.item), rated.start.eq(far.start)]
             for axis in AXES:
-                rows = few_rows(m, far.distance[axis], far.inverse[axis], WHOLE_BITS)
-                m.d.sync += rated.halves[axis].eq(Cat(rows))
+                product = few_rows(m, far.distance[axis], far.inverse[axis], WHOLE_BITS)
+                m.d.sync += rated.rows[axis].eq(Cat(product))
 
         m.d.comb += rated.leaves.eq(counted.free)
         with counted.enter(m, rated.valid):
             m.d.sync += [counted.item.eq(rated.item), counted.start.eq(rated.start)]
-            m.d.sync += [counted.steps[axis].eq(_sum(rated.halves[axis]) >> STEPS_FRACTION) for axis in AXES]
+            m.d.sync += [counted.steps[axis].eq(_sum(m, rated.rows[axis]) >> STEPS_FRACTION) for axis in AXES]
 
         m.d.comb += counted.leaves.eq(indexed.free)
         with indexed.enter(m, counted.valid):
@@ -249,15 +249,15 @@ class SampleLane(wiring.Component):
             for axis in AXES:
                 first = Signal(signed(POINT_BITS), name=f"first_{axis}")
                 m.d.comb += first.eq(start.position[axis].shift_left(FINE_BITS))
-                rows = few_rows(m, start.step[axis], index, POINT_BITS, [first])
-                m.d.sync += aimed.halves[axis].eq(Cat(rows))
+                point = few_rows(m, start.step[axis], index, POINT_BITS, [first])
+                m.d.sync += aimed.rows[axis].eq(Cat(point))
 
         m.d.comb += aimed.leaves.eq(begun.free)
         with begun.enter(m, aimed.valid):
             m.d.sync += [
                 getattr(begun, field).eq(getattr(aimed, field)) for field in ("item", "index", "step", "reachable")
             ]
-            m.d.sync += [begun.point[axis].eq(_sum(aimed.halves[axis])) for axis in AXES]
+            m.d.sync += [begun.point[axis].eq(_sum(m, aimed.rows[axis])) for axis in AXES]
 
     def _begin(self, m: Module, begun, placed, rays) -> None:
         """Drop the rays that are behind the cube already; pass over one point before it."""
@@ -331,9 +331,9 @@ class SampleLane(wiring.Component):
                 place = march.point[axis].shift_right(FINE_BITS)[:PLACE_BITS]
                 first = Signal(signed(CELL_BITS), name=f"first_{axis}")
                 m.d.comb += first.eq(self.scene.mask_offset[axis] << MASK_SCALE.fraction)
-                rows = few_rows(m, place, self.scene.mask_scale[axis], CELL_BITS, [first])
+                cell = few_rows(m, place, self.scene.mask_scale[axis], CELL_BITS, [first], 3)
                 m.d.sync += [
-                    scaled.halves[axis].eq(Cat(rows)),
+                    scaled.rows[axis].eq(Cat(cell)),
                     scaled.local[axis].eq(place[POSITION.fraction - FRACTION_BITS :][:LOCAL_BITS]),
                 ]
 
@@ -344,7 +344,7 @@ class SampleLane(wiring.Component):
             m.d.sync += [summed.item.eq(scaled.item), summed.local.eq(scaled.local)]
             for axis in AXES:
                 position = Signal(signed(CELL_BITS), name=f"position_{axis}")
-                m.d.comb += position.eq(_sum(scaled.halves[axis]))
+                m.d.comb += position.eq(_sum(m, scaled.rows[axis]))
                 m.d.sync += summed.cell[axis].eq(position >> MASK_SCALE.fraction + MASK_OFFSET.fraction)
 
         m.d.comb += summed.leaves.eq(cell.free)
@@ -441,6 +441,6 @@ class Stage:
         return m.If(self.free & valid)
 
 
-def _sum(halves) -> Value:
-    """Return the sum of two rows, in as many bits."""
-    return (halves[0] + halves[1])[: len(halves[0])]
+def _sum(m: Module, rows) -> Value:
+    """Return the sum of some rows, in as many bits."""
+    return sum(compress(m, list(rows)))[: len(rows[0])]
