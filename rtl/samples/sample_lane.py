@@ -132,7 +132,7 @@ class SampleLane(wiring.Component):
         far = Stage(
             m, "far", item | {"start": Start, "distance": vector3(DISTANCE_BITS), "inverse": Ray["inverse"].shape}
         )
-        rated = Stage(m, "rated", item | {"start": Start, "rows": rows(WHOLE_BITS)})
+        rated = Stage(m, "rated", item | {"start": Start, "rows": rows(WHOLE_BITS, 3)})
         counted = Stage(m, "counted", item | {"start": Start, "steps": vector3(STEPS_BITS)})
         indexed = Stage(m, "indexed", item | {"start": Start, "index": STEPS_BITS})
         index = item | {"index": INDEX_BITS, "step": Steps}
@@ -221,7 +221,7 @@ class SampleLane(wiring.Component):
         with rated.enter(m, far.valid):
             m.d.sync += [rated.item.eq(far.item), rated.start.eq(far.start)]
             for axis in AXES:
-                product = few_rows(m, far.distance[axis], far.inverse[axis], WHOLE_BITS)
+                product = few_rows(m, far.distance[axis], far.inverse[axis], WHOLE_BITS, count=3)
                 m.d.sync += rated.rows[axis].eq(Cat(product))
 
         m.d.comb += rated.leaves.eq(counted.free)
