@@ -132,7 +132,7 @@ DEFERRED_PAGE = [
 ]
 
 SILICON = [
-    ("{:.0f} MHz, set by the interpolators; {:.0f} MHz less 20 % for wires", (asap7["clock_mhz"], 1000 * clock)),
+    ("{:.0f} MHz, set by the tree server; {:.0f} MHz less 20 % for wires", (asap7["clock_mhz"], 1000 * clock)),
     ("the longest path takes {:,.0f} ps ({:.0f} MHz)", (
         asap7["whole"]["delay_ps"], 1e6 / asap7["whole"]["delay_ps"],
     )),

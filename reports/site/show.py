@@ -16,11 +16,9 @@ from reports.site.results import Result
 
 INK = "#010203"
 """The colour of lines and letters in figures, which becomes that of the page's text."""
-matplotlib.rcParams.update(
-    {"text.color": INK, "xtick.color": INK, "ytick.color": INK}
-    | {f"axes.{name}color": INK for name in ("edge", "label", "title")}
-    | {"svg.fonttype": "none", "svg.hashsalt": "report"}
-)
+for _part in ("text.color", "xtick.color", "ytick.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"):
+    matplotlib.rcParams[_part] = INK
+matplotlib.rcParams["svg.fonttype"], matplotlib.rcParams["svg.hashsalt"] = "none", "report"
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]], source: Result | Sequence[Result] = ()) -> None:

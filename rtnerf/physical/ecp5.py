@@ -19,6 +19,7 @@ from typing import Any
 from nerf.contract.config import AcceleratorConfig
 from rtnerf.base.builds import kept_build
 from rtnerf.base.errors import InputError
+from rtnerf.base.folders import plain_folder
 from rtnerf.physical.synthesis import PROGRESS, SynthesisError, choose, run_step, run_yosys
 from rtnerf.physical.units import Design, Unit
 
@@ -78,7 +79,8 @@ def measure_unit(unit: Unit, cache: Path) -> dict[str, Any]:
         found["fmax_mhz"] = statistics.median(clocks)
         (folder / "unit.json").write_text(json.dumps({**found, "fmax_mhz_of_seeds": clocks}))
 
-    return json.loads((kept_build(cache, f"ecp5-{unit.name}", ingredients, make) / "unit.json").read_text())
+    kept = kept_build(plain_folder(cache), f"ecp5-{unit.name}", ingredients, make)
+    return json.loads((kept / "unit.json").read_text())
 
 
 def counted(cells: dict[str, int]) -> dict[str, Any]:

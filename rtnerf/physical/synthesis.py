@@ -16,7 +16,7 @@ from typing import Any
 from nerf.contract.config import AcceleratorConfig
 from rtnerf.base.builds import kept_build, kept_value
 from rtnerf.base.errors import InputError
-from rtnerf.base.folders import ROOT
+from rtnerf.base.folders import ROOT, plain_folder
 from rtnerf.base.processes import run_supervised
 from rtnerf.physical.libraries import Technology
 from rtnerf.physical.memories import MACRO_BITS, ports
@@ -71,7 +71,7 @@ def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
         for name in ("library.lib", netlist.name):
             (folder / name).unlink()
 
-    kept = kept_build(cache, f"netlist-{unit.name}", ingredients, make) / _NETLIST
+    kept = kept_build(plain_folder(cache), f"netlist-{unit.name}", ingredients, make) / _NETLIST
     return json.loads(gzip.decompress(kept.read_bytes()))["modules"]["unit"]
 
 
@@ -89,7 +89,7 @@ def words_of(unit: Unit, cache: Path) -> list[Word]:
     def make(folder: Path) -> None:
         run_yosys("words", unit, folder, [str(MACRO_BITS)], "words.json")
 
-    kept = kept_build(cache, f"words-{unit.name}", ingredients, make) / "words.json"
+    kept = kept_build(plain_folder(cache), f"words-{unit.name}", ingredients, make) / "words.json"
     return [Word(*word) for word in json.loads(kept.read_text())]
 
 

@@ -26,7 +26,7 @@ def rollout() -> None:
 
 def _sampled(temperature: float, rollouts: int | None = None, first: int | None = None) -> Callable[..., Any]:
     """Return the decorator that adds the options that all kinds of rollouts have."""
-    options = [
+    options: list[Callable[[Any], Any]] = [
         click.option("--model", default="target", show_default=True, help="A trained model."),
         click.option("--model-dir", type=PATH, help="The folder of the weights; default: those of the package."),
         click.option(

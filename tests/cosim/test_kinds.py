@@ -49,7 +49,8 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["SH", *under_full(*[kind for kind in MODELS if kind != "SH"])])
+@pytest.mark.full
+@pytest.mark.parametrize("kind", MODELS)
 def test_models(kind):
     config, model = MODELS[kind]
     result = render(model(), CAMERA, config)

@@ -28,7 +28,7 @@ def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, monkeypat
     arguments += ["--latency", 30, "--beat-interval", 2, "--encoding", "bitmap", "--build-dir", tmp_path]
     assert call("cosim", *arguments, "--json", results)[0] == 0
     timing = MemoryTiming(30, 2, 0.25, 5)
-    options = {"engine": "icarus", "memory": "verilog", "timing": timing, "build_dir": tmp_path}
+    options = {"engine": "icarus", "memory": "verilog", "timing": timing, "build_dir": tmp_path, "wave": None}
     assert fakes["cosim"] == ("tiny", "bitmap", (0, 0, 16, 16), options)
     assert json.loads(results.read_text())["memory"] == timing.record() | {"kind": "verilog"}
     fakes["mismatches"] = 3

@@ -142,7 +142,7 @@ class Bench:
     async def use(self, kind, ctx):
         port, finished = getattr(self.path, f"o_{kind}"), getattr(self.path, f"finished_{kind}")
         buffer = self.path.buffers[kind]
-        factors = decode_factors(self.scene, kind) if self.compare else None
+        factors = decode_factors(self.scene, kind, CONFIG.groups[kind]) if self.compare else None
         for cube in self.cubes:
             ctx.set(port.ready, 1)
             valid = 0
