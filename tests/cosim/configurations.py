@@ -2,8 +2,9 @@
 
     python -m tests.cosim.configurations [--count N] [--seed N] [--jobs N] [--json FILE]
 
-Every field is drawn, with the rules of `AcceleratorConfig`; sizes that only multiply what the compiler has to read, up
-to `LARGEST`. A small model with a network of the drawn sizes is rendered, and every value and every cycle compared.
+Every field but `colours` is drawn, with the rules of `AcceleratorConfig`; sizes that only multiply what the compiler
+has to read, up to `LARGEST`. A small model with a network of the drawn sizes is rendered, and every value and every
+cycle compared.
 The exit status is 1 if a configuration differs.
 """
 
