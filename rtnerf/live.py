@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,42 +16,72 @@ if TYPE_CHECKING:
 
     from nerf.cameras import Camera
     from rtnerf.api import Job
+    from rtnerf.asked import Asked
+    from sim.ablation import Switches
     from sim.result import Simulation
 
-MOST_VIEWS = 64
+MOST_VIEWS, EXPORTED_VIEWS = 64, 8
 
 
 @click.command(
-    **example("rtnerf view --export scene.html", "rtnerf view --export lego.html --model lego.th --config edge")
+    **example("rtnerf view", "rtnerf view --export scene.html", "rtnerf view --port 8000 --model lego.th --config edge")
 )
 @subject_options
-@click.option("--export", type=PATH, required=True, help="The page: one HTML file that needs no server.")
+@click.option("--export", type=PATH, help="Write the page to this file, which needs no server, in place of serving it.")
+@click.option("--port", type=Whole(0, 65535), help="Of 127.0.0.1, to serve the page on; default: a free one.")
 @click.option(
-    "--views", type=Whole(1, MOST_VIEWS), default=8, show_default=True, help="Simulated, on a circle round the scene."
+    "--views",
+    type=Whole(1, MOST_VIEWS),
+    help="Simulated beforehand, on a circle round the scene; default: 8 for a file, 1 where more can be asked for.",
 )
-def view(subject: Subject, export: Path, views: int) -> None:
-    """Make a page that renders the scene in the browser, in the accelerator's integers.
+def view(subject: Subject, export: Path | None, port: int | None, views: int | None) -> None:
+    """Show the scene in the browser, rendered there in the accelerator's integers.
 
-    Beside the picture it shows what the simulator says of some views: cycles, units, bytes, frames a second, with
-    LPDDR4-2400 and an assumed clock of 1 GHz.
+    Beside the picture stands what the simulator says of some views: cycles, units, bytes, frames a second, with
+    LPDDR4-2400 and an assumed clock of 1 GHz. A served page simulates the view on the screen, too, with any preset and
+    each idea switched off, and tells what a pixel is made of. It is served on this machine alone, under an address with
+    a token.
     """
     refuse_given("with a page, which shows whole pictures", "crop")
     check_targets(export=export)
-    subject.spare_pictures(export=export)
+    if export is not None:
+        refuse_given("with export", "port")
+        subject.spare_pictures(export=export)
     from nerf.path import orbit, upright
+    from rtnerf.asked import Asked
+
+    views = views or (1 if export is None else EXPORTED_VIEWS)
+    job, camera, up = subject.job(), subject.camera(), upright(subject.cameras.poses)
+    title, cameras = f"{name_of(subject.model)}, {job.config.name}", orbit(camera, job.centre, up, views)
+    asked = Asked(job, camera) if export is None else None
+    with progress_bar("views") as advance:
+        text = page_of(job, cameras, up, title, advance, asked.choices if asked else None)
+    if asked is not None:
+        _serve(text, asked, port or 0)
+        return
     from rtnerf.base.files import write_bytes
 
-    job, camera, up = subject.job(), subject.camera(), upright(subject.cameras.poses)
-    cameras = orbit(camera, job.centre, up, views)
-    with progress_bar("views") as advance:
-        text = page_of(job, cameras, up, f"{name_of(subject.model)}, {job.config.name}", advance).encode()
-    write_bytes(export, text)
+    assert export is not None
+    write_bytes(export, text.encode())
     simulated = f"{views} simulated view{'s' * (views > 1)} of {camera.width}x{camera.height} pixels"
-    click.echo(f"{export}: {len(text)} bytes, {simulated}, {job.config.name}")
+    click.echo(f"{export}: {len(text.encode())} bytes, {simulated}, {job.config.name}")
+
+
+def _serve(text: str, asked: Asked, port: int) -> None:
+    from rtnerf.view.server import Server
+
+    with Server(text, {"simulate": asked.simulate, "pixel": asked.pixel}, port) as server:
+        click.echo(f"{server.url} (Ctrl-C ends it)")
+        server.serve_forever()
 
 
 def page_of(
-    job: Job, cameras: Sequence[Camera], up: np.ndarray, title: str, progress: Callable[[int, int], None] | None = None
+    job: Job,
+    cameras: Sequence[Camera],
+    up: np.ndarray,
+    title: str,
+    progress: Callable[[int, int], None] | None = None,
+    choices: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Simulate views and return the page of a scene.
 
@@ -65,6 +95,8 @@ def page_of(
     title : str
     progress : callable, optional
         ``progress(done, all)``, in views.
+    choices : mapping, optional
+        What a served page may ask for, see `rtnerf.asked.Asked.choices`; None: a page that asks for nothing.
     """
     from nerf.prepared import TERMINATION
     from rtnerf.view.page import page
@@ -72,7 +104,7 @@ def page_of(
 
     views = []
     for number, camera in enumerate(cameras):
-        views.append(_simulated(job, camera))
+        views.append(simulated(job, camera))
         if progress is not None:
             progress(number + 1, len(cameras))
     camera = cameras[0]
@@ -88,19 +120,24 @@ def page_of(
             "background": camera.background,
         },
         "termination": TERMINATION,
+        **({} if choices is None else {"live": choices}),
     }
     decoded = job.decoded
     density, appearance = (Factors(kind.planes, kind.lines) for kind in (decoded.density, decoded.appearance))
     return page(job.scene, job.config, density, appearance, about, views)
 
 
-def _simulated(job: Job, camera: Camera) -> dict[str, Any]:
-    """A view as the page takes it."""
+def simulated(job: Job, camera: Camera, switches: Switches | None = None) -> dict[str, Any]:
+    """Simulate a view, with ideas switched as they are given, and return it as the page takes it."""
     from rtnerf.explore.cost import cost_of, synthesis_of, told
+    from sim.ablation import Switches, with_ordering
     from sim.memory.dram import Dram
     from sim.simulate import simulate
 
-    frame = simulate(job.decoded, job.view(camera), job.config, Dram(), record=True)
+    switches = switches or Switches()
+    view = with_ordering(job.view(camera, switches.termination), job.scene, switches.ordering)
+    uniform = switches.sampling == "uniform"
+    frame = simulate(job.decoded, view, job.config, Dram(), uniform=uniform, record=True)
     return {
         "c2w": camera.c2w.tolist(),
         "result": frame.record(),

@@ -21,7 +21,7 @@ from rtnerf.view.textures import RECORDS_WIDTH, Factors, Table, textures
 
 DATA = Path(__file__).parent / "data"
 SHADERS = ("march.glsl", "show.glsl")
-SCRIPTS = ("registers.js", "rays.js", "device.js", "camera.js", "panel.js", "page.js")
+SCRIPTS = ("registers.js", "rays.js", "device.js", "camera.js", "panel.js", "live.js", "page.js")
 _SCENE_WORDS = (
     "grid", "mask_scale", "mask_offset", "density_multiplier", "density_offset", "phase_multiplier", "sine_shift",
 )  # fmt: skip
@@ -46,7 +46,8 @@ def page(
         The scene's, decoded.
     about : mapping
         What stays the same: ``title``, ``centre`` and ``up`` of the world, ``camera`` (``width``, ``height``,
-        ``focal``, ``principal`` and ``background`` of the simulated views), ``termination``.
+        ``focal``, ``principal`` and ``background`` of the simulated views), ``termination``; of a page that is served
+        also ``live``: what may be asked for, by name, see `rtnerf.asked`. Another page asks for nothing.
     views : sequence of mapping
         Of each simulated view its pose ``c2w``, the simulator's ``result``, in a line what the frame costs in silicon
         (``cost``), and its ``tiles``: their ``size`` in pixels, ``columns``, and the ``cycles`` of each, row by row.
@@ -79,6 +80,7 @@ def page(
     packed = gzip.compress(b"".join(part.data for part in parts.values()), mtime=0)
     return Template((DATA / "page.html").read_text()).substitute(
         title=html.escape(about["title"]),
+        connect="; connect-src 'self'" if "live" in about else "",
         style=(DATA / "page.css").read_text(),
         shaders="\n".join(
             f'<script type="x-shader" id="{name}">\n{_source(name, scene, config)}</script>' for name in SHADERS

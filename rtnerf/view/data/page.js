@@ -236,7 +236,8 @@ async function main() {
         byId("layers").append(button);
     }
     byId("ramp").style.background = `linear-gradient(90deg, ${RAMP.map((colour) => `rgb(${colour})`)})`;
-    showMap((number) => go(CAMERAS[number]));
+    const showViews = () => showMap((number) => go(CAMERAS[number]));
+    showViews();
     const says = fragmentSays(location.hash);
     device = new Device(canvas, await unpacked());
     if (new URLSearchParams(location.hash.slice(1)).has("selftest")) {
@@ -245,6 +246,12 @@ async function main() {
         await tell();
     }
     follow(canvas);
+    if (ABOUT.live) startLive(canvas, () => state.camera, (camera) => {
+        showViews();
+        if (tiles) device.gl.deleteTexture(tiles.texture.texture);
+        tiles = null;
+        go(camera);
+    });
     byId("width").addEventListener("change", (event) => {
         setWidth(Number(event.target.value));
         wake();

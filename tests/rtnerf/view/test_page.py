@@ -184,7 +184,6 @@ def test_rays_too_long_for_the_browsers_integers_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "export must be given, not missing"),
         (["--export", "p.html", "--views", 0], "views must be a whole number from 1 to 64, not 0"),
         (["--export", "p.html", "--crop", "0,0,2,2"], "crop must be absent with a page, which shows whole pictures, "),
         (["--export", "."], "export must be a file that can be written, not "),

@@ -1,0 +1,91 @@
+// What the served page can do besides: simulate the view on the screen with any configuration and idea, and look into a pixel.
+
+const CHOICES = ABOUT.live ?? {};
+const runs = [];  // Of this visit, the newest first.
+const MOST_RUNS = 6;
+const CLICK_PIXELS = 4;  // That a pointer may move in a click.
+
+const cameraText = (camera) => [...camera.position, ...camera.rotation].join();
+const chosen = () => Object.fromEntries(Object.keys(CHOICES).map((name) => [name, byId(`choice-${name}`).value]));
+
+async function ask(name, values) {
+    const answer = await fetch(`${name}?${new URLSearchParams(values)}`), found = await answer.json();
+    if (!answer.ok) throw new Error(found.error);
+    return found;
+}
+
+// Ask, and show what comes, or why nothing does; the button rests meanwhile.
+async function question(work) {
+    byId("simulate").disabled = true;
+    byId("told").textContent = "simulating ...";
+    try {
+        await work();
+        byId("told").textContent = "";
+    } catch (error) {
+        byId("told").textContent = error.message;
+    }
+    byId("simulate").disabled = false;
+}
+
+const tableOf = (header, rows) => element("table", {},
+    element("tr", {}, ...header.map((text) => element("th", { scope: "col" }, text))),
+    ...rows.map((row) => element("tr", {}, ...row.map((text) => element("td", {}, String(text))))));
+
+// A view that has just been simulated stands beside those the page came with, or in place of the one at the same camera.
+function addView(view) {
+    const camera = cameraOf(view.c2w), at = CAMERAS.findIndex((each) => same(each, camera));
+    if (at >= 0) VIEWS[at] = view;
+    else CAMERAS.push(camera), VIEWS.push(view);
+    return camera;
+}
+
+function showRuns() {
+    const [newest] = runs;
+    byId("runs").replaceChildren(tableOf(
+        ["configuration", "ideas", "cycles", "newest = 1", "frames/s", "MB", "busiest"],
+        runs.map(({ choice, result }) => [
+            choice.config,
+            Object.keys(CHOICES).filter((name) => name !== "config" && choice[name] !== CHOICES[name][0])
+                .map((name) => `${name} ${choice[name]}`).join(", ") || "all on",
+            spaced(result.cycles), (result.cycles / newest.result.cycles).toFixed(3), result.fps_at_clock.toPrecision(3),
+            ((result.dram_read_bytes + result.dram_write_bytes) / 1e6).toFixed(2), result.bottleneck,
+        ])));
+}
+
+function showPixel(found) {
+    const [red, green, blue, opacity] = found.rgba.map((value) => value.toFixed(4));
+    const cycle = (value) => value === undefined ? "" : spaced(value);
+    byId("pixel").replaceChildren(
+        element("p", {}, `Pixel ${found.x}, ${found.y}: red ${red}, green ${green}, blue ${blue}, opacity ${opacity}; ` +
+            `${found.samples.length} samples, ${found.shaded} shaded; alone it takes ${spaced(found.cycles)} cycles: ` +
+            Object.entries(found.stages).map(([name, [first, last]]) => `${name} ${spaced(first)} to ${spaced(last)}`).join(", ")),
+        tableOf(["sample", "cell", "alpha", "weight", "left", "generated", "opaque", "visible"], found.samples.map((sample) => [
+            sample.index, sample.cell.map((value) => value.toFixed(2)).join(" "), sample.alpha.toFixed(4), sample.weight.toFixed(4),
+            sample.transmittance.toFixed(4), cycle(sample.cycles.samples), cycle(sample.cycles.opaque), cycle(sample.cycles.visible),
+        ])));
+}
+
+// `now` returns the camera, `shown` takes the camera of a view that has been simulated.
+function startLive(canvas, now, shown) {
+    byId("live").hidden = false;
+    byId("choices").replaceChildren(...Object.entries(CHOICES).map(([name, values]) => {
+        const choice = element("select", { id: `choice-${name}` }, ...values.map((value) => new Option(value)));
+        return element("label", {}, `${name} `, choice);
+    }));
+    byId("simulate").addEventListener("click", () => question(async () => {
+        const choice = chosen(), view = await ask("simulate", { ...choice, camera: cameraText(now()) });
+        runs.unshift({ choice, result: view.result });
+        runs.length = Math.min(runs.length, MOST_RUNS);
+        showRuns();
+        shown(addView(view));
+    }));
+    let from = null;
+    canvas.addEventListener("pointerdown", (event) => { from = event; });
+    canvas.addEventListener("click", (event) => {
+        if (!from || Math.hypot(event.clientX - from.clientX, event.clientY - from.clientY) > CLICK_PIXELS) return;
+        const x = Math.floor(event.offsetX / canvas.clientWidth * ABOUT.camera.width);
+        const y = Math.floor(event.offsetY / canvas.clientHeight * ABOUT.camera.height);
+        const { sampling: _, ordering: __, ...choice } = chosen();  // A ray alone has no order of cubes.
+        question(async () => showPixel(await ask("pixel", { ...choice, camera: cameraText(now()), x, y })));
+    });
+}

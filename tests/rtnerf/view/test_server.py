@@ -1,0 +1,192 @@
+"""The served page: who is let in, what bad requests get, and what its questions are answered."""
+
+import http.client
+import json
+from threading import Thread
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+import rtnerf
+from nerf.golden.frame import SAMPLE_FIELDS
+from nerf.path import orbit
+from rtnerf.asked import Asked
+from rtnerf.base.errors import InputError
+from rtnerf.live import page_of
+from rtnerf.view.server import MOST_FIELDS, Server
+
+SIZE = 8
+UP = np.array([0.0, 0.0, 1.0])
+
+
+def running(page, answers):
+    """A server that serves, and what sends it a request: its status, headers and content."""
+    server = Server(page, answers)
+    Thread(target=server.serve_forever, daemon=True).start()
+
+    def send(path, method="GET", **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        found = answer.status, answer.headers, answer.read().decode()
+        connection.close()
+        return found
+
+    return server, send
+
+
+@pytest.fixture(scope="module")
+def simple():
+    def double(asked):
+        if "number" not in asked:
+            raise InputError("number must be given, not missing")
+        return {"double": 2 * int(asked["number"])}
+
+    server, send = running("<p>page</p>", {"double": double})
+    yield server, send
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_page_and_answers_under_a_token(simple):
+    server, send = simple
+    base = urlsplit(server.url).path
+    assert urlsplit(server.url).hostname == "127.0.0.1"
+    assert server.server_address[0] == "127.0.0.1"
+    status, headers, content = send(base)
+    assert (status, content, headers["Content-Type"]) == (200, "<p>page</p>", "text/html; charset=utf-8")
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert send(f"{base}double?number=21")[::2] == (200, '{"double": 42}')
+    assert send(f"{base}double?number=1", Origin=f"http://127.0.0.1:{server.server_port}")[0] == 200
+    assert send(f"{base}double?number=1", Sec_Fetch_Site="same-origin")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "text"),
+    [
+        ("/", {}, 403, "token must be"),
+        ("/double?number=1", {}, 403, "token must be"),
+        ("/wrong-token/double?number=1", {}, 403, "token must be"),
+        ("TOKEN/double?number=1", {"Origin": "http://example.org"}, 403, "origin must be this page"),
+        ("TOKEN/double?number=1", {"Origin": "null"}, 403, "origin must be this page"),
+        ("TOKEN/double?number=1", {"Origin": "http://127.0.0.1:1"}, 403, "origin must be this page"),
+        ("TOKEN/", {"Sec_Fetch_Site": "cross-site"}, 403, "origin must be this page"),
+        ("TOKEN/", {"Host": "example.org"}, 403, "host must be 127.0.0.1"),
+        ("TOKEN/double", {}, 400, "number must be given, not missing"),
+        ("TOKEN/double?number", {}, 400, "query must be of at most"),
+        ("TOKEN/double?" + "&".join(f"a{n}=1" for n in range(MOST_FIELDS + 1)), {}, 400, "query must be of at most"),
+        ("TOKEN/other", {}, 404, "question must be one of double, not other"),
+        ("TOKEN/../../etc/passwd", {}, 404, "question must be one of double"),
+    ],
+)
+def test_a_bad_request_gets_one_line_and_nothing_else(simple, path, headers, status, text):
+    server, send = simple
+    token = urlsplit(server.url).path.rstrip("/")
+    found, _, content = send(path.replace("TOKEN", token), **headers)
+    assert found == status
+    assert list(json.loads(content)) == ["error"]
+    assert json.loads(content)["error"].startswith(text)
+
+
+def test_other_methods_and_a_taken_port_are_refused(simple):
+    server, send = simple
+    for method in ("POST", "PUT", "DELETE"):
+        status, _, content = send(urlsplit(server.url).path, method)
+        assert status == 501
+        assert "error" in json.loads(content)
+    with pytest.raises(InputError, match=f"port must be a free one, not {server.server_port}"):
+        Server("", {}, server.server_port)
+
+
+# ---- The questions ----
+
+
+@pytest.fixture(scope="module")
+def scene():
+    job, camera = rtnerf.prepare(rtnerf.load_model()), rtnerf.load_cameras().camera(0, SIZE)
+    return job, camera, Asked(job, camera)
+
+
+def camera_text(camera):
+    return ",".join(map(str, [*camera.c2w[:3, 3], *camera.c2w[:3, :3].reshape(-1)]))
+
+
+def test_a_view_is_simulated_with_what_is_chosen(scene):
+    job, camera, asked = scene
+    plain = asked.simulate({"camera": camera_text(camera)})
+    assert plain["c2w"] == camera.c2w.tolist()
+    assert plain["result"]["cycles"] == job.simulate(camera).cycles
+    assert sum(plain["tiles"]["cycles"]) <= plain["result"]["cycles"]
+    assert {"tiny", "edge", "cloud"} <= set(asked.choices["config"])
+    other = asked.simulate({"camera": camera_text(camera), "termination": "0", "config": "tiny"})
+    assert other["result"]["samples"] > plain["result"]["samples"]
+
+
+def test_a_pixel_is_made_of_the_samples_of_the_golden_model(scene):
+    job, camera, asked = scene
+    frame = job.frame(camera)
+    mine = frame.samples[frame.samples[:, 0] == 4 * SIZE + 3]
+    found = asked.pixel({"camera": camera_text(camera), "x": "3", "y": "4"})
+    assert [sample["index"] for sample in found["samples"]] == mine[:, SAMPLE_FIELDS.index("index")].tolist()
+    assert found["rgba"] == (frame.pixels[4, 3] / 65535).round(5).tolist()
+    assert sum("visible" in sample["cycles"] for sample in found["samples"]) == found["shaded"] > 0
+    for sample in found["samples"]:
+        come = list(sample["cycles"].values())
+        assert come == sorted(come)
+        assert come[-1] < found["cycles"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "camera must be 12 finite numbers"),
+        ({"camera": "1,2,3"}, "camera must be 12 finite numbers"),
+        ({"camera": ",".join("0" * 12)}, "c2w must be"),
+        ({"camera": ",".join(["nan"] * 12)}, "camera must be 12 finite numbers"),
+        ({"config": "../../secret.toml"}, "config must be one of tiny, edge"),
+        ({"config": "edge-deferred"}, "config must be one of"),
+        ({"termination": "much"}, "termination must be a number"),
+        ({"termination": "2"}, "termination must be a number"),
+        ({"ordering": "random"}, "ordering must be one of"),
+        ({"encoding": "zip"}, "encoding must be one of"),
+        ({"file": "/etc/passwd"}, "question must be made of"),
+    ],
+)
+def test_bad_choices_are_refused_by_name(scene, given, message):
+    _, camera, asked = scene
+    good = {} if given in ({}, {"camera": "1,2,3"}) else {"camera": camera_text(camera)}
+    with pytest.raises(InputError) as refused:
+        asked.simulate({**good, **given})
+    assert str(refused.value).startswith(message)
+
+
+def test_a_pixel_beyond_the_picture_is_refused(scene):
+    _, camera, asked = scene
+    for x in ("8", "-1", "1e3", "", "99999999"):
+        with pytest.raises(InputError, match=r"crop must be|x must be"):
+            asked.pixel({"camera": camera_text(camera), "x": x, "y": "0"})
+
+
+def test_the_served_page_simulates_compares_and_looks_into_a_pixel(scene, browser):
+    job, camera, asked = scene
+    page = page_of(job, orbit(camera, job.centre, UP, 1), UP, "served", choices=asked.choices)
+    server, _ = running(page, {"simulate": asked.simulate, "pixel": asked.pixel})
+    browser.open(server.url, width=400)
+    rows = "document.querySelectorAll('#runs tr').length"
+    browser.wait("document.getElementById('live')?.hidden === false")
+    browser.evaluate("document.getElementById('simulate').click()")
+    browser.wait(f"{rows} === 2")
+    browser.evaluate("document.getElementById('choice-termination').value = '0'")
+    browser.evaluate("document.getElementById('simulate').click()")
+    browser.wait(f"{rows} === 3")
+    assert "termination 0" in browser.evaluate("document.querySelector('#runs').textContent")
+    place = browser.evaluate("(({x, y, width}) => [x + width / 2, y + width / 2])(canvas.getBoundingClientRect())")
+    browser.drag(*map(int, place), 0, 0)
+    assert "samples" in browser.wait("document.querySelector('#pixel p')?.textContent")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 400
+    assert browser.problems == []
+    asked_for = [url for url in browser.requests if not url.startswith(("data:", "blob:"))]
+    assert [url for url in asked_for if not url.startswith(server.url)] == []
+    server.shutdown()
+    server.server_close()
