@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,16 @@ from rtnerf.base.errors import InputError, require
 
 if TYPE_CHECKING:
     from nerf.cameras import Camera
+    from nerf.contract.config import AcceleratorConfig
     from rtnerf.api import Job
     from sim.ablation import Switches
 
-STREAMS = ("samples", "opaque", "visible", "shade_jobs", "coloured", "pixels")
-"""Stages of a pixel whose cycles are told, in the order of the data flow."""
+CHOICES = ("config", "encoding", "ordering", "sampling", "termination")
+"""What a question may choose, besides its camera."""
+OF_ALL = ("samples", "opaque")
+OF_VISIBLE = ("visible", "shade_jobs", "coloured")
+STREAMS = (*OF_ALL, *OF_VISIBLE, "pixels")
+"""Stages of a pixel whose cycles are told, in the order of the data flow; of all samples, and of visible ones alone."""
 
 
 class Asked:
@@ -25,18 +30,20 @@ class Asked:
     Parameters
     ----------
     job : Job
-        Its own configuration and the presets may be asked for, no other: no file is read.
     camera : Camera
         Size, focal lengths and background of all views.
+    configs : mapping
+        Configurations that may be asked for by name besides the job's own, where they shade as it does.
+    models : sequence of str
+        Names of models that the page offers, its own first.
     """
 
-    def __init__(self, job: Job, camera: Camera) -> None:
-        from nerf.contract.config import PRESETS
-
-        self._job, self._camera = job, camera
-        self._configs = {job.config.name: job.config} | {
-            name: preset for name, preset in PRESETS.items() if preset.shading == job.config.shading
-        }
+    def __init__(
+        self, job: Job, camera: Camera, configs: Mapping[str, AcceleratorConfig], models: Sequence[str] = ()
+    ) -> None:
+        self.job, self._camera, self._models = job, camera, list(models)
+        fitting = {name: config for name, config in configs.items() if config.shading == job.config.shading}
+        self._configs = {job.config.name: job.config} | fitting
         self._jobs = {(job.config.name, job.encoding): job}
 
     @property
@@ -46,30 +53,31 @@ class Asked:
         from sim.ablation import ORDERINGS, SAMPLINGS
 
         encodings = ["hybrid"] if self._is_image else list(ENCODINGS)
+        models = {"model": self._models} if len(self._models) > 1 else {}
         found = {"config": self._configs, "encoding": encodings, "ordering": ORDERINGS, "sampling": SAMPLINGS}
-        return {name: list(values) for name, values in found.items()} | {"termination": ["0.001", "0"]}
+        return models | {name: list(values) for name, values in found.items()} | {"termination": ["0.001", "0"]}
 
     @property
     def _is_image(self) -> bool:
         from nerf.contract.scene_image import Scene
 
-        return isinstance(self._job.model, Scene)
+        return isinstance(self.job.model, Scene)
 
     def simulate(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """Return a simulated view as the page has its own, of ``camera``, with the choices; see `choices`."""
         from rtnerf.live import simulated
 
-        self._check(asked, "camera", *self.choices)
+        self._check(asked, "camera", *CHOICES)
         return simulated(self._job_of(asked), self._camera_of(asked), self._switches(asked))
 
     def pixel(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """Return the samples of a pixel, ``x`` and ``y`` of ``camera``, and their cycles in a frame of it alone."""
-        from nerf.contract.formats import POSITION, UNIT
+        from nerf.contract.formats import COLOUR_BITS, POSITION, UNIT
         from nerf.golden.frame import SAMPLE_FIELDS
         from sim.memory.dram import Dram
         from sim.simulate import simulate
 
-        self._check(asked, "camera", "x", "y", *self.choices)
+        self._check(asked, "camera", "x", "y", *CHOICES)
         job, switches = self._job_of(asked), self._switches(asked)
         place = [self._whole(asked, name) for name in ("x", "y")]
         camera = self._camera_of(asked).cropped(*place, 1, 1)
@@ -81,13 +89,22 @@ class Asked:
         column = {name: frame.samples[:, at].tolist() for at, name in enumerate(SAMPLE_FIELDS)}
         come = {name: run.transfers[name].tolist() for name in STREAMS}
         seen = {row: number for number, row in enumerate(frame.visible.tolist())}
+        # With deferred shading the network runs once a ray, and no sample has a colour of its own.
+        own = (
+            OF_VISIBLE if len(frame.shaded) == len(frame.visible) and job.config.shading != "deferred" else ("visible",)
+        )
         samples = [
             {
                 "index": column["index"][row],
                 "cell": [column[axis][row] / cell for axis in "xyz"],
                 **{name: column[name][row] / one for name in ("alpha", "weight", "transmittance")},
-                "cycles": {name: come[name][row] for name in ("samples", "opaque")}
-                | ({"visible": come["visible"][seen[row]]} if row in seen else {}),
+                "cycles": {name: come[name][row] for name in OF_ALL}
+                | ({name: come[name][seen[row]] for name in own} if row in seen else {}),
+                **(
+                    {"rgb": (frame.colours[seen[row]] / (1 << COLOUR_BITS)).tolist()}
+                    if row in seen and len(own) > 1
+                    else {}
+                ),
             }
             for row in range(len(frame.samples))
         ]
@@ -118,10 +135,10 @@ class Asked:
     def _job_of(self, asked: Mapping[str, str]) -> Job:
         from rtnerf.api import prepare
 
-        config, encoding = asked.get("config", self._job.config.name), asked.get("encoding", self._job.encoding)
+        config, encoding = asked.get("config", self.job.config.name), asked.get("encoding", self.job.encoding)
         require(config in self._configs, "config", f"one of {', '.join(self._configs)}", config)
         if (config, encoding) not in self._jobs:
-            self._jobs[config, encoding] = prepare(self._job.model, self._configs[config], encoding)
+            self._jobs[config, encoding] = prepare(self.job.model, self._configs[config], encoding)
         return self._jobs[config, encoding]
 
     def _camera_of(self, asked: Mapping[str, str]) -> Camera:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from nerf.cameras import Camera
     from rtnerf.api import Job
-    from rtnerf.asked import Asked
     from sim.ablation import Switches
     from sim.result import Simulation
 
 MOST_VIEWS, EXPORTED_VIEWS = 64, 8
+TIMELINE_PARTS = 48
 
 
 @click.command(
@@ -34,43 +34,50 @@ MOST_VIEWS, EXPORTED_VIEWS = 64, 8
     type=Whole(1, MOST_VIEWS),
     help="Simulated beforehand, on a circle round the scene; default: 8 for a file, 1 where more can be asked for.",
 )
-def view(subject: Subject, export: Path | None, port: int | None, views: int | None) -> None:
+@click.option(
+    "--folder",
+    "folders",
+    type=PATH,
+    multiple=True,
+    help="Its models and configurations may be chosen in the served page; may be given several times.",
+)
+def view(subject: Subject, export: Path | None, port: int | None, views: int | None, folders: Sequence[Path]) -> None:
     """Show the scene in the browser, rendered there in the accelerator's integers.
 
     Beside the picture stands what the simulator says of some views: cycles, units, bytes, frames a second, with
-    LPDDR4-2400 and an assumed clock of 1 GHz. A served page simulates the view on the screen, too, with any preset and
-    each idea switched off, and tells what a pixel is made of. It is served on this machine alone, under an address with
-    a token.
+    LPDDR4-2400 and an assumed clock of 1 GHz. A served page simulates the view on the screen, too, with any
+    configuration and each idea switched off, and tells what a pixel is made of. It is served on this machine alone,
+    under an address with a token.
     """
     refuse_given("with a page, which shows whole pictures", "crop")
     check_targets(export=export)
     if export is not None:
-        refuse_given("with export", "port")
+        refuse_given("with export", "port", "folder")
         subject.spare_pictures(export=export)
     from nerf.path import orbit, upright
-    from rtnerf.asked import Asked
 
-    views = views or (1 if export is None else EXPORTED_VIEWS)
     job, camera, up = subject.job(), subject.camera(), upright(subject.cameras.poses)
-    title, cameras = f"{name_of(subject.model)}, {job.config.name}", orbit(camera, job.centre, up, views)
-    asked = Asked(job, camera) if export is None else None
-    with progress_bar("views") as advance:
-        text = page_of(job, cameras, up, title, advance, asked.choices if asked else None)
-    if asked is not None:
-        _serve(text, asked, port or 0)
+    name = name_of(subject.model)
+    if export is None:
+        _serve(name, job, camera, up, views or 1, folders, port or 0)
         return
     from rtnerf.base.files import write_bytes
 
-    assert export is not None
+    cameras = orbit(camera, job.centre, up, views or EXPORTED_VIEWS)
+    with progress_bar("views") as advance:
+        text = page_of(job, cameras, up, f"{name}, {job.config.name}", advance)
     write_bytes(export, text.encode())
-    simulated = f"{views} simulated view{'s' * (views > 1)} of {camera.width}x{camera.height} pixels"
+    simulated = f"{len(cameras)} simulated view{'s' * (len(cameras) > 1)} of {camera.width}x{camera.height} pixels"
     click.echo(f"{export}: {len(text.encode())} bytes, {simulated}, {job.config.name}")
 
 
-def _serve(text: str, asked: Asked, port: int) -> None:
+def _serve(name: str, job: Job, camera: Camera, up: np.ndarray, views: int, folders: Sequence[Path], port: int) -> None:
+    from rtnerf.served import Served
     from rtnerf.view.server import Server
 
-    with Server(text, {"simulate": asked.simulate, "pixel": asked.pixel}, port) as server:
+    with progress_bar("views") as advance:
+        served = Served(name, job, camera, up, views, folders, advance)
+    with Server(served.page, served.answers, port) as server:
         click.echo(f"{server.url} (Ctrl-C ends it)")
         server.serve_forever()
 
@@ -138,12 +145,27 @@ def simulated(job: Job, camera: Camera, switches: Switches | None = None) -> dic
     view = with_ordering(job.view(camera, switches.termination), job.scene, switches.ordering)
     uniform = switches.sampling == "uniform"
     frame = simulate(job.decoded, view, job.config, Dram(), uniform=uniform, record=True)
+    cost = cost_of(frame, synthesis_of(job.config, None))
     return {
         "c2w": camera.c2w.tolist(),
         "result": frame.record(),
-        "cost": told(cost_of(frame, synthesis_of(job.config, None))),
+        "cost": told(cost),
+        "energy": cost["energy_mj"],
+        "timeline": _timeline(frame),
         "tiles": _tiles(frame, camera),
     }
+
+
+def _timeline(frame: Simulation) -> dict[str, list[int]]:
+    """Percent that each unit is busy in each of at most `TIMELINE_PARTS` parts of the frame."""
+    import numpy as np
+
+    from sim.parts.activity import BUSY
+
+    starts = np.unique(np.linspace(0, len(frame.windows), TIMELINE_PARTS, endpoint=False).astype(int))
+    spent = np.add.reduceat(frame.windows, starts, axis=0)
+    shares = (100 * spent[..., BUSY] / spent.sum(axis=2)).round().astype(int)
+    return {name: shares[:, at].tolist() for at, name in enumerate(frame.activity) if name in frame.units}
 
 
 def _tiles(frame: Simulation, camera: Camera) -> dict[str, Any]:

@@ -50,7 +50,9 @@ def page(
         also ``live``: what may be asked for, by name, see `rtnerf.asked`. Another page asks for nothing.
     views : sequence of mapping
         Of each simulated view its pose ``c2w``, the simulator's ``result``, in a line what the frame costs in silicon
-        (``cost``), and its ``tiles``: their ``size`` in pixels, ``columns``, and the ``cycles`` of each, row by row.
+        (``cost``), its ``energy`` (lowest and highest mJ, or None), its ``timeline`` (of each unit the percent that it
+        is busy in parts of equal length), and its ``tiles``: their ``size`` in pixels, ``columns``, and the
+        ``cycles`` of each, row by row.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from rtnerf.base.errors import InputError
 
@@ -37,8 +37,8 @@ class Server(ThreadingHTTPServer):
 
     Parameters
     ----------
-    page : str
-        HTML.
+    page : callable
+        Takes what was asked, as an answer does, and returns HTML.
     answers : mapping
         By the name of the question, the last part of its path. One is worked at a time.
     port : int
@@ -52,8 +52,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, page: str, answers: Mapping[str, Answer], port: int = 0) -> None:
-        self.page, self.answers, self.token = page.encode(), dict(answers), secrets.token_urlsafe(16)
+    def __init__(self, page: Callable[[Mapping[str, str]], str], answers: Mapping[str, Answer], port: int = 0) -> None:
+        self.page, self.answers, self.token = page, dict(answers), secrets.token_urlsafe(16)
         self.working = Lock()
         try:
             super().__init__(("127.0.0.1", port), _Request)
@@ -79,17 +79,15 @@ class _Request(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.FORBIDDEN, f"host must be {hosts[0]}, not {self.headers.get('Host')}")
         if origin not in (None, *(f"http://{host}" for host in hosts)) or site not in (None, "same-origin", "none"):
             return self._refuse(HTTPStatus.FORBIDDEN, f"origin must be this page, not {origin or site}")
-        parts = urlsplit(self.path)
-        _, token, *rest = parts.path.split("/")
+        place, _, query = self.path.partition("?")
+        _, token, *rest = [*place.split("/"), ""]
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
             return self._refuse(HTTPStatus.FORBIDDEN, "token must be that of the printed address, not another")
-        name = "/".join(rest)
-        if name == "":
-            return self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
-        if name not in self.server.answers:
+        name = "/".join(rest[:-1])
+        if name and name not in self.server.answers:
             known = ", ".join(self.server.answers)
             return self._refuse(HTTPStatus.NOT_FOUND, f"question must be one of {known}, not {name}")
-        return self._answer(self.server.answers[name], parts.query)
+        return self._answer(self.server.answers[name] if name else self.server.page, query)
 
     def _answer(self, answer: Answer, query: str) -> None:
         try:
@@ -103,6 +101,8 @@ class _Request(BaseHTTPRequestHandler):
                 found = answer(asked)
         except InputError as error:
             return self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        if isinstance(found, str):
+            return self._send(HTTPStatus.OK, "text/html; charset=utf-8", found.encode())
         return self._send_json(HTTPStatus.OK, found)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:

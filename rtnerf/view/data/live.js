@@ -5,6 +5,9 @@ const runs = [];  // Of this visit, the newest first.
 const MOST_RUNS = 6;
 const CLICK_PIXELS = 4;  // That a pointer may move in a click.
 
+// Streams that a sample passes, and what they say of it.
+const STAGES = { samples: "generated", opaque: "opaque", visible: "visible", shade_jobs: "to the network", coloured: "coloured" };
+
 const cameraText = (camera) => [...camera.position, ...camera.rotation].join();
 const chosen = () => Object.fromEntries(Object.keys(CHOICES).map((name) => [name, byId(`choice-${name}`).value]));
 
@@ -39,17 +42,32 @@ function addView(view) {
     return camera;
 }
 
+// What a run is told by, the units of all runs below: each is a line, each run a column beside the others.
 function showRuns() {
-    const [newest] = runs;
-    byId("runs").replaceChildren(tableOf(
-        ["configuration", "ideas", "cycles", "newest = 1", "frames/s", "MB", "busiest"],
-        runs.map(({ choice, result }) => [
-            choice.config,
-            Object.keys(CHOICES).filter((name) => name !== "config" && choice[name] !== CHOICES[name][0])
-                .map((name) => `${name} ${choice[name]}`).join(", ") || "all on",
-            spaced(result.cycles), (result.cycles / newest.result.cycles).toFixed(3), result.fps_at_clock.toPrecision(3),
-            ((result.dram_read_bytes + result.dram_write_bytes) / 1e6).toFixed(2), result.bottleneck,
-        ])));
+    const newest = runs[0].view.result.cycles;
+    const lines = {
+        "ideas": ({ choice }) => Object.keys(CHOICES)
+            .filter((name) => !["model", "config"].includes(name) && choice[name] !== CHOICES[name][0])
+            .map((name) => `${name} ${choice[name]}`).join(", ") || "all on",
+        "cycles": ({ view }) => spaced(view.result.cycles),
+        "newest = 1": ({ view }) => (view.result.cycles / newest).toFixed(3),
+        "frames/s": ({ view }) => view.result.fps_at_clock.toPrecision(3),
+        "MB": ({ view: { result } }) => ((result.dram_read_bytes + result.dram_write_bytes) / 1e6).toFixed(2),
+        "mJ": ({ view }) => view.energy?.map((value) => value.toPrecision(3)).join(" to ") ?? "not known",
+        "samples": ({ view }) => spaced(view.result.samples),
+        "shaded": ({ view }) => spaced(view.result.samples_shaded),
+        "busiest": ({ view }) => view.result.bottleneck.replaceAll("_", " "),
+    };
+    for (const name of new Set(runs.flatMap(({ view }) => Object.keys(view.result.units))))
+        lines[name.replaceAll("_", " ")] = ({ view: { result } }) => result.units[name] ? spentBy(result.units[name], result.cycles) : "";
+    byId("runs").replaceChildren(tableOf(["", ...runs.map(({ choice }) => choice.config)],
+        Object.entries(lines).map(([name, told]) => [name, ...runs.map(told)])));
+}
+
+// How a unit spends a frame: busy, and its longest wait.
+function spentBy(unit, cycles) {
+    const [cause, most] = Object.entries(unit.stall_cycles).sort(([, a], [, b]) => b - a)[0] ?? [];
+    return percent(unit.busy_share) + (most ? `, waits for ${cause} ${percent(most / cycles)}` : "");
 }
 
 function showPixel(found) {
@@ -59,9 +77,10 @@ function showPixel(found) {
         element("p", {}, `Pixel ${found.x}, ${found.y}: red ${red}, green ${green}, blue ${blue}, opacity ${opacity}; ` +
             `${found.samples.length} samples, ${found.shaded} shaded; alone it takes ${spaced(found.cycles)} cycles: ` +
             Object.entries(found.stages).map(([name, [first, last]]) => `${name} ${spaced(first)} to ${spaced(last)}`).join(", ")),
-        tableOf(["sample", "cell", "alpha", "weight", "left", "generated", "opaque", "visible"], found.samples.map((sample) => [
+        tableOf(["sample", "cell", "alpha", "weight", "left", "colour", ...Object.values(STAGES)], found.samples.map((sample) => [
             sample.index, sample.cell.map((value) => value.toFixed(2)).join(" "), sample.alpha.toFixed(4), sample.weight.toFixed(4),
-            sample.transmittance.toFixed(4), cycle(sample.cycles.samples), cycle(sample.cycles.opaque), cycle(sample.cycles.visible),
+            sample.transmittance.toFixed(4), sample.rgb?.map((value) => value.toFixed(3)).join(" ") ?? "",
+            ...Object.keys(STAGES).map((stage) => cycle(sample.cycles[stage])),
         ])));
 }
 
@@ -72,9 +91,10 @@ function startLive(canvas, now, shown) {
         const choice = element("select", { id: `choice-${name}` }, ...values.map((value) => new Option(value)));
         return element("label", {}, `${name} `, choice);
     }));
+    byId("choice-model")?.addEventListener("change", (event) => { location.href = `?${new URLSearchParams({ model: event.target.value })}`; });
     byId("simulate").addEventListener("click", () => question(async () => {
         const choice = chosen(), view = await ask("simulate", { ...choice, camera: cameraText(now()) });
-        runs.unshift({ choice, result: view.result });
+        runs.unshift({ choice, view });
         runs.length = Math.min(runs.length, MOST_RUNS);
         showRuns();
         shown(addView(view));

@@ -33,8 +33,17 @@ function bar(name, parts, value) {
     return [element("dt", {}, name), element("dd", {}, line, element("span", { class: "value" }, value))];
 }
 
+// A strip from the start of the frame to its end, the darker the busier; shares in percent of parts of equal length.
+function strip(shares) {
+    const edge = (at) => `${(100 * at / shares.length).toFixed(2)}%`;
+    const stops = shares.map((share, at) => `color-mix(in srgb, var(--busy) ${share}%, var(--line)) ${edge(at)} ${edge(at + 1)}`);
+    const made = element("span", { class: "strip", role: "img", "aria-label": `busy in percent, over the frame: ${shares.join(" ")}` });
+    made.style.background = `linear-gradient(90deg, ${stops.join()})`;
+    return made;
+}
+
 function showResult(number) {
-    const { result, cost } = VIEWS[number], { cycles, units } = result;
+    const { result, cost, timeline } = VIEWS[number], { cycles, units } = result;
     byId("which").textContent = `Simulated view ${number} of 0 to ${VIEWS.length - 1}`;
     byId("rate").textContent = `${result.fps_at_clock.toPrecision(3)} frames/s`;
     byId("facts").textContent =
@@ -46,6 +55,8 @@ function showResult(number) {
         const waits = Object.entries(unit.stall_cycles).map(([cause, spent]) => [`wait ${cause}`, spent / cycles, `waits for ${cause}`]);
         return bar(name.replaceAll("_", " "), [["busy", unit.busy_share, "busy"], ...waits], percent(unit.busy_share));
     }));
+    byId("timeline").replaceChildren(...Object.entries(timeline).reverse().flatMap(([name, shares]) =>
+        [element("dt", {}, name.replaceAll("_", " ")), element("dd", {}, strip(shares))]));
     const bytes = { ...result.dram_read_bytes_by_kind, "written": result.dram_write_bytes };
     const most = Math.max(...Object.values(bytes));
     byId("bytes").replaceChildren(...Object.entries(bytes).flatMap(([name, count]) =>

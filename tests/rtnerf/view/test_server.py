@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import rtnerf
+from nerf.checkpoint import save_model
+from nerf.contract.config import PRESETS
 from nerf.golden.frame import SAMPLE_FIELDS
-from nerf.path import orbit
 from rtnerf.asked import Asked
 from rtnerf.base.errors import InputError
-from rtnerf.live import page_of
+from rtnerf.served import Served
 from rtnerf.view.server import MOST_FIELDS, Server
+from tests.golden.models import small_model
 
 SIZE = 8
 UP = np.array([0.0, 0.0, 1.0])
@@ -43,7 +45,7 @@ def simple():
             raise InputError("number must be given, not missing")
         return {"double": 2 * int(asked["number"])}
 
-    server, send = running("<p>page</p>", {"double": double})
+    server, send = running(lambda asked: "<p>page</p>", {"double": double})
     yield server, send
     server.shutdown()
     server.server_close()
@@ -66,6 +68,8 @@ def test_a_page_and_answers_under_a_token(simple):
     ("path", "headers", "status", "text"),
     [
         ("/", {}, 403, "token must be"),
+        ("*", {}, 403, "token must be"),
+        ("//[", {}, 403, "token must be"),
         ("/double?number=1", {}, 403, "token must be"),
         ("/wrong-token/double?number=1", {}, 403, "token must be"),
         ("TOKEN/double?number=1", {"Origin": "http://example.org"}, 403, "origin must be this page"),
@@ -96,16 +100,66 @@ def test_other_methods_and_a_taken_port_are_refused(simple):
         assert status == 501
         assert "error" in json.loads(content)
     with pytest.raises(InputError, match=f"port must be a free one, not {server.server_port}"):
-        Server("", {}, server.server_port)
+        Server(str, {}, server.server_port)
 
 
 # ---- The questions ----
 
 
 @pytest.fixture(scope="module")
+def served(scene, tmp_path_factory):
+    """The embedded model, and a folder with a model and two configurations, a link out of it and a file below it."""
+    job, camera, _ = scene
+    folder = tmp_path_factory.mktemp("given")
+    save_model(small_model(), folder / "small.safetensors")
+    outside = tmp_path_factory.mktemp("outside") / "secret.safetensors"
+    save_model(small_model(), outside)
+    (folder / "link.safetensors").symlink_to(outside)
+    (folder / "below").mkdir()
+    (folder / "below" / "deep.toml").write_text("tile = 16")
+    (folder / "wide.toml").write_text("tile = 16")
+    return Served("embedded", job, camera, UP, folders=[folder])
+
+
+def test_models_and_configurations_of_given_folders_are_served_and_nothing_else(served):
+    assert served.page({}) == served.page({"model": "embedded"})
+    assert "<title>small.safetensors, tiny</title>" in served.page({"model": "small.safetensors"})
+    for model in ("link.safetensors", "../outside/secret.safetensors", "/etc/passwd"):
+        with pytest.raises(InputError, match=r"^model must be one of embedded, small\.safetensors, not "):
+            served.page({"model": model})
+    with pytest.raises(InputError, match=r"^question must be made of model, not config$"):
+        served.page({"config": "tiny"})
+    camera = camera_text(rtnerf.load_cameras().camera(0, SIZE))
+    for config in ("deep.toml", "below/deep.toml", "../wide.toml"):
+        with pytest.raises(InputError, match=r"^config must be one of tiny, edge, cloud, wide\.toml, not "):
+            served.simulate({"camera": camera, "config": config})
+    small = served.simulate({"camera": camera, "config": "wide.toml", "model": "small.safetensors"})
+    assert small["result"]["config_parameters"]["tile"] == 16
+    assert small["result"]["cycles"] < served.simulate({"camera": camera, "config": "wide.toml"})["result"]["cycles"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (None, "folder must be a folder, not "),
+        ({"embedded.toml": "tile = 16", "bad.toml": "tile = -1"}, "tile must be"),
+    ],
+)
+def test_folders_that_cannot_be_served_are_refused(scene, tmp_path, files, message):
+    job, camera, _ = scene
+    folder = tmp_path / "given"
+    if files is not None:
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    with pytest.raises(InputError, match=f"^{message}"):
+        Served("embedded", job, camera, UP, folders=[folder])
+
+
+@pytest.fixture(scope="module")
 def scene():
     job, camera = rtnerf.prepare(rtnerf.load_model()), rtnerf.load_cameras().camera(0, SIZE)
-    return job, camera, Asked(job, camera)
+    return job, camera, Asked(job, camera, PRESETS)
 
 
 def camera_text(camera):
@@ -168,23 +222,31 @@ def test_a_pixel_beyond_the_picture_is_refused(scene):
             asked.pixel({"camera": camera_text(camera), "x": x, "y": "0"})
 
 
-def test_the_served_page_simulates_compares_and_looks_into_a_pixel(scene, browser):
-    job, camera, asked = scene
-    page = page_of(job, orbit(camera, job.centre, UP, 1), UP, "served", choices=asked.choices)
-    server, _ = running(page, {"simulate": asked.simulate, "pixel": asked.pixel})
+def test_the_served_page_simulates_compares_and_looks_into_a_pixel(served, browser):
+    server, _ = running(served.page, served.answers)
     browser.open(server.url, width=400)
-    rows = "document.querySelectorAll('#runs tr').length"
+    columns = "document.querySelectorAll('#runs tr:first-child th').length"
     browser.wait("document.getElementById('live')?.hidden === false")
     browser.evaluate("document.getElementById('simulate').click()")
-    browser.wait(f"{rows} === 2")
+    browser.wait(f"{columns} === 2")
     browser.evaluate("document.getElementById('choice-termination').value = '0'")
+    browser.evaluate("document.getElementById('choice-config').value = 'wide.toml'")
     browser.evaluate("document.getElementById('simulate').click()")
-    browser.wait(f"{rows} === 3")
-    assert "termination 0" in browser.evaluate("document.querySelector('#runs').textContent")
+    browser.wait(f"{columns} === 3")
+    told = browser.evaluate("[...document.querySelectorAll('#runs tr')].map((row) => row.innerText)")
+    assert told[0].split("\t")[1:] == ["wide.toml", "tiny"]
+    assert told[1].split("\t")[1:] == ["termination 0", "all on"]
+    assert any(line.startswith("mlp engine\t") and line.count("%") >= 2 for line in told)
+    assert browser.evaluate("document.querySelectorAll('#timeline .strip').length") > 10
     place = browser.evaluate("(({x, y, width}) => [x + width / 2, y + width / 2])(canvas.getBoundingClientRect())")
     browser.drag(*map(int, place), 0, 0)
     assert "samples" in browser.wait("document.querySelector('#pixel p')?.textContent")
     assert browser.evaluate("document.documentElement.scrollWidth") <= 400
+    browser.evaluate(
+        "const choice = document.getElementById('choice-model'); choice.value = 'small.safetensors';"
+        "choice.dispatchEvent(new Event('change'))"
+    )
+    browser.wait("document.title === 'small.safetensors, tiny' && document.getElementById('meaning')?.textContent")
     assert browser.problems == []
     asked_for = [url for url in browser.requests if not url.startswith(("data:", "blob:"))]
     assert [url for url in asked_for if not url.startswith(server.url)] == []
