@@ -5,9 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from nerf.contract.formats import FRACTION_BITS, INTERPOLATED, PRODUCT
+from nerf.contract.formats import FACTOR, FRACTION_BITS, INTERPOLATED, PRODUCT
 from nerf.contract.scene_image import PAIRS
 from rtl.parts.carry_save import few_rows
+from rtl.parts.shared_module import PART, build_in
 from rtl.payloads import AXES, BlockLayouts, CellFactors, Cube, LookUp, ProductVector, vector3
 
 PLANE_SHIFT = 2 * FRACTION_BITS - INTERPOLATED.fraction
@@ -78,7 +79,7 @@ class Interpolator(wiring.Component):
         advance = Signal()
         m.d.comb += advance.eq(~self.o_vector.valid | self.o_vector.ready)
         self._gate(m, advance)
-        self._datapath(m, advance)
+        self._datapath(m, platform, advance)
         return m
 
     def _gate(self, m: Module, advance: Signal) -> None:
@@ -123,8 +124,8 @@ class Interpolator(wiring.Component):
         with m.If((read & begin) | (self.i.valid & sample.last & ready_to_pass)):
             m.d.sync += [self.o_sample.payload.eq(sample), self.o_sample.valid.eq(1)]
 
-    def _datapath(self, m: Module, advance: Signal) -> None:
-        """Seven registered steps behind the buffer: those of a pair's component are `_component`."""
+    def _datapath(self, m: Module, platform, advance: Signal) -> None:
+        """Seven registered steps behind the buffer: those of a pair's component are `_Component`."""
         offered = Signal(self.LATENCY - 1)
         """Of each step but the last, whether it holds a vector; the first is the buffer's."""
         weights = Signal(vector3(FRACTION_BITS))
@@ -138,61 +139,90 @@ class Interpolator(wiring.Component):
         for pair, axes in enumerate(PAIRS):
             first, second, along = (AXES[axis] for axis in axes)
             factors = self.factors.data[pair]
-            for n in range(COMPONENTS):
-                product = _component(
-                    m,
-                    advance,
-                    f"{pair}_{n}",
-                    [vector[n] for vector in (*factors.corners, *factors.ends)],
-                    (first_weights[first], first_weights[along], second_weights[second]),
-                )
+            common = {
+                "advance": advance,
+                "first": first_weights[first],
+                "along": first_weights[along],
+                "second": second_weights[second],
+            }
+            names = [f"component_{pair}_{n}" for n in range(COMPONENTS)]
+            components = build_in(m, platform, f"{PART}component", names, _Component, common)
+            for n, component in enumerate(components):
+                m.d.comb += Cat(component.factors).eq(Cat(vector[n] for vector in (*factors.corners, *factors.ends)))
                 with m.If(advance):
-                    m.d.sync += self.o_vector.payload[pair][n].eq(product)
+                    m.d.sync += self.o_vector.payload[pair][n].eq(component.product)
 
 
 def _held(m: Module, advance: Signal, value: ValueLike, name: str) -> Signal:
     """Return a register that takes a value at each step."""
-    register = Signal.like(value, name=name)
+    register = Signal.like(value, name=name, reset_less=True)
     with m.If(advance):
         m.d.sync += register.eq(value)
     return register
 
 
-def _component(
-    m: Module, advance: Signal, name: str, factors: list[Value], weights: tuple[Value, Value, Value]
-) -> Value:
-    """Return the product of a component, six steps behind its four corners and two ends.
+class _Component(wiring.Component):
+    """The product of a component of a pair, six steps behind its four corners and two ends.
 
     The steps: differences; times the weight; the line's value, the low end of a plane's second axis and the difference
     across; times the weight; the plane's value; times the line's. A product is two rows (`rtl.parts.carry_save`) until
     the step behind; those of the last one are still to be added.
-    ``weights``: along the first axis and the line, with the second step; along the second axis, with the fourth.
+
+    Members
+    -------
+    advance : In(1)
+        A step.
+    factors : In
+        Corners, then ends.
+    first, along : In
+        Weights along the first axis and the line, with the second step.
+    second : In
+        Weight along the second axis, with the fourth step.
+    product : Out
+        The sum of the last two rows.
     """
 
-    def held(value: Value, part: str) -> Signal:
-        return _held(m, advance, value, f"{part}_{name}")
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "advance": In(1),
+                "factors": In(signed(FACTOR.width)).array(6),
+                "first": In(FRACTION_BITS),
+                "along": In(FRACTION_BITS),
+                "second": In(FRACTION_BITS),
+                "product": Out(signed(PRODUCT.width)),
+            }
+        )
 
-    along_first, along, across_second = weights
-    mixed = []
-    for part, start, end, weight in (
-        ("low", factors[0], factors[1], along_first),
-        ("high", factors[2], factors[3], along_first),
-        ("line", factors[4], factors[5], along),
-    ):
-        difference, start = held(end - start, f"{part}_difference"), held(start, f"{part}_start")
-        # A half of the last bit that is kept in the end, of a plane as of a line. The sum has 16 bits.
-        start = Cat(Const(ROUNDING, FRACTION_BITS), start)
-        rows = few_rows(m, difference, weight, 2 * FRACTION_BITS, [start])
-        value = sum(held(row, f"{part}_{number}") for number, row in enumerate(rows))
-        mixed.append(value[: 2 * FRACTION_BITS].as_signed())
-    low, high, line = mixed
-    across, low = held(high - low, "across"), held(low, "low_end")
-    line = held(line[LINE_SHIFT : LINE_SHIFT + INTERPOLATED.width].as_signed(), "line_end")
-    low_end = Signal(signed(PLANE_BITS), name=f"low_{name}")
-    m.d.comb += low_end.eq(low << FRACTION_BITS)
-    rows = few_rows(m, across, across_second, PLANE_BITS, [low_end])
-    plane = sum(held(row, f"plane_{number}") for number, row in enumerate(rows))
-    line = held(line, "line_waits")
-    plane, line = held(plane[PLANE_SHIFT:PLANE_BITS].as_signed(), "plane_end"), held(line, "line_last")
-    rows = few_rows(m, plane, line, PRODUCT.width)
-    return sum(held(row, f"product_{number}") for number, row in enumerate(rows))
+    def elaborate(self, platform) -> Module:
+        """Return the six steps."""
+        m = Module()
+
+        def held(value: Value, name: str) -> Signal:
+            return _held(m, self.advance, value, name)
+
+        factors = self.factors
+        mixed = []
+        for part, start, end, weight in (
+            ("low", factors[0], factors[1], self.first),
+            ("high", factors[2], factors[3], self.first),
+            ("line", factors[4], factors[5], self.along),
+        ):
+            difference, start = held(end - start, f"{part}_difference"), held(start, f"{part}_start")
+            # A half of the last bit that is kept in the end, of a plane as of a line. The sum has 16 bits.
+            start = Cat(Const(ROUNDING, FRACTION_BITS), start)
+            rows = few_rows(m, difference, weight, 2 * FRACTION_BITS, [start])
+            value = sum(held(row, f"{part}_{number}") for number, row in enumerate(rows))
+            mixed.append(value[: 2 * FRACTION_BITS].as_signed())
+        low, high, line = mixed
+        across, low = held(high - low, "across"), held(low, "low_end")
+        line = held(line[LINE_SHIFT : LINE_SHIFT + INTERPOLATED.width].as_signed(), "line_end")
+        low_end = Signal(signed(PLANE_BITS))
+        m.d.comb += low_end.eq(low << FRACTION_BITS)
+        rows = few_rows(m, across, self.second, PLANE_BITS, [low_end])
+        plane = sum(held(row, f"plane_{number}") for number, row in enumerate(rows))
+        line = held(line, "line_waits")
+        plane, line = held(plane[PLANE_SHIFT:PLANE_BITS].as_signed(), "plane_end"), held(line, "line_last")
+        rows = few_rows(m, plane, line, PRODUCT.width)
+        m.d.comb += self.product.eq(sum(held(row, f"product_{number}") for number, row in enumerate(rows)))
+        return m

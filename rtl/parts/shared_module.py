@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from operator import attrgetter, itemgetter
-from types import ModuleType
 from typing import Any
 
+from amaranth.back import rtlil
 from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
@@ -20,8 +20,8 @@ from amaranth.lib.wiring import Out
 SOURCE = re.compile(r'^ *attribute \\src "[^\n]*\n', re.MULTILINE)
 """A line of RTLIL that says where something stands."""
 PART = "part_"
-"""How the names of modules begin that are parts of what they are built into: they have no registers."""
-_TOP = re.compile(r"^(\(\* top =  1  \*\)|attribute \\top 1)\n", re.MULTILINE)
+"""How the names of modules begin that are parts of what they are built into."""
+_TOP = re.compile(r"^attribute \\top 1\n", re.MULTILINE)
 
 
 class Platform:
@@ -98,19 +98,17 @@ def _ports(signature: wiring.Signature, ports, common: Mapping[str, Any]) -> Ite
 def text_of(
     component: wiring.Component,
     name: str,
-    back_end: ModuleType,
     platform: Platform | None = None,
     *,
     tell: Callable[[str], None] = lambda kind: None,
     sources: bool = False,
 ) -> str:
-    """Return the text of a component, then of each kind that was built in.
+    """Return the RTLIL of a component, then of each kind that was built in.
 
     Parameters
     ----------
     component : wiring.Component
     name : str
-    back_end : `amaranth.back.verilog` or `amaranth.back.rtlil`
     platform : Platform
     tell : function
         Called with the name of a module before it is converted.
@@ -122,13 +120,13 @@ def text_of(
     # A netlist is a million objects and no garbage: to look for some takes as long as to make them.
     with _no_collection():
         tell(name)
-        texts.append(back_end.convert(component, name, platform, emit_src=sources))
+        texts.append(rtlil.convert(component, name, platform, emit_src=sources))
         written: list[str] = []
         # A kind may have others built in.
         while len(written) < len(platform.components):
             kind = next(kind for kind in platform.components if kind not in written)
             tell(kind)
-            texts.append(_TOP.sub("", back_end.convert(platform.components[kind], kind, platform, emit_src=sources)))
+            texts.append(_TOP.sub("", rtlil.convert(platform.components[kind], kind, platform, emit_src=sources)))
             written.append(kind)
     return "\n".join(texts)
 

