@@ -165,7 +165,9 @@ def _listed(names: list[str]) -> str:
 @form_option
 @click.option("--out", type=PATH, help="The RTL's picture, float32 (H, W, 3) in 0..1, as .npy.")
 @click.option(
-    "--wave", type=PATH, help="The RTL's streams as a waveform, .vcd, with a view for GTKWave (.gtkw) beside it."
+    "--wave",
+    type=PATH,
+    help="The RTL's streams as a waveform, .fst or .vcd, with views for GTKWave (.gtkw) and Surfer (.sucl) beside it.",
 )
 @click.option("--build-dir", type=PATH, help="Where simulator builds are kept; default: build/simulation.")
 @seed_option
@@ -188,9 +190,12 @@ def cosim(
 
     Exit code 1 where they differ, 3 where the simulator is missing or fails.
     """
-    if wave is not None and wave.suffix != ".vcd":
-        raise InputError(f"wave must be a file name that ends with .vcd, not {wave}")
-    check_targets(out=out, wave=wave, view=wave and wave.with_suffix(".gtkw"), json=json_file)
+    from cosim.wave import ENDINGS, VIEWS
+
+    if wave is not None and wave.suffix not in ENDINGS:
+        raise InputError(f"wave must be a file name that ends with {' or '.join(ENDINGS)}, not {wave}")
+    views = {} if wave is None else {ending[1:]: wave.with_suffix(ending) for ending in VIEWS}
+    check_targets(out=out, wave=wave, json=json_file, **views)
     if memory == "cocotbext":
         refuse_given("with memory cocotbext, which has its own timing", "latency", "beat-interval")
     job = subject.job(encoding)

@@ -1,5 +1,6 @@
 """The documentation site: built without a warning, every link leads somewhere, every page is well in a browser."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nerf.contract.registers import IDENTITY, REGISTERS
 from tests.sites import broken_links, check_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +27,7 @@ def site(tmp_path_factory):
 def test_every_document_and_made_page_is_in_the_site_and_no_link_is_broken(site):
     names = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
     assert {path.stem for path in (ROOT / "docs").glob("*.md")} <= names
-    assert {"index", "commands", "configuration", "scene_image", "reference", "files/CONTRIBUTING"} <= names
+    assert {"index", "commands", "configuration", "scene_image", "reference", "timing", "files/CONTRIBUTING"} <= names
     assert broken_links(site) == []
 
 
@@ -35,10 +37,60 @@ def test_made_pages_have_what_the_code_has(site):
         "configuration": ("buffer_window", "mega_transfers", "beat_interval"),
         "scene_image": ("payload_bytes", "tables_checksum", "0x464e5452", "shading_threshold"),
         "reference": ("Job.cosimulate", "load_config"),
+        "timing": ("a queue of four places", "from the start of the frame to its last pixel"),
         "files/reports/results": ("python -m benchmarks.frames",),
     }.items():
         text = re.sub(r"<[^>]*>", "", (site / f"{page}.html").read_text())
         assert [word for word in words if word not in text] == [], page
+
+
+@pytest.fixture(scope="module")
+def timing():
+    """The module that draws timing diagrams."""
+    spec = importlib.util.spec_from_file_location("timing", ROOT / "docs" / "site" / "timing.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def lines_of(diagram):
+    """The lines of a diagram, each column with its own value or number."""
+    found = {}
+    for line in filter(None, diagram["signal"]):
+        values, numbers, now = [], iter(line.get("data", ())), None
+        for letter in line["wave"]:
+            now = now if letter == "." else next(numbers) if letter == "=" else letter
+            values.append(now)
+        found[line["name"]] = values
+    return found
+
+
+def test_timing_diagrams_show_what_was_simulated(timing):
+    queue = lines_of(timing.stream())
+    for side in "io":
+        fires = zip(queue[f"{side}.valid"], queue[f"{side}.ready"], queue[f"{side}.payload"], strict=True)
+        assert [payload for valid, ready, payload in fires if valid == ready == "1"] == [
+            "a0",
+            "a1",
+            "a2",
+            "a3",
+            "a4",
+            "a5",
+        ]
+    assert "0" in queue["i.ready"]
+    bus = lines_of(timing.registers())
+    assert f"{IDENTITY:08x}" in bus["rdata"]
+    assert bus["awaddr"][bus["start"].index("1")] == f"{REGISTERS['control']:03x}"
+    assert bus["start"].count("1") == 1
+
+
+def test_the_diagram_of_a_frame_begins_with_rays_and_ends_with_pixels(timing):
+    found = lines_of(timing.frame())
+    first = {name.partition(" (")[0]: values.index("1") for name, values in found.items()}
+    assert first["rays"] == first["visits"] == 0
+    assert first["samples"] <= first["pixels"]
+    assert [values[-1] for name, values in found.items() if name.startswith("pixels")] == ["1"]
+    assert all(len(values) == timing.SLICES for values in found.values())
 
 
 def test_every_page_is_well_in_a_browser(site, browser):

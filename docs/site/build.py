@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 
 import pages  # noqa: E402
 import reference  # noqa: E402
+import timing  # noqa: E402
 
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 MADE = {
@@ -24,13 +25,23 @@ MADE = {
     "configuration.md": pages.configuration,
     "scene_image.md": pages.scene_image,
     "reference.md": reference.page,
+    "timing.md": timing.page,
 }
 CONTENTS = {
     "Learn": ("tutorial", "howto", "faq", "glossary"),
     "Algorithm": ("files", "compatibility", "full_size", "knobs", "deferred"),
     "Hardware": ("architecture", "accelerator", "simulator", "silicon", "faults", "explore", "view"),
     "Speculation": ("specdec", "serving", "rows"),
-    "Reference": ("commands", "configuration", "scene_image", "registers", "api", "reference", "files/reports/results"),
+    "Reference": (
+        "commands",
+        "configuration",
+        "scene_image",
+        "registers",
+        "timing",
+        "api",
+        "reference",
+        "files/reports/results",
+    ),
     "Project": ("files/CONTRIBUTING", "files/SECURITY", "files/CHANGELOG", "files/specdec/data/README"),
 }
 """Pages by chapter; every page of the site must be in one."""
