@@ -230,5 +230,6 @@ def generate_asic(
     names = {way: [port["name"] for port in ports if port["direction"] == way] for way in ("input", "output")}
     constraints = sdc((name for name in names["input"] if name != "clk"), names["output"], CORE, 1000 / clock_mhz)
     contents = {f"{TOP}.v": made.logic, f"{TOP}_macros.v": made.models, f"{TOP}.sdc": constraints}
-    write_files(Path(out), {**contents, **beside(config, sidecar)})
+    sources = [name for name in contents if name.endswith(".v")]
+    write_files(Path(out), {**contents, **beside(config, sidecar, sources)})
     return made, sidecar

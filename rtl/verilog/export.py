@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +17,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from nerf.contract.registers import REGISTERS, TABLE, ErrorCode
+from nerf.contract.registers import IDENTITY, REGISTERS, TABLE, ErrorCode
 from nerf.contract.scene_image import PAGE
 from rtl.accelerator import Accelerator, probes
 from rtl.parts.shared_module import Platform, text_of
+from rtl.verilog.ip_xact import ip_xact
 from rtl.verilog.memory import Kind, Memories
 from rtl.verilog.on_chip_memory import memory_bytes
 from rtl.verilog.register_map import c_header, systemrdl
@@ -30,6 +31,9 @@ from rtnerf.base.folders import kept_folder
 
 TOP = "rtnerf"
 """Name of the top module and of the files."""
+CORE_VERSION = f"{IDENTITY & 0xFF}.0.0"
+"""Of the component for other tools: the version of the register map."""
+DRIVERS = Path(__file__).parent / "drivers"
 
 
 def fields_of(shape: Any, name: str = "", offset: int = 0) -> Iterator[dict[str, Any]]:
@@ -121,6 +125,10 @@ def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any
             for register in TABLE
             for name in register.names
         },
+        "flags": {
+            register.name: {flag.name: flag.mask for flag in register.flags} for register in TABLE if register.flags
+        },
+        "values": {"identity": IDENTITY, "config_digest": config.digest_word},
         "error_codes": {code.name: int(code) for code in ErrorCode},
         "memory": {
             "scene": {"alignment": PAGE, "content": "scene image, see nerf/contract/scene_image.py"},
@@ -197,22 +205,51 @@ def design(config: AcceleratorConfig, tell: Callable[[str], None] = _silent) -> 
 
 
 def generate(config: AcceleratorConfig, out: str | Path, tell: Callable[[str], None] = _silent) -> dict[str, Any]:
-    """Write ``rtnerf.v``, ``rtnerf.json``, ``rtnerf.rdl`` and ``rtnerf.h`` to a folder; return the sidecar.
+    """Write ``rtnerf.v`` and all that is `beside` it to a folder; return the sidecar.
 
     Each file appears complete or not at all. ``tell`` is called with the name of each module before its turn.
     """
     text, sidecar = design(config, tell)
-    write_files(Path(out), {f"{TOP}.v": text, **beside(config, sidecar)})
+    write_files(Path(out), {f"{TOP}.v": text, **beside(config, sidecar, [f"{TOP}.v"])})
     return sidecar
 
 
-def beside(config: AcceleratorConfig, sidecar: dict[str, Any]) -> dict[str, str]:
-    """Return the files that describe a configuration, by name."""
+def beside(config: AcceleratorConfig, sidecar: dict[str, Any], sources: Sequence[str]) -> dict[str, str]:
+    """Return the files that describe a configuration and drive it, by name; ``sources``: those of its Verilog."""
     return {
         f"{TOP}.json": json.dumps(sidecar, indent=2) + "\n",
         f"{TOP}.rdl": systemrdl(config),
+        f"{TOP}.xml": ip_xact(config, sidecar["top"], sidecar["ports"], CORE_VERSION),
         f"{TOP}.h": c_header(config),
+        f"{TOP}.core": core_file(config, sidecar["top"], sources),
+        **{path.name: path.read_text(encoding="utf-8") for path in sorted(DRIVERS.glob(f"{TOP}_driver.*"))},
     }
+
+
+def core_file(config: AcceleratorConfig, top: str, sources: Sequence[str]) -> str:
+    """Return what FuseSoC takes: the Verilog as a core, with a target that checks it in Verilator."""
+    lines = [
+        "CAPI=2:",
+        f"name: rtnerf:accelerator:{TOP}:{CORE_VERSION}",
+        f'description: "RT-NeRF accelerator, configuration {config.name}, digest {config.digest_word:#010x}"',
+        "filesets:",
+        "  rtl:",
+        f"    files: [{', '.join(sources)}]",
+        "    file_type: verilogSource",
+        "targets:",
+        "  default:",
+        "    filesets: [rtl]",
+        f"    toplevel: {top}",
+        "  lint:",
+        "    default_tool: verilator",
+        "    filesets: [rtl]",
+        "    tools:",
+        "      verilator:",
+        "        mode: lint-only",
+        "        verilator_options: [-Wno-fatal]",
+        f"    toplevel: {top}",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def write_files(folder: Path, contents: Mapping[str, str]) -> None:

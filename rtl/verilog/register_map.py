@@ -1,11 +1,11 @@
-"""The register table for others: SystemRDL and a C header beside the Verilog, and ``docs/registers.md``.
+"""The register table for others: SystemRDL and a C header beside the Verilog, and ``docs/registers.md``; see `ip_xact`.
 
 ``python -m rtl.verilog.register_map`` prints the document.
 """
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import Format
-from nerf.contract.registers import IDENTITY, REGISTERS, TABLE, Access, ErrorCode, Flag, Register
+from nerf.contract.registers import CAMERA_REGISTERS, IDENTITY, REGISTERS, TABLE, Access, ErrorCode, Flag, Register
 
 _RDL_ACCESS = {
     Access.READ_WRITE: ("sw = rw;", "hw = r;"),
@@ -72,6 +72,10 @@ def c_header(config: AcceleratorConfig) -> str:
         lines += [_define(f"{register.name}_{flag.name}", f"{flag.mask:#x}u", flag.text) for flag in register.flags]
     lines += [
         "",
+        "/* The registers of a view: the address of the first, and how many there are, without a gap. */",
+        _define("view", f"{REGISTERS[CAMERA_REGISTERS[0]]:#05x}u", ""),
+        _define("view_words", f"{len(CAMERA_REGISTERS)}u", ""),
+        "",
         _define("identity_value", f"{IDENTITY:#010x}u", ""),
         _define("config_digest_value", f"{config.digest_word:#010x}u", ""),
         "",
@@ -93,7 +97,8 @@ _DOCUMENT = """\
 # Registers
 
 Printed by `python -m rtl.verilog.register_map` from the table in `nerf/contract/registers.py`; a test holds it to it.
-`rtnerf generate` writes the same as SystemRDL (`rtnerf.rdl`) and as a C header (`rtnerf.h`) beside the Verilog.
+`rtnerf generate` writes the same as SystemRDL (`rtnerf.rdl`), IP-XACT (`rtnerf.xml`) and a C header (`rtnerf.h`) beside
+the Verilog, with drivers in C and Python ([how to use them](howto.md)).
 
 All registers are 32 bits on AXI4-Lite and are written whole: byte strobes are ignored. A number is in the low bits;
 *signed 13.16* has a sign, 13 integer bits and 16 fraction bits. Addresses and the camera take writes only while no
