@@ -193,13 +193,13 @@ class Choice:
         self.plans = [OFF, *plans]
         self._tokens = np.array([plan.tokens(law) for plan in self.plans])
         self._speculations = [costs.speculation(plan) for plan in self.plans]
-        self._rates: dict[int, np.ndarray] = {}
 
     def rates(self, batch: int) -> np.ndarray:
         """Return tokens a second and request of every plan, drafting nothing first."""
-        if batch not in self._rates:
-            self._rates[batch] = self._tokens / np.array([one.ms(batch) for one in self._speculations]) * 1000
-        return self._rates[batch]
+        return np.array([self._rate(place, batch) for place in range(len(self.plans))])
+
+    def _rate(self, place: int, batch: int) -> float:
+        return float(1000 * self._tokens[place] / self._speculations[place].ms(batch))
 
     def best(self, batch: int) -> int:
         """Return the place of the fastest plan."""
@@ -209,14 +209,12 @@ class Choice:
         """Return the chains' lengths for ranges of batches; they lose little to the best, see `schedule`."""
         places = [place for place, plan in enumerate(self.plans) if plan.chain]
         # Of chains alone, as batches are many and trees slow.
-        chains = [(self._tokens[place], self._speculations[place]) for place in places]
-        rates = np.array([[1000 * tokens / one.ms(batch) for tokens, one in chains] for batch in batches])
+        rates = np.array([[self._rate(place, batch) for place in places] for batch in batches])
         return schedule(batches, rates, [self.plans[place].levels for place in places])
 
     def gain(self, place: int, batch: int) -> float:
         """Return a plan's tokens a second over those of drafting nothing."""
-        rates = self.rates(batch)
-        return float(rates[place] / rates[0])
+        return self._rate(place, batch) / self._rate(0, batch)
 
     def break_even(self, place: int, batches: Sequence[int]) -> int | None:
         """Return the smallest batch from which on a plan loses; None if it gains at the last of some rising batches.

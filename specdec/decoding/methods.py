@@ -166,7 +166,7 @@ PROPOSERS: dict[str, Callable[[Brief], Proposer]] = {
     "vocabtrim-eagle2": lambda brief: _eagle2(brief, _trimmed(brief)),
     "opt-tree": _opt_tree,
     "retrieval": _retrieval,
-    "lookup": _lookup,
+    "lookup": lambda brief: PromptLookup(brief.nodes, brief.nodes, longest=8, growth=3),
     "rasd": lambda brief: _rasd(brief, _lookup(brief)),
     "medusa-lookup": lambda brief: Rasd(_medusa(brief), _lookup(brief), brief.models.draft, None, brief.nodes),
     "confidence": lambda brief: ConfidenceFilter(_static(brief), 0.3),

@@ -141,21 +141,31 @@ class PromptLookup(Proposer):
         Lengths of the suffix to try, from the longest down.
     occurrences : int
         Most occurrences looked at, the latest.
+    growth : int, optional
+        Nodes for each token of the suffix: the more tokens occurred before, the surer it is that the next ones do too,
+        and a node that is not accepted costs the target time. By default all nodes whatever occurred.
     """
 
-    def __init__(self, nodes: int = 64, depth: int = 10, longest: int = 3, shortest: int = 1, occurrences: int = 16):
+    def __init__(
+        self,
+        nodes: int = 64,
+        depth: int = 10,
+        longest: int = 3,
+        shortest: int = 1,
+        occurrences: int = 16,
+        growth: int | None = None,
+    ):
         require(1 <= shortest <= longest, "shortest", f"in [1, {longest}]", shortest)
         require(occurrences >= 1, "occurrences", "at least 1", occurrences)
+        require(growth is None or growth >= 1, "growth", "at least 1", growth)
         self._occurrences = occurrences
-        self._nodes = nodes
-        # A longer path would have more nodes than the tree.
-        self._depth = min(depth, nodes - 1)
-        self._longest = longest
-        self._shortest = shortest
+        self._growth = nodes if growth is None else growth
+        self._nodes, self._depth = nodes, depth
+        self._longest, self._shortest = longest, shortest
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
         """Search the context, for ever longer suffixes as long as they occur."""
-        text = np.array(context)
+        text, matched = np.array(context), 0
         ends = latest = np.zeros(0, int)
         for length in range(1, min(self._longest, len(text) - 1) + 1):
             ends = ends[ends >= length] if length > 1 else np.arange(1, len(text))
@@ -163,9 +173,12 @@ class PromptLookup(Proposer):
             if not len(ends):
                 break
             if length >= self._shortest:
-                latest = ends[: -self._occurrences - 1 : -1]
-        paths = (context[end : end + self._depth] for end in latest.tolist())
-        return Proposal(frequent_trie(context[-1], paths, self._nodes), {}, draft_passes=0)
+                latest, matched = ends[: -self._occurrences - 1 : -1], length
+        nodes = min(self._nodes, matched * self._growth)
+        # A longer path would have more nodes than the tree.
+        depth = min(self._depth, nodes - 1)
+        paths = (context[end : end + depth] for end in latest.tolist())
+        return Proposal(frequent_trie(context[-1], paths, nodes), {}, draft_passes=0)
 
 
 def frequent_trie(root: int, paths: Iterable[Tokens], nodes: int) -> TokenTree:

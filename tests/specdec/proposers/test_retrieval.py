@@ -67,6 +67,15 @@ def test_prompt_lookup_prefers_the_latest_of_equals():
     assert PromptLookup(depth=3).propose((7, 7), Sampler(0)).tree.paths == [(), (7,)]
 
 
+def test_prompt_lookup_grows_with_what_occurred_before():
+    grown = PromptLookup(nodes=8, depth=8, growth=3)
+    assert grown.propose((9, 1, 2, 3, 4, 5, 8, 1), Sampler(0)).tree.paths == [(), (2,), (2, 3)]
+    longest = max(grown.propose((9, 1, 2, 3, 4, 5, 8, 9, 1), Sampler(0)).tree.paths, key=len)
+    assert longest == (2, 3, 4, 5, 8)
+    assert len(grown.propose((9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2), Sampler(0)).tree) == 8
+    assert grown.propose((1, 2, 3), Sampler(0)).tree.paths == [()]
+
+
 @STEADY
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), max_size=12), st.integers(1, 12))
 def test_frequent_trie_keeps_the_most_shared_prefixes(paths, nodes):
@@ -176,5 +185,7 @@ def test_vocab_trim_keeps_the_frequent_tokens():
 def test_retrieval_settings_are_checked():
     with pytest.raises(InputError, match=r"shortest must be in \[1, 3\], not 4"):
         PromptLookup(longest=3, shortest=4)
+    with pytest.raises(InputError, match="growth must be at least 1, not 0"):
+        PromptLookup(growth=0)
     with pytest.raises(InputError, match=r"shortest must be in \[1, 16\], not 0"):
         Retrieval(SuffixArray([1]), shortest=0)
