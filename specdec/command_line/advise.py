@@ -17,7 +17,7 @@ from rtnerf.base.options import (
     refuse,
     refuse_given,
 )
-from specdec.command_line.machines import model_options, split
+from specdec.command_line.machines import MOST_CONTEXT, TIME, model_options, split
 from specdec.command_line.results import Results, result_options
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ DRAFTLESS = {"ngram", "retrieval"}
 
 MOST_CELLS = 1000
 """Batches and contexts together."""
-
-MOST_CONTEXT = 10_000_000
 
 MOST_BATCH = 65536
 
@@ -81,7 +79,7 @@ class Lengths(click.ParamType):
 )
 @click.option("--series", help="The name of one of its series, where it has several.")
 @click.option("--step-times", type=PATH, help="Instead: CSV of its passes, tokens,ms or batch,tokens,context,ms.")
-@click.option("--draft-ms", type=Number(0), help="With step-times: one pass of the draft, ms, the host's included.")
+@click.option("--draft-ms", type=TIME, help="With step-times: one pass of the draft, ms, the host's included.")
 @model_options()
 @click.option(
     "--method", "methods", type=OneOf(*METHODS), multiple=True, required=True,
@@ -98,8 +96,8 @@ class Lengths(click.ParamType):
 @click.option("--nodes", type=Whole(2, MOST_NODES), help="Look at trees of up to so many nodes, the root included.")
 @click.option("--tree", "trees", type=PATH, multiple=True, help="And at this tree of rank paths; may be repeated.")
 @click.option("--longest", type=Whole(1, MOST_DRAFTED), help="Drafted tokens of a chain.  [default: 8]")
-@click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step outside the machines.")
-@click.option("--draft-host-ms", type=Number(0), default=0.8, show_default=True, help="Of a draft's pass, likewise.")
+@click.option("--host-ms", type=TIME, default=0.0, show_default=True, help="Of a step outside the machines.")
+@click.option("--draft-host-ms", type=TIME, default=0.8, show_default=True, help="Of a draft's pass, likewise.")
 @click.option("--tpot-ms", type=Number(0, min_open=True), help="Time per output token that is allowed.")
 @click.option("--ttft-ms", type=Number(0, min_open=True), help="Time to the first token that is allowed.")
 @result_options("a method, context and batch", "speedup by batch")

@@ -16,7 +16,7 @@ from rtnerf.base.options import (
     refuse_given,
     seed_option,
 )
-from specdec.command_line.machines import MACHINE, MODEL, model_options, split
+from specdec.command_line.machines import DRAFT_PASSES, MACHINE, MODEL, MOST_CONTEXT, TIME, model_options, split
 from specdec.command_line.progress import Progress
 from specdec.command_line.results import Results, result_options
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 MOST_REQUESTS = 65536
 """In a step."""
-
-MOST_TAX_MS = 1e6
 
 MOST_LOADS = 1000
 """In a sweep."""
@@ -47,10 +45,12 @@ MOST_LOADS = 1000
     "--step-times", type=PATH, help="In place of a target: CSV of its passes, tokens,ms or batch,tokens,context,ms."
 )
 @model_options()
-@click.option("--draft-ms", type=Number(0), help="In place of a draft: one pass of it, ms.  [default: 0]")
-@click.option("--draft-passes", type=Whole(), help="Of a step; default: one a level. Medusa's heads take 1.")
-@click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
-@click.option("--context", type=Whole(), default=0, show_default=True, help="Cached tokens of a request.")
+@click.option("--draft-ms", type=TIME, help="In place of a draft: one pass of it, ms.  [default: 0]")
+@click.option("--draft-passes", type=DRAFT_PASSES, help="Of a step; default: one a level. Medusa's heads take 1.")
+@click.option("--host-ms", type=TIME, default=0.0, show_default=True, help="Of a step, outside all passes.")
+@click.option(
+    "--context", type=Whole(0, MOST_CONTEXT), default=0, show_default=True, help="Cached tokens of a request."
+)
 @click.option(
     "--batch", type=Wholes(MOST_REQUESTS), default="1", show_default=True, help="Requests in a step, comma-separated."
 )
@@ -149,20 +149,18 @@ def _spread(low: str, high: str, count: str) -> list[float]:
 @click.option(
     "--hardware", type=MACHINE, default="a100-80g", show_default=True, help="A named machine, or a TOML file."
 )
-@click.option("--draft-ms", type=Number(0), help="One pass of the draft, ms.  [default: 1]")
+@click.option("--draft-ms", type=TIME, help="One pass of the draft, ms.  [default: 1]")
 @click.option("--draft", type=MODEL, help="Instead of its time: a named model or a config.json, on the hardware.")
-@click.option("--draft-passes", type=Whole(), help="Of a step; default: one a level. Medusa's heads take 1.")
-@click.option("--host-ms", type=Number(0), default=0.0, show_default=True, help="Of a step, outside all passes.")
+@click.option("--draft-passes", type=DRAFT_PASSES, help="Of a step; default: one a level. Medusa's heads take 1.")
+@click.option("--host-ms", type=TIME, default=0.0, show_default=True, help="Of a step, outside all passes.")
 @click.option(
     "--tax-ms",
-    type=Number(0, MOST_TAX_MS),
+    type=TIME,
     default=0.0,
     show_default=True,
     help="Of a step where speculation is loaded.",
 )
-@click.option(
-    "--tax-request-ms", type=Number(0, MOST_TAX_MS), default=0.0, show_default=True, help="The same, of each request."
-)
+@click.option("--tax-request-ms", type=TIME, default=0.0, show_default=True, help="The same, of each request.")
 @click.option("--overlap", is_flag=True, help="Let those times pass while the machine works: a step takes the longer.")
 @click.option("--max-batch", type=Whole(1), default=128, show_default=True, help="Requests that run at a time.")
 @click.option("--max-length", type=Whole(1), default=2048, show_default=True, help="Tokens of the longest request.")
@@ -176,7 +174,7 @@ def _spread(low: str, high: str, count: str) -> list[float]:
     help="That only read prompts, one at a time each, so that decoding never waits.",
 )  # fmt: skip
 @click.option(
-    "--transfer-us", type=Number(0, MOST_TAX_MS), default=0.0, show_default=True,
+    "--transfer-us", type=TIME, default=0.0, show_default=True,
     help="To bring a token's keys and values from there.",
 )  # fmt: skip
 @click.option("--prefix", type=Whole(), default=0, show_default=True, help="Tokens that all prompts begin with.")

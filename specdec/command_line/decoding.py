@@ -50,9 +50,11 @@ PROGRESS_SECONDS = 5
 )
 @click.option("--threads", type=Whole(1), default=2, show_default=True, help="The last bits depend on it.")
 @seed_option
-def train(out: Path, effort: float, threads: int, seed: int) -> None:
+@result_options("a model", "the held-out loss of every model")
+def train(out: Path, effort: float, threads: int, seed: int, results: Results) -> None:
     """Train all models on the Python standard library's sources: under half an hour on two cores."""
     require(not out.is_file(), "out", "a folder", f"{out} (a file)")
+    results.check()
     import torch
 
     from specdec.models import training
@@ -67,6 +69,14 @@ def train(out: Path, effort: float, threads: int, seed: int) -> None:
             click.echo(f"  {shown - started:5.0f} s  {name} {done}/{steps}: {loss:.3f} nats", err=True)
 
     losses = training.train(out, seed, effort, progress=show)
+
+    def picture() -> "Figure":
+        from specdec.view.training import held_out
+
+        return held_out(losses)
+
+    record = {"command": "specdec train", "effort": effort, "seed": seed, "nats_a_token": losses}
+    results.write(record, [{"model": name, "nats_a_token": loss} for name, loss in losses.items()], picture)
     for name, loss in losses.items():
         click.echo(f"{out}: {name} {loss:.4f} nats a token, held out")
 

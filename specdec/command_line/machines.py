@@ -5,13 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtnerf.base.options import FC, PATH, NameOrFile, OneOf, Whole, together
+from rtnerf.base.options import FC, PATH, NameOrFile, Number, OneOf, Whole, together
 
 if TYPE_CHECKING:
     from specdec.cost.deployment import Deployment
 
 MODEL = NameOrFile(".json")
 MACHINE = NameOrFile(".toml")
+
+MOST_CONTEXT = 10_000_000
+
+TIME = Number(0, 1e6)
+"""Of a pass, of the host or of a link, in ms or us."""
+
+DRAFT_PASSES = Whole(0, 10_000)
+"""Of a step."""
 
 FORMATS = ("bf16", "fp8", "int8", "fp4", "int4")
 """The names in `specdec.cost.formats.BYTES`, which would be slow to import."""

@@ -157,8 +157,11 @@ def test_named_models_on_named_hardware(tmp_path):
         (["--batch=1,,2"], "batch must be whole numbers from 1 to 65536, separated by commas, not 1,,2"),
         (["--batch=65537"], "batch must be whole numbers from 1 to 65536, separated by commas, not 65537"),
         (["--batch=two"], "batch must be whole numbers from 1 to 65536, separated by commas, not two"),
-        (["--draft-ms=-1"], "draft-ms must be a number of at least 0, not -1"),
-        (["--draft-ms=nan"], "draft-ms must be a number of at least 0, not nan"),
+        (["--draft-ms=-1"], r"draft-ms must be a number from 0 to 1e\+06, not -1"),
+        (["--draft-ms=nan"], r"draft-ms must be a number from 0 to 1e\+06, not nan"),
+        (["--host-ms=1e308"], r"host-ms must be a number from 0 to 1e\+06, not 1e308"),
+        (["--draft-passes=1000000000000"], "draft-passes must be a whole number from 0 to 10000, not 1000000000000"),
+        (["--context=10000001"], "context must be a whole number from 0 to 10000000, not 10000001"),
         (["--draft-vocabulary=9", "--target=llama-2-7b"], "draft-vocabulary must be used with a named draft"),
     ],
 )

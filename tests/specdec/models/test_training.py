@@ -143,12 +143,17 @@ def test_the_command_passes_its_options_on(tmp_path, monkeypatch, capsys):
         return {"target": 1.5}
 
     monkeypatch.setattr(training, "train", train)
+    names = {"--json": "t.json", "--csv": "t.csv", "--plot": "t.svg"}
+    files = [word for option, name in names.items() for word in (option, str(tmp_path / name))]
     with pytest.raises(SystemExit) as end:
-        rtnerf.main(["specdec", "train", "--out", str(tmp_path), "--seed", "7", "--effort", "0.5"])
+        rtnerf.main(["specdec", "train", "--out", str(tmp_path), "--seed", "7", "--effort", "0.5", *files])
     captured = capsys.readouterr()
     assert (end.value.code or 0, calls) == (0, [(tmp_path, 7, 0.5, 2)])
     assert captured.out == f"{tmp_path}: target 1.5000 nats a token, held out\n"
     assert "target 5/5: 1.250 nats" in captured.err
+    assert json.loads((tmp_path / "t.json").read_text())["nats_a_token"] == {"target": 1.5}
+    assert (tmp_path / "t.csv").read_text() == "model,nats_a_token\ntarget,1.5\n"
+    assert (tmp_path / "t.svg").read_text().count("1.50") == 1
 
 
 @pytest.mark.parametrize(
