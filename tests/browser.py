@@ -43,8 +43,11 @@ class Browser:
         os.close(self._commands)
         os.close(self._messages)
 
-    def open(self, url, width=1280, height=1000, **features):
-        """Load a page, in a window of some pixels; ``features``: of its media, such as ``color_scheme="dark"``."""
+    def open(self, url, width=1280, height=1000, script="", **features):
+        """Load a page, in a window of some pixels; ``features``: of its media, such as ``color_scheme="dark"``.
+
+        ``script`` is run in the page before its own.
+        """
         if self._target:
             self._session = None
             self.call("Target.closeTarget", targetId=self._target)
@@ -56,6 +59,8 @@ class Browser:
         self.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
         media = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
         self.call("Emulation.setEmulatedMedia", features=media)
+        if script:
+            self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
         self.problems, self.requests = [], []
         self.call("Page.navigate", url=url)
 

@@ -152,6 +152,44 @@ def test_keys_pointer_and_address_lead_the_page_and_it_fits_a_narrow_window(brow
     assert browser.problems == []
 
 
+ORBIT_SIZE, ORBIT_FRAMES, LEAST_FPS = 400, 36, 20
+CLOCK = """
+    let spent = 0;
+    const scissor = WebGL2RenderingContext.prototype.scissor;
+    WebGL2RenderingContext.prototype.scissor = function(x, y, width, height) {
+        spent += COST * width * height;
+        scissor.call(this, x, y, width, height);
+    };
+    performance.now = () => spent;
+"""
+"""A clock of a device that takes COST milliseconds a pixel, whatever this machine does."""
+ORBIT = """new Promise((done) => {
+    const canvas = document.getElementById("canvas"), speed = document.getElementById("speed"), seen = [];
+    const key = (kind) => canvas.dispatchEvent(new KeyboardEvent(kind, { key: "ArrowLeft" }));
+    new MutationObserver(() => {
+        const told = speed.textContent.match(/^(\\d+)x\\d+ pixels in (\\d+) ms/);
+        if (told) seen.push([Number(told[1]), Number(told[2])]);
+        if (seen.length === FRAMES) key("keyup"), done(seen);
+    }).observe(speed, { childList: true });
+    key("keydown");
+})"""
+"""Turn round the scene for some frames: of each its width and how long it took."""
+
+
+@pytest.mark.parametrize(
+    ("cost", "narrowest", "widest"), [pytest.param(0.01, 60, 70, marks=pytest.mark.full), (0.05, 27, 31)]
+)
+def test_an_orbit_is_drawn_in_as_many_pixels_as_20_frames_a_second_allow(browser, embedded, cost, narrowest, widest):
+    browser.open(f"{embedded.as_uri()}#view=0&size={ORBIT_SIZE}", script=CLOCK.replace("COST", str(cost)))
+    browser.wait("document.getElementById('meaning')?.textContent")
+    frames = np.array(browser.evaluate(ORBIT.replace("FRAMES", str(ORBIT_FRAMES))))
+    assert browser.problems == []
+    settled = frames[ORBIT_FRAMES // 2 :]
+    assert settled[:, 1].max() <= 1000 / LEAST_FPS
+    assert narrowest <= settled[:, 0].min() <= settled[:, 0].max() <= widest
+    assert cost * ORBIT_SIZE**2 > 10 * 1000 / LEAST_FPS
+
+
 def test_textures_hold_the_decoded_scene(embedded):
     job = rtnerf.prepare(rtnerf.load_model())
     decoded = job.decoded
