@@ -23,7 +23,7 @@ from scipy.optimize import least_squares
 from rtnerf.base.errors import InputError, require
 from specdec.cost.architecture import Architecture
 from specdec.cost.deployment import Deployment
-from specdec.cost.hardware import HARDWARE
+from specdec.cost.hardware import HARDWARE, Hardware
 from specdec.cost.models import MODELS
 from specdec.cost.roofline import Roofline
 from specdec.cost.tables import read_table
@@ -115,6 +115,11 @@ class Engine:
     reached: float
     block_us: float
 
+    @property
+    def physical(self) -> bool:
+        """Whether memory is read no faster than the data sheet has it, of which the roofline expects a share."""
+        return self.reached * Hardware.bandwidth_reached <= 1 + TOLERANCE
+
     def ms(self, run: Run) -> float:
         """Return the time of a token."""
         return run.work / self.reached + run.starts * self.block_us / 1000
@@ -137,10 +142,12 @@ def fit(runs: Iterable[Run], like: Engine | None = None) -> Engine:
 
 
 def fit_each(runs: Sequence[Run]) -> Callable[[Run], Engine]:
-    """Fit every engine on every GPU; one that has no runs takes the numbers fitted to all."""
+    """Fit every engine on every GPU, near to what it has on all; without runs it takes that, or the fit to all."""
     common = fit(runs)
-    pairs = {pair: fit((run for run in runs if run.pair == pair), common) for pair in {run.pair for run in runs}}
-    return lambda run: pairs.get(run.pair, common)
+    engines = {name: fit((run for run in runs if run.engine == name), common) for name in {run.engine for run in runs}}
+    pairs = {run.pair for run in runs}
+    fitted = {pair: fit((run for run in runs if run.pair == pair), engines[pair[0]]) for pair in pairs}
+    return lambda run: fitted.get(run.pair) or engines.get(run.engine, common)
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,13 @@ class Serving:
             "by_gpu": self._grouped(lambda run: run.machine),
             "by_model_and_gpu": self._grouped(lambda run: f"{run.model} on {run.machine}"),
             "fitted": [
-                {"engine": engine, "gpu": machine, "reached": one.reached, "block_us": one.block_us}
+                {
+                    "engine": engine,
+                    "gpu": machine,
+                    "reached": one.reached,
+                    "block_us": one.block_us,
+                    "physical": one.physical,
+                }
                 for (engine, machine), one in self.engines.items()
             ],
             "skipped": dict(self.skipped),
@@ -202,9 +215,9 @@ class Serving:
         if np.isnan(self.errors).any():
             lines.append(f"not counted: {np.isnan(self.errors).sum()} rows, no more than numbers are fitted to them")
         for (engine, machine), one in self.engines.items():
-            lines.append(
-                f"fitted: {engine} on {machine}: {one.reached:.2f} of the roofline, {one.block_us:.0f} us a block"
-            )
+            beyond = "" if one.physical else "; FASTER THAN THE DATA SHEET: another model or format?"
+            speed = f"{one.reached:.2f} of the roofline, {one.block_us:.0f} us a block"
+            lines.append(f"fitted: {engine} on {machine}: {speed}{beyond}")
         lines += [f"left out: {count} rows, {reason}" for reason, count in self.skipped.items()]
         return "\n".join(lines)
 

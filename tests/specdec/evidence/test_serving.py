@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -42,9 +43,19 @@ def test_a_model_is_predicted_from_the_others_alone():
     runs = [*made("one", "a", (0.8, 30.0)), *made("one", "b", (0.8, 30.0)), *made("one", "c", (0.4, 60.0))]
     record = compare(runs).record()
     assert record["by_model"]["a"]["rows"] == 4
+    assert not compare(made("one", "a", (15.0, 30.0))).record()["fitted"][0]["physical"]
+    assert "FASTER THAN THE DATA SHEET" in compare(made("one", "a", (15.0, 30.0))).summary
+    assert "FASTER" not in compare(runs).summary
     # Half as fast as what the fit has seen.
     assert record["by_model"]["c"]["median_absolute_error_unseen"] == pytest.approx(0.5, abs=0.05)
     assert compare(made("one", "a", (0.8, 30.0))).record()["median_absolute_error_unseen"] is None
+
+
+def test_an_engine_on_a_gpu_without_rows_is_as_on_others():
+    on_another = [replace(run, machine="new") for run in made("one", "b", (0.4, 60.0))]
+    runs = [*made("one", "a", (0.4, 60.0)), *made("two", "a", (0.8, 30.0)), *on_another]
+    # One fit to both engines is 49 % off.
+    assert compare(runs).record()["by_gpu"]["new"]["median_absolute_error_unseen"] < 0.1
 
 
 def test_as_many_numbers_as_rows_are_no_evidence():
@@ -116,8 +127,8 @@ def test_the_served_models():
     with path.open() as file:
         assert found["rows"] == sum(1 for _ in csv.DictReader(file))
     assert found["median_absolute_error"] < 0.07
-    assert found["median_absolute_error_unseen"] < 0.11
+    assert found["median_absolute_error_unseen"] < 0.09
     for model, one in found["by_model"].items():
         assert one["median_absolute_error"] < 0.12, model
         # Nothing else was measured on gpt-oss-120b's GPU.
-        assert one["median_absolute_error_unseen"] < (0.18 if "gpt-oss" in model else 0.15), model
+        assert one["median_absolute_error_unseen"] < (0.16 if "gpt-oss" in model else 0.15), model
