@@ -165,9 +165,11 @@ class Accelerator(wiring.Component):
             "compositor": Compositor(cfg),
             "cube_sequencer": CubeSequencer(layouts.VisibleSample),
             "appearance_loader": CubeLoader(cfg, cfg.groups["appearance"]),
-            "appearance_buffer": CubeBuffer(cfg, cfg.groups["appearance"]),
+            "appearance_buffer": CubeBuffer(cfg, cfg.groups["appearance"], cfg.appearance_lanes),
             "visible_samples": Queue(layouts.VisibleSample, cfg.sample_queue),
-            "appearance_interpolator": Interpolator(cfg, cfg.groups["appearance"], layouts.VisibleSample),
+            "appearance_interpolator": Interpolator(
+                cfg, cfg.groups["appearance"], layouts.VisibleSample, cfg.appearance_lanes
+            ),
             "appearance": Appearance(cfg),
             "mlp_engine": MlpEngine(cfg),
             "tile_buffer": TileBuffer(cfg),

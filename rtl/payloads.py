@@ -49,14 +49,26 @@ def vector3(shape) -> data.StructLayout:
 Cube = vector3(CUBE_BITS)
 Local = vector3(LOCAL_BITS)
 FactorVector = data.ArrayLayout(signed(FACTOR.width), COMPONENTS)
-CellFactors = data.ArrayLayout(
-    data.StructLayout({"corners": data.ArrayLayout(FactorVector, 4), "ends": data.ArrayLayout(FactorVector, 2)}),
-    len(PAIRS),
-)
-"""The factors round a cell, per pair. ``corners``: of the plane at (first, second), (first + 1, second),
-(first, second + 1), (first + 1, second + 1); ``ends``: of the line at along, along + 1."""
-ProductVector = data.ArrayLayout(data.ArrayLayout(signed(PRODUCT.width), COMPONENTS), len(PAIRS))
-"""Plane times line of a component group, [pair][component]."""
+
+
+def cell_factors(lanes: int) -> data.ArrayLayout:
+    """Return the layout of the factors round a cell, of ``lanes`` component groups, per pair.
+
+    ``corners``: of the plane at (first, second), (first + 1, second), (first, second + 1), (first + 1, second + 1);
+    ``ends``: of the line at along, along + 1; the components of the groups one behind the other.
+    """
+    vector = data.ArrayLayout(signed(FACTOR.width), lanes * COMPONENTS)
+    pair = data.StructLayout({"corners": data.ArrayLayout(vector, 4), "ends": data.ArrayLayout(vector, 2)})
+    return data.ArrayLayout(pair, len(PAIRS))
+
+
+def product_vectors(lanes: int) -> data.ArrayLayout:
+    """Return the layout of plane times line of ``lanes`` component groups, [pair][components of group after group]."""
+    return data.ArrayLayout(data.ArrayLayout(signed(PRODUCT.width), lanes * COMPONENTS), len(PAIRS))
+
+
+ProductVector = product_vectors(1)
+"""Of one group."""
 
 
 def _layout(word: Word, shape):

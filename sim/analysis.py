@@ -41,7 +41,7 @@ def activity_of(frame: Simulation) -> Activity:
         "density_interpolator": groups["density"] * samples,
         "density": samples,
         "compositor": frame.samples,
-        "appearance_interpolator": groups["appearance"] * visible,
+        "appearance_interpolator": frame.config.appearance_transfers * visible,
         "mlp_engine.sample": frame.shaded * network_passes(frame.config),
         "tile_buffer": frame.shaded,
     }

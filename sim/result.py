@@ -116,7 +116,7 @@ class Simulation:
             bandwidth = min(bandwidth, self.timing.peak_bytes_per_second / self.clock_hz)
         else:
             bandwidth /= self.timing.beat_interval
-        compute = self.config.multipliers + 2 * len(PAIRS) * VECTOR_MACS
+        compute = self.config.multipliers + (1 + self.config.appearance_lanes) * len(PAIRS) * VECTOR_MACS
         intensity = macs / self.moved_bytes
         return {
             "macs": macs,

@@ -60,7 +60,7 @@ class Block(IntEnum):
     MLP_ENGINE = mlp_engine.STATE, lambda its: mlp_engine.new(its.config)
     APPEARANCE = appearance.STATE, lambda its: appearance.new()
     PRODUCT_BUFFER = product_buffer.STATE, lambda its: product_buffer.new(its.config)
-    APPEARANCE_INTERPOLATOR = interpolator.STATE, lambda its: interpolator.new(its.config.groups["appearance"])
+    APPEARANCE_INTERPOLATOR = interpolator.STATE, lambda its: interpolator.new(its.config.appearance_transfers)
     VISIBLE_SAMPLES = queue.STATE, lambda its: queue.new(its.config.sample_queue)
     CUBE_SEQUENCER = cube_sequencer.STATE, lambda its: cube_sequencer.new()
     COMPOSITOR = compositor.STATE, lambda its: compositor.new()

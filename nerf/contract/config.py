@@ -44,6 +44,7 @@ _ADDED = {
     "density_components": 16,
     "appearance_components": 48,
     "colours": "network",
+    "appearance_lanes": 1,
 }
 """Parameters that configurations once had not, with what the hardware was then: so they are not in the digest."""
 
@@ -67,6 +68,8 @@ class AcceleratorConfig:
         `stages` tells the lanes of the other layers.
     density_components, appearance_components : int
         Of a plane and line pair, multiples of 16: 16 to 64, and 48 to 96. Each 16 are a pass of the interpolator.
+    appearance_lanes : int
+        Passes of the appearance interpolator that are one: 1, or, with deferred shading, all that a sample has.
     features : int
         Outputs of the basis (TensoRF's ``app_dim``), 24 to 32.
     hidden : int
@@ -125,6 +128,7 @@ class AcceleratorConfig:
     address_width: int = 32
     density_components: int = 16
     appearance_components: int = 48
+    appearance_lanes: int = 1
     features: int = 27
     hidden: int = 128
     feature_bands: int = 2
@@ -167,6 +171,9 @@ class AcceleratorConfig:
             value = getattr(self, name)
             rule = f"a multiple of {COMPONENTS} from {low} to {high}"
             require(low <= value <= high and value % COMPONENTS == 0, name, rule, value)
+        lanes = self.groups["appearance"] if self.shading == "deferred" else 1
+        rule = f"1 or {lanes} (appearance_components / {COMPONENTS})" if lanes > 1 else "1 without deferred shading"
+        require(self.appearance_lanes in (1, lanes), "appearance_lanes", rule, self.appearance_lanes)
         require(24 <= self.features <= 32, "features", "from 24 to 32", self.features)
         require(self.colours in COLOURS, "colours", f"one of {', '.join(COLOURS)}", self.colours)
         if self.colours == "plain":
@@ -230,6 +237,11 @@ class AcceleratorConfig:
             "density": self.density_components // COMPONENTS,
             "appearance": self.appearance_components // COMPONENTS,
         }
+
+    @property
+    def appearance_transfers(self) -> int:
+        """Vectors that the appearance interpolator makes of a visible sample."""
+        return self.groups["appearance"] // self.appearance_lanes
 
     @property
     def stages(self) -> tuple[Stage, Stage, Stage]:

@@ -1,6 +1,6 @@
 """The cube buffer: decoded factors around a cube, read as all that one interpolation needs of a component group."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.payloads import BlockLayouts, CellFactors, FactorVector, LookUp, vector3
+from rtl.payloads import BlockLayouts, FactorVector, LookUp, cell_factors, vector3
 
 
 class CubeBuffer(wiring.Component):
@@ -21,32 +21,34 @@ class CubeBuffer(wiring.Component):
     A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``enable``.
 
     Latency: 1 cycle from ``enable`` to ``data``.
-    Throughput: 1 write and 1 read (4 plane and 2 line vectors of each pair) a cycle.
+    Throughput: 1 write and 1 read (4 plane and 2 line vectors of each pair, of ``lanes`` groups) a cycle.
 
     Parameters
     ----------
     cfg : AcceleratorConfig
     groups : int
         Component groups.
+    lanes : int
+        Component groups that are read at a time, each from memories of its own: 1, or all of them.
 
     Members
     -------
     i : In(stream)
         `VectorWrite`, always ready.
     factors : In(LookUp)
-        `CellFactors` by `FactorAddress`.
+        `cell_factors` by `FactorAddress`.
     """
 
     LATENCY = 1
 
-    def __init__(self, cfg: AcceleratorConfig, groups: int) -> None:
-        self._groups = groups
+    def __init__(self, cfg: AcceleratorConfig, groups: int, lanes: int = 1) -> None:
+        self._groups, self._lanes = groups, lanes
         self._window_bits = cfg.window_bits
         layouts = BlockLayouts(cfg)
         super().__init__(
             {
                 "i": In(stream.Signature(layouts.VectorWrite, always_ready=True)),
-                "factors": In(LookUp(layouts.FactorAddress, CellFactors)),
+                "factors": In(LookUp(layouts.FactorAddress, cell_factors(lanes))),
             }
         )
 
@@ -63,19 +65,23 @@ class CubeBuffer(wiring.Component):
             self._line(m, pair, along, odd)
         return m
 
-    def _bank(self, m: Module, name: str, depth: int, here, write_place, read_place) -> data.View:
-        """Add a memory of ``depth`` vectors a component group; return what it has read."""
-        memory = Memory(shape=FactorVector, depth=self._groups * depth, init=[])
-        m.submodules[name] = memory
-        read, write = memory.read_port(), memory.write_port()
-        m.d.comb += [
-            write.addr.eq(Cat(write_place, self.i.payload.to.group)),
-            write.data.eq(self.i.payload.values),
-            write.en.eq(self.i.valid & here),
-            read.addr.eq(Cat(read_place, self.factors.address.group)),
-            read.en.eq(self.factors.enable),
-        ]
-        return read.data
+    def _bank(self, m: Module, name: str, depth: int, here, write_place, read_place) -> Value:
+        """Add memories, one a lane, of ``depth`` vectors a component group; return what they have read."""
+        to, found = self.i.payload.to, []
+        for lane in range(self._lanes):
+            memory = Memory(shape=FactorVector, depth=self._groups // self._lanes * depth, init=[])
+            alone = self._lanes == 1
+            m.submodules[name if alone else f"{name}_{lane}"] = memory
+            read, write = memory.read_port(), memory.write_port()
+            m.d.comb += [
+                write.addr.eq(Cat(write_place, to.group)),
+                write.data.eq(self.i.payload.values),
+                write.en.eq(self.i.valid & here & (alone or to.group == lane)),
+                read.addr.eq(Cat(read_place, self.factors.address.group)),
+                read.en.eq(self.factors.enable),
+            ]
+            found.append(read.data.as_value())
+        return Cat(found)
 
     def _plane(self, m: Module, pair: int, first: str, second: str, odd: data.View) -> None:
         """Add a pair's plane."""
@@ -101,7 +107,7 @@ class CubeBuffer(wiring.Component):
             step_first, step_second = corner & 1, corner >> 1
             low = Mux(odd[first] ^ step_first, banks[1, 0], banks[0, 0])
             high = Mux(odd[first] ^ step_first, banks[1, 1], banks[0, 1])
-            m.d.comb += vector.eq(Mux(odd[second] ^ step_second, high, low))
+            m.d.comb += vector.as_value().eq(Mux(odd[second] ^ step_second, high, low))
 
     def _line(self, m: Module, pair: int, along: str, odd: data.View) -> None:
         """Add a pair's line."""
@@ -119,7 +125,7 @@ class CubeBuffer(wiring.Component):
             for bank in range(2)
         ]
         for end, vector in enumerate(self.factors.data[pair].ends):
-            m.d.comb += vector.eq(Mux(odd[along] ^ end, banks[1], banks[0]))
+            m.d.comb += vector.as_value().eq(Mux(odd[along] ^ end, banks[1], banks[0]))
 
 
 def _half(coordinate, bank: int):

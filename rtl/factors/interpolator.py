@@ -9,7 +9,7 @@ from nerf.contract.formats import FACTOR, FRACTION_BITS, INTERPOLATED, PRODUCT
 from nerf.contract.scene_image import PAIRS
 from rtl.parts.carry_save import few_rows
 from rtl.parts.shared_module import PART, build_in
-from rtl.payloads import AXES, BlockLayouts, CellFactors, Cube, LookUp, ProductVector, vector3
+from rtl.payloads import AXES, BlockLayouts, Cube, LookUp, cell_factors, product_vectors, vector3
 
 PLANE_SHIFT = 2 * FRACTION_BITS - INTERPOLATED.fraction
 PLANE_BITS = PLANE_SHIFT + INTERPOLATED.width
@@ -19,7 +19,7 @@ ROUNDING = 1 << LINE_SHIFT >> 1
 
 
 class Interpolator(wiring.Component):
-    """Turn each sample into ``groups`` vectors of plane times line, read from a dense cube buffer.
+    """Turn each sample into vectors of plane times line, of some component groups each, read from a dense cube buffer.
 
     Rules
     -----
@@ -27,8 +27,8 @@ class Interpolator(wiring.Component):
       current cube, and then the next token of ``loaded`` becomes current. A token that no sample asks for is finished
       as soon as a sample of another cube is at the head.
     - ``last`` samples pass in their order on ``o_sample``; they need no cube and leave the current one as it is.
-    - A sample's vectors are those of the component groups, in order; the pairs in a vector are those of
-      `nerf.contract.scene_image.PAIRS`.
+    - A sample's vectors are those of the component groups in order, ``lanes`` of them at a time; the pairs in a vector
+      are those of `nerf.contract.scene_image.PAIRS`.
     - A sample is offered on ``o_sample`` before its first vector is offered on ``o_vector``. The reader must be able
       to accept the next sample before it has all vectors of this one, or the next one is not begun.
     - Factors are -127 to 127, as the encoder makes them: with -128 a product would not fit.
@@ -43,6 +43,8 @@ class Interpolator(wiring.Component):
         Component groups.
     sample_layout : data.StructLayout
         A layout with ``cube``, ``local`` and ``last``, passed on as it is.
+    lanes : int
+        Component groups that are interpolated at a time: 1, or all of them.
 
     Members
     -------
@@ -55,21 +57,21 @@ class Interpolator(wiring.Component):
     factors : Out(LookUp)
         Read of the cube buffer. The answer must stay until the next read.
     o_sample, o_vector : Out(stream)
-        Samples, and their `ProductVector` (none for ``last``).
+        Samples, and their `product_vectors` (none for ``last``).
     """
 
     LATENCY = 8
 
-    def __init__(self, cfg: AcceleratorConfig, groups: int, sample_layout: data.StructLayout) -> None:
-        self.groups = groups
+    def __init__(self, cfg: AcceleratorConfig, groups: int, sample_layout: data.StructLayout, lanes: int = 1) -> None:
+        self._lanes, self._vectors = lanes, groups // lanes
         super().__init__(
             {
                 "i": In(stream.Signature(sample_layout)),
                 "loaded": In(stream.Signature(Cube)),
                 "finished": Out(1),
-                "factors": Out(LookUp(BlockLayouts(cfg).FactorAddress, CellFactors)),
+                "factors": Out(LookUp(BlockLayouts(cfg).FactorAddress, cell_factors(lanes))),
                 "o_sample": Out(stream.Signature(sample_layout)),
-                "o_vector": Out(stream.Signature(ProductVector)),
+                "o_vector": Out(stream.Signature(product_vectors(lanes))),
             }
         )
 
@@ -102,10 +104,10 @@ class Interpolator(wiring.Component):
         with m.If(self.finished):
             m.d.sync += has_current.eq(0)
 
-        # A single group has a bit, too: Verilog has no signal without.
-        group = Signal(range(max(self.groups, 2)))
+        # A single vector has a bit, too: Verilog has no signal without.
+        group = Signal(range(max(self._vectors, 2)))
         begin = group == 0
-        final = group == self.groups - 1
+        final = group == self._vectors - 1
         ready_to_pass = ~self.o_sample.valid | self.o_sample.ready
         read = self.factors.enable
         m.d.comb += [
@@ -145,7 +147,7 @@ class Interpolator(wiring.Component):
                 "along": first_weights[along],
                 "second": second_weights[second],
             }
-            names = [f"component_{pair}_{n}" for n in range(COMPONENTS)]
+            names = [f"component_{pair}_{n}" for n in range(self._lanes * COMPONENTS)]
             components = build_in(m, platform, f"{PART}component", names, _Component, common)
             for n, component in enumerate(components):
                 m.d.comb += Cat(component.factors).eq(Cat(vector[n] for vector in (*factors.corners, *factors.ends)))

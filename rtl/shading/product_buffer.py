@@ -1,6 +1,6 @@
 """Deferred shading: composite the appearance products of a tile's visible samples, then put out one mean a ray."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -19,9 +19,10 @@ from nerf.contract.scene_image import PAIRS
 from rtl.parts.carry_save import few_rows
 from rtl.parts.pixel_memory import PixelWrite
 from rtl.parts.queue import Queue
-from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, shape_of
+from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, product_vectors, shape_of
 
 LANES = len(PAIRS) * COMPONENTS
+"""Products of a component group."""
 SUM = shape_of(PRODUCT_SUM)
 RECIPROCAL_WIDTH = RECIPROCAL_BITS + 2
 SAMPLE_QUEUE = 4
@@ -30,8 +31,8 @@ SAMPLE_QUEUE = 4
 class SumsPort(wiring.Signature):
     """A user's side of the sums of a tile: of products, by pixel and transfer, and of weights, by pixel."""
 
-    def __init__(self, address_bits: int, groups: int) -> None:
-        place, sums = address_bits + (groups - 1).bit_length(), data.ArrayLayout(SUM, LANES)
+    def __init__(self, address_bits: int, transfers: int, lanes: int) -> None:
+        place, sums = address_bits + (transfers - 1).bit_length(), data.ArrayLayout(SUM, lanes * LANES)
         super().__init__(
             {
                 "read": Out(LookUp(place, sums)),
@@ -65,8 +66,9 @@ class TileSums(wiring.Component):
     """
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
-        self._address_bits, self._groups = 2 * cfg.tile_bits, cfg.groups["appearance"]
-        port = SumsPort(self._address_bits, self._groups)
+        self._address_bits = 2 * cfg.tile_bits
+        self._transfers, self._sums = cfg.appearance_transfers, cfg.appearance_lanes * LANES
+        port = SumsPort(self._address_bits, self._transfers, cfg.appearance_lanes)
         super().__init__({"tile": In(1), "clears": Out(1, init=1), "add": In(port), "scan": In(port)})
 
     def elaborate(self, platform) -> Module:
@@ -77,7 +79,7 @@ class TileSums(wiring.Component):
             m.d.sync += [clear.eq(clear + 1), self.clears.eq(~clear.all())]
         for parity in range(2):
             m.submodules[f"sums_{parity}"] = sums = Memory(
-                shape=data.ArrayLayout(SUM, LANES), depth=self._groups << self._address_bits, init=[]
+                shape=data.ArrayLayout(SUM, self._sums), depth=self._transfers << self._address_bits, init=[]
             )
             m.submodules[f"weights_{parity}"] = weights = Memory(
                 shape=UNIT_BITS, depth=1 << self._address_bits, init=[]
@@ -104,8 +106,8 @@ class ProductBuffer(wiring.Component):
 
     Rules
     -----
-    - Each sample that is not ``last`` comes with a transfer of 48 products for each component group, in its order.
-      Weight times product, rounded, is added to what its pixel has.
+    - Each sample that is not ``last`` comes with a transfer of 48 products for each component group, in its order, or
+      with ``appearance_lanes`` groups in one. Weight times product, rounded, is added to what its pixel has.
     - At ``last`` every pixel that has had a sample is put out like a sample, in the order of the pixels: its weight is
       the sum of its samples' weights, its products are their sums over that weight, by table, as in
       `nerf.golden.product_buffer`. ``last`` follows. The pixels are empty again.
@@ -116,8 +118,9 @@ class ProductBuffer(wiring.Component):
 
     Latency: `LATENCY` cycles from the last transfer before ``last`` to a ray's first products, if pixel 0 has a sample
     and no tile is being put out.
-    Throughput: a transfer a cycle in, but for 4 cycles at ``last``; out, a cycle for each transfer of a ray and 1 a
-    pixel without; a tile without a sample takes none.
+    Throughput: a transfer a cycle in, but for 4 cycles at ``last``, and where a transfer is a sample, the next of the
+    same pixel comes three cycles later; out, a cycle for each component group of a ray and 1 a pixel without; a tile
+    without a sample takes none.
 
     Parameters
     ----------
@@ -128,7 +131,7 @@ class ProductBuffer(wiring.Component):
     i_sample, o_sample : stream
         `VisibleSample`; ``cube`` and ``local`` are 0 behind.
     i_vector, o_vector : stream
-        `ProductVector`.
+        `product_vectors` of ``appearance_lanes`` groups; `ProductVector`.
     """
 
     STEPS = 5
@@ -140,10 +143,11 @@ class ProductBuffer(wiring.Component):
         self._cfg = cfg
         self._sample = layouts.VisibleSample
         self._address_bits, self._groups = 2 * cfg.tile_bits, cfg.groups["appearance"]
+        self._lanes, self._transfers = cfg.appearance_lanes, cfg.appearance_transfers
         super().__init__(
             {
                 "i_sample": In(stream.Signature(layouts.VisibleSample)),
-                "i_vector": In(stream.Signature(ProductVector)),
+                "i_vector": In(stream.Signature(product_vectors(cfg.appearance_lanes))),
                 "o_sample": Out(stream.Signature(layouts.VisibleSample)),
                 "o_vector": Out(stream.Signature(ProductVector)),
             }
@@ -192,14 +196,16 @@ class ProductBuffer(wiring.Component):
     def _add(self, m: Module, sums: wiring.PureInterface, adds: Signal, sample: data.View, rests: Signal) -> Signal:
         """Multiply; add the carries and read; take that; add and write. Return whether a sample has its last transfer.
 
-        A sample takes three cycles or more, so what it writes is there when the next one reads.
+        What a sample writes is there when the next one of its pixel reads: a sample takes three cycles or more, or the
+        next one waits.
         """
-        transfer = Signal(range(self._groups))
-        takes = Signal()
+        # A single transfer has a bit, too: Verilog has no signal without.
+        transfer = Signal(range(max(self._transfers, 2)))
+        takes, waits = Signal(), Signal()
         pixel = sample.pixel[: self._address_bits]
         m.d.comb += [
-            self.i_vector.ready.eq(adds),
-            takes.eq(adds & self.i_vector.valid),
+            self.i_vector.ready.eq(adds & ~waits),
+            takes.eq(self.i_vector.valid & self.i_vector.ready),
         ]
         reads, holds, writes = (Signal(name=name) for name in ("reads", "holds", "writes"))
         place, held_place, written_place = (
@@ -208,9 +214,11 @@ class ProductBuffer(wiring.Component):
         weight, held_weight = Signal(UNIT_BITS), Signal(UNIT_BITS)
         first, held_first, written_first = (Signal(name=name) for name in ("first", "held_first", "written_first"))
         fresh, was_fresh = Signal(), Signal()
+        if self._transfers == 1:
+            m.d.comb += waits.eq((reads & (place == pixel)) | (holds & (held_place == pixel)))
         with m.If(takes):
             m.d.sync += [
-                transfer.eq(Mux(transfer == self._groups - 1, 0, transfer + 1)),
+                transfer.eq(Mux(transfer == self._transfers - 1, 0, transfer + 1)),
                 place.eq(Cat(pixel, transfer)),
                 weight.eq(sample.weight),
                 first.eq(transfer == 0),
@@ -239,14 +247,15 @@ class ProductBuffer(wiring.Component):
         ]
         bits = UNIT_BITS + PRODUCT.width
         half = Const(1 << UNIT + DROPPED_BITS >> 1, bits)
-        for lane in range(LANES):
+        width = self._lanes * COMPONENTS
+        for lane in range(len(PAIRS) * width):
             product, carries = (
                 Signal(bits, name=f"{name}_{lane}", reset_less=True) for name in ("product", "product_carries")
             )
             rounded, addend, found = (
                 Signal(SUM, name=f"{name}_{lane}", reset_less=True) for name in ("rounded", "addend", "found")
             )
-            value = self.i_vector.payload[lane // COMPONENTS][lane % COMPONENTS]
+            value = self.i_vector.payload[lane // width][lane % width]
             m.d.sync += [
                 Cat(product, carries).eq(Cat(few_rows(m, value, sample.weight, bits, [half]))),
                 rounded.eq((product + carries)[UNIT + DROPPED_BITS : bits].as_signed()),
@@ -254,7 +263,7 @@ class ProductBuffer(wiring.Component):
                 found.eq(Mux(fresh, 0, sums.read.data[lane])),
             ]
             m.d.comb += sums.write.data[lane].eq(found + addend)
-        return takes & (transfer == self._groups - 1)
+        return takes & (transfer == self._transfers - 1)
 
     def _scan(self, m: Module, sums: wiring.PureInterface, tile: Value, scans: Signal, scanned: Signal) -> None:
         """Look at pixel after pixel; read, multiply and shift what a pixel has, and limit it: `STEPS` of them."""
@@ -285,7 +294,9 @@ class ProductBuffer(wiring.Component):
         with m.If(self.o_sample.ready):
             m.d.sync += self.o_sample.valid.eq(0)
         with m.If(issues):
-            m.d.comb += [sums.read.enable.eq(1), sums.read.address.eq(Cat(looked_at, transfer))]
+            # What several lanes have read stays for all transfers.
+            reads = (transfer == 0) | (self._lanes == 1)
+            m.d.comb += [sums.read.enable.eq(reads), sums.read.address.eq(Cat(looked_at, transfer))]
             m.d.sync += transfer.eq(Mux(leaves, 0, transfer + 1))
             with m.If(transfer == 0):
                 m.d.sync += [
@@ -297,11 +308,24 @@ class ProductBuffer(wiring.Component):
         with m.If(leaves):
             m.d.comb += [sums.write_weight.enable.eq(1), sums.write_weight.address.eq(looked_at)]
 
-        self._mean(m, sums.read.data, weight, issues, advance)
+        self._mean(m, self._group(m, sums.read.data, transfer, issues), weight, issues, advance)
         with m.If(advance):
             m.d.sync += Cat(holds, self.o_vector.valid).eq(Cat(issues, holds))
 
-    def _mean(self, m: Module, sums: data.View, weight: Value, issues: Signal, advance: Signal) -> None:
+    def _group(self, m: Module, sums: data.View, transfer: Signal, issues: Signal) -> list[Value]:
+        """Return those of the sums that are read that a transfer puts out."""
+        if self._lanes == 1:
+            return list(sums)
+        group, width = Signal.like(transfer, name="group"), self._lanes * COMPONENTS
+        with m.If(issues):
+            m.d.sync += group.eq(transfer)
+        return [
+            Array(sums[pair * width + lane * COMPONENTS + n] for lane in range(self._lanes))[group]
+            for pair in range(len(PAIRS))
+            for n in range(COMPONENTS)
+        ]
+
+    def _mean(self, m: Module, sums: list[Value], weight: Value, issues: Signal, advance: Signal) -> None:
         """Divide the sums that are read by the weight, by table: take them, multiply, add the carries, shift, limit."""
         m.submodules.reciprocals = reciprocals = Memory(
             shape=RECIPROCAL_WIDTH, depth=1 << RECIPROCAL_BITS, init=[int(value) for value in reciprocal_table()]

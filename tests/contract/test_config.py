@@ -29,7 +29,8 @@ def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path
     digests = {replace(AcceleratorConfig(), feature_bands=f, view_bands=v).digest for f in (1, 2, 6) for v in (1, 2, 6)}
     components = {replace(AcceleratorConfig(), density_components=n).digest for n in (16, 32)}
     components |= {replace(AcceleratorConfig(), appearance_components=n).digest for n in (48, 64)}
-    assert (len(digests), len(components)) == (9, 3)
+    lanes = {replace(AcceleratorConfig(), shading="deferred", appearance_lanes=n).digest for n in (1, 3)}
+    assert (len(digests), len(components), len(lanes)) == (9, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,11 @@ def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path
         ("ray_units = 3", "ray_units must be a power of two from 1 to 128, not 3"),
         ("density_components = 24", "density_components must be a multiple of 16 from 16 to 64, not 24"),
         ("appearance_components = 32", "appearance_components must be a multiple of 16 from 48 to 96, not 32"),
+        ("appearance_lanes = 3", "appearance_lanes must be 1 without deferred shading, not 3"),
+        (
+            "appearance_lanes = 3\nappearance_components = 64\nshading = 'deferred'",
+            r"appearance_lanes must be 1 or 4 \(appearance_components / 16\), not 3",
+        ),
         ("features = 33", "features must be from 24 to 32, not 33"),
         ("hidden = 48", "hidden must be a power of two from 32 to 256, not 48"),
         ("feature_bands = 7", "feature_bands must be from 0 to 6, not 7"),

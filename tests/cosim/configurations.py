@@ -56,6 +56,8 @@ def configurations(seed: int) -> Iterator[AcceleratorConfig]:
             values[name] = draw.randint(low, high)
         for name, (low, high) in COMPONENTS.items():
             values[name] = draw.randrange(low, high + 1, 16)
+        if values["shading"] == "deferred":
+            values["appearance_lanes"] = draw.choice((1, int(values["appearance_components"]) // 16))
         try:
             yield AcceleratorConfig(f"random_{number}", **values)
             number += 1

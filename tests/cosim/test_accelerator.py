@@ -110,10 +110,11 @@ def test_widths_and_depths_and_memories_change_no_value(config, timing):
     render(small_model(), camera, config=config, timing=MEMORY_TIMINGS[timing])
 
 
-@pytest.mark.parametrize("timing", ["ideal", "slow"])
-def test_deferred_shading(timing):
+@pytest.mark.parametrize(("timing", "lanes"), [("ideal", 1), ("slow", 1), *under_full(("ideal", 5), ("slow", 5))])
+def test_deferred_shading(timing, lanes):
     camera = look_at((2.2, 1.0, 0.8), width=28, height=21, focal=40)
-    result = render(deferred_model(), camera, config=DEFERRED, timing=MEMORY_TIMINGS[timing])
+    config = replace(DEFERRED, appearance_lanes=lanes)
+    result = render(deferred_model(), camera, config=config, timing=MEMORY_TIMINGS[timing])
     assert 0 < result.samples_shaded < 28 * 21
 
 

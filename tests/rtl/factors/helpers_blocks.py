@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In
 
-from nerf.contract.config import COMPONENTS, PRESETS
+from nerf.contract.config import PRESETS
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import Scene
 from nerf.encode import encode_model
@@ -63,12 +63,14 @@ class BurstMemory(wiring.Component):
 def vectors(ctx, member) -> list[list[int]]:
     """Return the values of the vectors of a member: from its bits, as Amaranth's views of them are slow."""
     value = Value.cast(member)
-    return np.frombuffer(ctx.get(value).to_bytes(len(value) // 8, "little"), np.int8).reshape(-1, COMPONENTS).tolist()
+    return np.frombuffer(ctx.get(value).to_bytes(len(value) // 8, "little"), np.int8).reshape(len(member), -1).tolist()
 
 
 def memory_rows(vectors: np.ndarray) -> list[int]:
-    """Return vectors of int8 (..., 16) as the rows of a memory of integers."""
-    return [int.from_bytes(vector.tobytes(), "little") for vector in vectors.reshape(-1, COMPONENTS).astype(np.int8)]
+    """Return vectors of int8 (..., components) as the rows of a memory of integers."""
+    return [
+        int.from_bytes(vector.tobytes(), "little") for vector in vectors.reshape(-1, vectors.shape[-1]).astype(np.int8)
+    ]
 
 
 def scene_constants(scene: Scene) -> dict:

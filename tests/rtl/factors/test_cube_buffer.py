@@ -15,11 +15,11 @@ from tests.rtl.factors.helpers_blocks import vectors
 from tests.sizes import SMALL, TINY
 
 
-@pytest.mark.parametrize(("cfg", "groups"), [(TINY, 1), (SMALL, 3)])
-def test_reads_return_the_corners_of_what_was_written(cfg, groups):
+@pytest.mark.parametrize(("cfg", "groups", "lanes"), [(TINY, 1, 1), (SMALL, 3, 1), (SMALL, 3, 3)])
+def test_reads_return_the_corners_of_what_was_written(cfg, groups, lanes):
     window = cfg.buffer_window
     plane_size, line_size = 4 * window, 16 * window
-    buffer = CubeBuffer(cfg, groups)
+    buffer = CubeBuffer(cfg, groups, lanes)
     generator = random.Random(groups)
     noise = np.random.default_rng(groups)
     planes = noise.integers(-128, 128, (3, groups, plane_size, plane_size, 16), np.int8)
@@ -46,14 +46,16 @@ def test_reads_return_the_corners_of_what_was_written(cfg, groups):
         ctx.set(buffer.i.valid, 0)
         edges = [(0, 0, 0), (127, 127, 127), (31, 32, 63), (64, 31, 95), (126, 1, 31), (63, 126, 0), (31, 31, 32)]
         edges = [tuple(at % line_size for at in edge) for edge in edges]
-        cases = [(group, *edge) for group in range(groups) for edge in edges]
+        reads = groups // lanes
+        cases = [(read, *edge) for read in range(reads) for edge in edges]
         cases += [
-            tuple(generator.randrange(size) for size in (groups, line_size, line_size, line_size)) for _ in range(200)
+            tuple(generator.randrange(size) for size in (reads, line_size, line_size, line_size)) for _ in range(200)
         ]
         port = buffer.factors
-        for group, *cell in cases:
+        for read, *cell in cases:
+            of_read = slice(read * lanes, (read + 1) * lanes)
             ctx.set(port.enable, 1)
-            ctx.set(port.address, {"group": group, "cell": dict(zip(AXES, cell, strict=True))})
+            ctx.set(port.address, {"group": read, "cell": dict(zip(AXES, cell, strict=True))})
             await ctx.tick()
             assert buffer.LATENCY == 1
             for hold in range(2):
@@ -61,10 +63,11 @@ def test_reads_return_the_corners_of_what_was_written(cfg, groups):
                     first, second, along = (cell[axis] for axis in axes)
                     corners, ends = vectors(ctx, port.data[pair].corners), vectors(ctx, port.data[pair].ends)
                     for corner in range(4):
-                        at = planes[pair, group, (second + corner // 2) % plane_size, (first + corner % 2) % plane_size]
-                        assert corners[corner] == at.tolist()
+                        at = (second + corner // 2) % plane_size, (first + corner % 2) % plane_size
+                        assert corners[corner] == planes[pair, of_read, *at].ravel().tolist()
                     for end in range(2):
-                        assert ends[end] == lines[pair, group, (along + end) % line_size].tolist()
+                        at = (along + end) % line_size
+                        assert ends[end] == lines[pair, of_read, at].ravel().tolist()
                 if hold == 0 and generator.random() < 0.3:
                     ctx.set(port.enable, 0)
                     ctx.set(port.address.cell, {axis: generator.randrange(line_size) for axis in AXES})

@@ -15,7 +15,7 @@ from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
 from nerf.golden.interpolator import product
 from rtl.factors.interpolator import Interpolator
-from rtl.payloads import AXES, Cube, ProductVector, TileLayouts
+from rtl.payloads import AXES, Cube, TileLayouts, product_vectors
 from tests.rtl.factors.helpers_blocks import memory_rows
 from tests.rtl.shading.helpers_shading import fields, record
 
@@ -41,19 +41,25 @@ def factors(groups, seed=1):
     return planes, lines
 
 
+def side_by_side(values, lanes):
+    """Values (group, ..., component) with the components of so many groups one behind the other."""
+    return np.concatenate(np.split(values, len(values)), axis=-1) if lanes > 1 else values
+
+
 class Bench(wiring.Component):
     """The interpolator with a buffer whose answer is wrong if no cube is current when it is read."""
 
     def __init__(self, kind, seed=1):
-        groups, layout, _ = KINDS[kind]
+        groups, layout, _, lanes = KINDS[kind]
         self.planes, self.lines = factors(groups, seed)
-        self.dut = Interpolator(CFG, groups, layout)
+        self.lanes = lanes
+        self.dut = Interpolator(CFG, groups, layout, lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(layout)),
                 "loaded": In(stream.Signature(Cube)),
                 "o_sample": Out(stream.Signature(layout)),
-                "o_vector": Out(stream.Signature(ProductVector)),
+                "o_vector": Out(stream.Signature(product_vectors(lanes))),
                 "finished": Out(stream.Signature(Cube)),
             }
         )
@@ -88,15 +94,15 @@ class Bench(wiring.Component):
         for corner in range(4):
             at = ((first + corner % 2)[: PLANE.bit_length() - 1], (second + corner // 2)[: PLANE.bit_length() - 1])
             vector = self.memory(m, f"plane_{pair}_{corner}", self.planes[pair], *at)
-            m.d.comb += factors.corners[corner].eq(Mux(right, vector, -1))
+            m.d.comb += factors.corners[corner].as_value().eq(Mux(right, vector, -1))
         for end in range(2):
             vector = self.memory(m, f"line_{pair}_{end}", self.lines[pair], (along + end)[: LINE.bit_length() - 1])
-            m.d.comb += factors.ends[end].eq(Mux(right, vector, -1))
+            m.d.comb += factors.ends[end].as_value().eq(Mux(right, vector, -1))
 
     def memory(self, m, name, values, *at):
         """What a memory of vectors (group, ..., component) answers to the read."""
-        init = memory_rows(values)
-        m.submodules[name] = memory = Memory(shape=8 * COMPONENTS, depth=len(init), init=init)
+        init = memory_rows(side_by_side(values, self.lanes))
+        m.submodules[name] = memory = Memory(shape=8 * COMPONENTS * self.lanes, depth=len(init), init=init)
         port = memory.read_port()
         m.d.comb += [port.addr.eq(Cat(*at, self.dut.factors.address.group)), port.en.eq(self.dut.factors.enable)]
         return port.data
@@ -122,7 +128,7 @@ def make_samples(layout, extra, count, seed, per_cube=5):
     return samples, tokens
 
 
-def expected_vectors(sample, planes, lines):
+def expected_vectors(sample, planes, lines, lanes=1):
     """Golden vectors of a sample, in order."""
     if sample["last"]:
         return []
@@ -136,22 +142,25 @@ def expected_vectors(sample, planes, lines):
             plane = np.pad(planes[pair, group], ((0, 1), (0, 1), (0, 0)), mode="wrap")
             line = np.pad(lines[pair, group], ((0, 1), (0, 0)), mode="wrap")
             vector.append([int(product(plane, line, *where, n)) for n in range(COMPONENTS)])
-    return vectors
+    return [side_by_side(np.array(vectors), lanes)[0].tolist()] if lanes > 1 else vectors
 
 
+WEIGHT = ("weight", lambda generator: generator.randrange((1 << 20) + 1))
 KINDS = {
-    "density": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64))),
-    "appearance": (3, LAYOUTS.VisibleSample, ("weight", lambda generator: generator.randrange((1 << 20) + 1))),
+    "density": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64)), 1),
+    "appearance": (3, LAYOUTS.VisibleSample, WEIGHT, 1),
+    "appearance at once": (3, LAYOUTS.VisibleSample, WEIGHT, 3),
 }
+"""Groups, samples, what else they have, and lanes."""
 
 
 @pytest.mark.parametrize("stalls", STALLS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_equal_the_model(kind, stalls):
-    groups, layout, extra = KINDS[kind]
+    groups, layout, extra, lanes = KINDS[kind]
     planes, lines = factors(groups)
     samples, tokens = make_samples(layout, extra, 24 if groups == 1 else 12, 2)
-    expected = [vector for sample in samples for vector in expected_vectors(sample, planes, lines)]
+    expected = [vector for sample in samples for vector in expected_vectors(sample, planes, lines, lanes)]
     result = run(
         shared(Bench, kind),
         {"i": samples, "loaded": tokens},
@@ -168,7 +177,7 @@ def test_products_equal_the_model(kind, stalls):
     behind, vectors = 0, result.cycles["o_vector"]
     if stalls == (1.0, 1.0):
         for sample, cycle in zip(samples, result.cycles["o_sample"], strict=True):
-            count = len(expected_vectors(sample, planes, lines))
+            count = len(expected_vectors(sample, planes, lines, lanes))
             assert count == 0 or cycle < vectors[behind]
             behind += count
 
@@ -185,10 +194,10 @@ def test_largest_products_fit():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_latency_and_one_vector_a_cycle(kind):
-    groups, layout, extra = KINDS[kind]
+    groups, layout, extra, lanes = KINDS[kind]
     samples, tokens = make_samples(layout, extra, 6, 5, per_cube=6)
     del samples[-1]
-    count = 6 * groups
+    count = 6 * groups // lanes
     result = run(shared(Bench, kind), {"i": samples, "loaded": tokens}, {"o_sample": 6, "o_vector": count})
     vectors = result.cycles["o_vector"]
     assert vectors == list(range(vectors[0], vectors[0] + count))

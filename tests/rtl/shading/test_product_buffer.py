@@ -1,6 +1,7 @@
 """The product buffer: sums of a tile's samples, then a mean for each of its rays, as the golden model has them."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from rtl.shading.product_buffer import LANES, ProductBuffer
 CFG = AcceleratorConfig(tile=4, shading="deferred")
 PIXELS = CFG.tile**2
 TRANSFERS = CFG.groups["appearance"]
+WIDE = replace(CFG, appearance_lanes=TRANSFERS)
 LAST = {"pixel": 0, "weight": 0, "last": 1}
 
 
@@ -51,26 +53,34 @@ def make_tiles(seed, tiles, most=12, size=PRODUCT.high // 2):
     return samples, vectors, rays, means
 
 
-def run_case(samples, vectors, rays, means, **options):
+def transfers_in(cfg, vectors):
+    """What comes in of samples whose vectors of a group each are given: these, or those of a sample side by side."""
+    groups = np.array(vectors).reshape(-1, cfg.appearance_transfers, cfg.appearance_lanes, 3, 16)
+    return groups.transpose(0, 1, 3, 2, 4).reshape(-1, 3, cfg.appearance_lanes * 16).tolist()
+
+
+def run_case(samples, vectors, rays, means, cfg=CFG, **options):
     return run(
-        shared(ProductBuffer, CFG),
-        {"i_sample": samples, "i_vector": vectors},
+        shared(ProductBuffer, cfg),
+        {"i_sample": samples, "i_vector": transfers_in(cfg, vectors)},
         {"o_sample": len(rays), "o_vector": len(means)},
         **options,
     )
 
 
+@pytest.mark.parametrize("cfg", [CFG, WIDE])
 @pytest.mark.parametrize("stalls", STALLS)
-def test_means_are_those_of_the_golden_model(stalls):
+def test_means_are_those_of_the_golden_model(stalls, cfg):
     samples, vectors, rays, means = make_tiles(stalls, 8)
-    result = run_case(samples, vectors, rays, means, stalls=stalls, seed=1)
+    result = run_case(samples, vectors, rays, means, cfg, stalls=stalls, seed=1)
     got = [{name: getattr(ray, name) for name in ("pixel", "weight", "last")} for ray in result.outputs["o_sample"]]
     assert [ray for ray in got if not ray["last"]] == [ray for ray in rays if not ray["last"]]
     assert [ray["last"] for ray in got] == [ray["last"] for ray in rays]
     assert [[list(pair) for pair in vector] for vector in result.outputs["o_vector"]] == means
 
 
-def test_largest_values_are_limited():
+@pytest.mark.parametrize("cfg", [CFG, WIDE])
+def test_largest_values_are_limited(cfg):
     samples, vectors, rays, means = make_tiles("large", 6, size=PRODUCT.high)
     for vector in vectors[::2]:
         vector[0] = [PRODUCT.low] * 16
@@ -87,7 +97,7 @@ def test_largest_values_are_limited():
         at += TRANSFERS
         totals[pixel] = totals.get(pixel, 0) + weighted_product(sample["weight"], values)
         weights[pixel] = weights.get(pixel, 0) + sample["weight"]
-    result = run_case(samples, vectors, rays, means)
+    result = run_case(samples, vectors, rays, means, cfg)
     assert [[list(pair) for pair in vector] for vector in result.outputs["o_vector"]] == expected
 
 
@@ -120,6 +130,19 @@ def test_latency_and_throughput():
     # The two rays take three cycles each, the 14 pixels without a sample one each; then comes the marker.
     rays = first - ProductBuffer.STEPS
     assert result.cycles["o_sample"] == [rays, rays + 3, rays + 6 + 14 + 1]
+
+
+def test_a_sample_a_cycle_but_for_those_of_one_pixel():
+    pixels = [0, 0, 1, 2, 1, 0, 3, 4, 3, 5, 6, 7]
+    samples = [{"pixel": pixel, "weight": 1000, "last": 0} for pixel in pixels] + [LAST]
+    vectors = [[[n] * 16] * 3 for n in range(TRANSFERS * len(pixels))]
+    rays = len(set(pixels))
+    result = run_case(samples, vectors, [LAST] * (rays + 1), [LAST] * (TRANSFERS * rays), WIDE)
+    # The second of pixel 0 comes three cycles after the first, then those of 1 and of 3 after theirs.
+    assert result.cycles["i_vector"] == [PIXELS + n for n in (0, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15)]
+    # A ray takes a cycle for each of its groups.
+    first = result.cycles["i_vector"][-1] + ProductBuffer.LATENCY
+    assert result.cycles["o_vector"] == [first + n for n in range(TRANSFERS * rays)]
 
 
 @pytest.mark.parametrize("sink", [1.0, 0.1])

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from rtl.factors.interpolator import Interpolator
-from rtl.payloads import AXES, Cube, ProductVector, TileLayouts
+from rtl.payloads import AXES, Cube, TileLayouts, product_vectors
 from sim.factors import interpolator
 from sim.parts.streams import CUBE, PRODUCTS, SAMPLE, STROBE, TREE_REQUEST, new
 from tests.rtl.shading.helpers_shading import record
@@ -28,20 +28,25 @@ from tests.sim.shading.helpers_shading import (
 
 CFG = AcceleratorConfig(tile=8)
 LAYOUTS = TileLayouts(CFG)
-KINDS = {"density": (1, LAYOUTS.Sample, TREE_REQUEST), "appearance": (3, LAYOUTS.VisibleSample, PRODUCTS)}
+KINDS = {
+    "density": (1, LAYOUTS.Sample, TREE_REQUEST, 1),
+    "appearance": (3, LAYOUTS.VisibleSample, PRODUCTS, 1),
+    "appearance at once": (3, LAYOUTS.VisibleSample, PRODUCTS, 3),
+}
+"""Groups, samples, the simulator's record of vectors, and lanes."""
 
 
 class Bench(wiring.Component):
     """The interpolator, its strobe as a stream."""
 
-    def __init__(self, groups, layout):
-        self.dut = Interpolator(CFG, groups, layout)
+    def __init__(self, groups, layout, lanes):
+        self.dut = Interpolator(CFG, groups, layout, lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(layout)),
                 "loaded": In(stream.Signature(Cube)),
                 "o_sample": Out(stream.Signature(layout)),
-                "o_vector": Out(stream.Signature(ProductVector)),
+                "o_vector": Out(stream.Signature(product_vectors(lanes))),
                 "finished": Out(stream.Signature(1)),
             }
         )
@@ -58,16 +63,18 @@ class Bench(wiring.Component):
 
 
 def check(kind, samples, tokens, finished, stalls, seed):
-    groups, layout, vectors = KINDS[kind]
+    groups, layout, vectors, lanes = KINDS[kind]
     counts = {
         "o_sample": len(samples),
-        "o_vector": groups * sum(not sample["last"] for sample in samples),
+        "o_vector": groups // lanes * sum(not sample["last"] for sample in samples),
         "finished": finished,
     }
-    hardware = run(shared(Bench, groups, layout), {"i": samples, "loaded": tokens}, counts, stalls=stalls, seed=seed)
+    hardware = run(
+        shared(Bench, groups, layout, lanes), {"i": samples, "loaded": tokens}, counts, stalls=stalls, seed=seed
+    )
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
-        state = interpolator.new(groups)
+        state = interpolator.new(groups // lanes)
         i, loaded, o_sample, o_vector = new(SAMPLE), new(CUBE), new(SAMPLE), new(vectors)
         strobe, strobes = np.zeros(1, STROBE)[0], StrobeQueue()
 
@@ -106,7 +113,7 @@ def check(kind, samples, tokens, finished, stalls, seed):
 @pytest.mark.parametrize("run_length", [1, 6])
 def test_every_transfer_comes_in_the_same_cycle(kind, stalls, run_length):
     chance = random.Random(f"{kind} {stalls} {run_length}")
-    weight = {"weight": lambda: chance.randrange(99)} if kind == "appearance" else {}
+    weight = {"weight": lambda: chance.randrange(99)} if kind != "density" else {}
     samples = random_samples(chance, 48 // KINDS[kind][0], run_length, cubes=128, lasts=0.2, **weight)
     tokens = cubes_of(samples)
     check(kind, samples, tokens, len(tokens) - 1, stalls, seed=run_length)
