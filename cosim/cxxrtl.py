@@ -72,9 +72,9 @@ _SLICE_CYCLES = 1 << 17
 _BUILD_SECONDS = 1800
 _LOG_LINES = 40
 
-_WRITE, _READ, _WAIT, _INTERRUPT = range(4)
-_RUNNING, _FINISHED = 0, 1
-_FAULTS = {
+WRITE, READ, _WAIT, _INTERRUPT = range(4)
+RUNNING, FINISHED = 0, 1
+FAULTS = {
     2: "memory: a burst must be incrementing, aligned, of the full data width and inside 4 KiB",
     3: "memory: wlast must be set on the last beat only",
     4: "memory: reads must stay in the image and the lists, writes in the frame and the lists",
@@ -188,7 +188,7 @@ def _steps(
     steps: list[tuple[int, int, int]] = [(_WAIT, 0, _FIRST_WRITE)]
 
     def write(name: str, value: int) -> None:
-        steps.extend([(_WRITE, REGISTERS[name], value & 0xFFFFFFFF), (_WAIT, 0, _BETWEEN_WRITES)])
+        steps.extend([(WRITE, REGISTERS[name], value & 0xFFFFFFFF), (_WAIT, 0, _BETWEEN_WRITES)])
 
     for name in CAMERA_REGISTERS:
         write(name, view.values[name])
@@ -254,36 +254,51 @@ def run(
         No interrupt in time, a breach of AXI4, or an access outside the image and the regions.
     """
     read = ("status", *COUNTERS)
-    steps = _steps(view, regions, abort_after, render_again, meanwhile) + [(_READ, REGISTERS[name], 0) for name in read]
-    harness = _load(library)
-    ranges = (
-        (0, regions.frame_base),
-        (regions.frame_base, regions.frame_base + regions.frame_bytes + -regions.frame_bytes % BEAT),
-        (regions.list_base, regions.end),
-    )
-    configuration = _Settings(
-        memory.ctypes.data, memory.nbytes, *ranges,
-        timing.latency, timing.beat_interval, timing.pause_of_256, timing.seed,
-        -1 if fail_read is None else fail_read, *(flip or (-1, 0)), record, strap,
-    )  # fmt: skip
+    steps = _steps(view, regions, abort_after, render_again, meanwhile) + [(READ, REGISTERS[name], 0) for name in read]
+    harness = load(library)
+    faults = (-1 if fail_read is None else fail_read, *(flip or (-1, 0)))
+    configuration = settings(memory, regions, timing, *faults, record, strap)
     table = np.array(steps, np.uint32)
     bench = harness.bench_create(ctypes.byref(configuration), table.ctypes.data, len(steps))
     try:
         deadline = time.monotonic() + timeout_seconds
         # In slices, so that an interrupt from the keyboard is heard.
-        while (outcome := harness.bench_run(bench, _SLICE_CYCLES)) == _RUNNING:
+        while (outcome := harness.bench_run(bench, _SLICE_CYCLES)) == RUNNING:
             if harness.bench_cycle(bench) > watchdog_cycles:
                 raise SimulationError(f"{TOP}: no interrupt in {watchdog_cycles} cycles")
             if time.monotonic() > deadline:
                 raise SimulationError(f"{TOP}: the run took more than {timeout_seconds:g} seconds")
         cycles = harness.bench_cycle(bench)
-        if outcome != _FINISHED:
-            raise SimulationError(f"{TOP}: cycle {cycles}: {_FAULTS[outcome]}")
+        if outcome != FINISHED:
+            raise SimulationError(f"{TOP}: cycle {cycles}: {FAULTS[outcome]}")
         values = np.ctypeslib.as_array(harness.bench_values(bench), (len(read),)).tolist()
         trace = _transactions(harness, bench, sidecar)
     finally:
         harness.bench_destroy(bench)
     return HarnessRun(dict(zip(read, values, strict=True)), trace, cycles)
+
+
+def settings(
+    memory: np.ndarray,
+    regions: Regions,
+    timing: MemoryTiming,
+    fail_read: int = -1,
+    flip_beat: int = -1,
+    flip_bit: int = 0,
+    record: bool = False,
+    strap: int = 0,
+) -> _Settings:
+    """Return what the harness takes: the memory's content and timing, what may be touched in it, and faults."""
+    ranges = (
+        (0, regions.frame_base),
+        (regions.frame_base, regions.frame_base + regions.frame_bytes + -regions.frame_bytes % BEAT),
+        (regions.list_base, regions.end),
+    )
+    return _Settings(
+        memory.ctypes.data, memory.nbytes, *ranges,
+        timing.latency, timing.beat_interval, timing.pause_of_256, timing.seed,
+        fail_read, flip_beat, flip_bit, record, strap,
+    )  # fmt: skip
 
 
 def _transactions(harness: ctypes.CDLL, bench: int, sidecar: Mapping[str, Any]) -> list[Transaction]:
@@ -325,13 +340,16 @@ def _bench_header(sidecar: Mapping[str, Any]) -> str:
     )
 
 
-def _load(library: Path) -> ctypes.CDLL:
+def load(library: Path) -> ctypes.CDLL:
+    """Return a library from `build`, its functions with their types."""
     harness = ctypes.CDLL(str(library))
     pointer, count = ctypes.c_void_p, ctypes.c_uint64
     for name, result, arguments in (
         ("bench_create", pointer, (pointer, pointer, count)),
         ("bench_run", ctypes.c_int32, (pointer, count)),
         ("bench_cycle", count, (pointer,)),
+        ("bench_step", None, (pointer, *3 * (ctypes.c_uint32,))),
+        ("bench_value_count", count, (pointer,)),
         ("bench_values", ctypes.POINTER(ctypes.c_uint32), (pointer,)),
         ("bench_record_count", count, (pointer,)),
         ("bench_records", pointer, (pointer,)),

@@ -200,6 +200,8 @@ class Host {
 public:
   Host(const Step *steps, size_t count) : steps(steps, steps + count) {}
 
+  void add(const Step &step) { steps.push_back(step); }
+
   bool finished() const { return next == steps.size(); }
 
   void drive(TOP &top) {
@@ -289,6 +291,8 @@ public:
     return RUNNING;
   }
 
+  void add(const Step &step) { host.add(step); }
+
   uint64_t cycle = 0;
   std::vector<Record> records;
   const std::vector<uint32_t> &values() const { return host.values; }
@@ -339,10 +343,15 @@ Bench *bench_create(const Settings *settings, const Step *steps, uint64_t count)
   return new Bench(*settings, steps, count);
 }
 
+// Give the host one more step.
+void bench_step(Bench *bench, uint32_t action, uint32_t address, uint32_t value) { bench->add({action, address, value}); }
+
 // Run until the host's last step is done, an error, or some cycles have passed.
 int32_t bench_run(Bench *bench, uint64_t cycles) { return bench->run(cycles); }
 
 uint64_t bench_cycle(const Bench *bench) { return bench->cycle; }
+
+uint64_t bench_value_count(const Bench *bench) { return bench->values().size(); }
 
 // What the host read, in order; valid until the next call of bench_run.
 const uint32_t *bench_values(const Bench *bench) { return bench->values().data(); }
