@@ -73,7 +73,8 @@ def _varint(number: int) -> bytes:
 
 def _hierarchy(signals: Sequence[Signal]) -> tuple[bytes, int]:
     """The scopes and the signals in them, and how many scopes there are."""
-    found, open_scopes, count = bytearray(), (), 0
+    found, count = bytearray(), 0
+    open_scopes: tuple[str, ...] = ()
     for signal in signals:
         same = 0
         while same < min(len(open_scopes), len(signal.scope)) and open_scopes[same] == signal.scope[same]:

@@ -159,7 +159,7 @@ def bench_verilog(
     declarations, connections, holds = _wires(ports, axi)
     return "\n".join(
         [
-            _template("bench.v").substitute(
+            bench_template("bench.v").substitute(
                 bench=BENCH,
                 top=top,
                 axi=axi,
@@ -173,7 +173,7 @@ def bench_verilog(
                 memory=_memory_instance(axi, by_name, memory_bytes),
                 trace=_trace(probes, by_name),
             ),
-            _text("axi_memory.v"),
+            bench_text("axi_memory.v"),
         ]
     )
 
@@ -264,7 +264,7 @@ def _trace(probes: Sequence[Probe], ports: Mapping[str, Port]) -> str:
         fire = " && ".join(ports[name].bench_name for name in (probe.valid, probe.ready) if name)
         payload = ", ".join(ports[name].bench_name for name in reversed(probe.payload))
         writes.append(f'      if ({fire}) $fwrite(trace, "%0d {probe.name} %h\\n", cycle, {{{payload}}});')
-    return _template("trace.v").substitute(writes="\n".join(writes))
+    return bench_template("trace.v").substitute(writes="\n".join(writes))
 
 
 class _Template(Template):
@@ -273,9 +273,11 @@ class _Template(Template):
     delimiter = "@@"
 
 
-def _template(name: str) -> _Template:
-    return _Template(_text(name))
+def bench_template(name: str) -> Template:
+    """Return a file of the bench as a template with placeholders ``@@{name}``."""
+    return _Template(bench_text(name))
 
 
-def _text(name: str) -> str:
+def bench_text(name: str) -> str:
+    """Return a file of the bench."""
     return (_BENCH_FILES / name).read_text(encoding="utf-8")

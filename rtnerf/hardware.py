@@ -63,11 +63,16 @@ _COSIM_SUMMARY = (
     help="For an ASIC, with what OpenROAD-flow-scripts or LibreLane needs to place and route it in IHP's sg13g2.",
 )
 @click.option(
+    "--soc",
+    is_flag=True,
+    help="Besides, in soc/: a system in plain Verilog that renders 16 pixels of the embedded model in any simulator.",
+)
+@click.option(
     "--clock-mhz", type=Number(0, min_open=True), default=50.0, show_default=True, help="Of the constraints of an ASIC."
 )
 @json_option
 def generate(
-    config: str, out: Path, target: str, hand_off: str | None, clock_mhz: float, json_file: Path | None
+    config: str, out: Path, target: str, hand_off: str | None, soc: bool, clock_mhz: float, json_file: Path | None
 ) -> None:
     """Write the accelerator's Verilog, with a description of its ports and registers."""
     check_targets(json=json_file)
@@ -79,6 +84,8 @@ def generate(
         target = "asic"
     if target != "asic":
         refuse_given("without target asic or hand-off", "clock-mhz")
+    else:
+        refuse_given("with target asic, whose memories are macros", "soc")
     from nerf.contract.config import load_config
 
     accelerator = load_config(config)
@@ -95,6 +102,8 @@ def generate(
             sidecar = _generate_asic(accelerator, out, hand_off, clock_mhz, tell)
         else:
             sidecar = write_verilog(accelerator, out, tell=tell)
+            if soc:
+                _write_soc(accelerator, out, sidecar)
         advance(MODULES, MODULES)
     result = {
         "config": accelerator.name,
@@ -110,6 +119,16 @@ def generate(
     click.echo(f"{out}: Verilog of {accelerator.name}, {held / 2**20:.2f} MiB on chip, {result['seconds']:.1f} s")
     if target == "asic":
         _show_asic(sidecar)
+
+
+def _write_soc(accelerator: AcceleratorConfig, out: Path, sidecar: dict[str, Any]) -> None:
+    from cosim.soc import SOC, write_soc
+    from nerf.cameras import load_cameras
+    from nerf.checkpoint import load_model
+    from rtnerf.api import prepare
+
+    camera = load_cameras().camera(0, 100).cropped(48, 48, 4, 4)
+    write_soc(out / SOC, prepare(load_model(), accelerator), camera, sidecar)
 
 
 def _generate_asic(

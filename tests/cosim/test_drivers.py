@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The drivers that come with the Verilog, in C and in Python, on the RTL: their frame is the golden model's."""
 
 import ctypes

@@ -41,6 +41,12 @@ def test_cosim_passes_its_options_and_fails_on_a_mismatch(call, fakes, monkeypat
     assert np.load(tmp_path / "rgb.npy").shape == (2, 2, 3)
 
 
+def test_a_system_round_an_asic_is_refused(call, tmp_path):
+    status, _, err = call("generate", "--target", "asic", "--soc", "--out", tmp_path / "out")
+    assert (status, err) == (2, "error: soc must be absent with target asic, whose memories are macros, not True\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_target_beside_hand_off_must_be_asic(call, tmp_path):
     out = tmp_path / "out"
     status, _, err = call("generate", "--target", "simulation", "--hand-off", "orfs", "--out", out)
