@@ -263,7 +263,9 @@ PRESETS = {
         AcceleratorConfig(),
         _EDGE,
         # A tile's sums are most of the memory, and a ray's network a quarter of a sample's work.
-        replace(_EDGE, name="edge-deferred", shading="deferred", tile=32, mlp_batch=14),
+        replace(
+            _EDGE, name="edge-deferred", shading="deferred", tile=32, mlp_batch=20, sample_lanes=8, appearance_lanes=3
+        ),
         replace(_EDGE, name="cloud", mlp_batch=64, sample_lanes=8, sample_queue=2048, payload_queue=512),
     )
 }
