@@ -79,8 +79,8 @@ class Asked:
 
         self._check(asked, "camera", "x", "y", *CHOICES)
         job, switches = self._job_of(asked), self._switches(asked)
-        place = [self._whole(asked, name) for name in ("x", "y")]
-        camera = self._camera_of(asked).cropped(*place, 1, 1)
+        x, y = (self._whole(asked, name) for name in ("x", "y"))
+        camera = self._camera_of(asked).cropped(x, y, 1, 1)
         view = job.view(camera, switches.termination)
         frame = job.frame(camera, switches.termination)
         run = simulate(job.decoded, view, job.config, Dram(), record=True)
@@ -109,8 +109,8 @@ class Asked:
             for row in range(len(frame.samples))
         ]
         return {
-            "x": place[0],
-            "y": place[1],
+            "x": x,
+            "y": y,
             "rgba": (frame.pixels[0, 0] / 65535).round(5).tolist(),
             "samples": samples,
             "shaded": len(frame.shaded),

@@ -38,8 +38,8 @@ def ip_xact(config: AcceleratorConfig, top: str, ports: Iterable[Mapping[str, An
     memory_map = _add(_add(component, "memoryMaps"), "memoryMap", name="control")
     block = _add(memory_map, "addressBlock", name="registers", baseAddress="0")
     size = 1 << (4 * len(REGISTERS) - 1).bit_length()
-    for name, value in (("range", size), ("width", 32), ("usage", "register")):
-        _add(block, name, str(value))
+    for name, value in (("range", str(size)), ("width", "32"), ("usage", "register")):
+        _add(block, name, value)
     _add(memory_map, "addressUnitBits", "8")
     resets = {"identity": IDENTITY, "config_digest": config.digest_word}
     for register in TABLE:

