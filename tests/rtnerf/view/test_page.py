@@ -21,6 +21,7 @@ from rtnerf.base.errors import InputError
 from rtnerf.live import page_of
 from rtnerf.view import page, textures
 from tests.golden.models import look_at, small_model
+from tests.sites import check_page
 from tests.sizes import LARGE, SMALL
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,6 +90,12 @@ def test_page_shows_the_accelerators_bits_and_the_simulators_counts(browser, emb
     counts = integers(found["counts"])
     assert (counts[:, 0].sum(), counts[:, 3].sum()) == (result["samples"], result["samples_shaded"])
     assert result["samples_shaded"] > 1000
+
+
+def test_page_is_well_in_wide_and_narrow_windows(browser, embedded):
+    check_page(browser, embedded)
+    browser.wait("document.querySelectorAll('#timeline .strip').length > 10")
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.parametrize(
