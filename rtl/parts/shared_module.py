@@ -133,11 +133,15 @@ def text_of(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Leave the garbage collector off."""
+    """Leave the garbage collector off, and what was made to the next call: a process with one design has none."""
+    if gc.get_freeze_count():
+        gc.unfreeze()
+        gc.collect()
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if enabled:
             gc.enable()
