@@ -29,7 +29,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME
 
-.PHONY: help setup tools demo demo-hardware demo-software docs test bench verify-full matrix lint clean distclean
+.PHONY: help setup tools demo demo-hardware demo-software docs test formal bench verify-full matrix lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sort \
@@ -96,6 +96,9 @@ docs: setup ## build the documentation site, build/docs/index.html
 
 test: tools setup ## run the test suite, but for what verify-full runs
 	python -m pytest -n 2 --dist worksteal -m "not full" $(PYTEST_FLAGS)
+
+formal: setup ## prove the units of the RTL for all inputs; print each property
+	python -m tests.formal.count $(PYTEST_FLAGS)
 
 bench: tools setup ## measure renderers, quality, co-simulation, simulator, synthesis; results in build/bench
 	mkdir -p $(BUILD)/bench

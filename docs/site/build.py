@@ -30,7 +30,7 @@ MADE = {
 CONTENTS = {
     "Learn": ("tutorial", "howto", "faq", "glossary"),
     "Algorithm": ("files", "compatibility", "full_size", "knobs", "deferred"),
-    "Hardware": ("architecture", "accelerator", "simulator", "silicon", "faults", "explore", "view"),
+    "Hardware": ("architecture", "accelerator", "simulator", "silicon", "formal", "faults", "explore", "view"),
     "Speculation": ("specdec", "serving", "rows"),
     "Reference": (
         "commands",

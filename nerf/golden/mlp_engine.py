@@ -77,9 +77,12 @@ def layer(network: Network, index: int, inputs: np.ndarray) -> np.ndarray:
     The product runs in float64, which is exact here: every partial sum stays far below 2**53.
     """
     total = (inputs.astype(np.float64) @ network.weights[index].T.astype(np.float64)).astype(np.int64)
-    return (
-        (total + network.bias[index]) * network.multiplier[index] + (1 << network.shift[index] - 1)
-    ) >> network.shift[index]
+    return requantise(total, network.bias[index], network.multiplier[index], network.shift[index])
+
+
+def requantise(total: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return sums of products with their biases in the scale of what follows, rounded; ``shift``: 1 or more."""
+    return ((total + bias) * multiplier + (1 << shift - 1)) >> shift
 
 
 def network_input(network: Network, features: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -109,12 +112,17 @@ def _modulate(features: np.ndarray, direction: np.ndarray) -> np.ndarray:
 
 def _encode(network: Network, values: np.ndarray, bands: int) -> np.ndarray:
     """Sines, then cosines, of values times 1, 2, 4 and so on: (n, channels) -> (n, 2 * bands * channels)."""
-    turn = values * network.phase_multiplier
-    phase = (turn[:, :, None] >> PHASE_SHIFT - np.arange(bands)).reshape(len(values), bands * values.shape[1])
-    table = sine_table()
-    sine = table[phase % SINE_ENTRIES]
-    cosine = table[(phase + SINE_ENTRIES // 4) % SINE_ENTRIES]
-    return np.concatenate([sine, cosine], axis=1) >> network.sine_shift
+    turns = [
+        sine(values[:, :, None], network.phase_multiplier, np.arange(bands), ahead, network.sine_shift)
+        for ahead in (0, SINE_ENTRIES // 4)
+    ]
+    return np.concatenate([one.reshape(len(values), bands * values.shape[1]) for one in turns], axis=1)
+
+
+def sine(value: np.ndarray, multiplier: int, band: np.ndarray, ahead: int, shift: int) -> np.ndarray:
+    """Return the sine of values times ``2**band``, ``ahead`` entries of the table on, with ``shift`` bits less."""
+    phase = (value * multiplier >> PHASE_SHIFT - band) + ahead
+    return sine_table()[phase % SINE_ENTRIES] >> shift
 
 
 def shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.ndarray:

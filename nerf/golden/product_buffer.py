@@ -30,6 +30,11 @@ def mean_products(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
         Sums of the weights, ``UNIT`` fraction bits: 1 to 1.0.
     """
     length = np.frexp(weight.astype(np.float64))[1].astype(np.int64)
+    return mean(total, weight[:, None], length[:, None])
+
+
+def mean(total: np.ndarray, weight: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return sums over weights of so many bits, in the format PRODUCT."""
     mantissa = weight << UNIT + 1 - length >> UNIT - RECIPROCAL_BITS
     reciprocal = reciprocal_table()[mantissa - (1 << RECIPROCAL_BITS)]
-    return saturate(round_shift((total * reciprocal[:, None]) << MEAN_SHIFT, length[:, None] - 1), PRODUCT)
+    return saturate(round_shift((total * reciprocal) << MEAN_SHIFT, length - 1), PRODUCT)

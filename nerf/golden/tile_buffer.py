@@ -23,7 +23,11 @@ def output_pixel(colour: np.ndarray, transmittance: np.ndarray, background: int)
     """
     through = transmittance[..., None]
     behind = np.array([background >> 8 * channel & 0xFF for channel in range(3)], np.int64)
+    colours, opacity = output_channel(colour, through, behind), output_channel((1 << UNIT) - through, through, 0)
+    return np.concatenate([colours, opacity], axis=-1)
+
+
+def output_channel(value: np.ndarray, through: np.ndarray, behind: np.ndarray | int) -> np.ndarray:
+    """Return a channel of a pixel: its value, and what is seen through it of an 8-bit background; format CHANNEL."""
     # 0xFF times BACKGROUND_UNIT is CHANNEL.high.
-    colours = colour * CHANNEL.high + through * behind * BACKGROUND_UNIT
-    channels = np.concatenate([colours, ((1 << UNIT) - through) * CHANNEL.high], axis=-1)
-    return saturate(round_shift(channels, UNIT), CHANNEL)
+    return saturate(round_shift(value * CHANNEL.high + through * behind * BACKGROUND_UNIT, UNIT), CHANNEL)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, ClockDomain, Fragment, Module, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Fragment, Module, Signal, Value
 from amaranth.lib.wiring import In
 
 libyosys = pytest.importorskip("pyosys.libyosys", reason="proofs need pyosys")
@@ -32,6 +32,14 @@ SWEPT = "swept.aig"
 """What equivalent signals and registers (``scorr``) leave of the question; sometimes that is all of the proof."""
 REACH_CYCLES = 40
 """Cycles within which a goal must be reached."""
+
+WIRES = "wires"
+"""Clock domain whose registers become wires."""
+WIRED = re.compile(
+    rf"cell \$dff \S+\n(?:\s*parameter [^\n]*\n)*\s*connect \\D ([^\n]*)\n"
+    rf"\s*connect \\CLK \\{WIRES}_clk \[0\]\n\s*connect \\Q ([^\n]*)\n\s*end\n"
+)
+"""Such a register, as text."""
 
 TO_GATES = (
     "hierarchy -auto-top",
@@ -75,11 +83,17 @@ class Bench:
 
     def __init__(self) -> None:
         self.m = Module()
+        self._wires: list[str] = []
         self._inputs: list[Value] = []
         self._assumptions: list[Value] = []
         self._claims: dict[str, Value] = {}
         self._goals: dict[str, Value] = {}
         self._gates = None
+
+    @property
+    def claims(self) -> list[str]:
+        """The names of what is claimed."""
+        return list(self._claims)
 
     def add(self, name: str, unit, inputs: Iterable | None = None):
         """Add a unit and return it. Its inputs, or the given ones of them, are free; the rest is the caller's."""
@@ -94,6 +108,14 @@ class Bench:
         self._open(unit, None)
         statements = [statement for part in fragment.statements.values() for statement in part]
         return {signal.name: signal for statement in statements for signal in statement._lhs_signals()}
+
+    def add_wires(self, name: str, unit) -> None:
+        """Add a unit, none of whose inputs are free, with a wire for each register: what one value becomes on its way.
+
+        The unit must have no memory, and no way from a register back to itself but what constants cut.
+        """
+        self._wires.append(name)
+        self.m.submodules[name] = Fragment.get(DomainRenamer(WIRES)(unit), None)
 
     def _open(self, unit, inputs: Iterable | None) -> None:
         if inputs is None:
@@ -204,6 +226,7 @@ class Bench:
         """Return the bench as an and-inverter graph. Outputs: a claim is wrong, each claim is, each goal is reached."""
         top = Module()
         top.domains.sync = domain = ClockDomain(reset_less=True)
+        top.domains.wires = wires = ClockDomain(reset_less=True)
         top.submodules.bench = self.m
         so_far, holds = Signal(init=1), Signal()
         top.d.comb += holds.eq(so_far & Cat(*self._assumptions).all())
@@ -216,9 +239,13 @@ class Bench:
             top.d.sync += outputs[-1].eq(condition & holds)
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "bench.il")
-            source.write_text(rtlil.convert(top, ports=[domain.clk, *self._inputs, *outputs], emit_src=False))
+            ports = [domain.clk, wires.clk, *self._inputs, *outputs]
+            text = rtlil.convert(top, ports=ports, emit_src=False)
+            source.write_text(WIRED.sub(r"connect \2 \1\n", text))
             design = libyosys.Design()
-            _passes(design, [f"read_rtlil {source}", *TO_GATES])
+            # A wire has no initial value.
+            wires = [f"setattr -unset init top.bench.{name}*/w:*" for name in self._wires]
+            _passes(design, [f"read_rtlil {source}", *wires, *TO_GATES])
         return design
 
 
@@ -244,7 +271,7 @@ def _read_trace(text: str) -> tuple[dict[str, int], ...]:
     for name, bit, cycle, value in re.findall(r"^([^\s\[@]+)(?:\[(\d+)\])?@(\d+)=([01])$", text, re.MULTILINE):
         while len(cycles) <= int(cycle):
             cycles.append({})
-        if name != "clk" and not name.startswith(("bench.", "output_", "!")):
+        if name not in ("clk", f"{WIRES}_clk") and not name.startswith(("bench.", "output_", "!")):
             cycles[int(cycle)][name] = cycles[int(cycle)].get(name, 0) | int(value) << int(bit or 0)
     # The outputs are registered: the last cycle only shows one.
     return tuple(cycles[:-1])
