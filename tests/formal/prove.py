@@ -26,8 +26,8 @@ ABC = Path(libyosys.__file__).parent / "yosys-abc"
 if not ABC.exists():
     pytest.skip(f"proofs need {ABC}, which this build of pyosys does not have", allow_module_level=True)
 
-TIMEOUT = 60
-"""Seconds for one question."""
+TIMEOUT = 300
+"""Seconds for one question; most take a few."""
 SWEPT = "swept.aig"
 """What equivalent signals and registers (``scorr``) leave of the question; sometimes that is all of the proof."""
 REACH_CYCLES = 40

@@ -1,4 +1,4 @@
-"""The RTL's products are products, at the widths at which they are used.
+"""The RTL's products are products, at widths at which they are used.
 
 A product is a sum of rows, one for a digit of a factor. What is proved: each row is its digit's multiple, the digits
 make the factor, and three rows become two of the same sum. That a sum of the digits' multiples is the product then, is
@@ -20,17 +20,7 @@ USED = {
     "interpolator: plane times line": (signed(12), signed(12), 23),
     "density: scale": (signed(31), unsigned(24), 55),
     "density: table": (unsigned(21), unsigned(8), 30),
-    "compositor": (unsigned(21), unsigned(21), 41),
-    "product buffer: weight": (signed(23), unsigned(21), 44),
-    "product buffer: mean": (signed(18), unsigned(12), 31),
     "network: requantisation": (signed(33), unsigned(16), 49),
-    "network: turn": (signed(16), unsigned(32), 27),
-    "tile buffer: weight": (unsigned(21), unsigned(12), 33),
-    "tile buffer: plain weight": (unsigned(21), signed(16), 37),
-    "lane: steps": (unsigned(28), unsigned(32), 60),
-    "lane: point": (signed(28), unsigned(16), 45),
-    "lane: mask": (unsigned(26), unsigned(26), 58),
-    "projector": (signed(27), signed(23), 51),
 }
 
 
