@@ -120,6 +120,8 @@ def fill(module: M, weights: Mapping[str, Tensor], path: Path) -> M:
     expected = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     found = {key: tuple(tensor.shape) for key, tensor in weights.items()}
     require(found == expected, "model", "a file with this architecture's weights", path)
+    for name, tensor in weights.items():
+        require(bool(tensor.isfinite().all()), f"weights of {path}", "finite", f"infinite or NaN in {name}")
     module.load_state_dict(weights)
     return module.eval().requires_grad_(False)
 

@@ -219,6 +219,17 @@ def test_what_would_be_misread_is_refused(folders, tmp_path, change, message):
     assert str(raised.value).startswith(message)
 
 
+def test_weights_that_are_no_numbers_are_refused(folders, tmp_path):
+    source = folders / "llama"
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).symlink_to(source / name)
+    tensors = safetensors.numpy.load_file(source / "model.safetensors")
+    tensors["model.norm.weight"][3] = np.nan
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"weights of .* must be finite, not infinite or NaN in norm\.weight"):
+        hugging_face.load(tmp_path)
+
+
 def test_only_safetensors_beside_the_index_are_read(folders, tmp_path):
     (tmp_path / "config.json").write_text((folders / "llama" / "config.json").read_text())
     (tmp_path / "pytorch_model.bin").write_bytes(b"code")
