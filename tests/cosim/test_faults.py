@@ -64,7 +64,7 @@ def test_bad_ends_are_told_from_good_ones(campaign, ends_with):
     assert ends_with(whole, place=5) == faults.ASTRAY
     assert ends_with(whole, place=campaign.regions.frame_base - 1) == faults.ASTRAY
     assert ends_with(whole, raises="rtnerf: no interrupt in 9 cycles") == faults.HANG
-    assert ends_with(whole, raises=f"rtnerf: cycle 9: {cxxrtl._FAULTS[4]}") == faults.ASTRAY
+    assert ends_with(whole, raises=f"rtnerf: cycle 9: {cxxrtl.FAULTS[4]}") == faults.ASTRAY
     failing = Fault("read error", {ErrorCode.BUS})
     assert ends_with(failing, code=ErrorCode.BUS) == "error BUS"
     assert ends_with(failing, code=ErrorCode.ROW) == faults.MISTAKEN

@@ -89,7 +89,7 @@ def seconds_to_end(command):
     ("arguments", "words", "left"),
     [
         ("train --out m.safetensors --steps 100000", "training", ["m.safetensors.part"]),
-        ("specdec serve --rate 0.5 --requests 300000 --json s.json --csv s.csv", "simulations", []),
+        ("specdec serve --rate 0.5 --requests 3000000 --json s.json --csv s.csv", "simulations", []),
         ("view", "Ctrl-C ends it", []),
         pytest.param("sweep space.toml --out points --workers 2", "sweep", ["points"], marks=pytest.mark.full),
         pytest.param("cosim --size 4 --json c.json --wave w.fst --build-dir b", "RTL", ["b"], marks=pytest.mark.full),

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -116,13 +116,15 @@ def test_psnr_is_that_of_the_accelerators_pixels_once_for_equal_values(tmp_path)
 
 
 def test_an_image_depends_on_its_fields_of_the_configuration_alone():
-    model = rtnerf.load_model()
+    model = replace(rtnerf.load_model(), shading="deferred")
+    usual = AcceleratorConfig(shading="deferred")
     others = {"tile": 8, "mlp_batch": 2, "ray_units": 4, "sample_lanes": 2, "data_width": 128, "address_width": 40}
+    others["appearance_lanes"] = 3
     names = {field.name for field in fields(AcceleratorConfig)} - {"name", *IMAGE_FIELDS}
     small = {"buffer_window", "cube_queue", "write_bursts"}
     queues = {name: 4 if name in small else 32 for name in names - others.keys()}
-    config = AcceleratorConfig("other", **others, **queues)
-    images = [encode_model(model, one).scene for one in (AcceleratorConfig(), config)]
+    config = replace(usual, name="other", **others, **queues)
+    images = [encode_model(model, one).scene for one in (usual, config)]
     assert images[0].config_digest != images[1].config_digest
     parts = [image.data[4096:] for image in images]
     assert parts[0] == parts[1]

@@ -237,7 +237,7 @@ def test_the_served_page_simulates_compares_and_looks_into_a_pixel(served, brows
     assert told[0].split("\t")[1:] == ["wide.toml", "tiny"]
     assert told[1].split("\t")[1:] == ["termination 0", "all on"]
     assert any(line.startswith("mlp engine\t") and line.count("%") >= 2 for line in told)
-    assert browser.evaluate("document.querySelectorAll('#timeline .strip').length") > 10
+    browser.wait("document.querySelectorAll('#timeline .strip').length > 10")
     place = browser.evaluate("(({x, y, width}) => [x + width / 2, y + width / 2])(canvas.getBoundingClientRect())")
     browser.drag(*map(int, place), 0, 0)
     assert "samples" in browser.wait("document.querySelector('#pixel p')?.textContent")
