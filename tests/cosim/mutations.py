@@ -40,9 +40,10 @@ from tests.cosim.late import late_design
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 CONFIG = AcceleratorConfig(
-    "small", tile=4, mlp_batch=2, ray_units=2, sample_lanes=2, sample_queue=4, shading="deferred"
-)
-"""Every block there is, queues that are often full, several tiles in a few pixels, batches that are not full."""
+    "small", tile=4, mlp_batch=2, ray_units=2, sample_lanes=2, sample_queue=4, buffer_window=4, cube_queue=4,
+    shading="deferred",
+)  # fmt: skip
+"""Every block there is, queues and buffers often full, several tiles in a few pixels, batches that are not full."""
 WINDOW = (1, 14, 9, 4)
 """Of a picture of 32 pixels: three tiles, at the edge of the object and in front of it."""
 TIMING = MemoryTiming()
