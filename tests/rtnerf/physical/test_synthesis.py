@@ -172,7 +172,9 @@ def test_what_got_worse_is_named():
 def test_the_compact_library_is_close_to_the_full_one():
     kept = json.loads(RESULTS.read_text())
     compared = kept["compact_errors"]["tiny"]
-    assert len(compared) >= 10
+    units = kept["runs"]["tiny asap7"]["units"]
+    assert compared.keys() == units.keys()
     for name, error in compared.items():
-        assert abs(error.get("area_um2", 0)) <= 0.10, name
+        # A single flip-flop more or less is a tenth of what has twenty.
+        assert abs(error.get("area_um2", 0)) <= (0.10 if units[name]["area_um2"] > 20 else 0.20), name
         assert abs(error.get("delay_ps", 0)) <= 0.15, name
