@@ -323,45 +323,10 @@ def test_a_quarter_that_does_not_run_backwards_is_found(shading, monkeypatch):
     assert sine_bench(shading).prove().claim == "sine or cosine"
 
 
-def weighted_bench(shading, monkeypatch) -> Bench:
-    """A lane of the product buffer; a sample is of one transfer."""
-    monkeypatch.setattr(product_buffer, "LANES", 1)
-    bench, products = shading(product_buffer)
-    cfg = AcceleratorConfig(tile=4, sample_lanes=2, shading="deferred")
-    sums = product_buffer.SumsPort(2 * cfg.tile_bits, 1).create()
-    weight, stored_weight = bench.free("weight", UNIT_BITS), bench.free("stored_weight", UNIT_BITS)
-    product, stored = bench.free("product", signed(PRODUCT.width)), bench.free("stored", product_buffer.SUM)
-    sample = Signal(TileLayouts(cfg).VisibleSample)
-    unit = part(product_buffer.ProductBuffer, lambda unit, m: unit._add(m, sums, ALWAYS, sample, Signal()), cfg)
-    unit._groups = 1
-    bench.add_wires("add", unit)
-    bench.m.d.comb += [
-        sample.weight.eq(weight), unit.i_vector.valid.eq(1), unit.i_vector.payload[0][0].eq(product),
-        sums.read.data[0].eq(stored), sums.read_weight.data.eq(stored_weight),
-    ]  # fmt: skip
-    bench.assume(weight <= ONE)
-    added = evaluate(golden_buffer.weighted_product, weight, product, multiply=products.of)
-    before = Mux(stored_weight == 0, 0, stored)
-    bench.claim("a sum of weighted products", sums.write.data[0] == (before + added)[: len(stored)].as_signed())
-    bench.claim("a sum of weights", sums.write_weight.data == (stored_weight + weight)[:UNIT_BITS])
-    bench.goal("a sum", (before < 0) & (added > 0))
-    return bench
-
-
-@pytest.mark.full
-def test_weighted_product(shading, monkeypatch):
-    assert_proved(weighted_bench(shading, monkeypatch))
-
-
-@pytest.mark.full
-def test_a_sum_that_keeps_other_bits_is_found(shading, monkeypatch):
-    monkeypatch.setattr(product_buffer, "DROPPED_BITS", product_buffer.DROPPED_BITS - 1)
-    assert weighted_bench(shading, monkeypatch).prove().claim == "a sum of weighted products"
-
-
 def mean_bench(shading, monkeypatch) -> Bench:
     """A lane's mean, of a weight whose length is what Python's would be."""
-    monkeypatch.setattr(product_buffer, "LANES", 1)
+    for name, one in (("LANES", 1), ("COMPONENTS", 1), ("PAIRS", product_buffer.PAIRS[:1])):
+        monkeypatch.setattr(product_buffer, name, one)
     bench, products = shading(product_buffer)
     cfg = AcceleratorConfig(tile=4, sample_lanes=2, shading="deferred")
     total, weight = bench.free("total", product_buffer.SUM), bench.free("weight", UNIT_BITS)
