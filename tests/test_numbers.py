@@ -1,7 +1,7 @@
 """Where the numbers of the documents come from: each text is filled in from kept results, and must stand in its page.
 
 A number edited in a document, or a result kept without its document, makes a text go missing. To state a new number,
-add its text and its value; what has no kept result is listed in `STATED`, its only source the command of its row.
+add its text and its value; all other numbers stand in the ledger of `tests.stated`.
 """
 
 import json
@@ -11,8 +11,9 @@ from statistics import mean
 
 import pytest
 
+from tests.stated import at, documents, ledger, says, sections
+
 ROOT = Path(__file__).resolve().parents[1]
-NUMBER = re.compile(r"(?<![\w.])\d+(?:[., ]\d+)*(?:e-?\d+)?(?![\w])")
 
 
 class Result:
@@ -119,13 +120,6 @@ README = [
     ("so its clock is at most {:.0f} MHz in ASAP7", (asap7["clock_mhz"],)),
 ]  # fmt: skip
 
-STATED = {
-    "122.7 dB or more", "T < 1e-3", "0.05 dB below L0 (32.45 dB)", "0.14 dB or more above", "1.1 MB on chip",
-    "lego 31.78 dB", "169 s", "312 s", "322 s", "486 s", "1.56 times",
-    "assumed 1 GHz", "20 % for wires",
-}  # fmt: skip
-"""Texts of README's table with numbers of no kept result: conditions, and what only a test or a command prints."""
-
 KNOBS = [
     ("beside a per-sample model trained as long deferred shading loses {:.2f} dB", (
         shading("3/mean_psnr_db") - shading("1/mean_psnr_db"),
@@ -157,10 +151,45 @@ SILICON = [
 
 SIMULATOR = [("({} runs: three views", (len(runs),))]
 
+speculation = Result("specdec")
+
+
+def decoding(proposer, temperature, key="tau"):
+    """A column of the sweep over numbers of nodes, of a proposer at a temperature."""
+    rows = speculation("sweep/*")
+    return [row[key] for row in rows if (row["proposer"], row["temperature"]) == (proposer, temperature)]
+
+
+def speedup(proposer):
+    return max(run["speedup"] for run in speculation("speed/*") if run["proposer"] == proposer)
+
+
+SPECDEC = [
+    ("DySpec gives {:.2f} tokens a step, a static tree {:.2f}", (
+        decoding("dyspec", 1)[-1], decoding("static", 1)[-1],
+    )),
+    ("{:.2f} draft passes a step", (decoding("dyspec", 1, "draft_passes")[-1],)),
+    ("DySpec is ahead of the static tree ({:.2f} and {:.2f})", (
+        decoding("dyspec", 0)[-1], decoding("static", 0)[-1],
+    )),
+    ("adds nothing to its drafter ({:.2f} both)", (decoding("rasd", 1)[-1],)),
+    ("adds nothing to its drafter ({:.2f} both)", (decoding("dyspec-threshold", 1)[-1],)),
+    ("`lookup` alone gives {:.2f}", (decoding("lookup", 1)[-1],)),
+    ("Medusa's heads ({:.2f} to {:.2f} times", span(decoding("medusa", 0, "speedup"))),
+    ("EAGLE-2's trees ({:.2f} to {:.2f}, temperature 0)", span(decoding("eagle2", 0, "speedup"))),
+    ("`rasd` {:.2f}, `medusa-lookup` {:.2f} times plain decoding", (speedup("rasd"), speedup("medusa-lookup"))),
+    ("`lookup` {:.2f} times plain decoding with 8 nodes ({:.2f} tokens a step)", (lookup["speedup"], lookup["tau"])),
+]  # fmt: skip
+
 TEXTS = {
     "README.md": README, "docs/knobs.md": KNOBS, "docs/deferred.md": DEFERRED_PAGE, "docs/silicon.md": SILICON,
-    "docs/simulator.md": SIMULATOR,
+    "docs/simulator.md": SIMULATOR, "docs/specdec.md": SPECDEC,
 }  # fmt: skip
+
+KNOBS_TABLE = "| | PSNR, dB | change, dB | samples | shaded | live cubes | factors, MB | Mcycles | frames/s at 1 GHz |"
+FRAMES_TABLE = "| scene | model, configuration | million cycles | frames/s | busiest unit | GB/s | change of PSNR, dB |"
+UNITS_TABLE = "| unit | cells | um2 | flip-flops | memory bits | ps | path |"
+TABLES = KNOBS_TABLE, FRAMES_TABLE, UNITS_TABLE
 
 
 def read(name):
@@ -181,11 +210,9 @@ def filled(text, values):
     return re.sub(r"e-0(?=\d)", "e-", text.format(*values))
 
 
-def covered(text, parts):
-    """The text without the parts."""
-    for part in parts:
-        text = text.replace(part, "")
-    return text
+def bound(name):
+    """The texts of a document that are filled in from results."""
+    return [filled(text, values) for text, values in TEXTS.get(name, ())]
 
 
 @pytest.mark.parametrize(("name", "text", "values"), [(name, *line) for name, lines in TEXTS.items() for line in lines])
@@ -193,15 +220,16 @@ def test_a_document_has_the_numbers_of_the_kept_results(name, text, values):
     assert filled(text, values) in read(name)
 
 
-def test_every_result_in_the_table_of_the_readme_comes_from_a_kept_result_or_is_declared():
-    parts = [filled(text, values) for text, values in README] + sorted(STATED, key=len, reverse=True)
-    left = {}
-    for _, result, _ in rows("README.md", "| what | result | printed by |"):
-        rest = covered(f"| {result} |", parts)
-        rest = re.sub(r"`[^`]*`|\d+x\d+|L\d|\[.*?\]\(.*?\)", "", rest)
-        if found := NUMBER.findall(rest):
-            left[result] = found
-    assert left == {}
+@pytest.mark.parametrize("name", documents())
+def test_every_other_number_is_in_the_ledger_with_where_it_comes_from(name):
+    entries = ledger()[name]
+    assert {heading: entry["numbers"] for heading, entry in entries.items()} == dict(
+        sections(name, bound(name), TABLES)
+    ), "python -m tests.stated"
+    assert [heading for heading, entry in entries.items() if not entry["by"]] == []
+    for entry in entries.values():
+        for text, place in entry.get("found", {}).items():
+            assert says(text, at(place)), (text, place)
 
 
 def knob_name(name):
@@ -217,8 +245,7 @@ def knob_name(name):
 
 @pytest.mark.parametrize(("scene", "place"), [("lego", 0), ("embedded", 1)])
 def test_the_tables_of_knobs_are_the_kept_results(scene, place):
-    header = "| | PSNR, dB | change, dB | samples | shaded | live cubes | factors, MB | Mcycles | frames/s at 1 GHz |"
-    text = (ROOT / "docs" / "knobs.md").read_text().split(header)[1 + place].partition("\n\n")[0].splitlines()[2:]
+    text = (ROOT / "docs" / "knobs.md").read_text().split(KNOBS_TABLE)[1 + place].partition("\n\n")[0].splitlines()[2:]
 
     def thousands(count):
         return f"{round(count, -3):,}".replace(",", " ")
@@ -235,22 +262,29 @@ def test_the_tables_of_knobs_are_the_kept_results(scene, place):
     assert text == expected
 
 
+def between(values, places):
+    """The least and the largest, or both at once where they look the same."""
+    return " to ".join(dict.fromkeys(f"{value:.{places}f}" for value in span(values)))
+
+
 def test_the_table_of_frames_is_the_kept_results():
     models = {
         "untuned": "reference", "recommended": "tuned.safetensors", "deferred": "deferred_tuned.safetensors",
         "step ratio 1": "fine_tuned_step_1.safetensors", "deferred at step ratio 1": "deferred_step_1.safetensors",
     }  # fmt: skip
-    header = "| scene | model, configuration | million cycles | frames/s | busiest unit | GB/s | change of PSNR, dB |"
-    for scene, model, cycles, rate, _, _, change in rows("docs/knobs.md", header):
+    for scene, model, cycles, rate, busiest, traffic, change in rows("docs/knobs.md", FRAMES_TABLE):
         result = {"lego": lego, "embedded": embedded}[scene](f"frames/{models[model.partition(',')[0]]}/*")
         assert cycles == ", ".join(f"{frame['cycles'] / 1e6:.1f}" for frame in result), (scene, model)
         assert rate == "{:.1f} to {:.1f}".format(*span([frame["fps"] for frame in result])), (scene, model)
+        (unit,) = {frame["busiest"] for frame in result}
+        assert busiest == f"`{unit}` {between([100 * frame['busy_share'] for frame in result], 0)} %", (scene, model)
+        assert traffic == between([frame["gigabytes_per_second"] for frame in result], 1), (scene, model)
         losses = [f"{-frame['loss_db']:+.3f}" if frame["loss_db"] else "0.000" for frame in result]
         assert change == ", ".join(losses), (scene, model)
 
 
 def test_the_table_of_units_is_the_kept_synthesis():
-    for name, *cells in rows("docs/silicon.md", "| unit | cells | um2 | flip-flops | memory bits | ps | path |"):
+    for name, *cells in rows("docs/silicon.md", UNITS_TABLE):
         unit = asap7["units"][name]
         numbers = [unit[key] for key in ("cells", "area_um2", "flip_flops", "memory_bits", "delay_ps")]
         path = f"`{unit['path']['from']}` -> `{unit['path']['to']}`".replace("\\", "")
