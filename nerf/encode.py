@@ -35,6 +35,7 @@ from nerf.contract.formats import (
     SIGMOID_STEP,
     SINE_ENTRIES,
     SINE_FRACTION,
+    STEP,
     UNIT,
     WEIGHT,
 )
@@ -107,7 +108,8 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     image.check_grid(model.grid_size)
     samples = model.step, model.sample_count
     model = for_its_mask(model)
-    require(model.step_ratio <= 4, "step_ratio", "at most 4", model.step_ratio)
+    cells = model.step / float(model.unit.min())
+    require(cells < 1 << STEP.integer, "step", f"below {1 << STEP.integer} cells along each axis", f"{cells:.3g}")
     windows, bases = mask_windows(model)
     model = without_outliers(model, read_cells(model))
     mask_scale, mask_offset = mask_map(model)

@@ -27,7 +27,7 @@ from nerf.contract.formats import (
 from nerf.contract.registers import AXES, CAMERA_TABLE
 from nerf.contract.scene_image import CUBE_LIMITS, HEADER, PAIRS, RANK_BITS, WORDS, Word
 
-CUBE_BITS = 7
+CUBE_BITS = (max(CUBE_LIMITS) - 1).bit_length()
 """Bits of a cube coordinate; -1 and the count itself need a sign and one more."""
 GRID_BITS = CUBE_BITS + CUBE.bit_length() - 1
 LOCAL_BITS = CUBE.bit_length() - 1 + FRACTION_BITS

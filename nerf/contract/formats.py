@@ -81,7 +81,7 @@ ORIGIN = Format(13, 16)
 """Camera position, in factor cells."""
 DIRECTION = Format(4, 27)
 """Ray direction before normalisation, in factor cells per step, and its change per pixel."""
-STEP = Format(3, 24)
+STEP = Format(4, 24)
 """Normalised ray direction, in factor cells per step."""
 POSITION = Format(10, 16)
 """A position in the factor grid, in cells."""

@@ -131,8 +131,8 @@ PAIRS = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 """Per pair: the plane's first (fastest) and second axis, and the line's axis (TensoRF)."""
 
 ROW_BITS = 96
-"""Largest number of cubes along x; along y and z it is 128."""
-CUBE_LIMITS = (96, 128, 128)
+"""Largest number of cubes along x; along y and z it is 160."""
+CUBE_LIMITS = (96, 160, 160)
 MASK_WINDOW = 6
 """Mask cells along the side of a record's window."""
 MASK_CELL_BITS = 10

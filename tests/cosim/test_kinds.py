@@ -40,6 +40,7 @@ MODELS = {
     "featureC 64": (TINY, lambda: small_model(network=NetworkSize(hidden=64))),
     "a mask finer than the factors": (TINY, lambda: small_model(thin=(40, 9, 20))),
     "a grid of 500 along x": (TINY, lambda: small_model(grid=(500, 13, 22), thin=(480, 9, 15))),
+    "a grid of 640 along z": (TINY, lambda: small_model(grid=(20, 25, 640), thin=(20, 20, 500))),
     "24 and 72 components, featureC 256, fea_pe 6": (
         LARGE,
         lambda: small_model(

@@ -131,12 +131,23 @@ def test_axes_are_exchanged_without_a_change_of_a_picture(colour, axis):
     assert np.abs(found - uniform.render(model, camera).rgb).max() < 1e-5
 
 
-def test_a_grid_that_is_too_long_along_x_lies_along_another_axis():
-    model, camera = small_model(grid=(500, 13, 22), thin=(480, 9, 15)), EDGE_CASES["outside"][2]
+@pytest.mark.parametrize(
+    ("grid", "stored", "exchanged_with"),
+    [((500, 13, 22), (13, 500, 22), 1), ((640, 25, 32), (25, 640, 32), 1), ((25, 640, 32), (25, 640, 32), 0),
+     ((25, 32, 640), (25, 32, 640), 0), ((388, 388, 25), (25, 388, 388), 2)],
+)  # fmt: skip
+def test_a_grid_that_is_too_long_along_x_lies_along_another_axis(grid, stored, exchanged_with):
+    model = small_model(grid=grid, thin=tuple(n * 3 // 4 for n in grid))
+    camera = replace(EDGE_CASES["outside"][2], width=8, height=8, focal=9.6)
     job = Prepared(model, TINY)
-    assert (job.scene.grid, job.scene.host["exchanged"]) == ((13, 500, 22), 1)
+    assert (job.scene.grid, job.scene.host["exchanged"]) == (stored, exchanged_with)
     assert psnr(job.render(camera, termination=0).rgb, uniform.render(model, camera).rgb) > 45
     assert np.allclose(Prepared(job.scene, TINY).centre, job.centre, atol=1e-6)
+
+
+def test_a_step_over_too_many_cells_is_refused():
+    with pytest.raises(InputError, match=r"^step must be below 16 cells along each axis, not 48$"):
+        encode_model(small_model(grid=(8, 640, 8)), TINY)
 
 
 @pytest.mark.parametrize("case", ["outside", "inside the box"])

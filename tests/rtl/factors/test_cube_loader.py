@@ -137,10 +137,10 @@ def jumps(grid, count, seed):
 @pytest.mark.parametrize(("chance", "hold"), [(1.0, 0), (1.0, 60), (0.4, 20)])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_requests_and_tokens(groups, chance, hold):
-    largest = (384, 512, 512)
+    largest = (384, 640, 640)
     for grid, cubes in (
         ((13, 9, 20), walk((13, 9, 20))),
-        (largest, [(95, 127, 127), (0, 0, 0), (94, 126, 3), (0, 127, 4), (31, 63, 95), *jumps(largest, 15, 1)]),
+        (largest, [(95, 159, 159), (0, 0, 0), (94, 158, 3), (0, 127, 4), (31, 63, 95), *jumps(largest, 15, 1)]),
         ((70, 65, 64), jumps((70, 65, 64), 15, groups)),
         ((2, 2, 2), [(0, 0, 0)] * 3),
     ):

@@ -107,7 +107,7 @@ def test_edges_of_the_start_cube(start):
     compare(make_scene((96, 3, 2), 0.3, 1), start)
 
 
-@pytest.mark.parametrize("cubes", [(1, 1, 1), (1, 128, 1), (1, 1, 128), (96, 1, 1)])
+@pytest.mark.parametrize("cubes", [(1, 1, 1), (1, 160, 1), (1, 1, 160), (96, 1, 1)])
 def test_extents(cubes):
     chance = random.Random(sum(cubes))
     for density in (0.0, 1.0):

@@ -57,7 +57,7 @@ def expected(visits: list[dict], view: View) -> list[dict]:
 
 
 def random_visits(chance: random.Random, count: int) -> list[dict]:
-    cubes = [dict(zip(AXES, cube, strict=True)) for cube in ((0, 0, 0), (95, 127, 127))]
+    cubes = [dict(zip(AXES, cube, strict=True)) for cube in ((0, 0, 0), (95, 159, 159))]
     cubes += [{axis: chance.randrange(chance.choice((8, 96))) for axis in AXES} for _ in range(count)]
     visits = [{"cube": cube, "rank": chance.getrandbits(24), "last": 0} for cube in cubes]
     return [*visits, {"cube": cubes[0], "rank": 0, "last": 1}, visits[0], {"cube": cubes[0], "rank": 0, "last": 1}]

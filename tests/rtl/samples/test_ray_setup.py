@@ -79,7 +79,7 @@ def extreme_view(seed: int) -> SimpleNamespace:
     values["slope_x"], values["slope_y"] = (pick(DIRECTION.low, DIRECTION.high) for _ in "xy")
     values["slope_column"], values["slope_row"] = (pick(0, 1 << 20) for _ in "xy")
     values["near"], values["far"] = (pick(0, DISTANCE.high) for _ in "nf")
-    grid = tuple(chance.choice((1, 2, 384, 512, chance.randint(1, 512))) for _ in AXES)
+    grid = tuple(chance.choice((1, 2, 384, 640, chance.randint(1, 640))) for _ in AXES)
     tile = {"x": pick(0, 8191), "y": pick(0, 8191), "last_x": chance.randint(0, 2), "last_y": chance.randint(0, 1)}
     tile["parity"] = seed & 1
     return SimpleNamespace(view=View(values), grid=grid, tile=tile)

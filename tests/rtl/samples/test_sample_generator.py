@@ -273,7 +273,7 @@ def extreme_rays(seed: int, grid) -> tuple[Rays, tuple[int, int, int]]:
 @pytest.mark.parametrize("seed", range(8))
 def test_extreme_rays(seed, lanes):
     chance = random.Random(seed)
-    grid = tuple(chance.choice((8, 16, 35, 512)) for _ in AXES)
+    grid = tuple(chance.choice((8, 16, 35, 640)) for _ in AXES)
     rays, cube = extreme_rays(seed, grid)
     case = make_case(seed, rays, (1, 1, 1), 1000, 1.0)
     case.grid, case.rank = grid, {cube: 0}

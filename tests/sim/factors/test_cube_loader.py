@@ -19,11 +19,11 @@ from tests.rtl.factors.test_cube_loader import expected_requests, jumps, walk
 from tests.sim.replay import replay
 from tests.sizes import LARGE, SMALL, TINY
 
-LARGEST = (384, 512, 512)
+LARGEST = (384, 640, 640)
 HARSH = [*STALLS[1:], (0.05, 0.2)]
 CASES = {
     "walk": ((13, 9, 20), walk((13, 9, 20))[:20]),
-    "corners": (LARGEST, [(95, 127, 127), (0, 0, 0), (94, 126, 3), (31, 63, 95), *jumps(LARGEST, 6, 1)]),
+    "corners": (LARGEST, [(95, 159, 159), (0, 0, 0), (94, 158, 3), (31, 63, 95), *jumps(LARGEST, 6, 1)]),
     "jumps": ((70, 65, 64), jumps((70, 65, 64), 10, 2)),
     "same": ((2, 2, 2), [(0, 0, 0)] * 12),
 }

@@ -21,7 +21,7 @@ LAYOUTS = TileLayouts(AcceleratorConfig(tile=8))
 def test_every_transfer_comes_in_the_same_cycle(stalls, taken_first):
     """Whoever takes the announcement may step before the sequencer or after it."""
     chance = random.Random(str(stalls))
-    samples = random_samples(chance, 200, 3, cubes=128, lasts=0.2, weight=lambda: chance.randrange(99))
+    samples = random_samples(chance, 200, 3, cubes=160, lasts=0.2, weight=lambda: chance.randrange(99))
     cubes = cubes_of(samples)
     counts = {"o": len(samples), "o_cube": len(cubes)}
     hardware = run(shared(CubeSequencer, LAYOUTS.VisibleSample), {"i": samples}, counts, stalls=stalls, seed=1)

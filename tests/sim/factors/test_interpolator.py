@@ -114,7 +114,7 @@ def check(kind, samples, tokens, finished, stalls, seed):
 def test_every_transfer_comes_in_the_same_cycle(kind, stalls, run_length):
     chance = random.Random(f"{kind} {stalls} {run_length}")
     weight = {"weight": lambda: chance.randrange(99)} if kind != "density" else {}
-    samples = random_samples(chance, 48 // KINDS[kind][0], run_length, cubes=128, lasts=0.2, **weight)
+    samples = random_samples(chance, 48 // KINDS[kind][0], run_length, cubes=160, lasts=0.2, **weight)
     tokens = cubes_of(samples)
     check(kind, samples, tokens, len(tokens) - 1, stalls, seed=run_length)
 

@@ -165,7 +165,7 @@ def test_edges_of_the_start_cube(start):
 
 
 @pytest.mark.parametrize("latency", [0, 40])
-@pytest.mark.parametrize("cubes", [(1, 1, 1), (1, 70, 1), (1, 1, 128), (2, 7, 9)])
+@pytest.mark.parametrize("cubes", [(1, 1, 1), (1, 70, 1), (1, 1, 160), (2, 7, 9)])
 def test_many_empty_rows(cubes, latency):
     """The memory is ahead of the walk, or behind it."""
     chance = random.Random(sum(cubes))

@@ -228,7 +228,7 @@ def test_other_queues(sizes, stalls, latency):
 @pytest.mark.parametrize("seed", range(4))
 def test_extreme_rays(seed, lanes):
     chance = random.Random(seed)
-    grid = tuple(chance.choice((8, 16, 35, 512)) for _ in AXES)
+    grid = tuple(chance.choice((8, 16, 35, 640)) for _ in AXES)
     rays, cube = extreme_rays(seed, grid)
     case = make_case(seed, rays, (1, 1, 1), 1000, 1.0)
     case.windows[cube], case.bases[cube] = case.windows[0, 0, 0], case.bases[0, 0, 0]
