@@ -108,8 +108,6 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     image.check_grid(model.grid_size)
     samples = model.step, model.sample_count
     model = for_its_mask(model)
-    cells = model.step / float(model.unit.min())
-    require(cells < 1 << STEP.integer, "step", f"below {1 << STEP.integer} cells along each axis", f"{cells:.3g}")
     windows, bases = mask_windows(model)
     model = without_outliers(model, read_cells(model))
     mask_scale, mask_offset = mask_map(model)
@@ -189,6 +187,8 @@ def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
             lacking.append(f"{name} = {json.dumps(value)}")
     rule = f"one with {' and '.join(lacking)}, as the model needs (lines of a TOML file)"
     require(not lacking, "config", rule, config.name)
+    cells = model.step / float(model.unit.min())
+    require(cells < 1 << STEP.integer, "step", f"below {1 << STEP.integer} cells along each axis", f"{cells:.3g}")
 
 
 # ---- Factors ----
