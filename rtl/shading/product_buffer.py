@@ -1,30 +1,21 @@
 """Deferred shading: composite the appearance products of a tile's visible samples, then put out one mean a ray."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from nerf.contract.formats import (
-    DROPPED_BITS,
-    MEAN_SHIFT,
-    PRODUCT,
-    PRODUCT_SUM,
-    RECIPROCAL_BITS,
-    UNIT,
-    reciprocal_table,
-)
+from nerf.contract.formats import RECIPROCAL_BITS, UNIT, reciprocal_table
 from nerf.contract.scene_image import PAIRS
-from rtl.parts.carry_save import few_rows
 from rtl.parts.pixel_memory import PixelWrite
 from rtl.parts.queue import Queue
-from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, product_vectors, shape_of
+from rtl.parts.shared_module import PART, build_in
+from rtl.payloads import UNIT_BITS, LookUp, ProductVector, TileLayouts, product_vectors
+from rtl.shading.product_lanes import RECIPROCAL_WIDTH, SUM, MeanLane, SumLane
 
 LANES = len(PAIRS) * COMPONENTS
 """Products of a component group."""
-SUM = shape_of(PRODUCT_SUM)
-RECIPROCAL_WIDTH = RECIPROCAL_BITS + 2
 SAMPLE_QUEUE = 4
 
 
@@ -118,9 +109,8 @@ class ProductBuffer(wiring.Component):
 
     Latency: `LATENCY` cycles from the last transfer before ``last`` to a ray's first products, if pixel 0 has a sample
     and no tile is being put out.
-    Throughput: a transfer a cycle in, but for 4 cycles at ``last``, and where a transfer is a sample, the next of the
-    same pixel comes three cycles later; out, a cycle for each component group of a ray and 1 a pixel without; a tile
-    without a sample takes none.
+    Throughput: a transfer a cycle in, but for 4 cycles at ``last``; out, a cycle for each component group of a ray and
+    1 a pixel without; a tile without a sample takes none.
 
     Parameters
     ----------
@@ -165,8 +155,8 @@ class ProductBuffer(wiring.Component):
         )
 
         m.d.comb += adds.eq(head.valid & ~head.payload.last & ~sums.clears)
-        added = self._add(m, sums.add, adds, head.payload, rests)
-        self._scan(m, sums.scan, ~sums.tile, scans, scanned)
+        added = self._add(m, platform, sums.add, adds, head.payload, rests)
+        self._scan(m, platform, sums.scan, ~sums.tile, scans, scanned)
         m.d.comb += head.ready.eq(added | begins)
         any_sample = Signal()
         """The tile that is added to has one."""
@@ -193,29 +183,30 @@ class ProductBuffer(wiring.Component):
                     m.next = "WAIT"
         return m
 
-    def _add(self, m: Module, sums: wiring.PureInterface, adds: Signal, sample: data.View, rests: Signal) -> Signal:
+    def _add(
+        self, m: Module, platform, sums: wiring.PureInterface, adds: Signal, sample: data.View, rests: Signal
+    ) -> Signal:
         """Multiply; add the carries and read; take that; add and write. Return whether a sample has its last transfer.
 
-        What a sample writes is there when the next one of its pixel reads: a sample takes three cycles or more, or the
-        next one waits.
+        Where a sample is one transfer, those of one pixel may follow each other closer than a sum is read after it is
+        written: then they are handed on. With more transfers to a sample they do not.
         """
         # A single transfer has a bit, too: Verilog has no signal without.
         transfer = Signal(range(max(self._transfers, 2)))
-        takes, waits = Signal(), Signal()
+        takes = Signal()
         pixel = sample.pixel[: self._address_bits]
-        m.d.comb += [
-            self.i_vector.ready.eq(adds & ~waits),
-            takes.eq(self.i_vector.valid & self.i_vector.ready),
-        ]
+        m.d.comb += [self.i_vector.ready.eq(adds), takes.eq(self.i_vector.valid & adds)]
         reads, holds, writes = (Signal(name=name) for name in ("reads", "holds", "writes"))
         place, held_place, written_place = (
             Signal(len(sums.read.address), name=name) for name in ("place", "held_place", "written_place")
         )
-        weight, held_weight = Signal(UNIT_BITS), Signal(UNIT_BITS)
-        first, held_first, written_first = (Signal(name=name) for name in ("first", "held_first", "written_first"))
+        weight = Signal(UNIT_BITS)
+        new_weight, old_weight = Signal(UNIT_BITS), Signal(UNIT_BITS)
+        first, held_first = (Signal(name=name) for name in ("first", "held_first"))
         fresh, was_fresh = Signal(), Signal()
-        if self._transfers == 1:
-            m.d.comb += waits.eq((reads & (place == pixel)) | (holds & (held_place == pixel)))
+        follows = Signal(2)
+        """What is read is of the pixel that is held, or of the one behind it."""
+        source = Signal(SumLane.SOURCES)
         with m.If(takes):
             m.d.sync += [
                 transfer.eq(Mux(transfer == self._transfers - 1, 0, transfer + 1)),
@@ -223,49 +214,48 @@ class ProductBuffer(wiring.Component):
                 weight.eq(sample.weight),
                 first.eq(transfer == 0),
             ]
-        new_weight = Signal(UNIT_BITS)
+        if self._transfers == 1:
+            m.d.sync += follows.eq(Cat(reads & (place == pixel), holds & (held_place == pixel)))
+        known = Mux(follows[0], new_weight, Mux(follows[1], old_weight, sums.read_weight.data))
         m.d.comb += [
+            sums.read_weight.enable.eq(adds & (transfer == 0)),
+            sums.read_weight.address.eq(pixel),
+            fresh.eq(Mux(first, (sums.read_weight.data == 0) & ~follows.any(), was_fresh)),
+            sums.write_weight.enable.eq(holds & held_first),
+            sums.write_weight.address.eq(held_place),
+            sums.write_weight.data.eq(new_weight),
             sums.read.enable.eq(reads),
             sums.read.address.eq(place),
-            sums.read_weight.enable.eq(reads & first),
-            sums.read_weight.address.eq(place),
-            fresh.eq(Mux(held_first, sums.read_weight.data == 0, was_fresh)),
-            sums.write.address.eq(written_place),
             sums.write.enable.eq(writes),
-            sums.write_weight.enable.eq(writes & written_first),
-            sums.write_weight.address.eq(written_place),
-            sums.write_weight.data.eq(new_weight),
+            sums.write.address.eq(written_place),
             rests.eq(~reads & ~holds & ~writes),
         ]
         m.d.sync += [
             Cat(reads, holds, writes).eq(Cat(takes, reads, holds)),
             Cat(held_place, written_place).eq(Cat(place, held_place)),
-            Cat(held_first, written_first).eq(Cat(first, held_first)),
-            held_weight.eq(weight),
+            held_first.eq(first),
             was_fresh.eq(fresh),
-            new_weight.eq(sums.read_weight.data + held_weight),
+            new_weight.eq(known + weight),
+            old_weight.eq(new_weight),
+            source.eq(Cat(~fresh & ~follows.any(), follows[0], follows[1] & ~follows[0])),
         ]
-        bits = UNIT_BITS + PRODUCT.width
-        half = Const(1 << UNIT + DROPPED_BITS >> 1, bits)
         width = self._lanes * COMPONENTS
-        for lane in range(len(PAIRS) * width):
-            product, carries = (
-                Signal(bits, name=f"{name}_{lane}", reset_less=True) for name in ("product", "product_carries")
-            )
-            rounded, addend, found = (
-                Signal(SUM, name=f"{name}_{lane}", reset_less=True) for name in ("rounded", "addend", "found")
-            )
-            value = self.i_vector.payload[lane // width][lane % width]
-            m.d.sync += [
-                Cat(product, carries).eq(Cat(few_rows(m, value, sample.weight, bits, [half]))),
-                rounded.eq((product + carries)[UNIT + DROPPED_BITS : bits].as_signed()),
-                addend.eq(rounded),
-                found.eq(Mux(fresh, 0, sums.read.data[lane])),
+        forwards = self._transfers == 1
+        totals = build_in(
+            m, platform, f"{PART}sum", [f"sum_{lane}" for lane in range(len(PAIRS) * width)],
+            lambda: SumLane(forwards), {"weight": sample.weight, "source": source},
+        )  # fmt: skip
+        for lane, total in enumerate(totals):
+            m.d.comb += [
+                total.product.eq(self.i_vector.payload[lane // width][lane % width]),
+                total.read.eq(sums.read.data[lane]),
+                sums.write.data[lane].eq(total.total),
             ]
-            m.d.comb += sums.write.data[lane].eq(found + addend)
         return takes & (transfer == self._transfers - 1)
 
-    def _scan(self, m: Module, sums: wiring.PureInterface, tile: Value, scans: Signal, scanned: Signal) -> None:
+    def _scan(
+        self, m: Module, platform, sums: wiring.PureInterface, tile: Value, scans: Signal, scanned: Signal
+    ) -> None:
         """Look at pixel after pixel; read, multiply and shift what a pixel has, and limit it: `STEPS` of them."""
         advance = Signal()
         pixel, looked_at = (Signal(self._address_bits, name=name) for name in ("pixel", "looked_at"))
@@ -308,7 +298,7 @@ class ProductBuffer(wiring.Component):
         with m.If(leaves):
             m.d.comb += [sums.write_weight.enable.eq(1), sums.write_weight.address.eq(looked_at)]
 
-        self._mean(m, self._group(m, sums.read.data, transfer, issues), weight, issues, advance)
+        self._mean(m, platform, self._group(m, sums.read.data, transfer, issues), weight, issues, advance)
         with m.If(advance):
             m.d.sync += Cat(holds, self.o_vector.valid).eq(Cat(issues, holds))
 
@@ -325,7 +315,7 @@ class ProductBuffer(wiring.Component):
             for n in range(COMPONENTS)
         ]
 
-    def _mean(self, m: Module, sums: list[Value], weight: Value, issues: Signal, advance: Signal) -> None:
+    def _mean(self, m: Module, platform, sums: list[Value], weight: Value, issues: Signal, advance: Signal) -> None:
         """Divide the sums that are read by the weight, by table: take them, multiply, add the carries, shift, limit."""
         m.submodules.reciprocals = reciprocals = Memory(
             shape=RECIPROCAL_WIDTH, depth=1 << RECIPROCAL_BITS, init=[int(value) for value in reciprocal_table()]
@@ -346,24 +336,9 @@ class ProductBuffer(wiring.Component):
             ]
         with m.If(issues):
             m.d.sync += behinds[0].eq(behind)
-        bits = SUM.width + RECIPROCAL_WIDTH + 1
-        for lane in range(LANES):
-            total = Signal(SUM, name=f"total_{lane}", reset_less=True)
-            partial, carries = (
-                Signal(bits, name=f"{name}_{lane}", reset_less=True) for name in ("scaled", "scaled_carries")
-            )
-            product = Signal(signed(bits), name=f"mean_{lane}", reset_less=True)
-            shifted = Signal(signed(bits + MEAN_SHIFT + 1), name=f"shifted_{lane}", reset_less=True)
-            rounded = Signal(signed(bits + MEAN_SHIFT + 1), name=f"rounded_mean_{lane}")
-            # Rounding half up: a bit below the result is kept, then one is added.
-            m.d.comb += rounded.eq((shifted + 1).shift_right(1))
+        common = {"advance": advance, "factor": factor, "behind": behinds[-1]}
+        means = build_in(m, platform, f"{PART}mean", [f"mean_{lane}" for lane in range(LANES)], MeanLane, common)
+        for lane, mean in enumerate(means):
+            m.d.comb += mean.sum.eq(sums[lane])
             with m.If(advance):
-                m.d.sync += [
-                    total.eq(sums[lane]),
-                    Cat(partial, carries).eq(Cat(few_rows(m, total, factor, bits))),
-                    product.eq(partial + carries),
-                    shifted.eq(product.shift_left(MEAN_SHIFT + 1) >> behinds[-1]),
-                    self.o_vector.payload[lane // COMPONENTS][lane % COMPONENTS].eq(
-                        Mux(rounded < PRODUCT.low, PRODUCT.low, Mux(rounded > PRODUCT.high, PRODUCT.high, rounded))
-                    ),
-                ]
+                m.d.sync += self.o_vector.payload[lane // COMPONENTS][lane % COMPONENTS].eq(mean.mean)

@@ -24,15 +24,14 @@ STATE = np.dtype(
         for name in ("activity", "pixels", "transfers", "phase", "clear_until", "tile", "any_sample", "transfer")
     ]
     + [(name, np.int64) for name in ("adding", "next", "all_looked", "looked", "pixel", "issued", "stages")]
-    + [(name, np.int64) for name in ("added_transfers", "before", "before_that")]
-    + [("samples", queue.STATE), ("head", SAMPLE), ("weights", np.int64, (2 * PIXELS_LIMIT,))]
+    + [("added_transfers", np.int64), ("samples", queue.STATE), ("head", SAMPLE)]
+    + [("weights", np.int64, (2 * PIXELS_LIMIT,))]
 )
 """``transfers``: of a ray; ``phase``: of the scan; ``tile``: parity of the tile that is added to, the other one is
 put out; ``any_sample``: it has one; ``transfer``: of the sample at the head; ``adding``: a bit for each of the three
 stages behind the product; ``next``: the pixel to be looked at; ``looked``: ``pixel`` has been; ``issued``: its
 transfers that have been read; ``stages``: a bit for each stage before the output; ``added_transfers``: of a sample;
-``before``, ``before_that``: the pixel at the head in the last cycle and in that before; ``weights``: of the pixels of
-both tiles."""
+``weights``: of the pixels of both tiles."""
 
 
 def new(cfg: AcceleratorConfig) -> np.void:
@@ -85,12 +84,7 @@ def _add(state, i_vector) -> bool:
     """Take a transfer of the sample at the head."""
     head = state.head
     rests = state.adding == 0
-    # The sums of the head's pixel are being added to, and it has no other transfer behind which they are there.
-    waits = state.added_transfers == 1 and (
-        (state.adding & 1 and state.before == head.pixel) or (state.adding & 2 and state.before_that == head.pixel)
-    )
-    takes = head.valid and not head.last and i_vector.valid and not waits
-    state.before_that, state.before = state.before, head.pixel
+    takes = head.valid and not head.last and i_vector.valid
     if takes:
         i_vector.valid = 0
         if state.transfer == 0:

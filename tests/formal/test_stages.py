@@ -29,7 +29,7 @@ from nerf.golden import mlp_engine as golden_network
 from nerf.golden import product_buffer as golden_buffer
 from rtl.factors import interpolator
 from rtl.payloads import UNIT_BITS, SceneRegisters, TileLayouts
-from rtl.shading import compositor, density, mlp_datapath, product_buffer
+from rtl.shading import compositor, density, mlp_datapath, product_buffer, product_lanes
 from tests.formal.golden import evaluate
 from tests.formal.products import Products, only_row
 from tests.formal.prove import Bench
@@ -95,16 +95,17 @@ def test_an_interpolator_that_rounds_otherwise_is_found(monkeypatch):
 
 @pytest.fixture
 def shading(monkeypatch):
-    """Return a function that gives a bench whose products are any, in a module of the RTL."""
+    """Return a function that gives a bench whose products are any, in modules of the RTL."""
 
-    def make(module):
+    def make(*modules):
         bench = Bench()
         products = Products(bench)
-        for name in ("product_rows", "few_rows"):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, getattr(products, name))
-        if hasattr(module, "Memory"):
-            monkeypatch.setattr(module, "Memory", Table)
+        for module in modules:
+            for name in ("product_rows", "few_rows"):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, getattr(products, name))
+            if hasattr(module, "Memory"):
+                monkeypatch.setattr(module, "Memory", Table)
         return bench, products
 
     return make
@@ -327,12 +328,12 @@ def mean_bench(shading, monkeypatch) -> Bench:
     """A lane's mean, of a weight whose length is what Python's would be."""
     for name, one in (("LANES", 1), ("COMPONENTS", 1), ("PAIRS", product_buffer.PAIRS[:1])):
         monkeypatch.setattr(product_buffer, name, one)
-    bench, products = shading(product_buffer)
+    bench, products = shading(product_buffer, product_lanes)
     cfg = AcceleratorConfig(tile=4, sample_lanes=2, shading="deferred")
     total, weight = bench.free("total", product_buffer.SUM), bench.free("weight", UNIT_BITS)
     length = bench.free("length", range(UNIT_BITS + 1))
     sums = Signal(data.ArrayLayout(product_buffer.SUM, 1))
-    unit = part(product_buffer.ProductBuffer, lambda unit, m: unit._mean(m, sums, weight, ALWAYS, ALWAYS), cfg)
+    unit = part(product_buffer.ProductBuffer, lambda unit, m: unit._mean(m, None, sums, weight, ALWAYS, ALWAYS), cfg)
     bench.add_wires("mean", unit)
     bench.m.d.comb += sums[0].eq(total)
     bench.assume((weight <= ONE) & (1 << length > weight) & (1 << length <= weight << 1))
@@ -349,5 +350,5 @@ def test_mean(shading, monkeypatch):
 
 @pytest.mark.full
 def test_a_mean_that_is_shifted_otherwise_is_found(shading, monkeypatch):
-    monkeypatch.setattr(product_buffer, "MEAN_SHIFT", product_buffer.MEAN_SHIFT - 1)
+    monkeypatch.setattr(product_lanes, "MEAN_SHIFT", product_lanes.MEAN_SHIFT - 1)
     assert mean_bench(shading, monkeypatch).prove().claim == "mean"

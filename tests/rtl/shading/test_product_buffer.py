@@ -132,17 +132,26 @@ def test_latency_and_throughput():
     assert result.cycles["o_sample"] == [rays, rays + 3, rays + 6 + 14 + 1]
 
 
-def test_a_sample_a_cycle_but_for_those_of_one_pixel():
-    pixels = [0, 0, 1, 2, 1, 0, 3, 4, 3, 5, 6, 7]
-    samples = [{"pixel": pixel, "weight": 1000, "last": 0} for pixel in pixels] + [LAST]
-    vectors = [[[n] * 16] * 3 for n in range(TRANSFERS * len(pixels))]
-    rays = len(set(pixels))
-    result = run_case(samples, vectors, [LAST] * (rays + 1), [LAST] * (TRANSFERS * rays), WIDE)
-    # The second of pixel 0 comes three cycles after the first, then those of 1 and of 3 after theirs.
-    assert result.cycles["i_vector"] == [PIXELS + n for n in (0, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15)]
+def test_a_sample_a_cycle_also_of_one_pixel():
+    pixels = [0, 0, 0, 1, 2, 1, 0, 0, 3, 4, 3, 3, 5, 5, 6, 6, 6, 6, 7]
+    weights = [1000 + 10 * n for n in range(len(pixels))]
+    samples = [{"pixel": pixel, "weight": weight, "last": 0} for pixel, weight in zip(pixels, weights, strict=True)] + [
+        LAST
+    ]
+    values = np.random.default_rng(7).integers(PRODUCT.low, PRODUCT.high + 1, (len(pixels), TRANSFERS, LANES))
+    vectors = values.reshape(-1, 3, 16).tolist()
+    means, rays = [], sorted(set(pixels))
+    for ray in rays:
+        of_ray = [n for n, pixel in enumerate(pixels) if pixel == ray]
+        total = sum(weighted_product(weights[n], values[n]) for n in of_ray)
+        means += mean_products(total.reshape(1, -1), np.array([sum(weights[n] for n in of_ray)])).tolist()
+    result = run_case(samples, vectors, [LAST] * (len(rays) + 1), [LAST] * (TRANSFERS * len(rays)), WIDE)
+    assert result.cycles["i_vector"] == list(range(PIXELS, PIXELS + len(pixels)))
+    got = np.array([[list(pair) for pair in vector] for vector in result.outputs["o_vector"]])
+    assert np.array_equal(got.reshape(len(rays), -1), np.array(means))
     # A ray takes a cycle for each of its groups.
     first = result.cycles["i_vector"][-1] + ProductBuffer.LATENCY
-    assert result.cycles["o_vector"] == [first + n for n in range(TRANSFERS * rays)]
+    assert result.cycles["o_vector"] == [first + n for n in range(TRANSFERS * len(rays))]
 
 
 @pytest.mark.parametrize("sink", [1.0, 0.1])
