@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     command = [sys.executable, str(ROOT / "docs" / "site" / "build.py"), str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
     return folder
 
@@ -108,6 +108,6 @@ def test_the_block_of_the_tutorial_passes_its_own_tests(tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "first_block"]
     result = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200, check=False
     )
     assert "9 passed" in result.stdout, result.stdout
