@@ -5,8 +5,8 @@ those that commands have just made, in the folder that the environment variable 
 those kept with the project (`kept`). They open and run in Jupyter as they are.
 """
 
-from reports.site.results import Result, build_folder, kept, made
+from reports.site.results import Result, build_folder, kept, made, made_or_kept
 from reports.site.show import cards, figure, table
 from reports.site.treemap import tiles, treemap
 
-__all__ = ["Result", "build_folder", "cards", "figure", "kept", "made", "table", "tiles", "treemap"]
+__all__ = ["Result", "build_folder", "cards", "figure", "kept", "made", "made_or_kept", "table", "tiles", "treemap"]

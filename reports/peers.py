@@ -9,14 +9,17 @@ from reports import kept, made, table
 
 synthesis, frame, peers = kept("synthesis"), made("demo/simulate.json"), kept("peers")
 run, energy = synthesis["runs"]["tiny asap7"], frame["energy_mj"]
-columns = ("node_nm", "clock_mhz", "area_mm2", "power_w", "fps", "mj_a_frame")
+columns = {
+    "node_nm": "node, nm", "clock_mhz": "clock, MHz", "area_mm2": "area, mm2", "power_w": "power, W", "fps": "frames/s",
+    "mj_a_frame": "mJ a frame",
+}  # fmt: skip
 
 
 def shown(cells):
     cells = dict(cells)
     if "mj_a_frame" not in cells and {"power_w", "fps"} <= cells.keys():
         cells["mj_a_frame"] = [1000 * cells["power_w"][0] / cells["fps"][0], "derived"]
-    return ["{:.4g} {}".format(*cells[column]) if column in cells else "" for column in columns]
+    return [f"{float(f'{cells[name][0]:.4g}'):,g} {cells[name][1]}" if name in cells else "" for name in columns]
 
 
 ours = {
@@ -28,7 +31,7 @@ if energy is not None:
     ours |= {"fps": [frame["fps_at_library_clock"], "derived"], "mj_a_frame": [energy[1], "derived, upper"]}
 size = f"{frame['width_pixels']}x{frame['height_pixels']}"
 table(
-    ["design", "workload", *columns, "source"],
+    ["design", "workload", *columns.values(), "source"],
     [
         *([one["name"], one["workload"], *shown(one["cells"]), one["source"]] for one in peers["designs"]),
         ["this one, `tiny`", f"TensoRF, cube by cube, {size}", *shown(ours), "the files below"],

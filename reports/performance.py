@@ -19,6 +19,7 @@ from rtnerf.plots import COLOURS, plot_units
 
 base, rtl, generated = made("demo/simulate.json"), made("demo/rtl.json"), made("demo/generate.json")
 COURSE = "frame_controller", "tile_scheduler"
+MEMORY = "{kind}, {channels} channels of {channel_bits} bits, {mega_transfers} MT/s"
 busy = {name: unit["busy_share"] for name, unit in base["units"].items() if name not in COURSE}
 figure(
     diagram(load_config(base["config"]), busy),
@@ -31,7 +32,7 @@ table(
     ["quantity", "value"],
     [
         ["frame", f"{base['width_pixels']}x{base['height_pixels']} pixels, configuration {base['config']}"],
-        ["memory", ", ".join(f"{name} {value}" for name, value in base["memory"].items())],
+        ["memory", MEMORY.format(**base["memory"])],
         ["cycles", f"{base['cycles']:,}"],
         ["frames a second, assumed clock", f"{base['fps_at_clock']:.2f} at {base['clock_hz'] / 1e6:.0f} MHz"],
         ["samples composited / shaded", f"{base['samples']:,} / {base['samples_shaded']:,}"],

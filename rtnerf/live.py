@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sim.ablation import Switches
     from sim.result import Simulation
 
-MOST_VIEWS, EXPORTED_VIEWS = 64, 8
+MOST_VIEWS = 64
 TIMELINE_PARTS = 48
 
 
@@ -32,7 +32,9 @@ TIMELINE_PARTS = 48
 @click.option(
     "--views",
     type=Whole(1, MOST_VIEWS),
-    help="Simulated beforehand, on a circle round the scene; default: 8 for a file, 1 where more can be asked for.",
+    default=8,
+    show_default=True,
+    help="On a circle round the scene; simulated beforehand for a file, and when they are looked at in a served page.",
 )
 @click.option(
     "--folder",
@@ -41,7 +43,7 @@ TIMELINE_PARTS = 48
     multiple=True,
     help="Its models and configurations may be chosen in the served page; may be given several times.",
 )
-def view(subject: Subject, export: Path | None, port: int | None, views: int | None, folders: Sequence[Path]) -> None:
+def view(subject: Subject, export: Path | None, port: int | None, views: int, folders: Sequence[Path]) -> None:
     """Show the scene in the browser, rendered there in the accelerator's integers.
 
     Beside the picture stands what the simulator says of some views: cycles, units, bytes, frames a second, with
@@ -59,11 +61,11 @@ def view(subject: Subject, export: Path | None, port: int | None, views: int | N
     job, camera, up = subject.job(), subject.camera(), upright(subject.cameras.poses)
     name = name_of(subject.model)
     if export is None:
-        _serve(name, job, camera, up, views or 1, folders, port or 0)
+        _serve(name, job, camera, up, views, folders, port or 0)
         return
     from rtnerf.base.files import write_bytes
 
-    cameras = orbit(camera, job.centre, up, views or EXPORTED_VIEWS)
+    cameras = orbit(camera, job.centre, up, views)
     with progress_bar("views") as advance:
         text = page_of(job, cameras, up, f"{name}, {job.config.name}", advance)
     write_bytes(export, text.encode())
@@ -75,8 +77,7 @@ def _serve(name: str, job: Job, camera: Camera, up: np.ndarray, views: int, fold
     from rtnerf.served import Served
     from rtnerf.view.server import Server
 
-    with progress_bar("views") as advance:
-        served = Served(name, job, camera, up, views, folders, advance)
+    served = Served(name, job, camera, up, views, folders)
     with Server(served.page, served.answers, port) as server:
         click.echo(f"{server.url} (Ctrl-C ends it)")
         server.serve_forever()
@@ -90,7 +91,7 @@ def page_of(
     progress: Callable[[int, int], None] | None = None,
     choices: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
-    """Simulate views and return the page of a scene.
+    """Return the page of a scene, which simulates its views when they are looked at, or has them simulated.
 
     Parameters
     ----------
@@ -101,17 +102,18 @@ def page_of(
         Unit vector along the upright axis, which is one of the world's.
     title : str
     progress : callable, optional
-        ``progress(done, all)``, in views.
+        ``progress(done, all)``, in views that are simulated.
     choices : mapping, optional
-        What a served page may ask for, see `rtnerf.asked.Asked.choices`; None: a page that asks for nothing.
+        What a served page may ask for, see `rtnerf.asked.Asked.choices`; None: a page that asks for nothing, with
+        everything in it.
     """
     from nerf.prepared import TERMINATION
     from rtnerf.view.page import page
     from rtnerf.view.textures import Factors
 
-    views = []
+    views: list[dict[str, Any]] = []
     for number, camera in enumerate(cameras):
-        views.append(simulated(job, camera))
+        views.append(simulated(job, camera) if choices is None else {"c2w": camera.c2w.tolist()})
         if progress is not None:
             progress(number + 1, len(cameras))
     camera = cameras[0]

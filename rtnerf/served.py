@@ -28,15 +28,13 @@ class Served:
         Of the model given.
     job : Job
     camera : Camera
-        Size, focal lengths and background of all views; the ring of the first views goes through it.
+        Size, focal lengths and background of all views; the circle of the first views goes through it.
     up : float64 array (3,)
         Unit vector along the upright axis.
     views : int
-        Simulated beforehand, of each model.
+        On the circle.
     folders : sequence of Path
         Their models and configurations (``.toml``) may be asked for, nothing below or beside them.
-    progress : callable, optional
-        ``progress(done, all)``, in views of the model given, whose page is made at once.
 
     Raises
     ------
@@ -50,9 +48,8 @@ class Served:
         job: Job,
         camera: Camera,
         up: np.ndarray,
-        views: int = 1,
+        views: int = 8,
         folders: Sequence[Path] = (),
-        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         from nerf.contract.config import PRESETS, load_config
 
@@ -64,7 +61,7 @@ class Served:
             self._configs[file] = load_config(path)
         self._name = name
         self._models = {name: Asked(job, camera, self._configs, self._names(name))}
-        self._pages = {name: self._page(name, progress)}
+        self._pages = {name: self._page(name)}
 
     @property
     def answers(self) -> dict[str, Callable[[Mapping[str, str]], Any]]:
@@ -109,13 +106,13 @@ class Served:
             )
         return self._models[name]
 
-    def _page(self, name: str, progress: Callable[[int, int], None] | None = None) -> str:
+    def _page(self, name: str) -> str:
         from nerf.path import orbit
         from rtnerf.live import page_of
 
         asked = self._asked(name)
         cameras = orbit(self._camera, asked.job.centre, self._up, self._views)
-        return page_of(asked.job, cameras, self._up, f"{name}, {asked.job.config.name}", progress, asked.choices)
+        return page_of(asked.job, cameras, self._up, f"{name}, {asked.job.config.name}", choices=asked.choices)
 
 
 def _files_of(folders: Sequence[Path], endings: tuple[str, ...]) -> dict[str, Path]:

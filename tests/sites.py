@@ -26,7 +26,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.places |= {attributes.get("id"), attributes.get("name")}
-        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
+        self.links += [attributes[name] for name in ("href", "src", "xlink:href") if name in attributes]
 
 
 def broken_links(folder):

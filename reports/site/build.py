@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.site.results import ROOT, build_folder, made
+from reports.site.results import ROOT, build_folder, is_there, made
 from rtnerf.base.files import write_bytes
 
 CELL_SECONDS = 1800
@@ -19,18 +19,19 @@ START_SECONDS = 300
 """Longest time that a kernel may take to start, on a machine with much else to do."""
 TEMPLATES = Path(__file__).resolve().parent / "template"
 ORDER = (
-    "index", "ladder", "performance", "ablation", "encoding", "silicon", "peers", "knobs", "scenes", "specdec",
+    "index", "ladder", "performance", "ablation", "encoding", "silicon", "design_space", "peers", "knobs", "scenes",
+    "specdec",
 )  # fmt: skip
 """The notebooks, in the order of the navigation; others follow by name."""
 OPTIONAL = {"scenes": "scenes/scenes.json"}
-"""Notebooks that are left out where a result below the build folder is not there."""
+"""Notebooks that are left out where a result is neither below the build folder nor kept."""
 
 
 def notebooks() -> list[Path]:
     """The notebooks of this project that can be executed."""
     found = {path.stem: path for path in sorted((ROOT / "reports").glob("*.py")) if path.name != "__init__.py"}
     order = [*(name for name in ORDER if name in found), *(name for name in found if name not in ORDER)]
-    return [found[name] for name in order if name not in OPTIONAL or (build_folder() / OPTIONAL[name]).is_file()]
+    return [found[name] for name in order if name not in OPTIONAL or is_there(OPTIONAL[name])]
 
 
 def build(

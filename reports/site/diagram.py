@@ -93,7 +93,8 @@ def diagram(config: AcceleratorConfig, busy: Mapping[str, float]) -> str:
     style = (
         "<style>.edge{fill:none;stroke:currentColor;stroke-opacity:.28;stroke-width:1.4}.edge:hover{stroke-opacity:1;"
         "stroke-width:3}.box{stroke:currentColor;stroke-opacity:.5}.name{font-size:13px;text-anchor:middle}"
-        ".stage{font-size:13px;font-style:italic;opacity:.6}</style>"
+        ".stage{font-size:13px;font-style:italic;opacity:.6}.ground{fill:var(--paper,#fff)}"
+        ".far{stroke-dasharray:3 4}</style>"
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 Z" fill="currentColor" fill-opacity=".5"/></marker></defs>'
     )
@@ -107,10 +108,10 @@ def diagram(config: AcceleratorConfig, busy: Mapping[str, float]) -> str:
 def _box(name: str, x: float, y: float, width: float, share: float | None) -> str:
     fill = f"hsl(168 60% 42% / {0.06 + 0.74 * (share or 0):.2f})"
     told = html.escape(name if share is None else f"{name}: busy {share:.1%}")
+    place = f'x="{x - width / 2:.1f}" y="{y - BOX / 2:.1f}" width="{width:.1f}" height="{BOX}" rx="6"'
     return (
-        f'<g><title>{told}</title><rect class="box" x="{x - width / 2:.1f}" y="{y - BOX / 2:.1f}" width="{width:.1f}" '
-        f'height="{BOX}" rx="6" fill="{fill}"/><text class="name" x="{x:.1f}" y="{y + 4.5:.1f}">'
-        f"{name.replace('_', ' ')}</text></g>"
+        f'<g><title>{told}</title><rect class="ground" {place}/><rect class="box" {place} fill="{fill}"/>'
+        f'<text class="name" x="{x:.1f}" y="{y + 4.5:.1f}">{name.replace("_", " ")}</text></g>'
     )
 
 
@@ -128,4 +129,5 @@ def _edge(start: tuple[float, float, float], end: tuple[float, float, float], to
         controls = [(x, y + way * 45), (to_x, to_y - way * 45)]
     (a, b), (c, d), (e, f), (g, h) = points[0], *controls, points[1]
     curve = f"M{a:.0f} {b:.0f} C{c:.0f} {d:.0f} {e:.0f} {f:.0f} {g:.0f} {h:.0f}"
-    return f'<path class="edge" d="{curve}" marker-end="url(#tip)"><title>{html.escape(told)}</title></path>'
+    far = " far" if abs(y - to_y) > 2 * LANE else ""
+    return f'<path class="edge{far}" d="{curve}" marker-end="url(#tip)"><title>{html.escape(told)}</title></path>'

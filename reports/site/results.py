@@ -12,6 +12,7 @@ from typing import Any
 from rtnerf.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "reports" / "results"
 
 
 class Result:
@@ -74,4 +75,14 @@ def made(name: str, by: str = "make demo") -> Result:
 
 def kept(name: str) -> Result:
     """Return a result of ``reports/results`` by its name without an ending."""
-    return Result(ROOT / "reports" / "results" / f"{name}.json", f"reports/results/{name}.json")
+    return Result(KEPT / f"{name}.json", f"reports/results/{name}.json")
+
+
+def is_there(name: str) -> bool:
+    """Whether there is a result below the build folder, or a kept one of the same name."""
+    return (build_folder() / name).is_file() or (KEPT / Path(name).name).is_file()
+
+
+def made_or_kept(name: str) -> Result:
+    """Return a result below the build folder, or where it is not there the kept one of the same name."""
+    return made(name) if (build_folder() / name).is_file() else kept(Path(name).stem)

@@ -20,11 +20,20 @@ for _part in ("text.color", "xtick.color", "ytick.color", "axes.edgecolor", "axe
     matplotlib.rcParams[_part] = INK
 matplotlib.rcParams["svg.fonttype"], matplotlib.rcParams["svg.hashsalt"] = "none", "report"
 
+_NUMBER = re.compile(r"[-+]?\d[\d,. ]*(?:e[-+]?\d+)?%?|inf|-|")
+"""A cell of a column that is set to the right."""
+
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]], source: Result | Sequence[Result] = ()) -> None:
     """Show a table; a click on a column's head sorts by it. Cells are text, in which `words` are code."""
-    head = "".join(f"<th scope=col>{_inline(cell)}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{_inline(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    cells = [[str(cell) for cell in row] for row in rows]
+    right = [" class=number" if all(map(_NUMBER.fullmatch, column)) else "" for column in zip(*cells, strict=True)]
+    right = right or ["" for _ in header]
+    head = "".join(f"<th scope=col{align}>{_inline(cell)}</th>" for cell, align in zip(header, right, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{align}>{_inline(cell)}</td>' for cell, align in zip(row, right, strict=True))}</tr>"
+        for row in cells
+    )
     _show(f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{_origins(source)}")
 
 
@@ -33,10 +42,10 @@ def figure(drawn: Figure | str, alt: str, source: Result | Sequence[Result] = ()
     svg = drawn if isinstance(drawn, str) else _svg(drawn)
     # Figures of one page must not share names.
     own = hashlib.sha256(svg.encode()).hexdigest()[:8]
-    svg = re.sub(r'(\sid="|\shref="#|url\(#)', rf"\1f{own}-", svg).replace(INK, "currentColor")
+    svg = re.sub(r'(\sid="|href="#|url\(#)', rf"\1f{own}-", svg).replace(INK, "currentColor")
     svg = re.sub(r"<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', svg, count=1)
     svg = re.sub(r"(<svg [^>]*>)", rf"\1<title>{html.escape(alt)}</title>", svg, count=1)
-    _show(f"<figure>{svg}<figcaption>{html.escape(alt)}</figcaption>{_origins(source)}</figure>")
+    _show(f"<figure><div class=wide>{svg}</div><figcaption>{html.escape(alt)}</figcaption>{_origins(source)}</figure>")
 
 
 def cards(entries: Iterable[tuple[str, str, str, Result | Sequence[Result]]]) -> None:

@@ -52,7 +52,7 @@ def page(
         Of each simulated view its pose ``c2w``, the simulator's ``result``, in a line what the frame costs in silicon
         (``cost``), its ``energy`` (lowest and highest mJ, or None), its ``timeline`` (of each unit the percent that it
         is busy in parts of equal length), and its ``tiles``: their ``size`` in pixels, ``columns``, and the
-        ``cycles`` of each, row by row.
+        ``cycles`` of each, row by row. Of one that a served page asks for when it is looked at, ``c2w`` alone.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,6 +60,11 @@ class Server(ThreadingHTTPServer):
             super().__init__(("127.0.0.1", port), _Request)
         except OSError as error:
             raise InputError(f"port must be a free one, not {port} ({error.strerror})") from None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong, but for clients that went away."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

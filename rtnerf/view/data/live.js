@@ -39,7 +39,6 @@ function addView(view) {
     const camera = cameraOf(view.c2w), at = CAMERAS.findIndex((each) => same(each, camera));
     if (at >= 0) VIEWS[at] = view;
     else CAMERAS.push(camera), VIEWS.push(view);
-    return camera;
 }
 
 // What a run is told by, the units of all runs below: each is a line, each run a column beside the others.
@@ -84,21 +83,24 @@ function showPixel(found) {
         ])));
 }
 
-// `now` returns the camera, `shown` takes the camera of a view that has been simulated.
-function startLive(canvas, now, shown) {
+// `now` returns the camera; `done` is called when a view has been simulated. Returns what simulates one of the page's views
+// that has no result yet, once.
+function startLive(canvas, now, done) {
     byId("live").hidden = false;
     byId("choices").replaceChildren(...Object.entries(CHOICES).map(([name, values]) => {
         const choice = element("select", { id: `choice-${name}` }, ...values.map((value) => new Option(value)));
         return element("label", {}, `${name} `, choice);
     }));
     byId("choice-model")?.addEventListener("change", (event) => { location.href = `?${new URLSearchParams({ model: event.target.value })}`; });
-    byId("simulate").addEventListener("click", () => question(async () => {
-        const choice = chosen(), view = await ask("simulate", { ...choice, camera: cameraText(now()) });
+    const simulate = (camera) => question(async () => {
+        const choice = chosen(), view = await ask("simulate", { ...choice, camera: cameraText(camera) });
         runs.unshift({ choice, view });
         runs.length = Math.min(runs.length, MOST_RUNS);
         showRuns();
-        shown(addView(view));
-    }));
+        addView(view);
+        done();
+    });
+    byId("simulate").addEventListener("click", () => simulate(now()));
     let from = null;
     canvas.addEventListener("pointerdown", (event) => { from = event; });
     canvas.addEventListener("click", (event) => {
@@ -108,4 +110,10 @@ function startLive(canvas, now, shown) {
         const { sampling: _, ordering: __, ...choice } = chosen();  // A ray alone has no order of cubes.
         question(async () => showPixel(await ask("pixel", { ...choice, camera: cameraText(now()), x, y })));
     });
+    const asked = new Set();
+    return (number) => {
+        if (asked.has(number) || byId("simulate").disabled) return;
+        asked.add(number);
+        simulate(CAMERAS[number]);
+    };
 }

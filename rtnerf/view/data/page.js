@@ -15,6 +15,7 @@ const held = new Set();
 let device, tiles;
 let shown = null, finer = null;  // The frame on the screen, and one at full size that is being drawn.
 let moving = true, stale = true, running = false;  // The camera has moved; the screen does not show what it should.
+let askFor = () => {};  // Called with the number of a view on the screen that has no result yet.
 
 const heightOf = (width) => Math.max(1, Math.round(width * ABOUT.camera.height / ABOUT.camera.width));
 const frameOf = (width) => device.frame(registersOf(state.camera, width, heightOf(width)));
@@ -97,7 +98,8 @@ async function refine() {
 
 // The tiles of a simulated view: a texture of their cycles, and how many there are across and down.
 function tilesOf(number) {
-    const { size, columns, cycles } = VIEWS[number].tiles, { width, height } = ABOUT.camera;
+    const { width, height } = ABOUT.camera, whole = { size: Math.max(width, height), columns: 1, cycles: [0] };
+    const { size, columns, cycles } = VIEWS[number].tiles ?? whole;
     const texture = device.texture(null, "R32UI", [columns, cycles.length / columns], new Uint32Array(cycles));
     return { number, texture, tiles: [width / size, height / size], cycles };
 }
@@ -110,6 +112,7 @@ async function present() {
         tiles = tilesOf(number);
         showResult(number);
     }
+    if (stands() >= 0 && !VIEWS[stands()].result) askFor(stands());
     let values = [];
     if (channel === 4) values = tiles.cycles;
     else if (channel >= 0) values = (await device.read(shown, "counts")).filter((_, at) => at % 4 === channel);
@@ -246,11 +249,11 @@ async function main() {
         await tell();
     }
     follow(canvas);
-    if (ABOUT.live) startLive(canvas, () => state.camera, (camera) => {
+    if (ABOUT.live) askFor = startLive(canvas, () => state.camera, () => {
         showViews();
         if (tiles) device.gl.deleteTexture(tiles.texture.texture);
         tiles = null;
-        go(camera);
+        redraw();
     });
     byId("width").addEventListener("change", (event) => {
         setWidth(Number(event.target.value));

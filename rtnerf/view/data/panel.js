@@ -43,8 +43,11 @@ function strip(shares) {
 }
 
 function showResult(number) {
-    const { result, cost, timeline } = VIEWS[number], { cycles, units } = result;
-    byId("which").textContent = `Simulated view ${number} of 0 to ${VIEWS.length - 1}`;
+    const { result, cost, timeline } = VIEWS[number];
+    byId("which").textContent = `${result ? "Simulated view" : "View"} ${number} of 0 to ${VIEWS.length - 1}`;
+    document.body.classList.toggle("bare", !result);
+    if (!result) return;
+    const { cycles, units } = result;
     byId("rate").textContent = `${result.fps_at_clock.toPrecision(3)} frames/s`;
     byId("facts").textContent =
         `${spaced(cycles)} cycles at an assumed ${spaced(result.clock_hz / 1e6)} MHz, ${ABOUT.camera.width}x${ABOUT.camera.height}` +
@@ -90,7 +93,7 @@ function showMap(go) {
         dot.addEventListener("click", () => go(number));
         dot.addEventListener("keydown", (event) => ["Enter", " "].includes(event.key) && (event.preventDefault(), go(number)));
         return dot;
-    }), drawn("path", { id: "arrow", d: `M0 ${-reach / 8} L${reach / 14} ${reach / 14} L${-reach / 14} ${reach / 14} Z` }));
+    }), drawn("path", { id: "arrow", d: `M0 ${-reach / 3} L${reach / 7} 0 L${-reach / 7} 0 Z` }));
 }
 
 function showCamera(camera, number) {
@@ -103,7 +106,7 @@ function showCamera(camera, number) {
 // ---- The legend ----
 
 function showLegend(layer, most, total, number) {
-    const told = COUNTED[layer.name] && number !== null ? `; simulator: ${spaced(VIEWS[number].result[COUNTED[layer.name]])}` : "";
+    const told = COUNTED[layer.name] && VIEWS[number]?.result ? `; simulator: ${spaced(VIEWS[number].result[COUNTED[layer.name]])}` : "";
     byId("meaning").textContent = layer.text + (layer.channel < 0 ? "" : `; in all ${spaced(total)}${told}`);
     byId("scale").hidden = layer.channel < 0;
     byId("most").textContent = spaced(most);

@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import re
+import socket
+import struct
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -93,6 +96,41 @@ def test_a_bad_request_gets_one_line_and_nothing_else(simple, path, headers, sta
     assert json.loads(content)["error"].startswith(text)
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"nonsense\r\n\r\n", b"Bad request syntax"),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"a%d: 1\r\n" % n for n in range(200)) + b"\r\n", b"431"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n", b"501"),
+        (b"\0" * 100 + b"\r\n\r\n", b"error"),
+    ],
+)
+def test_what_is_no_request_is_refused_while_another_client_says_nothing(simple, sent, told):
+    server, send = simple
+    with (
+        socket.create_connection(server.server_address) as silent,
+        socket.create_connection(server.server_address) as one,
+    ):
+        silent.sendall(b"GET ")
+        one.settimeout(60)
+        one.sendall(sent)
+        with one.makefile("rb") as answer:
+            assert told in answer.read()
+        assert send(urlsplit(server.url).path)[0] == 200
+
+
+def test_a_client_that_goes_away_is_no_error(simple, capfd):
+    server, send = simple
+    request = f"GET {urlsplit(server.url).path} HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n"
+    for _ in range(20):
+        with socket.create_connection(server.server_address) as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.sendall(request.encode())
+    assert send(urlsplit(server.url).path)[0] == 200
+    assert capfd.readouterr().err == ""
+
+
 def test_other_methods_and_a_taken_port_are_refused(simple):
     server, send = simple
     for method in ("POST", "PUT", "DELETE"):
@@ -119,6 +157,12 @@ def served(scene, tmp_path_factory):
     (folder / "below" / "deep.toml").write_text("tile = 16")
     (folder / "wide.toml").write_text("tile = 16")
     return Served("embedded", job, camera, UP, folders=[folder])
+
+
+def test_a_page_is_served_before_anything_is_simulated(served, monkeypatch):
+    monkeypatch.setattr("rtnerf.live.simulated", None)
+    data = re.search(r'id="data">(.*?)</script>', served.page({"model": "small.safetensors"}))[1]
+    assert [sorted(view) for view in json.loads(data)["views"]] == 8 * [["c2w"]]
 
 
 def test_models_and_configurations_of_given_folders_are_served_and_nothing_else(served):
@@ -226,9 +270,9 @@ def test_the_served_page_simulates_compares_and_looks_into_a_pixel(served, brows
     server, _ = running(served.page, served.answers)
     browser.open(server.url, width=400)
     columns = "document.querySelectorAll('#runs tr:first-child th').length"
-    browser.wait("document.getElementById('live')?.hidden === false")
-    browser.evaluate("document.getElementById('simulate').click()")
+    # The view on the screen is simulated without being asked for.
     browser.wait(f"{columns} === 2")
+    browser.wait("!document.querySelector('.none').checkVisibility()")
     browser.evaluate("document.getElementById('choice-termination').value = '0'")
     browser.evaluate("document.getElementById('choice-config').value = 'wide.toml'")
     browser.evaluate("document.getElementById('simulate').click()")
