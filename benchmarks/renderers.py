@@ -1,4 +1,4 @@
-"""Seconds of the uniform (L0) and the object-order (L1) renderer side by side, on one core.
+"""Processor seconds of the uniform (L0) and the object-order (L1) renderer side by side, on one core.
 
 Run ``python -m benchmarks.renderers`` from the checkout; ``--help`` lists the options. Prints
 JSON: per view both times, their ratio and how far the pictures are apart.
@@ -18,12 +18,12 @@ from nerf.render import cubes, uniform
 
 
 def best_seconds(function, repeats):
-    """Least wall time of ``repeats`` calls, and the last result."""
+    """Least processor time of ``repeats`` calls, so that other work does not count, and the last result."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         result = function()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times), result
 
 

@@ -16,6 +16,7 @@ import torch
 from nerf.cameras import Camera
 from nerf.model import TensorfModel
 from nerf.render import walk
+from nerf.render.shading import Shading
 from nerf.render.uniform import Rendering, camera_rays, first_distance
 from rtnerf.base.errors import InputError
 
@@ -145,10 +146,9 @@ def _shade_samples(model: TensorfModel, records: walk.Records, rays: walk.Rays) 
     """Colour of the recorded samples, added up by ray: (R, 3)."""
     directions = rays.directions
     rgb = np.zeros(directions.shape)
+    shade = Shading(model, directions)
     for ray, weight, products in _products(model, records, rays):
-        feature = torch.nn.functional.linear(torch.from_numpy(products), model.basis)
-        colour = model.shade(feature, torch.from_numpy(directions[ray]))
-        walk.accumulate(rgb, ray, weight, colour.numpy())
+        walk.accumulate(rgb, ray, weight, shade(products, ray))
     return rgb
 
 
@@ -168,12 +168,11 @@ def _shade_rays(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> 
         walk.accumulate(total, owner, weight, np.ones((len(ray), 1), np.float32))
         start += len(ray)
     rgb = np.zeros(directions.shape)
+    shade = Shading(model, directions)
     for start in range(0, len(shaded), _BATCH):
         part = slice(start, start + _BATCH)
-        mean = torch.from_numpy((composited[part] / total[part]).astype(np.float32))
-        feature = torch.nn.functional.linear(mean, model.basis)
-        colour = model.shade(feature, torch.from_numpy(directions[shaded[part]])).numpy()
-        rgb[shaded[part]] = total[part] * colour
+        mean = (composited[part] / total[part]).astype(np.float32)
+        rgb[shaded[part]] = total[part] * shade(mean, shaded[part])
     return rgb
 
 

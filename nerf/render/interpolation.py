@@ -30,6 +30,13 @@ def cube_index(position, vertices, edge):
 
 
 @inlined
+def lies_in(position, vertices, first, edge):
+    """Whether the cube that begins with cell ``first`` is the one that holds a position, see `cube_index`."""
+    cell = min(max(math.floor(position), 0), vertices - 2)
+    return first <= cell < first + edge
+
+
+@inlined
 def split(position, vertices):
     """Cell and fraction for linear interpolation, clamped to the grid."""
     cell = min(max(math.floor(position), 0), vertices - 2)

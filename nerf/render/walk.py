@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nerf.render.interpolation import cube_index, grid_position, pair_products, pair_sum, split
+from nerf.render.interpolation import cube_index, grid_position, lies_in, pair_products, pair_sum, split
 from rtnerf.base.compiled import allocating, compiled, inlined
 
 _ZERO = np.float32(0)
@@ -243,7 +243,7 @@ def numbers_inside(low, high, rays, ray):
 @compiled
 def march(ray, first, last, cube, edge, rays, mask, factors, law, pixels, records, counts):
     """Composite the samples ``first`` to ``last`` of a ray that lie in a cube, given as (x, y, z)."""
-    cx, cy, cz = cube
+    cx, cy, cz = edge * cube[0], edge * cube[1], edge * cube[2]
     lower, upper, scale = factors.box
     size_x, size_y, size_z = grid_size(factors)
     for number in range(first, last + 1):
@@ -260,11 +260,7 @@ def march(ray, first, last, cube, edge, rays, mask, factors, law, pixels, record
         ux = grid_position(px, lower[0], scale[0], size_x)
         uy = grid_position(py, lower[1], scale[1], size_y)
         uz = grid_position(pz, lower[2], scale[2], size_z)
-        if (
-            cube_index(ux, size_x, edge) != cx
-            or cube_index(uy, size_y, edge) != cy
-            or cube_index(uz, size_z, edge) != cz
-        ):
+        if not lies_in(ux, size_x, cx, edge) or not lies_in(uy, size_y, cy, edge) or not lies_in(uz, size_z, cz, edge):
             continue
         counts[SAMPLES] += 1
         if not is_occupied(px, py, pz, mask):
