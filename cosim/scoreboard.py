@@ -95,14 +95,27 @@ def compare(
 
 
 def _by_pixel(transactions, sidecar, view: View, tile: int, result: Comparison) -> dict[str, dict[int, list]]:
-    """Group the recorded items by stage and window pixel; a stream's end markers tell which tile it is in."""
+    """Group the recorded items by stage and window pixel; a stream's end markers tell which tile it is in.
+
+    In each row of tiles there are samples from the first to the last tile that a footprint meets.
+    """
     fields = {probe["name"]: probe["fields"] for probe in sidecar["probes"]}
-    across = -(-view.window_width // tile)
+    met: dict[int, list[int]] = {}
+    order: list[tuple[int, int]] = []
     tiles = dict.fromkeys(STAGES, 0)
     items: dict[str, dict[int, list]] = {stage: {} for stage in STAGES}
     for transaction in transactions:
         stream = transaction.stream
         result.transactions[stream] = result.transactions.get(stream, 0) + 1
+        if stream == "footprints":
+            footprint = unpack(transaction.payload, fields[stream])
+            if footprint["last"]:
+                order = [(row, column) for row in sorted(met) for column in range(met[row][0], met[row][1] + 1)]
+                continue
+            first, last = footprint["first_x"] // tile, footprint["last_x"] // tile
+            for row in range(footprint["first_y"] // tile, footprint["last_y"] // tile + 1):
+                before = met.get(row, [first, last])
+                met[row] = [min(before[0], first), max(before[1], last)]
         if stream not in items:
             continue
         values = unpack(transaction.payload, fields[stream])
@@ -113,7 +126,7 @@ def _by_pixel(transactions, sidecar, view: View, tile: int, result: Comparison) 
             pixel = values["y"] * view.window_width + values["x"]
         else:
             row, column = divmod(values["pixel"] % tile**2, tile)
-            tile_row, tile_column = divmod(tiles[stream], across)
+            tile_row, tile_column = order[tiles[stream]]
             pixel = (tile_row * tile + row) * view.window_width + tile_column * tile + column
         items[stream].setdefault(pixel, []).append((transaction.cycle, values))
     return items

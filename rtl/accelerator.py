@@ -194,7 +194,7 @@ class Accelerator(wiring.Component):
             registers.code.eq(controller.code),
             reset.eq(controller.pipeline_reset),
             b.scene_loader.start.eq(controller.load),
-            scheduler.start.eq(controller.render),
+            scheduler.start.eq(b.cube_list.listed),
             b.ray_setup.start.eq(scheduler.set_up),
             b.occupancy_walker.start.eq(controller.render),
             b.cube_list.start.eq(scheduler.walk),
@@ -215,10 +215,13 @@ class Accelerator(wiring.Component):
             controller.error_block_payload.eq(b.hybrid_decoder.error_payload),
             b.read_master.abort.eq(controller.drop),
             b.write_master.abort.eq(controller.drop),
+            b.sample_generator.rays.eq(scheduler.rays),
             b.ray_setup.tile.eq(scheduler.set_up_tile),
             b.cube_list.tile.eq(scheduler.walk_tile),
             b.tile_buffer.tile.eq(scheduler.put_out_tile),
         ]
+        connect(m, scheduler.tile_rows, b.cube_list.tile_rows)
+        connect(m, scheduler.blank, b.tile_buffer.blank)
         for user in (
             b.occupancy_walker, b.ray_setup, b.projector, b.sample_generator, b.compositor, b.tile_buffer, scheduler
         ):  # fmt: skip

@@ -101,8 +101,12 @@ Direction = vector3(signed(SINE_FRACTION + 2))
 """View direction of a pixel."""
 
 CubeVisit = data.StructLayout({"cube": Cube, "rank": RANK_BITS, "last": 1})
+WINDOW_BITS = 14
+"""Bits of a window pixel's column or row."""
 Footprint = data.StructLayout(
-    {"cube": Cube, "rank": RANK_BITS, "first_x": 14, "first_y": 14, "last_x": 14, "last_y": 14, "last": 1}
+    {"cube": Cube, "rank": RANK_BITS}
+    | dict.fromkeys(("first_x", "first_y", "last_x", "last_y"), WINDOW_BITS)
+    | {"last": 1}
 )
 """A cube and the window pixels that it may cover; ``last``: it is none, but the end of the walk."""
 TableWrite = data.StructLayout({"beat": 16, "data": 128})
@@ -164,11 +168,27 @@ class TileLayouts:
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self.coordinate = cfg.tile_bits
-        self.pixel = 2 * cfg.tile_bits + 1
-        """Bits of a pixel index: (parity of its tile * tile + row) * tile + column."""
+        self.place = cfg.tiles.bit_length() - 1
+        """Bits of a tile's place on chip: its number modulo ``tiles``, of those that a cube may meet."""
+        self.pixel = 2 * cfg.tile_bits + self.place
+        """Bits of a pixel index: (place of its tile * tile + row) * tile + column."""
+        self.TileRow = data.StructLayout(
+            {"entries": RANK_BITS, "first": WINDOW_BITS - cfg.tile_bits, "last": WINDOW_BITS - cfg.tile_bits}
+        )
+        """A row of tiles: the entries of its cube list and, if there are any, the first and last tile they meet."""
         self.colour = shape_of(PLAIN_COLOUR) if cfg.colours == "plain" else unsigned(COLOUR_BITS)
-        self.Tile = data.StructLayout({"x": 14, "y": 14, "last_x": cfg.tile_bits, "last_y": cfg.tile_bits, "parity": 1})
-        """A tile: first window pixel, its last column and row (size minus one), whether its number is odd."""
+        self.Tile = data.StructLayout(
+            {
+                "x": WINDOW_BITS,
+                "y": WINDOW_BITS,
+                "last_x": cfg.tile_bits,
+                "last_y": cfg.tile_bits,
+                "place": self.place,
+                "entries": RANK_BITS,
+            }
+        )
+        """A tile: first window pixel, its last column and row (size minus one), its place on chip, and the entries of
+        its row's cube list."""
         self.Rectangle = data.StructLayout(
             {
                 "cube": Cube,
@@ -177,11 +197,11 @@ class TileLayouts:
                 "first_y": cfg.tile_bits,
                 "last_x": cfg.tile_bits,
                 "last_y": cfg.tile_bits,
-                "tile": 1,
+                "tile": self.place,
                 "last": 1,
             }
         )
-        """A cube and the tile pixels that it may cover; ``tile``: the tile's parity."""
+        """A cube and the tile pixels that it may cover; ``tile``: the tile's place on chip."""
         self.Sample = data.StructLayout({"pixel": self.pixel, "cube": Cube, "local": Local, "last": 1})
         self.OpaqueSample = data.StructLayout(
             {"pixel": self.pixel, "cube": Cube, "local": Local, "alpha": UNIT_BITS, "last": 1}
@@ -195,7 +215,9 @@ class TileLayouts:
             {"pixel": self.pixel, "weight": UNIT_BITS, "colour": data.ArrayLayout(self.colour, 3), "last": 1}
         )
         self.RayWrite = data.StructLayout({"pixel": self.pixel, "ray": Ray, "direction": Direction, "live": 1})
-        self.PixelWrite = data.StructLayout({"x": 14, "y": 14, "channels": data.ArrayLayout(16, 4), "ends_row": 1})
+        self.PixelWrite = data.StructLayout(
+            {"x": WINDOW_BITS, "y": WINDOW_BITS, "channels": data.ArrayLayout(16, 4), "ends_row": 1}
+        )
         """A finished pixel, in window coordinates: red, green, blue, opacity; ``ends_row``: the last of a row of its
         tile."""
 

@@ -67,7 +67,7 @@ def _step_bus(now: int, b, w, words, clock) -> None:
 def _step_colours(now: int, b, w, words, frame, clock) -> None:
     """From pixels back to visible samples."""
     if clock.todo >> Block.TILE_BUFFER & 1:
-        wake = tile_buffer.step(now, b.tile_buffer, w.put_out_tile, w.coloured, w.pixels, w.tile_done)
+        wake = tile_buffer.step(now, b.tile_buffer, w.put_out_tile, w.blank_tile, w.coloured, w.pixels, w.tile_done)
         settle(clock, words, Block.TILE_BUFFER, wake, b.tile_buffer.activity)
     if clock.todo >> Block.MLP_ENGINE & 1:
         wake = mlp_engine.step(now, b.mlp_engine, w.shade_jobs, w.products, w.coloured)
@@ -151,18 +151,18 @@ def _step_factors(now: int, b, w, words, frame, clock) -> None:
 
 
 @inlined
-def _step_cubes(now: int, b, w, words, frame, listed: bool, clock) -> None:
+def _step_cubes(now: int, b, w, words, frame, all_written: bool, clock) -> None:
     """From samples back to the cubes that are projected."""
     if clock.todo >> Block.SAMPLE_GENERATOR & 1 and not frame.uniform:
         wake = sample_generator.step(
             now, b.sample_generator, frame.scene, frame.camera, SCENE_BASE, w.rectangles,
-            w.read_requests[Reader.RECORDS], w.beat, w.sampled_cubes, w.samples, frame.tile_position, frame.tile_step,
-            frame.tile_inverse, frame.terminated_from, frame.windows, frame.bases,
+            w.read_requests[Reader.RECORDS], w.beat, w.sampled_cubes, w.samples, frame.rays_from, frame.tile_position,
+            frame.tile_step, frame.tile_inverse, frame.terminated_from, frame.windows, frame.bases,
         )  # fmt: skip
         settle(clock, words, Block.SAMPLE_GENERATOR, wake, b.sample_generator.activity)
     if clock.todo >> Block.CUBE_LIST & 1 and not frame.uniform:
         wake = cube_list.step(
-            now, b.cube_list, w.footprints, w.list_writes, listed, w.walk, w.walk_tile,
+            now, b.cube_list, w.footprints, w.list_writes, all_written, w.listed, w.walk, w.walk_tile,
             w.read_requests[Reader.CUBE_LIST], w.beat, w.rectangles, w.walked, frame.lists,
         )  # fmt: skip
         settle(clock, words, Block.CUBE_LIST, wake, b.cube_list.activity)
@@ -197,19 +197,24 @@ def _step_frame(now: int, b, w, words, frame, bus_idle: bool, clock) -> None:
         wake = frame_controller.step(
             now, b.frame_controller, w.start, w.load, w.render, w.loaded, w.rendered, bus_idle, w.finished
         )
-        w.walk_cubes.set = w.render.set and not frame.uniform
+        if frame.uniform:
+            w.listed.set, w.render.set = w.render.set, 0
         settle(clock, words, Block.FRAME_CONTROLLER, wake, b.frame_controller.activity)
     if clock.todo >> Block.OCCUPANCY_WALKER & 1:
         wake = occupancy_walker.step(
-            now, b.occupancy_walker, w.walk_cubes, frame.scene, frame.camera, SCENE_BASE,
+            now, b.occupancy_walker, w.render, frame.scene, frame.camera, SCENE_BASE,
             w.read_requests[Reader.ROWS], w.beat, w.tree_requests[TreeUser.WALKER], w.tree_responses[TreeUser.WALKER],
             w.visits, frame.image,
         )  # fmt: skip
         settle(clock, words, Block.OCCUPANCY_WALKER, wake, b.occupancy_walker.activity)
     if clock.todo >> Block.TILE_SCHEDULER & 1:
+        # The samples of a tile wait for its rays.
+        if w.rays_ready.set:
+            clock.following |= 1 << Block.SAMPLE_GENERATOR
         wake = tile_scheduler.step(
-            now, b.tile_scheduler, w.render, frame.camera, w.set_up_tile, w.walk_tile, w.put_out_tile, w.set_up,
-            w.walk, w.rays_ready, w.walked, w.tile_done, w.rendered,
+            now, b.tile_scheduler, w.listed, frame.camera, frame.lists, w.set_up_tile, w.walk_tile, w.put_out_tile,
+            w.blank_tile, w.set_up, w.walk, w.rays_ready, w.walked, w.tile_done, w.rendered,
+            frame.rays_from,
         )  # fmt: skip
         settle(clock, words, Block.TILE_SCHEDULER, wake, b.tile_scheduler.activity)
 
@@ -233,13 +238,13 @@ def run(now: int, end: int, blocks, wires, frame, clock) -> int:
         begin(clock, now)
         _offer(now, b, w, words, clock)
         written = write_master.idle(b.write_master)
-        listed = written and not w.list_writes.valid
+        all_written = written and not w.list_writes.valid
         bus_idle = written and read_master.idle(b.read_master, b.memory, w.burst)
         _step_bus(now, b, w, words, clock)
         _step_colours(now, b, w, words, frame, clock)
         _step_samples(now, b, w, words, frame, clock)
         _step_factors(now, b, w, words, frame, clock)
-        _step_cubes(now, b, w, words, frame, listed, clock)
+        _step_cubes(now, b, w, words, frame, all_written, clock)
         _step_frame(now, b, w, words, frame, bus_idle, clock)
         if clock.following:
             now += 1

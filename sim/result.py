@@ -42,7 +42,7 @@ class Simulation:
     moved : dict
         Transfers on each probed stream.
     tiles : int
-        Of the window.
+        Whose rays were set up: those that a cube may meet.
     rows : dict
         Of LPDDR4: accesses by what they found (``hits``, ``misses``, ``conflicts``) and ``refreshes``; else empty.
     steps : int

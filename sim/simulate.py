@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.memory import MemoryTiming, place, rows_of_tiles
+from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
 from rtnerf.base.processes import worker_pool
@@ -99,7 +99,7 @@ def simulate(
         read_bytes=dict(zip(READERS, blocks["memory"]["read_bytes"].tolist(), strict=True)),
         written_bytes=int(blocks["memory"]["written_bytes"]),
         moved=dict(zip(PROBES, moved.tolist(), strict=True)),
-        tiles=rows_of_tiles(view, config) * -(-view.window_width // config.tile),
+        tiles=int(blocks["tile_scheduler"]["set_up_tiles"]),
         rows={name: int(banks[field]) for name, field in ROWS.items()} if isinstance(timing, Dram) else {},
         steps=int(clock["steps"]),
         doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names or ()},

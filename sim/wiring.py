@@ -79,7 +79,7 @@ class Block(IntEnum):
     SCENE_LOADER = scene_loader.STATE, lambda its: scene_loader.new()
     FRAME_CONTROLLER = frame_controller.STATE, lambda its: frame_controller.new()
     OCCUPANCY_WALKER = occupancy_walker.STATE, lambda its: occupancy_walker.new(its.config)
-    TILE_SCHEDULER = tile_scheduler.STATE, lambda its: tile_scheduler.new(its.config.tile)
+    TILE_SCHEDULER = tile_scheduler.STATE, lambda its: tile_scheduler.new(its.config)
 
 
 Ends = Block | tuple[Block, ...]
@@ -112,6 +112,8 @@ TREE_CLIENTS = Block.DENSITY, Block.HYBRID_DECODER, Block.OCCUPANCY_WALKER
 """Blocks that ask the tree and take its responses, by `sim.parts.clients.TreeUser`."""
 LOADERS = Block.DENSITY_LOADER, Block.APPEARANCE_LOADER
 WALKERS = Block.CUBE_LIST, Block.UNIFORM_SAMPLER
+LISTERS = Block.CUBE_LIST, Block.FRAME_CONTROLLER
+"""With uniform sampling there are no lists, and every tile is taken for one that a cube meets."""
 SAMPLERS = Block.SAMPLE_GENERATOR, Block.UNIFORM_SAMPLER
 SHADED = Block.PRODUCT_BUFFER, Block.APPEARANCE_INTERPOLATOR
 """Without deferred shading nothing lies between the interpolator and what follows it."""
@@ -168,8 +170,8 @@ WIRING = {
     "start": Wire(streams.STROBE, HOST, Block.FRAME_CONTROLLER),
     "load": Wire(streams.STROBE, Block.FRAME_CONTROLLER, Block.SCENE_LOADER),
     "loaded": Wire(streams.STROBE, Block.SCENE_LOADER, Block.FRAME_CONTROLLER),
-    "render": Wire(streams.STROBE, Block.FRAME_CONTROLLER, Block.TILE_SCHEDULER),
-    "walk_cubes": Wire(streams.STROBE, Block.FRAME_CONTROLLER, Block.OCCUPANCY_WALKER),
+    "render": Wire(streams.STROBE, Block.FRAME_CONTROLLER, Block.OCCUPANCY_WALKER),
+    "listed": Wire(streams.STROBE, LISTERS, Block.TILE_SCHEDULER),
     "set_up": Wire(streams.STROBE, Block.TILE_SCHEDULER, Block.RAY_SETUP),
     "set_up_tile": Wire(streams.TILE, Block.TILE_SCHEDULER, Block.RAY_SETUP),
     "rays_ready": Wire(streams.STROBE, Block.RAY_SETUP, Block.TILE_SCHEDULER),
@@ -177,6 +179,7 @@ WIRING = {
     "walk_tile": Wire(streams.TILE, Block.TILE_SCHEDULER, WALKERS),
     "walked": Wire(streams.STROBE, WALKERS, Block.TILE_SCHEDULER),
     "put_out_tile": Wire(streams.TILE, Block.TILE_SCHEDULER, Block.TILE_BUFFER),
+    "blank_tile": Wire(streams.BLANK, Block.TILE_SCHEDULER, Block.TILE_BUFFER),
     "tile_done": Wire(streams.STROBE, Block.TILE_BUFFER, Block.TILE_SCHEDULER),
     "rendered": Wire(streams.STROBE, Block.TILE_SCHEDULER, Block.FRAME_CONTROLLER),
     "finished": Wire(streams.STROBE, Block.FRAME_CONTROLLER, HOST),

@@ -19,6 +19,7 @@ SHADINGS = ("sample", "deferred")
 COLOURS = ("network", "plain")
 POWERS = {
     "tile": (4, 128),
+    "tiles": (2, 8),
     "mlp_lanes": (16, 128),
     "ray_units": (1, 128),
     "sample_lanes": (1, 8),
@@ -45,6 +46,7 @@ _ADDED = {
     "appearance_components": 48,
     "colours": "network",
     "appearance_lanes": 1,
+    "tiles": 2,
 }
 """Parameters that configurations once had not, with what the hardware was then: so they are not in the digest."""
 
@@ -59,6 +61,8 @@ class AcceleratorConfig:
         Preset name, or the stem of the TOML file.
     tile : int
         Side of the square image tile whose pixel state is on chip, in pixels; a power of two, 4 to 128.
+    tiles : int
+        Tiles that are on chip at a time, from the set-up of their rays to their last pixel; a power of two, 2 to 8.
     data_width : int
         Width of the AXI4 data bus, in bits: 128 (one decoded vector a beat).
     address_width : int
@@ -124,6 +128,7 @@ class AcceleratorConfig:
 
     name: str = "tiny"
     tile: int = 32
+    tiles: int = 2
     data_width: int = 128
     address_width: int = 32
     density_components: int = 16

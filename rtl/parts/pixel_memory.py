@@ -1,6 +1,6 @@
-"""A value for each pixel of two tiles: one tile is initialised while the other is in use."""
+"""A value for each pixel of some tiles: one tile is initialised while others are in use."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,7 +16,7 @@ class PixelWrite(wiring.Signature):
 
 
 class PixelMemory(wiring.Component):
-    """Hold a value for each pixel, in a bank for each of the two tiles that the top bit of a pixel names.
+    """Hold a value for each pixel, in a bank for each of the tiles that the top bits of a pixel name.
 
     ``initialise`` and ``update`` write, never to the same tile in the same cycle.
 
@@ -30,6 +30,8 @@ class PixelMemory(wiring.Component):
         Bits of a pixel index.
     shape : ShapeLike
     look_ups : int
+    place_bits : int
+        Top bits of a pixel index.
 
     Members
     -------
@@ -38,8 +40,8 @@ class PixelMemory(wiring.Component):
     look_ups : array of In(LookUp)
     """
 
-    def __init__(self, pixel_bits: int, shape, look_ups: int = 1) -> None:
-        self._pixels_of_tile, self._shape = 1 << pixel_bits - 1, shape
+    def __init__(self, pixel_bits: int, shape, look_ups: int = 1, place_bits: int = 1) -> None:
+        self._tile_bits, self._place_bits, self._shape = pixel_bits - place_bits, place_bits, shape
         super().__init__(
             {
                 "initialise": In(PixelWrite(pixel_bits, shape)),
@@ -54,13 +56,13 @@ class PixelMemory(wiring.Component):
         m = Module()
         readers = [self.read, *self.look_ups]
         answers = []
-        for bank in range(2):
-            m.submodules[f"bank_{bank}"] = memory = Memory(shape=self._shape, depth=self._pixels_of_tile, init=[])
+        for bank in range(1 << self._place_bits):
+            m.submodules[f"bank_{bank}"] = memory = Memory(shape=self._shape, depth=1 << self._tile_bits, init=[])
             write = memory.write_port()
             initialises = Signal(name=f"initialises_{bank}")
             m.d.comb += [
-                initialises.eq(self.initialise.enable & (self.initialise.address[-1] == bank)),
-                write.en.eq(initialises | self.update.enable & (self.update.address[-1] == bank)),
+                initialises.eq(self.initialise.enable & (self._place(self.initialise) == bank)),
+                write.en.eq(initialises | self.update.enable & (self._place(self.update) == bank)),
                 write.addr.eq(Mux(initialises, self.initialise.address, self.update.address)),
                 Value.cast(write.data).eq(
                     Mux(initialises, Value.cast(self.initialise.data), Value.cast(self.update.data))
@@ -70,9 +72,12 @@ class PixelMemory(wiring.Component):
             for port, user in zip(ports, readers, strict=True):
                 m.d.comb += [port.addr.eq(user.address), port.en.eq(user.enable)]
             answers.append(ports)
-        for number, (user, first, second) in enumerate(zip(readers, *answers, strict=True)):
-            in_second = Signal(name=f"in_second_{number}")
+        for number, (user, *ports) in enumerate(zip(readers, *answers, strict=True)):
+            place = Signal(self._place_bits, name=f"place_{number}")
             with m.If(user.enable):
-                m.d.sync += in_second.eq(user.address[-1])
-            m.d.comb += Value.cast(user.data).eq(Mux(in_second, Value.cast(second.data), Value.cast(first.data)))
+                m.d.sync += place.eq(self._place(user))
+            m.d.comb += Value.cast(user.data).eq(Array(Value.cast(port.data) for port in ports)[place])
         return m
+
+    def _place(self, user) -> Value:
+        return user.address[self._tile_bits :]

@@ -1,6 +1,6 @@
 """Cube list: the cubes that meet a row of tiles, front to back, listed in memory once a frame, read for each tile."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -11,7 +11,7 @@ from nerf.contract.scene_image import PAGE, RANK_BITS
 from rtl.parts.carry_save import few_rows
 from rtl.parts.checksum import crc8_of
 from rtl.parts.queue import Queue
-from rtl.payloads import Footprint, ReadPort, TileLayouts, beat_write
+from rtl.payloads import Footprint, LookUp, ReadPort, TileLayouts, beat_write
 
 BURST = 16
 """Entries of a burst: none crosses a page, since each list begins with one."""
@@ -29,13 +29,13 @@ class CubeList(wiring.Component):
     -----
     - The list of row r begins at ``list_base`` + r * `list_stride`; its entries are in the order of the footprints.
     - The lists are whole when the ``last`` footprint has been accepted: then every entry has been written.
-    - A tile is begun by ``start``, when the one before is done; it waits until the lists are whole. Its rectangles come
-      in the order of the list, then ``last``.
+    - A tile is begun by ``start``, when the lists are whole and the one before is done. Its rectangles come in the
+      order of the list, then ``last``.
 
     Latency: after a reset, ``rows`` cycles in which the counters of the lists are cleared. 3 cycles from a footprint to
-    its first write; it is accepted with its last row. `LATENCY` from an entry out of memory to its rectangle. To the
-    first request 4 from ``start`` and 5 from the ``last`` footprint; to ``last`` of an empty list 1 less; 2 from the
-    end of the last entry to ``last``.
+    its first write; it is accepted with its last row; 1 from the ``last`` footprint to ``listed``. `LATENCY` from an
+    entry out of memory to its rectangle. To the first request 3 from ``start``; to ``last`` of an empty list 1 less; 2
+    from the end of the last entry to ``last``.
     Throughput: an entry a cycle, each way, and a request every other; ``list_queue`` entries are on their way or wait
     for room behind the block.
 
@@ -60,6 +60,10 @@ class CubeList(wiring.Component):
         `beat_write`.
     written : In(1)
         Every accepted write has been answered.
+    listed : Out(1)
+        Strobe: the lists are whole.
+    tile_rows : In(LookUp)
+        `TileRow` of a row of tiles, by number, when the lists are whole.
     start : In(1)
         Strobe.
     tile : In(Tile)
@@ -88,6 +92,8 @@ class CubeList(wiring.Component):
                 "i": In(stream.Signature(Footprint)),
                 "writes": Out(stream.Signature(beat_write(cfg))),
                 "written": In(1),
+                "listed": Out(1),
+                "tile_rows": In(LookUp(range(self.rows), layouts.TileRow)),
                 "start": In(1),
                 "tile": In(layouts.Tile),
                 "entries": Out(ReadPort(cfg)),
@@ -100,18 +106,22 @@ class CubeList(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the rows' counters, the writer and the reader."""
         m = Module()
-        m.submodules.counts = counts = Memory(shape=RANK_BITS, depth=self.rows, init=[])
-        update = counts.write_port()
-        look_up = counts.read_port(transparent_for=[update])
+        m.submodules.tile_rows = tile_rows = Memory(shape=self._layouts.TileRow, depth=self.rows, init=[])
+        update = tile_rows.write_port()
+        look_up = tile_rows.read_port(transparent_for=[update])
         whole = Signal()
         page = Signal(len(self.list_base) - PAGE.bit_length() + 1)
-        """Of memory: where the list begins whose count is there."""
+        """Of memory: where the list begins whose row is there."""
         row, moves = self._write(m, update, look_up, page, whole)
+        m.d.comb += [look_up.addr.eq(row), self.tile_rows.data.eq(look_up.data)]
         with m.If(whole):
-            m.d.comb += [row.eq(self.tile.y[self._tile_bits :]), look_up.en.eq(1)]
-        m.d.comb += look_up.addr.eq(row)
+            m.d.comb += [
+                row.eq(self.tile.y[self._tile_bits :]),
+                look_up.addr.eq(self.tile_rows.address),
+                look_up.en.eq(self.tile_rows.enable),
+            ]
         self._find_page(m, row, moves, page)
-        self._read(m, look_up, page, whole)
+        self._read(m, page)
         return m
 
     def _find_page(self, m: Module, row: Signal, moves: Signal, page: Signal) -> None:
@@ -125,7 +135,7 @@ class CubeList(wiring.Component):
             m.d.sync += page.eq(sum(halves))
 
     def _write(self, m: Module, update, look_up, page: Signal, whole: Signal) -> tuple[Signal, Signal]:
-        """Clear the counters; then, for each entry: take it, look its row's count up, add one, write it.
+        """Clear the counters; then, for each entry: take it, look its row up, add the entry to it, write both.
 
         Return the row that is looked up, and whether the steps go on.
         """
@@ -139,7 +149,10 @@ class CubeList(wiring.Component):
         )
         takes, taken, counted, moves = (Signal(name=name) for name in ("takes", "taken", "counted", "moves"))
         taken_entry, entry = Signal(CRC_AT), Signal(CRC_AT)
-        place, next_place = Signal(RANK_BITS), Signal(RANK_BITS)
+        found, updated = Signal(self._layouts.TileRow), Signal(self._layouts.TileRow)
+        written = data.View(Footprint, write.payload.data[: Footprint.size])
+        first_tile, last_tile = (written[name][self._tile_bits :] for name in ("first_x", "last_x"))
+        is_first = found.entries == 0
         m.d.comb += [
             row.eq(first + passed),
             moves.eq(~write.valid | write.ready),
@@ -149,11 +162,13 @@ class CubeList(wiring.Component):
             ),
             looked_up.eq(taken_row),
             look_up.en.eq(moves),
-            next_place.eq(place + 1),
+            updated.entries.eq(found.entries + 1),
+            updated.first.eq(Mux(is_first | (first_tile < found.first), first_tile, found.first)),
+            updated.last.eq(Mux(is_first | (last_tile > found.last), last_tile, found.last)),
             update.en.eq(~cleared | (write.valid & write.ready)),
             update.addr.eq(Mux(cleared, written_row, clearing)),
-            update.data.eq(Mux(cleared, next_place, 0)),
-            write.payload.address.eq(PAGE * page + LIST_ENTRY_BYTES * place),
+            Value.cast(update.data).eq(Mux(cleared, updated, 0)),
+            write.payload.address.eq(PAGE * page + LIST_ENTRY_BYTES * found.entries),
         ]
         m.d.sync += clearing.eq(clearing + ~cleared)
         with m.If(moves):
@@ -167,20 +182,21 @@ class CubeList(wiring.Component):
                 write.valid.eq(counted),
                 written_row.eq(counted_row),
                 # The entry before is counted only when it is written.
-                place.eq(Mux(write.valid & (written_row == counted_row), next_place, look_up.data)),
+                found.eq(Mux(write.valid & (written_row == counted_row), updated, look_up.data)),
                 write.payload.data.eq(Cat(entry, crc8_of(entry))),
             ]
         with m.If(takes):
             m.d.sync += passed.eq(Mux(row == last, 0, passed + 1))
+        m.d.sync += self.listed.eq(self.i.valid & self.i.ready & footprint.last)
         with m.If(self.i.valid & self.i.ready & footprint.last):
             m.d.sync += whole.eq(1)
         return looked_up, moves
 
-    def _read(self, m: Module, look_up, page: Signal, whole: Signal) -> None:
+    def _read(self, m: Module, page: Signal) -> None:
         """Request entries for which there is room, and hand on the rectangles of those that meet the tile."""
         request = self.entries.request
-        running, listed, known, ends = (Signal(name=name) for name in ("running", "listed", "known", "ends"))
-        """A tile is; its row's count is there; `left` is that of the row; its last rectangle has been accepted."""
+        running, ends = Signal(), Signal()
+        """A tile is; its last rectangle has been accepted."""
         left, requested = Signal(RANK_BITS), Signal(RANK_BITS)
         burst = Signal(range(BURST + 1))
         """Entries to ask for next. Like `room`, it is a cycle late: none is asked for in the cycle after a request."""
@@ -192,11 +208,10 @@ class CubeList(wiring.Component):
             self.done.eq(ends & self.o.ready),
         ]
         m.d.sync += [
-            listed.eq(whole & (self.start | running)),
-            burst.eq(Mux(known, Mux(left < BURST, left, BURST), 0)),
+            burst.eq(Mux(running, Mux(left < BURST, left, BURST), 0)),
             room.eq(ahead <= self._ahead - BURST),
             ahead.eq(ahead + Mux(asks, burst, 0) - drops - hands_on),
-            ends.eq(known & (left == 0) & (ahead == 0)),
+            ends.eq(running & (left == 0) & (ahead == 0)),
         ]
         with m.If(request.ready):
             m.d.sync += request.valid.eq(0)
@@ -208,12 +223,10 @@ class CubeList(wiring.Component):
                 requested.eq(requested + BURST),
                 left.eq(left - burst),
             ]
-        with m.If(listed & ~known):
-            m.d.sync += [known.eq(1), left.eq(look_up.data)]
         with m.If(self.start):
-            m.d.sync += running.eq(1)
+            m.d.sync += [running.eq(1), left.eq(self.tile.entries)]
         with m.If(self.done):
-            m.d.sync += [running.eq(0), listed.eq(0), known.eq(0), ends.eq(0), requested.eq(0)]
+            m.d.sync += [running.eq(0), ends.eq(0), requested.eq(0)]
 
     def _cut(self, m: Module, ends: Signal) -> tuple[Signal, Signal]:
         """Queue the rectangles of the entries that meet the tile; return whether one is dropped, and one handed on."""
@@ -245,7 +258,6 @@ class CubeList(wiring.Component):
             meets.eq(Cat(inside).all()),
             rectangle.cube.eq(footprint.cube),
             rectangle.rank.eq(footprint.rank),
-            rectangle.tile.eq(tile.parity),
         ]
         m.d.comb += [
             drops.eq(cut & ~meets),
@@ -255,6 +267,7 @@ class CubeList(wiring.Component):
             hands_on.eq(rectangles.o.valid & self.o.ready),
             self.o.payload.eq(rectangles.o.payload),
             self.o.payload.last.eq(ends),
+            self.o.payload.tile.eq(tile.place),
             self.o.valid.eq(rectangles.o.valid | ends),
             rectangles.o.ready.eq(self.o.ready),
         ]

@@ -1,4 +1,4 @@
-"""Ray buffer: the rays and view directions of the pixels of two tiles."""
+"""Ray buffer: the rays and view directions of the pixels of some tiles."""
 
 from amaranth.hdl import Module
 from amaranth.lib import memory, stream, wiring

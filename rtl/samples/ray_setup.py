@@ -81,7 +81,7 @@ class RaySetup(wiring.Component):
         m.d.comb += offered.eq(self.start | more)
         for number, pixel in enumerate(pixels):
             m.d.comb += [
-                pixel.payload.eq(Cat(column, row, self.tile.parity)),
+                pixel.payload.eq(Cat(column, row, self.tile.place)),
                 pixel.valid.eq(offered & (turn == number)),
             ]
         with m.If(self.start):
@@ -102,7 +102,7 @@ class RaySetup(wiring.Component):
             self.o.valid.eq(running & Array(ray.valid for ray in rays)[turn]),
             self.o.payload.eq(Array(ray.payload.as_value() for ray in rays)[turn]),
             taken.eq(self.o.valid & self.o.ready),
-            last.eq(self.o.payload.pixel == Cat(self.tile.last_x, self.tile.last_y, self.tile.parity)),
+            last.eq(self.o.payload.pixel == Cat(self.tile.last_x, self.tile.last_y, self.tile.place)),
         ]
         for number, ray in enumerate(rays):
             m.d.comb += ray.ready.eq(running & self.o.ready & (turn == number))

@@ -36,6 +36,8 @@ class SampleGenerator(wiring.Component):
         Registers of the frame.
     scene_base : In
         Byte address of the scene image.
+    rays : In
+        Whether the rays of a tile are there, by its place on chip: its cubes wait for them.
     i : In(stream)
         `Rectangle`.
     records : Out(ReadPort)
@@ -64,6 +66,7 @@ class SampleGenerator(wiring.Component):
                 "scene": In(SceneRegisters),
                 "view": In(ViewRegisters),
                 "scene_base": In(cfg.address_width),
+                "rays": In(cfg.tiles),
                 "i": In(stream.Signature(layouts.Rectangle)),
                 "records": Out(ReadPort(cfg)),
                 "ray": Out(LookUp(layouts.pixel, Ray)).array(cfg.sample_lanes),
@@ -108,7 +111,8 @@ class SampleGenerator(wiring.Component):
         slot = Signal(range(SLOTS))
         load = Signal(SLOTS)
         ended = Cat(Cat(lane.ended[n] for lane in lanes).all() for n in range(SLOTS))
-        m.d.comb += record.ready.eq(ended.bit_select(slot, 1))
+        seen = self.rays.bit_select(record.payload.rectangle.tile, 1)
+        m.d.comb += record.ready.eq(ended.bit_select(slot, 1) & seen)
         for lane in lanes:
             m.d.comb += [lane.cubes.eq(cubes), lane.load.eq(load)]
         with m.If(record.valid & record.ready):

@@ -15,13 +15,13 @@ PRODUCT_BITS = 2 * UNIT + 1
 
 
 class Compositor(wiring.Component):
-    """Hold the transmittance of the pixels of two tiles, composite each sample and pass on the visible ones.
+    """Hold the transmittance of the pixels of some tiles, composite each sample and pass on the visible ones.
 
     Rules
     -----
     - ``initialise`` sets a pixel's transmittance to 1.0, and marks it terminated unless it is live. All pixels of a
       tile are initialised before its first sample is offered, and none between that and the reading of the final
-      values. Meanwhile those of the other tile may be.
+      values. Meanwhile those of another tile may be.
     - A sample of a terminated pixel is dropped and changes nothing. Any other sample is composited: weight =
       transmittance * alpha, rounded; the transmittance falls by it. A pixel whose transmittance is then below
       ``view.termination`` is terminated.
@@ -57,7 +57,7 @@ class Compositor(wiring.Component):
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
-        self._cfg, self._pixel_bits = cfg, layouts.pixel
+        self._cfg, self._pixel_bits, self._place_bits = cfg, layouts.pixel, layouts.place
         super().__init__(
             {
                 "initialise": In(1),
@@ -79,8 +79,10 @@ class Compositor(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the memories, and the way of a sample past them."""
         m = Module()
-        m.submodules.transmittance = transmittance = PixelMemory(self._pixel_bits, UNIT_BITS)
-        m.submodules.flags = flags = PixelMemory(self._pixel_bits, 1, self._cfg.sample_lanes)
+        m.submodules.transmittance = transmittance = PixelMemory(
+            self._pixel_bits, UNIT_BITS, place_bits=self._place_bits
+        )
+        m.submodules.flags = flags = PixelMemory(self._pixel_bits, 1, self._cfg.sample_lanes, self._place_bits)
         wiring.connect(m, wiring.flipped(self.final), transmittance.look_ups[0])
         for look_up, port in zip(self.terminated, flags.look_ups, strict=True):
             wiring.connect(m, wiring.flipped(look_up), port)

@@ -103,8 +103,8 @@ class ProductBuffer(wiring.Component):
       the sum of its samples' weights, its products are their sums over that weight, by table, as in
       `nerf.golden.product_buffer`. ``last`` follows. The pixels are empty again.
     - Meanwhile the samples of the next tile are added up. Its ``last`` waits until that of the tile before is put out.
-    - All samples before a ``last`` are of one tile; the rays are, too. The first tile after a reset has parity 0, the
-      others have that of the tile before inverted.
+    - All samples before a ``last`` are of one tile; the rays are, too. The first tile after a reset has place
+      0, the others have the one behind that of the tile before.
     - After a reset nothing is accepted until all pixels are empty: a cycle for each of a tile.
 
     Latency: `LATENCY` cycles from the last transfer before ``last`` to a ray's first products, if pixel 0 has a sample
@@ -131,7 +131,7 @@ class ProductBuffer(wiring.Component):
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
         self._cfg = cfg
-        self._sample = layouts.VisibleSample
+        self._sample, self._place_bits = layouts.VisibleSample, layouts.place
         self._address_bits, self._groups = 2 * cfg.tile_bits, cfg.groups["appearance"]
         self._lanes, self._transfers = cfg.appearance_lanes, cfg.appearance_transfers
         super().__init__(
@@ -156,12 +156,14 @@ class ProductBuffer(wiring.Component):
 
         m.d.comb += adds.eq(head.valid & ~head.payload.last & ~sums.clears)
         added = self._add(m, platform, sums.add, adds, head.payload, rests)
-        self._scan(m, platform, sums.scan, ~sums.tile, scans, scanned)
-        m.d.comb += head.ready.eq(added | begins)
+        place = Signal(self._place_bits)
+        """Of the tile that is added to; the one before it is put out."""
+        self._scan(m, platform, sums.scan, (place - 1)[: len(place)], scans, scanned)
+        m.d.comb += [head.ready.eq(added | begins), sums.tile.eq(place[0])]
         any_sample = Signal()
         """The tile that is added to has one."""
         with m.If(begins):
-            m.d.sync += [sums.tile.eq(~sums.tile), any_sample.eq(0)]
+            m.d.sync += [place.eq(place + 1), any_sample.eq(0)]
         with m.If(added):
             m.d.sync += any_sample.eq(1)
         with m.If(ends):

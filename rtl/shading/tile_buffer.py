@@ -14,20 +14,23 @@ CHANNELS = 3
 
 
 class TileBuffer(wiring.Component):
-    """Hold the colours of two tiles: one is added to while the other is put out.
+    """Hold the colours of some tiles: one is added to while the one before is put out.
 
     Rules
     -----
     - ``initialise`` clears a pixel. All pixels of a tile are initialised before its first sample is offered, and none
-      between that and ``done``. Meanwhile those of the other tile may be.
+      between that and ``done``. Meanwhile those of another tile may be.
     - A sample adds weight * colour, rounded, to its pixel. The weights of a pixel add up to at most 1.0, so the
       sums fit ``UNIT_BITS``, those of plain colours `nerf.contract.formats.PLAIN_SUM`.
     - Behind ``last`` every pixel of ``tile`` is put out, row by row: colour + transmittance * background, and opacity,
       limited to 0 to 1.0 and scaled so that 65535 is 1.0, as is 255 in the background. ``done`` is strobed when the
       last of them is accepted; until then the next tile's samples are accepted, but not its ``last``.
     - ``tile`` and its transmittances stay as they are from the cycle after ``last`` to ``done``.
+    - While no tile waits to be put out, pixels of a ``blank`` one are: the background, transparent. The next tile waits
+      for the last of them.
 
-    Latency: `ADDING` cycles from a sample to its sum; `LATENCY` from ``last`` to the first pixel.
+    Latency: `ADDING` cycles from a sample to its sum; `LATENCY` from ``last`` to the first pixel, `BLANK_LATENCY` from
+    a blank tile.
     Throughput: one sample a cycle, of whatever pixels; one pixel a cycle.
 
     Parameters
@@ -38,6 +41,8 @@ class TileBuffer(wiring.Component):
     -------
     initialise, initialise_pixel : In
     tile : In(Tile)
+    blank : In(stream)
+        `Tile`, one that no sample is in; taken with its last pixel.
     view : In(ViewRegisters)
     i : In(stream)
         Samples with colour.
@@ -53,16 +58,18 @@ class TileBuffer(wiring.Component):
 
     ADDING = 5
     LATENCY = 9
+    BLANK_LATENCY = 5
 
     def __init__(self, cfg: AcceleratorConfig) -> None:
         layouts = TileLayouts(cfg)
-        self._pixel_bits, self._coordinate_bits = layouts.pixel, layouts.coordinate
+        self._pixel_bits, self._place_bits, self._coordinate_bits = layouts.pixel, layouts.place, layouts.coordinate
         self._sum = shape_of(PLAIN_SUM) if cfg.colours == "plain" else unsigned(UNIT_BITS)
         super().__init__(
             {
                 "initialise": In(1),
                 "initialise_pixel": In(layouts.pixel),
                 "tile": In(layouts.Tile),
+                "blank": In(stream.Signature(layouts.Tile)),
                 "view": In(ViewRegisters),
                 "i": In(stream.Signature(layouts.ColouredSample)),
                 "final": Out(LookUp(layouts.pixel, UNIT_BITS)),
@@ -76,8 +83,11 @@ class TileBuffer(wiring.Component):
         """Return the colour memory, what adds a sample to it, and the scan."""
         m = Module()
         sample = self.i.payload
-        m.submodules.colours = colours = PixelMemory(self._pixel_bits, data.ArrayLayout(self._sum, CHANNELS))
-        waits, scans = Signal(), Signal()
+        m.submodules.colours = colours = PixelMemory(
+            self._pixel_bits, data.ArrayLayout(self._sum, CHANNELS), place_bits=self._place_bits
+        )
+        waits, whole, fills = Signal(), Signal(), Signal()
+        """A tile waits to be put out; all of its samples are added; a blank one is put out."""
         lasts = Signal(self.ADDING - 1)
         accepted = self.i.valid & self.i.ready
         m.d.comb += [
@@ -89,11 +99,16 @@ class TileBuffer(wiring.Component):
         with m.If(accepted & sample.last):
             m.d.sync += waits.eq(1)
         with m.If(lasts[-1]):
-            m.d.sync += scans.eq(1)
+            m.d.sync += whole.eq(1)
         with m.If(self.done):
-            m.d.sync += [waits.eq(0), scans.eq(0)]
+            m.d.sync += [waits.eq(0), whole.eq(0)]
+        with m.If(fills):
+            m.d.sync += fills.eq(~self.blank.ready)
+        with m.Else():
+            m.d.sync += fills.eq(self.blank.valid & ~waits)
         self._add(m, accepted & ~sample.last, colours)
-        self._scan(m, scans, colours.look_ups[0])
+        scanned = self._scan(m, whole, fills, colours.look_ups[0])
+        m.d.comb += [self.done.eq(scanned & ~fills), self.blank.ready.eq(scanned & fills)]
         return m
 
     def _add(self, m: Module, accepted: Value, colours: PixelMemory) -> None:
@@ -133,9 +148,12 @@ class TileBuffer(wiring.Component):
             ]
             m.d.comb += colours.update.data[n].eq(total)
 
-    def _scan(self, m: Module, scans: Signal, colour: LookUp) -> None:
-        """Read colours and transmittances of the tile's pixels in order; three steps from there to the output."""
-        tile = self.tile
+    def _scan(self, m: Module, whole: Signal, fills: Signal, colour: LookUp) -> Signal:
+        """Read colours and transmittances of the tile's pixels in order; three steps from there to the output.
+
+        Of a blank tile nothing is read. Return whether the last pixel is accepted.
+        """
+        tile, scanned = Signal.like(self.tile), Signal()
         place = data.StructLayout({"column": self._coordinate_bits, "row": self._coordinate_bits})
         steps = self.LATENCY - self.ADDING - 1
         at = Signal(place)
@@ -146,12 +164,13 @@ class TileBuffer(wiring.Component):
         issue = Signal()
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
-            issue.eq(scans & ~all_read & advance),
-            self.final.address.eq(Cat(at.column, at.row, tile.parity)),
-            self.final.enable.eq(issue),
+            tile.eq(Mux(fills, self.blank.payload, self.tile)),
+            issue.eq((whole | fills) & ~all_read & advance),
+            self.final.address.eq(Cat(at.column, at.row, tile.place)),
+            self.final.enable.eq(issue & ~fills),
             colour.address.eq(self.final.address),
-            colour.enable.eq(issue),
-            self.done.eq(all_read & ~holds.any() & self.o.valid & self.o.ready),
+            colour.enable.eq(issue & ~fills),
+            scanned.eq(all_read & ~holds.any() & self.o.valid & self.o.ready),
         ]
         with m.If(issue):
             m.d.sync += at.column.eq(at.column + 1)
@@ -159,7 +178,7 @@ class TileBuffer(wiring.Component):
                 m.d.sync += [at.column.eq(0), at.row.eq(at.row + 1)]
                 with m.If(at.row == tile.last_y):
                     m.d.sync += [at.row.eq(0), all_read.eq(1)]
-        with m.If(self.done):
+        with m.If(scanned):
             m.d.sync += all_read.eq(0)
         with m.If(advance):
             m.d.sync += [
@@ -171,14 +190,17 @@ class TileBuffer(wiring.Component):
             ]
         through, opaque = Signal(UNIT_BITS), Signal(UNIT_BITS)
         with m.If(advance):
-            m.d.sync += [through.eq(self.final.data), opaque.eq((1 << UNIT) - self.final.data)]
+            m.d.sync += [
+                through.eq(Mux(fills, 1 << UNIT, self.final.data)),
+                opaque.eq(Mux(fills, 0, (1 << UNIT) - self.final.data)),
+            ]
         bits = self._sum.width + CHANNEL.width + 1
         for n in range(CHANNELS + 1):
             value, backing = opaque, []
             if n < CHANNELS:
                 value = Signal(self._sum, name=f"colour_{n}")
                 with m.If(advance):
-                    m.d.sync += value.eq(colour.data[n])
+                    m.d.sync += value.eq(Mux(fills, 0, colour.data[n]))
                 background = self.view.background.word_select(n, 8)
                 # BACKGROUND_UNIT is 1 << 8 and 1.
                 backing = product_rows(m, through, Cat(background, background), bits)
@@ -200,3 +222,4 @@ class TileBuffer(wiring.Component):
                     Cat(total, carries).eq(Cat(compress(m, [*rows, *backing, rounding]))),
                     self.o.payload.channels[n].eq(limited),
                 ]
+        return scanned

@@ -16,7 +16,7 @@ def stream(*fields: str) -> np.dtype:
 VISIT = stream("x", "y", "z", "rank", "last")
 FOOTPRINT = stream("x", "y", "z", "rank", "first_x", "first_y", "last_x", "last_y", "last")
 RECTANGLE = stream("x", "y", "z", "rank", "first_x", "first_y", "last_x", "last_y", "tile", "last")
-"""``tile``: the tile's parity."""
+"""``tile``: the tile's place."""
 CUBE = stream("x", "y", "z")
 SAMPLE = stream("pixel", "x", "y", "z", "value", "last")
 """``value``: alpha of an opaque sample, weight of a visible one; nothing before that."""
@@ -62,7 +62,11 @@ def copy_sample(source, target) -> None:
     target.last = source.last
 
 
-TILE = np.dtype([(name, np.int64) for name in ("x", "y", "last_x", "last_y", "parity")])
-"""A tile: first window pixel, its last column and row (size minus one), whether its number is odd."""
+_TILE = "x", "y", "last_x", "last_y", "place", "entries"
+TILE = np.dtype([(name, np.int64) for name in _TILE])
+"""A tile: first window pixel, its last column and row (size minus one), its place on chip (its number modulo
+``tiles``), and how many entries the list of its row has."""
+BLANK = stream(*_TILE)
+"""A tile that no cube meets, to be put out."""
 STROBE = np.dtype([("set", np.int64)])
 """A combinational pulse: set by one block's step, read and cleared by that of a block that steps later in the cycle."""

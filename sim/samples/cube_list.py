@@ -17,8 +17,8 @@ from sim.samples.record_reader import copy
 
 CLIENT = Reader.CUBE_LIST
 BURST = 16
-COUNTED = 2
-"""Cycles until the count of a tile's row is there."""
+COUNTED = 1
+"""Cycles until the entries of a tile's row are counted."""
 AHEAD_LIMIT = POWERS["list_queue"][1]
 NOTHING = -1
 WINDOW_LIMIT = 1 << 14
@@ -45,6 +45,9 @@ class Lists(NamedTuple):
     """Bytes from one to the next."""
     counts: np.ndarray
     """Their entries so far."""
+    first: np.ndarray
+    last: np.ndarray
+    """First and last tile of the row that an entry meets, where there is one."""
     entries: np.ndarray
     """`FOOTPRINT` by row and number."""
 
@@ -63,19 +66,22 @@ def new(config: AcceleratorConfig, list_base: int, now: int = 0) -> np.void:
 
 def new_lists(live_cubes: int, rows: int) -> Lists:
     """Return empty lists for the rows of a window's tiles, with room for all cubes of a scene."""
-    return Lists(list_stride(live_cubes), np.zeros(rows, np.int64), np.zeros((rows, live_cubes), FOOTPRINT))
+    counts, first, last = np.zeros((3, rows), np.int64)
+    return Lists(list_stride(live_cubes), counts, first, last, np.zeros((rows, live_cubes), FOOTPRINT))
 
 
 @compiled
-def step(now: int, state, i, write, written: bool, start, tile, request, beat, o, done, lists) -> int:
+def step(now: int, state, i, write, written: bool, listed, start, tile, request, beat, o, done, lists) -> int:
     """Write a footprint to a list, or read the list of a tile's row.
 
-    ``written``: nothing was to be written or to be answered when the cycle began; ``done``: the end of a tile has been
-    accepted; ``lists``: `Lists`.
+    ``written``: nothing was to be written or to be answered when the cycle began; ``listed``: all lists are whole;
+    ``done``: the end of a tile has been accepted; ``lists``: `Lists`.
     """
     clears = now < state.cleared_from
     moved = not clears and _write(now, state, i, write, written, lists)
-    known = max(state.begun, state.whole_from) + COUNTED
+    if now == state.whole_from:
+        listed.set = 1
+    known = state.begun + COUNTED
     ahead, asked = state.ahead, state.asking
     if state.offers and not o.valid:
         moved = True
@@ -106,9 +112,9 @@ def step(now: int, state, i, write, written: bool, start, tile, request, beat, o
         state.asking = 0
         moved = True
     if state.running and now >= known:
-        left = lists.counts[state.row] - state.requested
+        left = tile.entries - state.requested
         if not left and not ahead and not state.offers:
-            o.valid, o.last, state.offers = 1, 1, 1
+            o.tile, o.valid, o.last, state.offers = tile.place, 1, 1, 1
         if left and not asked and state.room and now > known:
             burst = min(left, BURST)
             request.address = _base(state, lists, state.row) + LIST_ENTRY_BYTES * state.requested
@@ -125,7 +131,7 @@ def step(now: int, state, i, write, written: bool, start, tile, request, beat, o
         state.running, state.begun, state.requested = 1, now, 0
         state.row = tile.y // state.tile_size
         moved = True
-    counts = state.running and now <= known and state.whole_from != NEVER
+    counts = state.running and now <= known
     if moved or counts or clears:
         state.activity = BUSY
     elif state.offers:
@@ -161,6 +167,9 @@ def _write(now: int, state, i, write, written: bool, lists) -> bool:
     entry.first_x, entry.first_y, entry.last_x, entry.last_y = i.first_x, i.first_y, i.last_x, i.last_y
     state.taken = _base(state, lists, row) + LIST_ENTRY_BYTES * count
     lists.counts[row] = count + 1
+    first, last = i.first_x // state.tile_size, i.last_x // state.tile_size
+    lists.first[row] = min(first, lists.first[row]) if count else first
+    lists.last[row] = max(last, lists.last[row]) if count else last
     state.passed += 1
     if row == i.last_y // state.tile_size:
         i.valid, state.passed = 0, 0
@@ -179,5 +188,5 @@ def _cut(entry, tile, rectangle) -> bool:
     rectangle.first_x, rectangle.last_x = max(entry.first_x - tile.x, 0), min(entry.last_x - tile.x, tile.last_x)
     rectangle.first_y, rectangle.last_y = max(entry.first_y - tile.y, 0), min(entry.last_y - tile.y, tile.last_y)
     rectangle.x, rectangle.y, rectangle.z, rectangle.rank = entry.x, entry.y, entry.z, entry.rank
-    rectangle.tile, rectangle.last = tile.parity, 0
+    rectangle.tile, rectangle.last = tile.place, 0
     return rectangle.first_x <= rectangle.last_x and rectangle.first_y <= rectangle.last_y

@@ -64,7 +64,7 @@ def step(now: int, state, start, tile, o, done, live) -> int:
         return now + 1 if next_begins else NEVER
     # The output changes at the end of the cycle before.
     if now + 1 >= state.valid_from[state.accepted % state.units]:
-        row = tile.parity * state.tile_size + state.accepted // columns
+        row = tile.place * state.tile_size + state.accepted // columns
         o.pixel = row * state.tile_size + state.accepted % columns
         o.live = live[o.pixel]
         o.valid = 1

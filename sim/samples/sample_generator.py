@@ -37,12 +37,14 @@ def new(config: AcceleratorConfig) -> np.void:
 @compiled
 def step(
     now: int, state, scene, view, scene_base: int, i, request, beat, o_cube, o,
-    position, direction, inverse, terminated_from, windows, bases,
+    rays_from, position, direction, inverse, terminated_from, windows, bases,
 ) -> int:  # fmt: skip
     """Enumerate the samples of rectangles.
 
     Parameters
     ----------
+    rays_from : int64 array
+        By place of a tile: the cycle from which its rays are there.
     position, direction, inverse : int64 arrays (pixels, 3)
         First sample, step and inverse step of the tile's rays by pixel, as `nerf.golden.ray_setup.Rays`.
     terminated_from : int64 array (pixels,)
@@ -52,7 +54,7 @@ def step(
     """
     reader = state.reader
     moved = _merge(state, o_cube, o)
-    loads = record_reader.offers(reader)
+    loads = record_reader.offers(reader) and rays_from[reader.o.tile] <= now
     for number in range(state.count):
         lane = state.lanes[number]
         loads &= not lane.busy[state.slot]

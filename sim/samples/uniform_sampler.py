@@ -40,11 +40,14 @@ def step(now: int, state, start, tile, o_cube, o, done, frame) -> int:
         if not start.set:
             state.activity = IDLE
             return NEVER
+        if frame.rays_from[tile.place] > now:
+            state.activity = BUSY
+            return now + 1
         start.set = 0
         state.column, state.row = 0, 0
         state.phase = LOOKS
     state.activity = BUSY
-    pixel = (tile.parity * state.tile_size + state.row) * state.tile_size + state.column
+    pixel = (tile.place * state.tile_size + state.row) * state.tile_size + state.column
     if state.phase == LOOKS:
         if frame.terminated_from[pixel] <= now:
             _next_pixel(state, tile)

@@ -5,7 +5,7 @@ What the products are is not read: only the weights, which tell the rays that ha
 
 import numpy as np
 
-from nerf.contract.config import AcceleratorConfig
+from nerf.contract.config import POWERS, AcceleratorConfig
 from rtnerf.base.compiled import compiled
 from sim.parts import queue
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
@@ -19,25 +19,26 @@ STAGES = 16
 CLEAR, WAIT, SCAN, LAST = range(4)
 
 STATE = np.dtype(
-    [
+    [(name, np.int64) for name in ("activity", "pixels", "tiles", "transfers", "phase", "clear_until", "tile")]
+    + [
         (name, np.int64)
-        for name in ("activity", "pixels", "transfers", "phase", "clear_until", "tile", "any_sample", "transfer")
+        for name in ("any_sample", "transfer", "adding", "next", "all_looked", "looked", "pixel", "issued", "stages")
     ]
-    + [(name, np.int64) for name in ("adding", "next", "all_looked", "looked", "pixel", "issued", "stages")]
     + [("added_transfers", np.int64), ("samples", queue.STATE), ("head", SAMPLE)]
-    + [("weights", np.int64, (2 * PIXELS_LIMIT,))]
+    + [("weights", np.int64, (POWERS["tiles"][1] * PIXELS_LIMIT,))]
 )
-"""``transfers``: of a ray; ``phase``: of the scan; ``tile``: parity of the tile that is added to, the other one is
+"""``transfers``: of a ray; ``phase``: of the scan; ``tile``: place of the tile that is added to, the one before is
 put out; ``any_sample``: it has one; ``transfer``: of the sample at the head; ``adding``: a bit for each of the three
 stages behind the product; ``next``: the pixel to be looked at; ``looked``: ``pixel`` has been; ``issued``: its
 transfers that have been read; ``stages``: a bit for each stage before the output; ``added_transfers``: of a sample;
-``weights``: of the pixels of both tiles."""
+``weights``: of the pixels of all ``tiles``."""
 
 
 def new(cfg: AcceleratorConfig) -> np.void:
     """Return a buffer that is about to clear its pixels."""
     state = np.zeros(1, STATE)[0]
     state["pixels"], state["transfers"] = cfg.tile**2, cfg.groups["appearance"]
+    state["tiles"] = cfg.tiles
     state["added_transfers"] = cfg.appearance_transfers
     state["samples"] = queue.new(QUEUE)
     return state
@@ -73,7 +74,7 @@ def _begin(state) -> bool:
     if not state.head.valid or not state.head.last or state.adding:
         return False
     state.head.valid = 0
-    state.tile ^= 1
+    state.tile = (state.tile + 1) % state.tiles
     state.phase = SCAN if state.any_sample else LAST
     state.any_sample = 0
     return True
@@ -112,7 +113,7 @@ def _scan(state, o_sample, o_vector) -> bool:
         state.phase = LAST
         return True
     advance = not o_vector.valid
-    pixel = (state.tile ^ 1) * state.pixels + state.pixel
+    pixel = (state.tile + state.tiles - 1) % state.tiles * state.pixels + state.pixel
     weight = state.weights[pixel] if state.looked else 0
     issues = weight != 0 and advance and (state.issued != 0 or not o_sample.valid)
     leaves = issues and state.issued == state.transfers - 1

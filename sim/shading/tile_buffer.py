@@ -22,6 +22,7 @@ STATE = np.dtype(
             "activity",
             "shaded",
             "waits",
+            "fills",
             "reads_from",
             "to_read",
             "stages",
@@ -30,52 +31,63 @@ STATE = np.dtype(
         )
     ]
 )
-"""``shaded``: samples so far; ``waits``: for the tile to be put out; ``reads_from``: the cycle of its first read;
+"""``shaded``: samples so far; ``waits``: for the tile to be put out; ``fills``: a blank one is put out;
+``reads_from``: the cycle of a tile's first read;
 ``to_read``: pixels; ``stages``: a bit for each stage that holds one; ``column``, ``row``: the next to be put out."""
 
 
 def new() -> np.void:
     """Return a tile buffer that waits for a sample."""
-    return np.zeros(1, STATE)[0]
+    state = np.zeros(1, STATE)[0]
+    state["to_read"] = ALL
+    return state
 
 
 @compiled
-def step(now: int, state, tile, i, o, done) -> int:
+def step(now: int, state, tile, blank, i, o, done) -> int:
     """Take a sample a cycle; behind a marker scan the tile, four steps from a pixel's read to its output.
+
+    While none waits for that, put out blank ones.
 
     Parameters
     ----------
     tile : TILE
+    blank : BLANK
     done : STROBE
     """
-    scans = state.waits and now >= state.reads_from
+    scans = state.fills or (state.waits and now >= state.reads_from)
     moves = scans and not o.valid
     takes = i.valid and not (i.last and state.waits)
-    state.activity = BUSY if moves or takes else OUTPUT if scans else BUSY if state.waits else IDLE
+    begins = blank.valid and not state.waits and not state.fills
+    state.activity = BUSY if moves or takes or begins else OUTPUT if scans else BUSY if state.waits else IDLE
     if moves:
-        _scan(state, tile, o, done)
+        if state.fills:
+            if _scan(state, blank, o):
+                state.fills, blank.valid = 0, 0
+        elif _scan(state, tile, o):
+            state.waits, done.set = 0, 1
+    if begins:
+        state.fills = 1
     if takes:
         i.valid = 0
         if i.last:
             state.waits = 1
             state.reads_from = now + ADDING
-            state.to_read = ALL
         else:
             state.shaded += 1
-    if moves or takes:
+    if moves or takes or begins:
         return now + 1
     return state.reads_from if state.waits and not scans else NEVER
 
 
 @compiled
-def _scan(state, tile, o, done) -> None:
-    """Read a pixel, and put out the one read four cycles before; or end, when the last has been accepted."""
+def _scan(state, tile, o) -> bool:
+    """Read a pixel, and put out the one read four cycles before; return whether the last has been accepted."""
     if state.to_read == ALL:
         state.to_read = (tile.last_x + 1) * (tile.last_y + 1)
     if not (state.to_read or state.stages):
-        state.waits = 0
-        done.set = 1
-        return
+        state.to_read = ALL
+        return True
     if state.stages & LAST_STAGE:
         o.x = tile.x + state.column
         o.y = tile.y + state.row
@@ -88,3 +100,4 @@ def _scan(state, tile, o, done) -> None:
     reads = 1 if state.to_read else 0
     state.to_read -= reads
     state.stages = (state.stages << 1 | reads) & (2 * LAST_STAGE - 1)
+    return False

@@ -35,7 +35,7 @@ SMALL = replace(
     sizes.SMALL, tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32
 )
 DEFERRED = replace(
-    SMALL, name="deferred", shading="deferred", ray_units=2, sample_lanes=2, mlp_lanes=16,
+    SMALL, name="deferred", shading="deferred", tiles=4, ray_units=2, sample_lanes=2, mlp_lanes=16,
     density_components=32, appearance_components=80,
 )  # fmt: skip
 ROOT = Path(__file__).parents[2]

@@ -7,6 +7,7 @@ import pytest
 
 from sim import machine
 from sim.parts.clients import Reader, TreeUser
+from sim.parts.streams import TILE
 from sim.wiring import BLOCKS, FLAGS, PROBE, PROBES, WHEN_CLEARED, WHEN_SET, WIRES, WIRING, Block
 
 CLIENTS = {client.name: client for client in (*Reader, *TreeUser)}
@@ -40,8 +41,8 @@ def handed_on():
 
 def test_the_run_hands_to_each_block_the_wires_that_end_at_it():
     named = handed_on()
-    # The controller's start of the walk is set beside its step: not if rays are sampled uniformly.
-    named[Block.FRAME_CONTROLLER].add(("walk_cubes", None))
+    # If rays are sampled uniformly, the controller's start of the walk becomes that of the tiles, beside its step.
+    named[Block.FRAME_CONTROLLER].add(("listed", None))
     for block, wires in named.items():
         for name, client in wires:
             assert block in ends(WIRING[name], client), (block, name, client)
@@ -67,4 +68,4 @@ def test_states_and_wires_are_whole_words():
     for name in WIRES.names:
         kind = WIRING[name].kind
         assert all(field.itemsize == 8 for field, _ in kind.fields.values())
-        assert kind.names[0] in ("valid", "set") or kind.names == ("x", "y", "last_x", "last_y", "parity")
+        assert kind.names[0] in ("valid", "set") or kind == TILE

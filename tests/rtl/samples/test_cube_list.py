@@ -37,7 +37,8 @@ END = {"last": 1}
 class Bench(wiring.Component):
     """The lists, the tiles in a stream, and a memory that holds what ought to be written.
 
-    A frame begins with a reset when all tiles of the one before are done; its footprints wait for it.
+    A frame begins with a reset when all tiles of the one before are done; its footprints wait for it. Each row of tiles
+    is looked up when a tile of it is taken, and its entries go to the tile.
     ``o_errors`` tells of wrong checksums, ``o_breach`` of breaches of the rules of `ReadPort`.
     """
 
@@ -53,6 +54,7 @@ class Bench(wiring.Component):
                 "frame_tiles": In(8),
                 "o_writes": Out(stream.Signature(beat_write(CFG))),
                 "o": Out(stream.Signature(layouts.Rectangle)),
+                "o_rows": Out(stream.Signature(layouts.TileRow)),
                 "o_errors": Out(stream.Signature(1)),
                 "o_breach": Out(stream.Signature(1)),
             }
@@ -69,6 +71,7 @@ class Bench(wiring.Component):
         record(m, "errors", cubes.error, Value.cast(1), self.o_errors)
         record(m, "breaches", memory.error, Value.cast(1), self.o_breach)
         tile, busy, unanswered = Signal.like(self.i_tile.payload), Signal(), Signal(ANSWERED_AFTER)
+        asks, found, whole = Signal(), Signal(), Signal()
         m.d.comb += [
             cubes.i.payload.eq(self.i.payload),
             cubes.i.valid.eq(self.i.valid & listing),
@@ -76,14 +79,22 @@ class Bench(wiring.Component):
             cubes.list_base.eq(BASE),
             cubes.live_cubes.eq(self.live_cubes),
             cubes.tile.eq(tile),
+            cubes.tile.entries.eq(cubes.tile_rows.data.entries),
+            cubes.tile_rows.address.eq(self.i_tile.payload.y >> CFG.tile_bits),
+            cubes.tile_rows.enable.eq(asks),
+            asks.eq(self.i_tile.valid & self.i_tile.ready),
             cubes.written.eq(unanswered == 0),
-            self.i_tile.ready.eq(~busy),
+            self.i_tile.ready.eq(~busy & whole),
         ]
         m.d.sync += [
             unanswered.eq(Cat(cubes.writes.valid & cubes.writes.ready, unanswered)),
-            cubes.start.eq(self.i_tile.valid & ~busy),
+            cubes.start.eq(asks),
+            found.eq(asks),
         ]
-        with m.If(self.i_tile.valid & ~busy):
+        record(m, "rows", found, cubes.tile_rows.data.as_value(), self.o_rows)
+        with m.If(cubes.listed):
+            m.d.sync += whole.eq(1)
+        with m.If(asks):
             m.d.sync += [busy.eq(1), tile.eq(self.i_tile.payload)]
         tiles = Signal(8)
         with m.If(cubes.done):
@@ -92,7 +103,7 @@ class Bench(wiring.Component):
             m.d.sync += listing.eq(0)
         m.d.comb += restarts.eq(tiles == self.frame_tiles)
         with m.If(restarts):
-            m.d.sync += [tiles.eq(0), listing.eq(1)]
+            m.d.sync += [tiles.eq(0), listing.eq(1), whole.eq(0)]
         return m
 
 
@@ -119,9 +130,22 @@ def tiles_of(count: int) -> list[dict]:
     every = [(x, y) for y in range(0, HEIGHT, CFG.tile) for x in range(0, WIDTH, CFG.tile)]
     chosen = (every[: count // 2 + 1] + every[::-1])[:count]
     return [
-        {"x": x, "y": y, "last_x": CFG.tile - 1, "last_y": min(CFG.tile, HEIGHT - y) - 1, "parity": n % 2}
+        {"x": x, "y": y, "last_x": CFG.tile - 1, "last_y": min(CFG.tile, HEIGHT - y) - 1, "place": n % 2}
         for n, (x, y) in enumerate(chosen)
     ]
+
+
+def rows_of(footprints: list[dict], tiles: list[dict]) -> list[dict]:
+    """Return what is known of the rows of some tiles, where any cube meets them; else no entries."""
+    rows = []
+    for tile in tiles:
+        met = [one for one in footprints if one["first_y"] < tile["y"] + CFG.tile and one["last_y"] >= tile["y"]]
+        row = {"entries": len(met)}
+        if met:
+            row["first"] = min(one["first_x"] for one in met) // CFG.tile
+            row["last"] = max(one["last_x"] for one in met) // CFG.tile
+        rows.append(row)
+    return rows
 
 
 def writes_of(footprints: list[dict]) -> list[tuple[int, int]]:
@@ -154,9 +178,9 @@ def rectangles_of(footprints: list[dict], tiles: list[dict]) -> list[dict]:
             last = {axis: min(footprint[f"last_{axis}"] - tile[axis], tile[f"last_{axis}"]) for axis in "xy"}
             if all(first[axis] <= last[axis] for axis in "xy"):
                 bounds = dict(zip(BOUNDS, (*first.values(), *last.values()), strict=True))
-                fields = {"cube": footprint["cube"], "rank": footprint["rank"], "tile": tile["parity"], "last": 0}
+                fields = {"cube": footprint["cube"], "rank": footprint["rank"], "tile": tile["place"], "last": 0}
                 rectangles.append(fields | bounds)
-        rectangles.append(END)
+        rectangles.append(END | {"tile": tile["place"]})
     return rectangles
 
 
@@ -172,9 +196,12 @@ def hardware(footprints, tiles, stalls=STALLS[0], seed=0, latency=0, damage=None
     constants = {"live_cubes": len(footprints) + MORE_CUBES, "frame_tiles": len(tiles)}
     memories = ReadMemory.contents("memory", bytes(image), seed, latency)
     inputs = {"i": frames * [*footprints, END], "i_tile": frames * tiles}
-    counts = {"o_writes": len(writes), "o": len(wanted), "o_errors": errors, "o_breach": 0}
+    counts = {"o_writes": len(writes), "o": len(wanted), "o_rows": frames * len(tiles)}
+    counts |= {"o_errors": errors, "o_breach": 0}
     result = run(shared(Bench, cfg), inputs, counts, constants, stalls, seed, memories=memories)
     assert [(write.address, write.data) for write in result.outputs["o_writes"]] == writes
+    for found, want in zip(result.outputs["o_rows"], frames * rows_of(footprints, tiles), strict=True):
+        assert {name: found[name] for name in want} == want
     for rectangle, want in zip(result.outputs["o"], wanted, strict=True):
         for name, value in want.items():
             found = rectangle[name]
@@ -204,7 +231,7 @@ def test_rows_of_one_cube_of_several_and_of_none(missing, stalls):
         if not {row for row in missing if one["first_y"] // CFG.tile <= row <= one["last_y"] // CFG.tile}
     ]
     _, wanted = hardware(footprints, tiles_of(16), stalls, len(missing))
-    assert wanted.count(END) == 16
+    assert sum(one["last"] for one in wanted) == 16
 
 
 def test_the_lists_of_a_frame_do_not_know_those_of_the_one_before():
@@ -236,7 +263,7 @@ def test_an_entry_a_cycle_is_written():
 def test_an_entry_a_cycle_is_read():
     """Entries that miss the tile cost a cycle each, and so do those that meet it."""
     footprints = [footprint(n, (0, 0, 3, 3)) for n in range(40 * BURST)]
-    tiles = [{"x": x, "y": 0, "last_x": 15, "last_y": 15, "parity": 0} for x in (0, 16)]
+    tiles = [{"x": x, "y": 0, "last_x": 15, "last_y": 15, "place": 0} for x in (0, 16)]
     result, _ = hardware(footprints, tiles)
     ends = [n for n, rectangle in enumerate(result.outputs["o"]) if rectangle.last]
     times = [result.cycles["o"][n] for n in ends]
@@ -252,12 +279,12 @@ def test_latency_of_last_and_of_a_rectangle():
     result, _ = hardware([], tiles_of(3))
     # The bench takes a cycle from the tile to its start.
     _, second, third = result.cycles["o"]
-    assert second - result.cycles["i_tile"][1] == third - result.cycles["i_tile"][2] == 1 + 3
+    assert second - result.cycles["i_tile"][1] == third - result.cycles["i_tile"][2] == 1 + 2
     result, _ = hardware([footprint(5, (0, 0, 9, 9))], 2 * tiles_of(1))
     *_, rectangle, last = result.cycles["o"]
     assert last == rectangle + 2
-    # A cycle from the tile to its start, four to the request, two through the queue of the memory.
-    assert rectangle - result.cycles["i_tile"][1] == 1 + 4 + 2 + CubeList.LATENCY
+    # A cycle from the tile to its start, three to the request, two through the queue of the memory.
+    assert rectangle - result.cycles["i_tile"][1] == 1 + 3 + 2 + CubeList.LATENCY
 
 
 def test_a_wrong_checksum_is_an_error():

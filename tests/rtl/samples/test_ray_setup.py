@@ -81,7 +81,7 @@ def extreme_view(seed: int) -> SimpleNamespace:
     values["near"], values["far"] = (pick(0, DISTANCE.high) for _ in "nf")
     grid = tuple(chance.choice((1, 2, 384, 640, chance.randint(1, 640))) for _ in AXES)
     tile = {"x": pick(0, 8191), "y": pick(0, 8191), "last_x": chance.randint(0, 2), "last_y": chance.randint(0, 1)}
-    tile["parity"] = seed & 1
+    tile["place"] = seed & 1
     return SimpleNamespace(view=View(values), grid=grid, tile=tile)
 
 
@@ -89,7 +89,7 @@ def usual_view(seed: int) -> SimpleNamespace:
     chance = random.Random(seed)
     scene = scene_stub(tuple(chance.randint(5, 160) for _ in AXES), seed)
     tile = {"x": 4 * chance.randint(0, 20), "y": 4 * chance.randint(0, 20), "last_x": 3, "last_y": chance.randint(0, 3)}
-    tile["parity"] = seed & 1
+    tile["place"] = seed & 1
     return SimpleNamespace(view=camera(scene, seed, 84, 84), grid=scene.grid, tile=tile)
 
 
@@ -108,7 +108,7 @@ def compare(case: SimpleNamespace, stalls=(1.0, 1.0), seed: int = 0, units: int 
     result = run(shared(Tiles, config(units)), {"i": inputs}, outputs, constants=constants, stalls=stalls, seed=seed)
     for number, write in enumerate(result.outputs["o"]):
         n = number % len(row)
-        assert write.pixel == (case.tile["parity"] * CONFIG.tile + row[n]) * CONFIG.tile + column[n]
+        assert write.pixel == (case.tile["place"] * CONFIG.tile + row[n]) * CONFIG.tile + column[n]
         fits = np.all((rays.position[n] >= POSITION.low) & (rays.position[n] <= POSITION.high))
         assert write.live == (rays.live[n] & fits)
         for k, axis in enumerate(AXES):

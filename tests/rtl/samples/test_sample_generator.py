@@ -74,6 +74,7 @@ class Bench(wiring.Component):
             generator.scene.eq(self.scene),
             generator.view.eq(self.view),
             generator.scene_base.eq(BASE),
+            generator.rays.eq(3),
             self.o_error.valid.eq(generator.error_record),
             self.o_memory_error.valid.eq(records.error),
         ]

@@ -37,6 +37,7 @@ class Bench(wiring.Component):
                 "i": In(stream.Signature(TileLayouts(cfg).ColouredSample)),
                 "o": Out(stream.Signature(LAYOUTS.PixelWrite)),
                 "tile": In(LAYOUTS.Tile),
+                "blank": In(stream.Signature(LAYOUTS.Tile)),
                 "view": In(ViewRegisters),
                 "shaded": Out(stream.Signature(1)),
                 "done": Out(stream.Signature(1)),
@@ -56,7 +57,7 @@ class Bench(wiring.Component):
             read.en.eq(dut.final.enable),
             dut.final.data.eq(read.data),
             dut.tile.eq(self.tile),
-            dut.tile.parity.eq(put_out[0]),
+            dut.tile.place.eq(put_out[0]),
             dut.view.eq(self.view),
             dut.initialise.eq(initialised != put_out + 2),
             dut.initialise_pixel.eq(pixel),
@@ -71,6 +72,7 @@ class Bench(wiring.Component):
         with m.If(self.i.valid & self.i.ready & self.i.payload.last):
             m.d.sync += added.eq(added + 1)
         wiring.connect(m, dut.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.blank), dut.blank)
         for name in ("shaded", "done"):
             record(m, f"{name}_queue", getattr(dut, name), Const(1, 1), getattr(self, name))
         return m
@@ -78,19 +80,19 @@ class Bench(wiring.Component):
 
 def model(samples, tile, transmittance, background):
     """Pixel writes of all tiles, in order."""
-    writes, colours, parity = [], np.zeros((2 * PIXELS, 3), np.int64), 0
+    writes, colours, on_chip = [], np.zeros((2 * PIXELS, 3), np.int64), 0
     for sample in samples:
         if not sample["last"]:
             colours[sample["pixel"]] += weighted_colour(sample["weight"], np.array(sample["colour"], np.int64))
             continue
         for row in range(tile["last_y"] + 1):
             for column in range(tile["last_x"] + 1):
-                pixel = parity * PIXELS + row * SIDE + column
+                pixel = on_chip * PIXELS + row * SIDE + column
                 channels = output_pixel(colours[pixel], np.array(transmittance[pixel]), background)
                 place = {"x": tile["x"] + column, "y": tile["y"] + row}
                 writes.append({**place, "channels": channels.tolist(), "ends_row": int(column == tile["last_x"])})
         colours[:] = 0
-        parity = 1 - parity
+        on_chip = 1 - on_chip
     return writes
 
 
@@ -210,3 +212,57 @@ def test_a_tile_is_put_out_while_the_next_one_is_added_up():
     tile = {"x": 0, "y": 0, "last_x": 3, "last_y": 3}
     taken, given = (check(samples, tile, transmittance, WHITE, stalls=(1.0, 0.2)).cycles[name] for name in "io")
     assert taken[21 + 19] < given[PIXELS - 1] < taken[21 + 20] < given[PIXELS]
+
+
+def blank_writes(tile, background):
+    """Pixel writes of a blank tile: the background, transparent."""
+    clear = output_pixel(np.zeros(3, np.int64), np.array(ONE), background).tolist()
+    return [
+        {
+            "x": tile["x"] + column,
+            "y": tile["y"] + row,
+            "channels": clear,
+            "ends_row": int(column == tile["last_x"]),
+        }
+        for row in range(tile["last_y"] + 1)
+        for column in range(tile["last_x"] + 1)
+    ]
+
+
+@pytest.mark.parametrize("stalls", STALLS)
+def test_blank_tiles_are_put_out_while_none_waits(stalls):
+    generator = random.Random(f"{stalls}")
+    transmittance = make_transmittance(generator)
+    samples = make_samples(generator, 4, 20, PIXELS, transmittance)
+    tile, background = {"x": 40, "y": 8, "last_x": 3, "last_y": 3}, 0x80FF01
+    blanks = [{"x": 4 * n, "y": 0, "last_x": n % 4, "last_y": (n + 1) % 4} for n in range(9)]
+    groups = [model(samples, tile, transmittance, background)[n * PIXELS :][:PIXELS] for n in range(4)]
+    empty = [blank_writes(blank, background) for blank in blanks]
+    result = run(
+        shared(Bench, CFG),
+        {"i": samples, "blank": blanks},
+        {"o": sum(map(len, groups + empty)), "shaded": len(samples) - 4, "done": 4},
+        {"tile": tile, "view": {"background": background}},
+        memories={"transmittance": transmittance},
+        stalls=stalls,
+        seed=2,
+    )
+    written = [fields(write) for write in result.outputs["o"]]
+    order = []
+    while written:
+        kind = groups if written[0]["x"] >= tile["x"] else empty
+        wanted = kind.pop(0)
+        assert written[: len(wanted)] == wanted, "whole tiles, each kind in its order"
+        del written[: len(wanted)]
+        order.append(kind is groups)
+    assert groups == empty == []
+    assert order.index(True) < len(order) - 1 - order[::-1].index(False), "they take turns"
+
+
+def test_a_blank_tile_is_at_the_output_at_once_and_taken_with_its_last_pixel():
+    blanks = [{"x": 0, "y": 0, "last_x": 3, "last_y": 3}, {"x": 4, "y": 0, "last_x": 3, "last_y": 0}]
+    result = run(shared(Bench, CFG), {"blank": blanks}, {"o": PIXELS + 4}, {"view": {"background": WHITE}})
+    first = list(range(TileBuffer.BLANK_LATENCY, TileBuffer.BLANK_LATENCY + PIXELS))
+    assert result.cycles["o"][:PIXELS] == first
+    assert result.cycles["blank"] == [first[-1], result.cycles["o"][-1]]
+    assert result.cycles["o"][PIXELS] == first[-1] + 1 + TileBuffer.BLANK_LATENCY

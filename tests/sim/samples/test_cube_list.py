@@ -15,7 +15,6 @@ from tests.rtl.samples.test_cube_list import (
     BASE,
     BOUNDS,
     CFG,
-    END,
     HEIGHT,
     MORE_CUBES,
     hardware,
@@ -34,14 +33,14 @@ def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity, c
     state = cube_list.new(cfg, BASE)
     lists = cube_list.new_lists(len(footprints) + MORE_CUBES, -(-HEIGHT // CFG.tile))
     i, write, o, tile = new(FOOTPRINT), new(WRITE), new(RECTANGLE), new(TILE)
-    request, beat, start, done = new(READ_REQUEST), new(READ_BEAT), new(STROBE), new(STROBE)
+    request, beat, listed, start, done = new(READ_REQUEST), new(READ_BEAT), *(new(STROBE) for _ in range(3))
     given = new(record_of(*TILE.names))
     memory = ReadMemory(request, beat, cube_list.CLIENT, seed, latency)
-    bench = {"busy": False, "answered": 0, "written": True}
+    bench = {"busy": True, "answered": 0, "written": True}
 
     def step_list(now):
         return cube_list.step(
-            now, state, i, write, bench["written"], start, tile, request, beat, o, done, lists
+            now, state, i, write, bench["written"], listed, start, tile, request, beat, o, done, lists
         )  # fmt: skip
 
     maybe = sleeper(step_list, [i, write, o, request, beat, start]) if skip else step_list
@@ -61,11 +60,12 @@ def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity, c
         else:
             maybe(now)
         memory.finish()
-        if done["set"]:
-            done["set"], bench["busy"] = 0, False
+        if done["set"] or listed["set"]:
+            done["set"], listed["set"], bench["busy"] = 0, 0, False
         if asks:
             for name in TILE.names:
                 tile[name] = given[name]
+            tile["entries"] = lists.counts[tile["y"] // CFG.tile]
             given["valid"], start["set"], bench["busy"] = 0, 1, True
         return now + 1
 
@@ -73,7 +73,10 @@ def simulate(footprints, tiles, counts, stalls, seed, latency, skip, activity, c
     inputs = [(*f["cube"].values(), f["rank"], *(f[bound] for bound in BOUNDS), 0) for f in footprints]
     return replay(
         step,
-        {"i": (i, [*inputs, end]), "i_tile": (given, [tuple(one[name] for name in TILE.names) for one in tiles])},
+        {
+            "i": (i, [*inputs, end]),
+            "i_tile": (given, [tuple(one.get(name, 0) for name in TILE.names) for one in tiles]),
+        },
         {"o_writes": (write, counts["o_writes"]), "o": (o, counts["o"])},
         offer=watched(activity, state, offer),
         stalls=stalls,
@@ -106,7 +109,7 @@ def compare(count, latency, stalls, cfg):
             assert cycles[name] == result.cycles[name], name
         assert [address for (address,) in payloads["o_writes"]] == [place for place, _ in writes_of(footprints)]
         for found, want in zip(payloads["o"], wanted, strict=True):
-            if want != END:
+            if not want["last"]:
                 place = tuple(want["cube"][axis] for axis in AXES)
                 assert found == (*place, *(want[name] for name in FIELDS), want["tile"], 0)
     assert activities[False] == activities[True]

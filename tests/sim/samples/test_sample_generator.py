@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
@@ -46,7 +46,10 @@ BOUNDS = ("first_x", "first_y", "last_x", "last_y")
 
 
 class Bench(wiring.Component):
-    """The generator with memories of records, rays and flags; ``i_terminate`` sets a pixel's flag."""
+    """The generator with memories of records, rays and flags; ``i_terminate`` sets a pixel's flag.
+
+    The rays are there when it has brought ``rays_after`` payloads.
+    """
 
     def __init__(self, lanes: int, sizes=CONFIG):
         self.config = replace(sizes, tile=CONFIG.tile, sample_lanes=lanes)
@@ -57,6 +60,7 @@ class Bench(wiring.Component):
             {
                 "i": In(stream.Signature(LAYOUTS.Rectangle)),
                 "i_terminate": In(stream.Signature(range(PIXELS + 1))),
+                "rays_after": In(8),
                 "scene": In(SceneRegisters),
                 "view": In(ViewRegisters),
                 "o": Out(stream.Signature(LAYOUTS.Sample)),
@@ -79,7 +83,10 @@ class Bench(wiring.Component):
                 m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
                 m.d.comb += Value.cast(port.data).eq(read.data)
         pixel = self.i_terminate.payload
+        brought = Signal(16)
+        m.d.sync += brought.eq(brought + self.i_terminate.valid)
         m.d.comb += [
+            generator.rays.eq(Mux(brought >= self.rays_after, 3, 0)),
             self.i_terminate.ready.eq(1),
             write.addr.eq(PIXELS + pixel),
             write.data.eq(1),
@@ -91,7 +98,7 @@ class Bench(wiring.Component):
         return m
 
 
-def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip, sizes):
+def simulate(case, rectangles, terminations, rays_after, stalls, seed, latency, lanes, skip, sizes):
     """Return the cycles and payloads of the simulator, run until the last sample and a while beyond."""
     state = sample_generator.new(replace(sizes, tile=CONFIG.tile, sample_lanes=lanes))
     i, o, o_cube, request, beat = (new(kind) for kind in (RECTANGLE, SAMPLE, CUBE_STREAM, READ_REQUEST, READ_BEAT))
@@ -108,18 +115,24 @@ def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip,
         windows[rank], bases[rank] = case.windows[cube], case.bases[cube]
     of_tile = case.rays.position, case.rays.step, case.rays.inverse
     rays = (np.concatenate([0 * of_pixels, of_pixels]) for of_pixels in of_tile)
-    shared = (*rays, terminated_from, windows, bases)
+    rays_from = np.full(2, NEVER if rays_after else 0)
+    shared = (rays_from, *rays, terminated_from, windows, bases)
 
     def step_generator(now):
         return sample_generator.step(now, state, scene, view, BASE, i, request, beat, o_cube, o, *shared)
 
-    maybe = sleeper(step_generator, [i, o, o_cube, request, beat]) if skip else step_generator
-    seen_last = False
+    told = np.zeros(1, bool)
+    maybe = sleeper(step_generator, [i, o, o_cube, request, beat, told]) if skip else step_generator
+    seen_last, brought = False, 0
 
     def step(now):
-        nonlocal seen_last
+        nonlocal seen_last, brought
+        told[0] = now >= rays_from[0]
         if terminate["valid"]:
             terminate["valid"] = 0
+            brought += 1
+            if brought == rays_after:
+                rays_from[:] = now + 1
             pixel = PIXELS + terminate["pixel"]
             if terminate["pixel"] != NO_PIXEL and terminated_from[pixel] == NEVER:
                 terminated_from[pixel] = now + 1
@@ -142,7 +155,9 @@ def simulate(case, rectangles, terminations, stalls, seed, latency, lanes, skip,
     )
 
 
-def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=(), lanes=1, sizes=CONFIG):
+def compare(
+    case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=(), lanes=1, sizes=CONFIG, rays_after=0
+):
     """Run both over (cube, bounds) and compare; return the payloads."""
     named = [
         {"cube": dict(zip(AXES, cube, strict=True)), "rank": case.rank[cube], "tile": 1, "last": 0} | bounds
@@ -150,7 +165,7 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=
     ]
     plain = [(*cube, case.rank[cube], *(bounds[name] for name in BOUNDS), 1, 0) for cube, bounds in rectangles]
     simulated = [
-        simulate(case, [*plain, (0,) * 9 + (1,)], terminations, stalls, seed, latency, lanes, skip, sizes)
+        simulate(case, [*plain, (0,) * 9 + (1,)], terminations, rays_after, stalls, seed, latency, lanes, skip, sizes)
         for skip in (False, True)
     ]
     assert simulated[0] == simulated[1]
@@ -163,6 +178,7 @@ def compare(case, rectangles, stalls=STALLS[0], seed=0, latency=3, terminations=
             "mask_offset": dict(zip(AXES, case.offset, strict=True)),
         },
         "view": {"sample_limit": case.limit},
+        "rays_after": rays_after,
     }
     hardware = run(
         shared(Bench, lanes, sizes),
@@ -212,7 +228,9 @@ def test_all_cubes_of_a_scene_while_pixels_terminate(kind, stalls, lanes):
     case, view = next((case, view) for case, view in cases if sum(map(len, enumerate_samples(case).values())) > 40)
     chance = random.Random(f"terminate {seed} {kind}")
     terminations = [chance.randrange(PIXELS) if chance.random() < 0.01 else NO_PIXEL for _ in range(1000)]
-    payloads = compare(case, rectangles_of(case, view), stalls, seed, chance.choice((0, 6, 30)), terminations, lanes)
+    payloads = compare(
+        case, rectangles_of(case, view), stalls, seed, chance.choice((0, 6, 30)), terminations, lanes, rays_after=99
+    )
     assert len(payloads["o"]) > 20
 
 

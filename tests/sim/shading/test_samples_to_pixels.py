@@ -30,6 +30,7 @@ from sim.control.registers import SCENE, VIEW
 from sim.factors import cube_sequencer, interpolator, tree_server
 from sim.parts import queue
 from sim.parts.streams import (
+    BLANK,
     COLOURED,
     CUBE,
     PIXEL,
@@ -228,7 +229,7 @@ class Twin:
         ]
         steps = [
             (tree_server, (tree, requests, responses)),
-            (tile_buffer, (tile_buffer.new(), tile, coloured, self.pixels, self.done)),
+            (tile_buffer, (tile_buffer.new(), tile, new(BLANK), coloured, self.pixels, self.done)),
             (mlp_engine, (mlp_engine.new(CFG), jobs, products, coloured)),
             (appearance, (appearance.new(), to_appearance, jobs)),
             (
