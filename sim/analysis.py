@@ -75,14 +75,15 @@ def _accesses(frame: Simulation, samples: int, visible: int, busy: dict[str, int
     ):
         found[f"{name}_buffer.plane_*"] = Accesses(PLANE_BANKS * reads, writes * PLANE_BANKS / banks)
         found[f"{name}_buffer.line_*"] = Accesses(LINE_BANKS * reads, writes * LINE_BANKS / banks)
-    pixels, rays, written = moved["pixels"], moved["rays"], frame.written_bytes / BEAT
+    # Each pixel with a ray is read once; the others are put out unread.
+    rays, written = moved["rays"], frame.written_bytes / BEAT
     return {
         **found,
         "density.alpha_table": Accesses(samples, 0),
-        "compositor.transmittance*": Accesses(samples + pixels, frame.samples + rays),
+        "compositor.transmittance*": Accesses(samples + rays, frame.samples + rays),
         "compositor.flags*": Accesses(2 * samples, frame.samples + rays),
         "visible_samples.*": Accesses(visible, visible),
-        "tile_buffer.colours*": Accesses(jobs + pixels, jobs + rays),
+        "tile_buffer.colours*": Accesses(jobs + rays, jobs + rays),
         "ray_buffer.*": Accesses(3 * busy["sample_generator"], 3 * rays),
         "write_master.*": Accesses(written, written),
         **_of_network(frame.config, jobs),

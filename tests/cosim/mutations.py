@@ -135,7 +135,7 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
         {"state.phase = CHECKS_HEADER": "_request_tables(state, scene, scene_base, request)"},
     ),
     # Sets up the rays of a tile when the one before it has been put out.
-    "tile_scheduler": ("tile_scheduler", {"state.on_chip != TILES": "state.on_chip == 0"}),
+    "tile_scheduler": ("tile_scheduler", {"state.held != state.tiles": "state.held == 0"}),
     # Starts the scene loader without the cycle of the reset.
     "frame_controller": ("frame_controller", {"state.phase = RESETS": "load.set, state.phase = 1, LOADING"}),
 }
