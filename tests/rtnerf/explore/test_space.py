@@ -72,7 +72,7 @@ def test_what_does_not_go_together_is_refused_with_its_rule(tmp_path):
     [
         ("size = 3", r"^specification must be made of the keys fixed, grid, points, space, .*, not size$"),
         ("[fixed]\nsizes = 3", r"^fixed must be made of the settings .*, not sizes$"),
-        ("[grid]\ntiles = [3]", r"^grid.tiles must be made of the settings .*, not tiles$"),
+        ("[grid]\nboxes = [3]", r"^grid.boxes must be made of the settings .*, not boxes$"),
         ("[grid]\ntile = []", r"^grid.tile must be a list of at least one value, not \[\]$"),
         ("[grid]\nboth = [{tile = 16, sise = 2}]", r"^grid.both must be made of the settings .*, not sise$"),
         ("points = 3", r"^points must be an array of tables, not 3$"),
