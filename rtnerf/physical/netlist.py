@@ -17,6 +17,8 @@ import numpy as np
 from rtnerf.physical.cells import Cell, Library
 
 UNCONNECTED = -1
+BETWEEN = "between"
+"""Attribute of the ports of parts that were mapped on their own."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Netlist:
     ports : dict of str to Port
     children : list of Child
     between : int array
-        Nets that lead from one unit to another; none where the units are not joined.
+        Nets that lead from one unit to another, or into a part that was mapped on its own, or out of it.
     """
 
     name: str
@@ -217,7 +219,14 @@ def from_json(module: Mapping[str, Any], name: str, library: Library, macro) -> 
         memories,
         own,
         children,
+        np.array(sorted(numbers[bit] for bit in _between(module["netnames"]) if bit in numbers), np.int32),
     )
+
+
+def _between(netnames: Mapping[str, Any]) -> set[int | str]:
+    """Return the bits of nets with the attribute `BETWEEN`."""
+    marked = (content for content in netnames.values() if BETWEEN in content.get("attributes", {}))
+    return {bit for content in marked for bit in content["bits"]}
 
 
 def _labels(netnames: Mapping[str, Any]) -> Iterator[tuple[int, str]]:

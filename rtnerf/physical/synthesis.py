@@ -31,7 +31,7 @@ WIRES = 0.2
 PROGRESS = Callable[[int, int, str], None]
 
 _HERE = Path(__file__).parent
-_NETLIST = "netlist.json.gz"
+_NETLIST, _TIME = "netlist.json.gz", "seconds"
 _SECONDS = 6 * 3600
 
 
@@ -46,8 +46,8 @@ def _digest(*parts: object) -> str:
     return found.hexdigest()[:16]
 
 
-def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
-    """Return a unit as cells of a library, as Yosys writes it; made once for each unit, library and recipe.
+def map_unit(unit: Unit, technology: Technology, cache: Path) -> Path:
+    """Return the folder of a unit as cells of a library; made once for each unit, library and recipe.
 
     Raises
     ------
@@ -71,8 +71,7 @@ def map_unit(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
         for name in ("library.lib", netlist.name):
             (folder / name).unlink()
 
-    kept = kept_build(plain_folder(cache), f"netlist-{unit.name}", ingredients, make) / _NETLIST
-    return json.loads(gzip.decompress(kept.read_bytes()))["modules"]["unit"]
+    return kept_build(plain_folder(cache), f"netlist-{unit.name}", ingredients, make)
 
 
 def words_of(unit: Unit, cache: Path) -> list[Word]:
@@ -118,7 +117,8 @@ def run_step(command: Sequence[str], folder: Path, log: str) -> int:
 
 def netlist_of(unit: Unit, technology: Technology, cache: Path) -> Netlist:
     """Return a unit's mapped netlist, its memories as cells."""
-    module = map_unit(unit, technology, cache)
+    written = (map_unit(unit, technology, cache) / _NETLIST).read_bytes()
+    module = json.loads(gzip.decompress(written))["modules"]["unit"]
     return from_json(module, unit.name, technology.library, technology.memories.cell)
 
 
@@ -153,6 +153,7 @@ def _measure(unit: Unit, technology: Technology, cache: Path) -> dict[str, Any]:
         "leakage_uw": sum(count * cells[kind].leakage for kind, count in counts.items() if kind in cells) / 1000,
         "memory_bits": sum(memory.size for memory in netlist.memories),
         "memory_area_um2": memories,
+        "processor_s": float((map_unit(unit, technology, cache) / _TIME).read_text()),
         "delay_ps": None if register is None else register.delay_ps,
         "path": None if register is None else _path(register),
         **{

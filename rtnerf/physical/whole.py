@@ -77,7 +77,8 @@ def join(design: Design, netlist_of: Callable[[Unit], Netlist]) -> Whole:
     nets = add("", TOP, 0)
     joined = np.concatenate(pairs, 1) if pairs else np.zeros((2, 0), np.int64)
     numbers = _unite(nets, joined)
-    netlist = _netlist(places, numbers, np.unique(numbers[joined]))
+    inside = [numbers[place.part.between + place.base] for place in places]
+    netlist = _netlist(places, numbers, np.unique(np.concatenate([numbers[joined].ravel(), *inside])))
     return Whole(netlist, [place.path or "top" for place in places], _owners(places))
 
 

@@ -124,15 +124,19 @@ def main(folder: str, macro_bits: str) -> None:
     """Count the words of the unit in a folder."""
     from pyosys import libyosys
 
-    from rtnerf.physical.recipe import WORDS
+    from rtnerf.physical.recipe import WORDS, read
 
     os.chdir(folder)
     design = libyosys.Design()
+    parts = read(design)
     passes = (*WORDS[: WORDS.index("booth")], "opt", "memory -nomap", "opt_clean", "write_json unit.json")
     for command in passes:
         libyosys.run_pass(command, design)
-    cells = json.loads(Path("unit.json").read_text())["modules"]["unit"]["cells"].values()
-    Path("words.part").write_text(json.dumps(words_of(cells, int(macro_bits))))
+    modules = json.loads(Path("unit.json").read_text())["modules"]
+    cells = {name: list(modules[name]["cells"].values()) for name in ("unit", *parts)}
+    copies = Counter(cell["type"] for cell in cells["unit"])
+    every = [cell for name in cells for cell in cells[name] * (copies[name] if name in parts else 1)]
+    Path("words.part").write_text(json.dumps(words_of(every, int(macro_bits))))
     Path("unit.json").unlink()
     Path("words.part").replace("words.json")
 

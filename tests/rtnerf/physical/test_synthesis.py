@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.synthesis import COMPARED, RESULTS, worse
 from rtnerf.physical.netlist import from_json
-from rtnerf.physical.synthesis import measure, summary
+from rtnerf.physical.synthesis import measure, netlist_of, summary
 from rtnerf.physical.units import Design
 from rtnerf.physical.words import KINDS
 
@@ -87,6 +87,53 @@ end
 """
 
 
+# Two equal parts, one behind the other: a register, and its content plus 3 on the way out.
+PARTS = r"""module \rtnerf
+  cell \rtnerf.pair \pair
+  end
+end
+module \rtnerf.pair
+  wire width 1 input 1 \clk
+  wire width 8 input 2 \i
+  wire width 8 output 3 \o
+  wire width 8 \between
+  cell \part_step \first
+    connect \clk \clk
+    connect \i \i
+    connect \o \between
+  end
+  cell \part_step \second
+    connect \clk \clk
+    connect \i \between
+    connect \o \o
+  end
+end
+module \part_step
+  wire width 1 input 1 \clk
+  wire width 8 input 2 \i
+  wire width 8 output 3 \o
+  wire width 8 \held
+  cell $dff \r
+    parameter \WIDTH 8
+    parameter \CLK_POLARITY 1
+    connect \D \i
+    connect \Q \held
+    connect \CLK \clk
+  end
+  cell $add \a
+    parameter \A_SIGNED 0
+    parameter \B_SIGNED 0
+    parameter \A_WIDTH 8
+    parameter \B_WIDTH 8
+    parameter \Y_WIDTH 8
+    connect \A \held
+    connect \B 8'00000011
+    connect \Y \o
+  end
+end
+"""
+
+
 @pytest.fixture(scope="module")
 def adder(tmp_path_factory, compact):
     (unit,) = (unit for unit in Design(ADDER).units if unit.name == "sum")
@@ -113,6 +160,21 @@ def test_a_small_unit_by_hand(adder):
     assert adder["operations"] == {"add 8": 1}
     assert area["adders"] == pytest.approx(adder["area_um2"] - area["registers"])
     assert sum(area.values()) == pytest.approx(adder["area_um2"] + adder["memory_area_um2"])
+
+
+@needs_pyosys
+def test_parts_are_mapped_once_and_timed_together(tmp_path, compact):
+    (pair,) = (unit for unit in Design(PARTS).units if unit.name == "pair")
+    measured = measure(pair, compact, tmp_path)
+    assert measured["flip_flops"] == 16
+    assert measured["operations"] == {"add 8": 2}
+    # Both parts have the same cells, and the longest path leads through the first into the second.
+    assert measured["cells"] % 2 == 0
+    assert (measured["path"]["from"][:10], measured["path"]["to"][:11]) == ("first.held", "second.held")
+    assert measured["leaving_ps"] > 0
+    netlist = netlist_of(pair, compact, tmp_path)
+    between = {netlist.net_names[net].partition("[")[0] for net in netlist.between}
+    assert between == {"clk", "i", "first.o", "o"}
 
 
 @needs_pyosys
