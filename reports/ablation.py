@@ -65,3 +65,25 @@ show(kept("ablation_lego_deferred"))
 
 # %%
 show(made("demo/ablation.json"))
+
+# %% [markdown]
+# ## Hardware for several purposes, and for one each
+#
+# The tree that sums, counts and searches beside a tree for each, and the decoder of all forms beside a decoder for
+# each: the same RTL, mapped to cells (`python -m benchmarks.variants`). Energy is that of a cycle at work and of the
+# clock in any other cycle, at the prices of docs/silicon.md: no wires, assumed shares of gates and registers change.
+
+# %%
+result = kept("variants")
+rows = []
+for idea, variants in result["ideas"].items():
+    alone = [row for name, row in variants.items() if name != "shared"]
+    together = {key: sum(row[key] for row in alone) for key in ("cells", "area_um2", "flip_flops", "idle_pj")}
+    for name, row in [*variants.items(), ("each alone, together", together)]:
+        busy, delay = row.get("busy_pj"), row.get("delay_ps")
+        rows.append([
+            f"{idea}, {name}", f"{row['cells']:,}", f"{row['area_um2']:,.0f}", f"{row['flip_flops']:,}",
+            f"{row['area_um2'] / variants['shared']['area_um2']:.2f}", f"{delay:.0f}" if delay else "",
+            f"{busy[0]:.2f} to {busy[1]:.2f}" if busy else "", f"{row['idle_pj']:.2f}",
+        ])  # fmt: skip
+table(["hardware", "cells", "um2", "flip-flops", "area, shared = 1", "ps", "pJ a cycle at work", "else"], rows, result)

@@ -1,6 +1,8 @@
 """The hybrid decoder: encoded factor blocks in, one dense vector of 16 factors a cycle out."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -110,6 +112,12 @@ class HybridDecoder(wiring.Component):
     Throughput: 1 vector a cycle; before the first vector of a block 1 or 2 cycles to load maps and the latency of the
     tree (bitmap), or 1 cycle for each 8 entries (coordinate).
 
+    Parameters
+    ----------
+    cfg : AcceleratorConfig
+    forms : iterable of Form
+        Those of the jobs; all by default. Fewer forms make a smaller decoder, to compare with.
+
     Members
     -------
     i_job : In(stream)
@@ -125,7 +133,8 @@ class HybridDecoder(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self, cfg: AcceleratorConfig) -> None:
+    def __init__(self, cfg: AcceleratorConfig, forms: Iterable[Form] = tuple(Form)) -> None:
+        self._forms = frozenset(forms)
         self._layouts = layouts = BlockLayouts(cfg)
         super().__init__(
             {
@@ -163,14 +172,20 @@ class HybridDecoder(wiring.Component):
         self._begin(m, block, window, search)
         return m
 
+    def _is(self, job: data.View, form: Form) -> Value:
+        """Return whether a job has a form; a constant where there is no other, or not this one."""
+        if form not in self._forms:
+            return Const(0)
+        return job.form == form if len(self._forms) > 1 else Const(1)
+
     def _derive(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch) -> None:
         """Set what follows from the registers of a block in every state, and what the units are asked."""
         job = block.job
         m.d.comb += [
             block.has_payload.eq(job.mask.any()),
-            block.dense.eq(job.form == Form.DENSE),
-            block.bitmap.eq(job.form == Form.BITMAP),
-            block.coordinate.eq(job.form == Form.COORDINATE),
+            block.dense.eq(self._is(job, Form.DENSE)),
+            block.bitmap.eq(self._is(job, Form.BITMAP)),
+            block.coordinate.eq(self._is(job, Form.COORDINATE)),
             block.final.eq(block.position == POSITIONS - 1),
             block.room.eq(self.o.ready | ~self.o.valid),
             # Once the last beat is here, waiting for more bytes would be waiting for ever.
@@ -216,7 +231,7 @@ class HybridDecoder(wiring.Component):
         m.next = "IDLE"
         with m.If(self.i_job.valid):
             m.next = "LOAD"
-            with m.If((self.i_job.payload.form == Form.DENSE) | ~self.i_job.payload.mask.any()):
+            with m.If(self._is(self.i_job.payload, Form.DENSE) | ~self.i_job.payload.mask.any()):
                 m.next = "WRITE"
 
     def _begin(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch) -> None:
@@ -228,7 +243,7 @@ class HybridDecoder(wiring.Component):
             m.d.sync += [
                 block.job.eq(offered),
                 block.present.eq(count),
-                block.load_left.eq(Mux(offered.form == Form.BITMAP, count, offered.count)),
+                block.load_left.eq(Mux(self._is(offered, Form.BITMAP), count, offered.count)),
                 block.values_left.eq(offered.count),
                 block.chunk.eq(0),
                 block.asked.eq(0),

@@ -60,6 +60,20 @@ def operation_pj(name: str) -> Range:
     return table[low] * (size / low) ** (np.log(table[high] / table[low]) / np.log(high / low))
 
 
+def _cycle_prices() -> tuple[Range, Range, float]:
+    """Return what a busy cycle of a um2 of gates costs, and of a flip-flop, and any other cycle of that, pJ."""
+    prices = _prices()
+    clock = prices["register_clock"] / 1000
+    changes = prices["register_data"] / 1000 * np.array(REGISTER_CHANGES)
+    return prices["gate_per_um2"] / 1000 * np.array(GATE_CHANGES), clock + changes, clock
+
+
+def cycle_pj(gates_um2: float, flip_flops: int) -> tuple[list[float], float]:
+    """Return what a busy cycle of a unit costs, the lower and the upper figure, and any other cycle, pJ."""
+    gate, register, clock = _cycle_prices()
+    return (gates_um2 * gate + flip_flops * register).tolist(), flip_flops * clock
+
+
 def frame_energy(activity: Activity, synthesis: Synthesis) -> dict[str, Any]:
     """Return the energy of a frame, each figure a list of the lower and the upper one, in mJ.
 
@@ -114,17 +128,16 @@ def _mj(picojoules: Range) -> list[float]:
 
 def _of_logic(name: str, unit: SynthesisedUnit, activity: Activity) -> dict[str, Range]:
     """Return the energy of a unit's gates and registers by cause, pJ."""
-    prices, busy = _prices(), activity.busy_of(name)
+    busy = activity.busy_of(name)
     passes = activity.passes_of(family(name))
     flip_flops, gates = unit.instances * unit.flip_flops, unit.instances * unit.gates_um2
-    clock = prices["register_clock"] / 1000
-    changes = prices["register_data"] / 1000 * np.array(REGISTER_CHANGES)
+    gate, register, clock = _cycle_prices()
     return {
         "operations": sum(
             (passes * count * operation_pj(operation) for operation, count in unit.operations.items()), np.zeros(2)
         ),
-        "control": gates * busy * prices["gate_per_um2"] / 1000 * np.array(GATE_CHANGES),
-        "registers": flip_flops * busy * (clock + changes),
+        "control": gates * busy * gate,
+        "registers": flip_flops * busy * register,
         "idle": flip_flops * (activity.cycles - busy) * clock * np.ones(2),
     }
 
