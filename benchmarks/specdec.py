@@ -40,7 +40,7 @@ METHODS = {
     0.0: {
         "chain": "greedy", "static": "greedy", "medusa": "greedy", "dyspec": "greedy", "dyspec-threshold": "greedy",
         "eagle2": "greedy", "opt-tree": "greedy", "retrieval": "greedy", "lookup": "greedy", "rasd": "greedy",
-        "medusa-lookup": "greedy",
+        "medusa-lookup": "greedy", "eagle2-lookup": "greedy",
     },
     1.0: {
         "chain": "without-replacement", "static": "without-replacement", "specinfer": "with-replacement",
@@ -55,6 +55,7 @@ CLAIMS = {
     0.0: [
         ("chain", "static"), ("static", "eagle2"), ("static", "opt-tree"), ("static", "dyspec"),
         ("eagle2", "rasd"), ("lookup", "rasd"), ("medusa", "medusa-lookup"), ("lookup", "medusa-lookup"),
+        ("lookup", "eagle2-lookup"),
     ],
     1.0: [
         ("chain", "static"), ("static", "dyspec"), ("static", "dyspec-threshold"), ("specinfer", "rsd-constant"),
@@ -64,7 +65,8 @@ CLAIMS = {
 """(fewer, more): what is expected to gain more tokens per step at equal budget."""
 
 FASTEST = [
-    ("lookup", 6, 1), ("lookup", 8, 1), ("rasd", 8, 1), ("rasd", 8, 2), ("medusa-lookup", 8, 4), ("eagle2", 8, 2),
+    ("lookup", 8, 1), ("lookup", 16, 1), ("eagle2-lookup", 8, 1), ("eagle2-lookup", 8, 2), ("medusa-lookup", 8, 1),
+    ("rasd", 8, 1), ("medusa", 8, 1), ("eagle2", 8, 2),
 ]  # fmt: skip
 """(proposer, nodes, draft layers) of small trees, which pay on a processor without parallel rows to spare."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PROPOSERS = (
     "chain", "static", "sequoia", "medusa", "specinfer", "rsd-constant", "rsd-beam", "dyspec", "dyspec-threshold",
     "dyspec-calibrated", "eagle2", "vocabtrim-eagle2", "opt-tree", "retrieval", "lookup", "rasd", "medusa-lookup",
-    "confidence",
+    "eagle2-lookup", "confidence",
 )  # fmt: skip
 """The names in `specdec.decoding.methods.PROPOSERS`, which would be slow to import."""
 

@@ -53,6 +53,12 @@ _DRAWN = {
 _CONTINUATION = 12
 """Longest continuation that is taken from a text: no pass of a model limits it."""
 
+_WORTH = 0.2
+"""Probability of a node from which on it pays: a row costs the target a tenth of a pass, a step gives two tokens."""
+
+_SURE = 0.5
+"""Probability of what was looked up from which on a pass of the draft does not pay."""
+
 
 @dataclass(frozen=True)
 class Brief:
@@ -143,12 +149,20 @@ def _retrieval(brief: Brief) -> Retrieval:
 
 
 def _lookup(brief: Brief) -> PromptLookup:
-    return PromptLookup(brief.nodes, _CONTINUATION)
+    return PromptLookup(brief.nodes, brief.nodes, longest=8, least=_WORTH)
 
 
-def _rasd(brief: Brief, retriever: Proposer) -> Rasd:
+def _rasd(brief: Brief) -> Rasd:
     drafter = _dyspec_threshold(brief) if brief.source.drawn else _eagle2(brief, brief.models.draft)
-    return Rasd(drafter, retriever, brief.models.draft, plausible=None, nodes=brief.nodes)
+    return _fused(brief, drafter, PromptLookup(brief.nodes, _CONTINUATION))
+
+
+def _thrifty(brief: Brief, drafter: Proposer) -> Rasd:
+    return _fused(brief, drafter, _lookup(brief), _SURE, _WORTH)
+
+
+def _fused(brief: Brief, drafter: Proposer, retriever: Proposer, sure: float = 1.0, least: float = 0.0) -> Rasd:
+    return Rasd(drafter, retriever, brief.models.draft, plausible=None, nodes=brief.nodes, sure=sure, least=least)
 
 
 PROPOSERS: dict[str, Callable[[Brief], Proposer]] = {
@@ -166,9 +180,10 @@ PROPOSERS: dict[str, Callable[[Brief], Proposer]] = {
     "vocabtrim-eagle2": lambda brief: _eagle2(brief, _trimmed(brief)),
     "opt-tree": _opt_tree,
     "retrieval": _retrieval,
-    "lookup": lambda brief: PromptLookup(brief.nodes, brief.nodes, longest=8, growth=3),
-    "rasd": lambda brief: _rasd(brief, _lookup(brief)),
-    "medusa-lookup": lambda brief: Rasd(_medusa(brief), _lookup(brief), brief.models.draft, None, brief.nodes),
+    "lookup": _lookup,
+    "rasd": _rasd,
+    "medusa-lookup": lambda brief: _thrifty(brief, _medusa(brief)),
+    "eagle2-lookup": lambda brief: _thrifty(brief, _eagle2(brief, brief.models.draft)),
     "confidence": lambda brief: ConfidenceFilter(_static(brief), 0.3),
 }
 

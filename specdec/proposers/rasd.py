@@ -24,6 +24,8 @@ class Rasd(Proposer):
     Candidates that were all chosen may be kept for what they are: the likeliest paths by the weighted mean of both
     sources.
 
+    Where the retriever is sure of itself the drafter is not asked. That depends on what came before alone.
+
     Parameters
     ----------
     drafter, retriever : Proposer
@@ -36,6 +38,10 @@ class Rasd(Proposer):
         Nodes of the tree, the root included.
     trust : float
         Weight of the retriever in the mean, in (0, 1).
+    sure : float
+        Probability of its first token, above 0, from which on a retrieved tree is all there is; never for 1.
+    least : float
+        Probability of a path, in [0, 1), below which a node that was chosen is left out.
     """
 
     def __init__(
@@ -46,35 +52,46 @@ class Rasd(Proposer):
         plausible: int | None,
         nodes: int,
         trust: float = 0.5,
+        sure: float = 1.0,
+        least: float = 0.0,
     ):
         require(plausible is None or plausible >= 0, "plausible", "at least 0", plausible)
         require(0 < trust < 1, "trust", "in (0, 1)", trust)
+        require(sure > 0, "sure", "above 0", sure)
+        require(0 <= least < 1, "least", "in [0, 1)", least)
         self._drafter = drafter
         self._retriever = retriever
         self._draft = draft
         self._plausible = plausible
         self._nodes = nodes
-        self._trust = trust
+        self._trust, self._sure, self._least = trust, sure, least
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
-        """Draft, retrieve, prune, fuse, cut."""
-        drafted = self._drafter.propose(context, chance)
+        """Retrieve, draft, prune, fuse, cut."""
         retrieved = self._retriever.propose(context, chance).tree
+        if self._sure < 1 and np.exp(retrieved.log_q[1:2]).sum() >= self._sure:
+            return Proposal(retrieved.prefix(self._nodes), {}, draft_passes=0)
+        drafted = self._drafter.propose(context, chance)
         if self._plausible is not None:
             law = drafted.laws[0] if 0 in drafted.laws else self._draft.law(context)
             retrieved = prune(retrieved, ranked(law, self._plausible).tolist())
         tree = drafted.tree.merge(retrieved)
         fused = Proposal(tree, drafted.laws, drafted.draft_passes, drafted.anticipates)
         drawn = any(Source(source).drawn for source in set(drafted.tree.source[1:].tolist()))
-        order = breadth_first(tree) if drawn else likeliest_first(tree, drafted.tree, retrieved, self._trust)
+        if drawn:
+            order = breadth_first(tree)
+        else:
+            order = likeliest_first(tree, drafted.tree, retrieved, self._trust, self._least)
         return fused.reorder(order[: self._nodes].tolist())
 
 
-def likeliest_first(union: TokenTree, drafted: TokenTree, retrieved: TokenTree, trust: float) -> np.ndarray:
+def likeliest_first(
+    union: TokenTree, drafted: TokenTree, retrieved: TokenTree, trust: float, least: float = 0.0
+) -> np.ndarray:
     """Return the nodes of two trees' union by the probability of their paths, falling, shape (N,); parents come first.
 
-    A node's probability after its parent is the weighted mean of what the two trees say, ``trust`` being the weight of
-    the retrieved one; where only one of them has children, it is what that one says.
+    Those below ``least`` are left out. A node's probability after its parent is the weighted mean of what the two trees
+    say, ``trust`` being the weight of the retrieved one; where only one of them has children, it is what that one says.
     """
     trees = ((drafted, 1 - trust), (retrieved, trust))
     told = [dict(zip(tree.paths, np.exp(tree.log_q).tolist(), strict=True)) for tree, _ in trees]
@@ -84,7 +101,8 @@ def likeliest_first(union: TokenTree, drafted: TokenTree, retrieved: TokenTree, 
         weights = [weight.get(path[:-1], 0.0) for weight in asked]
         said = sum(weight * known.get(path, 0.0) for weight, known in zip(weights, told, strict=True))
         value.append(value[parent] * said / sum(weights))
-    return np.argsort(-np.array(value), kind="stable")
+    values = np.array(value)
+    return np.argsort(-values, kind="stable")[: int((values >= least).sum())]
 
 
 def prune(tree: TokenTree, plausible: list[int]) -> TokenTree:

@@ -1,7 +1,7 @@
 """Candidates from text: continuations of earlier occurrences of the context's last tokens, as a trie.
 
-The text is a datastore (REST, arXiv 2311.08252) or the context itself (prompt lookup decoding). Branches that occur
-most often are kept.
+The text is a datastore (REST, arXiv 2311.08252) or the context itself (prompt lookup decoding). The likeliest branches
+are kept: those that occur most often, after the longest match.
 """
 
 from bisect import bisect_left, bisect_right
@@ -16,6 +16,9 @@ from specdec.laws.chance import Chance
 from specdec.laws.language_model import Tokens
 from specdec.proposers.base import Proposal, Proposer
 from specdec.trees.tree import Source, TokenTree, TreeBuilder
+
+NEW = 2
+"""Weight of a token that never followed before, in matched tokens: so that what is told comes true on training text."""
 
 
 class SuffixArray:
@@ -125,7 +128,7 @@ class Retrieval(Proposer):
                 high = length - 1
         ends = ends[:: -(-len(ends) // self._occurrences) or 1]
         paths = (tuple(text[end : end + self._depth].tolist()) for end in ends)
-        return Proposal(frequent_trie(context[-1], paths, self._nodes), {}, draft_passes=0)
+        return Proposal(likeliest_trie(context[-1], paths, self._nodes, matched=low), {}, draft_passes=0)
 
 
 class PromptLookup(Proposer):
@@ -141,9 +144,9 @@ class PromptLookup(Proposer):
         Lengths of the suffix to try, from the longest down.
     occurrences : int
         Most occurrences looked at, the latest.
-    growth : int, optional
-        Nodes for each token of the suffix: the more tokens occurred before, the surer it is that the next ones do too,
-        and a node that is not accepted costs the target time. By default all nodes whatever occurred.
+    least : float
+        Probability of a node's path, in [0, 1), below which it is left out: reading it costs the target more time than
+        it saves. Few tokens that occurred before make small trees, many make long ones.
     """
 
     def __init__(
@@ -153,14 +156,14 @@ class PromptLookup(Proposer):
         longest: int = 3,
         shortest: int = 1,
         occurrences: int = 16,
-        growth: int | None = None,
+        least: float = 0.0,
     ):
         require(1 <= shortest <= longest, "shortest", f"in [1, {longest}]", shortest)
         require(occurrences >= 1, "occurrences", "at least 1", occurrences)
-        require(growth is None or growth >= 1, "growth", "at least 1", growth)
-        self._occurrences = occurrences
-        self._growth = nodes if growth is None else growth
-        self._nodes, self._depth = nodes, depth
+        require(0 <= least < 1, "least", "in [0, 1)", least)
+        self._occurrences, self._least = occurrences, least
+        # A longer path would have more nodes than the tree.
+        self._nodes, self._depth = nodes, min(depth, nodes - 1)
         self._longest, self._shortest = longest, shortest
 
     def propose(self, context: Tokens, chance: Chance) -> Proposal:
@@ -174,18 +177,17 @@ class PromptLookup(Proposer):
                 break
             if length >= self._shortest:
                 latest, matched = ends[: -self._occurrences - 1 : -1], length
-        nodes = min(self._nodes, matched * self._growth)
-        # A longer path would have more nodes than the tree.
-        depth = min(self._depth, nodes - 1)
-        paths = (context[end : end + depth] for end in latest.tolist())
-        return Proposal(frequent_trie(context[-1], paths, nodes), {}, draft_passes=0)
+        paths = (context[end : end + self._depth] for end in latest.tolist())
+        return Proposal(likeliest_trie(context[-1], paths, self._nodes, matched, self._least), {}, draft_passes=0)
 
 
-def frequent_trie(root: int, paths: Iterable[Tokens], nodes: int) -> TokenTree:
-    """Return the trie of the ``nodes`` prefixes that most paths share, the root included; equals in order of path.
+def likeliest_trie(root: int, paths: Iterable[Tokens], nodes: int, matched: int, least: float = 0.0) -> TokenTree:
+    """Return the trie of the ``nodes`` likeliest prefixes of what followed, the root included; equals in order of path.
 
-    A sibling's rank follows its count, and ``log_q`` is the log of its count over one more than its siblings' together:
-    what was never seen counts as seen once (method A of PPM: Cleary and Witten 1984).
+    Where the text agrees with the context in L tokens, ``matched`` before the paths and those on a path, a token that
+    followed n of N times is told the probability ``L n / (L N + NEW)``, the exponential of its ``log_q``: an escape to
+    what was never seen, as in PPM (Cleary and Witten 1984), that is the rarer the longer the match. Prefixes of a
+    probability below ``least`` are left out.
     """
     counts: Counter[Tokens] = Counter()
     for path in paths:
@@ -193,9 +195,15 @@ def frequent_trie(root: int, paths: Iterable[Tokens], nodes: int) -> TokenTree:
     total: defaultdict[Tokens, int] = defaultdict(int)
     for path, count in counts.items():
         total[path[:-1]] += count
+    told: dict[Tokens, float] = {}
+    value: dict[Tokens, float] = {(): 1.0}
+    for path, count in counts.items():  # A path's beginnings come before it.
+        agreeing = matched + len(path) - 1
+        told[path] = agreeing * count / (agreeing * total[path[:-1]] + NEW)
+        value[path] = value[path[:-1]] * told[path]
     builder = TreeBuilder(root)
     place: dict[Tokens, int] = {(): 0}
-    for path, count in counts.most_common(max(nodes - 1, 0)):
-        log_q = log(count / (total[path[:-1]] + 1))
-        place[path] = builder.add(place[path[:-1]], path[-1], log_q, Source.RETRIEVED)
+    for path in sorted(counts, key=value.__getitem__, reverse=True)[: max(nodes - 1, 0)]:
+        if value[path] >= least:
+            place[path] = builder.add(place[path[:-1]], path[-1], log(told[path]), Source.RETRIEVED)
     return builder.build()

@@ -82,7 +82,7 @@ def test_tree_logits_of_trained_models_are_those_of_every_path(name):
             assert error < tolerance
 
 
-@pytest.mark.parametrize("proposer", ["chain", "static", "medusa-lookup", "eagle2", "dyspec-threshold", "rasd"])
+@pytest.mark.parametrize("proposer", ["chain", "static", "medusa-lookup", "eagle2-lookup", "dyspec-threshold", "rasd"])
 def test_greedy_output_is_that_of_plain_decoding(pair, proposer):
     found = measure(pair, proposer, "greedy", nodes=8, prompts=pair.prompts(3), tokens=40)
     assert all(difference.gap < TIE for difference in found.differences)

@@ -14,8 +14,8 @@ from specdec.laws.language_model import MarkovModel
 from specdec.proposers.base import Proposal, Proposer
 from specdec.proposers.medusa import Medusa
 from specdec.proposers.rasd import Rasd, likeliest_first, prune
-from specdec.proposers.retrieval import PromptLookup, Retrieval, SuffixArray, frequent_trie
-from specdec.proposers.static import rsd_constant
+from specdec.proposers.retrieval import NEW, PromptLookup, Retrieval, SuffixArray, likeliest_trie
+from specdec.proposers.static import StaticTree, rsd_constant
 from specdec.proposers.vocab_trim import VocabTrim, frequent_tokens
 from specdec.trees.shape import Shape
 from specdec.trees.tree import Source, TreeBuilder
@@ -43,7 +43,7 @@ def test_retrieval_uses_the_longest_match_and_the_commonest_continuations():
     proposal = Retrieval(store, nodes=4, depth=2).propose((0, 1, 2, 3), Sampler(0))
     assert proposal.tree.paths == [(), (4,), (4, 9), (5,)]
     assert proposal.draft_passes == 0
-    assert np.exp(proposal.tree.log_q[1:]) == pytest.approx([2 / 4, 2 / 3, 1 / 4])
+    assert np.exp(proposal.tree.log_q[1:]) == pytest.approx([6 / 11, 8 / 10, 3 / 11])
     # Without the first token of the match the shorter one is found, with one more continuation.
     short = Retrieval(store, nodes=10, depth=1).propose((8, 2, 3), Sampler(0))
     assert short.tree.paths == [(), (7,)]
@@ -61,32 +61,65 @@ def test_retrieval_looks_at_a_limited_number_of_occurrences():
 
 def test_prompt_lookup_prefers_the_latest_of_equals():
     context = (1, 2, 3, 4, 1, 2, 5, 6, 1, 2)
-    assert PromptLookup(depth=2).propose(context, Sampler(0)).tree.paths == [(), (5,), (5, 6), (3,), (3, 4)]
+    assert PromptLookup(depth=2).propose(context, Sampler(0)).tree.paths == [(), (5,), (3,), (5, 6), (3, 4)]
     assert PromptLookup(depth=2, nodes=2).propose(context, Sampler(0)).tree.paths == [(), (5,)]
     assert PromptLookup().propose((1, 2, 3), Sampler(0)).tree.paths == [()]
     assert PromptLookup(depth=3).propose((7, 7), Sampler(0)).tree.paths == [(), (7,)]
 
 
 def test_prompt_lookup_grows_with_what_occurred_before():
-    grown = PromptLookup(nodes=8, depth=8, growth=3)
-    assert grown.propose((9, 1, 2, 3, 4, 5, 8, 1), Sampler(0)).tree.paths == [(), (2,), (2, 3)]
-    longest = max(grown.propose((9, 1, 2, 3, 4, 5, 8, 9, 1), Sampler(0)).tree.paths, key=len)
-    assert longest == (2, 3, 4, 5, 8)
-    assert len(grown.propose((9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2), Sampler(0)).tree) == 8
+    grown = PromptLookup(nodes=8, depth=8, longest=8, least=0.2)
+    # One token occurred before: 1/3, then 2/4 of that, then 3/5 of it.
+    assert grown.propose((9, 1, 2, 3, 4, 5, 8, 1), Sampler(0)).tree.paths == [(), (2,)]
+    assert grown.propose((9, 7, 1, 2, 3, 4, 5, 8, 7, 1), Sampler(0)).tree.paths == [(), (2,), (2, 3), (2, 3, 4)]
+    assert len(grown.propose((*range(20), *range(8)), Sampler(0)).tree) == 8
     assert grown.propose((1, 2, 3), Sampler(0)).tree.paths == [()]
 
 
 @STEADY
-@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), max_size=12), st.integers(1, 12))
-def test_frequent_trie_keeps_the_most_shared_prefixes(paths, nodes):
-    tree = frequent_trie(9, map(tuple, paths), nodes)
-    counts = {}
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), max_size=12), st.integers(1, 12), st.integers(1, 9)
+)
+def test_likeliest_trie_keeps_the_likeliest_prefixes(paths, nodes, matched):
+    counts, value = {(): len(paths)}, {(): 1.0}
     for path in paths:
         for length in range(1, len(path) + 1):
             counts[tuple(path[:length])] = counts.get(tuple(path[:length]), 0) + 1
-    assert len(tree) == min(nodes, len(counts) + 1)
-    kept = [counts[path] for path in tree.paths[1:]]
-    assert kept == sorted(counts.values(), reverse=True)[: len(kept)]
+    for path in sorted(counts, key=len)[1:]:
+        followed = sum(counts[other] for other in counts if other and other[:-1] == path[:-1])
+        agreeing = matched + len(path) - 1
+        value[path] = value[path[:-1]] * counts[path] * agreeing / (followed * agreeing + NEW)
+    tree = likeliest_trie(9, map(tuple, paths), nodes, matched)
+    assert len(tree) == min(nodes, len(counts))
+    kept = [value[path] for path in tree.paths]
+    assert kept == pytest.approx(sorted(value.values(), reverse=True)[: len(kept)])
+    told = np.exp(tree.log_q)
+    assert kept[1:] == pytest.approx([value[path[:-1]] * told[node] for node, path in enumerate(tree.paths)][1:])
+    worth = likeliest_trie(9, map(tuple, paths), 99, matched, least=0.3)
+    assert set(worth.paths) == {path for path in counts if value[path] >= 0.3}
+
+
+def test_a_sure_retriever_saves_the_draft():
+    class Asked(Proposer):
+        def __init__(self, proposer):
+            self.proposer, self.times = proposer, 0
+
+        def propose(self, context, chance):
+            self.times += 1
+            return self.proposer.propose(context, chance)
+
+    draft = MarkovModel(np.array([np.roll([0.05, 0.5, 0.3, 0.1, 0.05], shift) for shift in range(5)]))
+    drafter = Asked(StaticTree(draft, Shape.constant([3]), Source.RANKED))
+    fused = Rasd(drafter, PromptLookup(), draft, plausible=None, nodes=8, sure=0.5, least=0.2)
+    # Two tokens occurred before: 2/4 is sure, 1/3 is not.
+    found = fused.propose((2, 1, 3, 0, 2, 1), Sampler(0))
+    assert (found.draft_passes, drafter.times) == (0, 0)
+    assert found.tree.paths[:3] == [(), (3,), (3, 0)]
+    # After 3 the draft expects 4 (0.5) and 0 (0.3); what followed is 0 (1/3). The means are 0.25, 0.32; 1 is left out.
+    found = fused.propose((3, 0, 2, 1, 3), Sampler(0))
+    assert (found.draft_passes, drafter.times) == (1, 1)
+    assert found.tree.paths[:3] == [(), (0,), (4,)]
+    assert (1,) not in found.tree.paths
 
 
 def test_rasd_fuses_along_shared_prefixes():
@@ -185,7 +218,7 @@ def test_vocab_trim_keeps_the_frequent_tokens():
 def test_retrieval_settings_are_checked():
     with pytest.raises(InputError, match=r"shortest must be in \[1, 3\], not 4"):
         PromptLookup(longest=3, shortest=4)
-    with pytest.raises(InputError, match="growth must be at least 1, not 0"):
-        PromptLookup(growth=0)
+    with pytest.raises(InputError, match=r"least must be in \[0, 1\), not 1"):
+        PromptLookup(least=1)
     with pytest.raises(InputError, match=r"shortest must be in \[1, 16\], not 0"):
         Retrieval(SuffixArray([1]), shortest=0)
