@@ -7,8 +7,10 @@ compared with unrolled paths. Takes about a quarter of an hour on a quiet core.
 """
 
 import argparse
+import json
 import os
 import platform
+import sys
 import time
 import weakref
 from itertools import product
@@ -73,14 +75,15 @@ FASTEST = [
 LAW_CONTEXTS, LAW_TOKENS = 4, 150
 
 
-def sweep(directory, temperature, budgets, prompts, tokens, depth, note):
-    """Measure every method at every budget. Returns (rows, measurements by (proposer, nodes))."""
-    pair = Pair(temperature=temperature, directory=directory)
-    texts, found = pair.prompts(prompts), {}
-    for (proposer, verifier), nodes in product(METHODS[temperature].items(), budgets):
+def sweep(options, temperature, methods, note):
+    """Measure methods at every budget. Returns (rows, measurements by (proposer, nodes))."""
+    pair = Pair(temperature=temperature, directory=options.model_dir)
+    texts, found = pair.prompts(options.prompts), {}
+    rules = {proposer: rule for proposer, rule in METHODS[temperature].items() if proposer in methods}
+    for (proposer, verifier), nodes in product(rules.items(), options.budgets):
         # A chain is as deep as it has nodes; few get further than 16 tokens.
-        limit = min(nodes - 1, 16) if proposer == "chain" else depth
-        result = measure(pair, proposer, verifier, nodes, texts, tokens, depth=limit, law_trials=0)
+        limit = min(nodes - 1, 16) if proposer == "chain" else options.depth
+        result = measure(pair, proposer, verifier, nodes, texts, options.tokens, depth=limit, law_trials=0)
         found[proposer, nodes] = result
         note(f"T={temperature} {proposer:16} {nodes:3} nodes: {result.summary}")
     rows = [
@@ -91,12 +94,12 @@ def sweep(directory, temperature, budgets, prompts, tokens, depth, note):
     return rows, found
 
 
-def speeds(directory, prompts, tokens, note):
+def speeds(options, methods, note):
     """Measure the fastest methods on more text. Returns rows with the 95 % interval of the mean speedup."""
-    pair, rows = Pair(directory=directory), []
-    texts = pair.prompts(prompts)
-    for proposer, nodes, depth in FASTEST:
-        result = measure(pair, proposer, "greedy", nodes, texts, tokens, depth=depth)
+    pair, rows = Pair(directory=options.model_dir), []
+    texts = pair.prompts(options.prompts)
+    for proposer, nodes, depth in methods:
+        result = measure(pair, proposer, "greedy", nodes, texts, 2 * options.tokens, depth=depth)
         note(f"{proposer:16} {nodes:3} nodes, {depth} layers: {result.summary}")
         _, low, high = paired_interval([0] * len(texts), result.speedups)
         row = {"proposer": proposer, "nodes": nodes, "depth": depth, "speedup_interval": [low, high]}
@@ -104,24 +107,27 @@ def speeds(directory, prompts, tokens, note):
     return rows
 
 
-def orderings(temperature, budgets, found):
+def orderings(options, sweep, note):
     """Compare methods of equal budget prompt by prompt. Returns rows with the gain's 95 % interval."""
-    rows = []
-    for (fewer, more), nodes in product(CLAIMS[temperature], budgets):
-        gain, low, high = paired_interval(found[fewer, nodes].taus, found[more, nodes].taus)
-        rows.append(
-            {
-                "temperature": temperature,
-                "nodes": nodes,
-                "fewer": fewer,
-                "more": more,
-                "tau_fewer": float(np.mean(found[fewer, nodes].taus)),
-                "tau_more": float(np.mean(found[more, nodes].taus)),
-                "gain": gain,
-                "interval": [low, high],
-                "verdict": "more" if low > 0 else "fewer" if high < 0 else "equal within the interval",
-            }
-        )
+    rows, taus = [], {(row["temperature"], row["proposer"], row["nodes"]): row["taus"] for row in sweep}
+    for temperature, claims in CLAIMS.items():
+        for (fewer, more), nodes in product(claims, options.budgets):
+            first, second = taus[temperature, fewer, nodes], taus[temperature, more, nodes]
+            gain, low, high = paired_interval(first, second)
+            rows.append(
+                {
+                    "temperature": temperature,
+                    "nodes": nodes,
+                    "fewer": fewer,
+                    "more": more,
+                    "tau_fewer": float(np.mean(first)),
+                    "tau_more": float(np.mean(second)),
+                    "gain": gain,
+                    "interval": [low, high],
+                    "verdict": "more" if low > 0 else "fewer" if high < 0 else "equal within the interval",
+                }
+            )
+            note(f"T={temperature} {nodes:3} nodes: {more} - {fewer} = {gain:+.3f} [{low:+.3f}, {high:+.3f}]")
     return rows
 
 
@@ -284,26 +290,15 @@ def draw(folder, pair, found):
     plots.save(figure, folder / "specdec_acceptance.png")
 
 
-def main():
-    """Read the options, run, write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.specdec", description=__doc__)
-    parser.add_argument("--json", type=Path, required=True, help="the result file")
-    parser.add_argument("--plots", type=Path, help="a folder for the pictures")
-    parser.add_argument("--budgets", type=int, nargs="+", default=[8, 16, 32, 64], help="nodes, the root included")
-    parser.add_argument("--prompts", type=int, default=16, help="stretches of held-out source")
-    parser.add_argument("--tokens", type=int, default=64, help="decoded after each")
-    parser.add_argument("--depth", type=int, default=8, help="layers below the root, but for chains")
-    parser.add_argument("--model-dir", type=Path, default=pretrained.DATA, help="the folder of the weights")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    started = time.perf_counter()
+OPTIONS = "budgets", "prompts", "tokens", "depth"
+"""That a result keeps."""
 
-    def note(text):
-        print(f"{time.perf_counter() - started:7.1f} s  {text}", flush=True)
 
+def everything(options, note):
+    """Run all, write, draw."""
     result = {
         "command": "python -m benchmarks.specdec",
-        **{name: value for name, value in vars(options).items() if name not in ("json", "plots", "model_dir")},
+        **{name: getattr(options, name) for name in OPTIONS},
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": 1,
@@ -313,28 +308,14 @@ def main():
     result["tree_scan"] = tree_scan(options.model_dir, [4, 8, 16, 32, 64], repeats=60)
     for row in result["tree_scan"]:
         note(f"tree scan, {row['nodes']:3} nodes: {row['packed_ms']:.2f} ms packed, {row['unrolled_ms']:.2f} unrolled")
-    result["speed"] = speeds(options.model_dir, options.prompts, 2 * options.tokens, note)
+    result["speed"] = speeds(options, FASTEST, note)
     write_json(options.json, result)
-    result["sweep"], result["orderings"], found = [], [], {}
-    for temperature in METHODS:
-        arguments = (
-            options.model_dir,
-            temperature,
-            options.budgets,
-            options.prompts,
-            options.tokens,
-            options.depth,
-            note,
-        )
-        rows, found[temperature] = sweep(*arguments)
+    result["sweep"], found = [], {}
+    for temperature, methods in METHODS.items():
+        rows, found[temperature] = sweep(options, temperature, methods, note)
         result["sweep"] += rows
-        result["orderings"] += orderings(temperature, options.budgets, found[temperature])
         write_json(options.json, result)
-    for row in result["orderings"]:
-        note(
-            f"T={row['temperature']} {row['nodes']:3} nodes: {row['more']} - {row['fewer']} = {row['gain']:+.3f} "
-            f"[{row['interval'][0]:+.3f}, {row['interval'][1]:+.3f}]"
-        )
+    result["orderings"] = orderings(options, result["sweep"], note)
     result["replacement"] = replacement(options.model_dir, 2 * options.prompts, options.tokens)
     for row in result["replacement"]:
         note(f"T={row['temperature']} {row['branching']}: without - with = {row['gain']:+.3f} {row['interval']}")
@@ -347,6 +328,45 @@ def main():
     write_json(options.json, result)
     if options.plots is not None:
         draw(options.plots, Pair(directory=options.model_dir), found)
+
+
+def again(options, note):
+    """Measure some methods anew, and leave the rest of the result file as it is."""
+    result = json.loads(options.json.read_text())
+    if any(result[name] != getattr(options, name) for name in OPTIONS):
+        sys.exit(f"the file has other {', '.join(OPTIONS)}")
+    fastest = [one for one in FASTEST if one[0] in options.methods]
+    kept = [row for row in result["speed"] if row["proposer"] not in options.methods]
+    result["speed"] = kept + speeds(options, fastest, note)
+    for temperature in METHODS:
+        rows, _ = sweep(options, temperature, options.methods, note)
+        measured = {(row["temperature"], row["proposer"]) for row in rows}
+        kept = [row for row in result["sweep"] if (row["temperature"], row["proposer"]) not in measured]
+        result["sweep"] = kept + rows
+    result["orderings"] = orderings(options, result["sweep"], note)
+    result["again"] = {"methods": options.methods, "load": os.getloadavg()[0], "torch": torch.__version__}
+    write_json(options.json, result)
+
+
+def main():
+    """Read the options, run, write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.specdec", description=__doc__)
+    parser.add_argument("--json", type=Path, required=True, help="the result file")
+    parser.add_argument("--plots", type=Path, help="a folder for the pictures")
+    parser.add_argument("--budgets", type=int, nargs="+", default=[8, 16, 32, 64], help="nodes, the root included")
+    parser.add_argument("--prompts", type=int, default=16, help="stretches of held-out source")
+    parser.add_argument("--tokens", type=int, default=64, help="decoded after each")
+    parser.add_argument("--depth", type=int, default=8, help="layers below the root, but for chains")
+    parser.add_argument("--model-dir", type=Path, default=pretrained.DATA, help="the folder of the weights")
+    parser.add_argument("--methods", nargs="+", help="only these, in place of what the result file has of them")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+
+    def note(text):
+        print(f"{time.perf_counter() - started:7.1f} s  {text}", flush=True)
+
+    (again if options.methods else everything)(options, note)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,15 @@ operations of mixing tokens. Norms and biases, together below 0.2 % of a model, 
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
+
+import numpy as np
+
+SKEW = 0.8
+"""Experts are chosen by popularity, the r-th in proportion to ``r**-SKEW``: derived, from served Qwen3-235B-A22B, whose
+passes on 16 tokens read three quarters of what equally likely experts would be. AIConfigurator measures kernels on power
+laws likewise."""
 
 TILES = (16, 32, 64, 128)
 """Tokens of a matrix unit's tile: the smallest that holds the tokens, or a multiple of the largest."""
@@ -262,11 +270,25 @@ class FeedForward(Block):
         return [((self.count - 1) * self.hidden / machines, self.width), (self.width, self.hidden / machines)]
 
 
+@cache
+def popularity(experts: int, chosen: int) -> np.ndarray:
+    """Return how likely a token goes to each of some experts, the most popular first; the sum is ``chosen``.
+
+    By the power law of `SKEW`, where none is likelier than certain.
+    """
+    weights = np.arange(1, experts + 1.0) ** -SKEW
+    for certain in range(chosen):
+        rest = weights[certain:] * ((chosen - certain) / weights[certain:].sum())
+        if rest[0] <= 1:
+            return np.concatenate([np.ones(certain), rest])
+    return (np.arange(experts) < chosen).astype(float)
+
+
 @dataclass(frozen=True)
 class Experts(Block):
     """A mixture of experts: each token goes to some of them, and through what all share.
 
-    The experts of different tokens are taken to be independent and equally likely.
+    The experts of different tokens are taken to be independent, some more popular than others (`popularity`).
 
     Members
     -------
@@ -317,11 +339,11 @@ class Experts(Block):
         return FeedForward(self.width, self.shared, self.count).matrices(machines) if self.shared else []
 
     def busy(self, tokens: int) -> float:
-        """Return the experts that so many tokens touch, on average: ``E * (1 - (1 - k/E)**tokens)``.
+        """Return the experts that so many tokens touch, on average: ``sum 1 - (1 - p)**tokens`` by popularity p.
 
-        Source: Kong et al. (arXiv 2605.15051).
+        Source: Kong et al. (arXiv 2605.15051), who have ``p = k/E`` for all.
         """
-        return self.experts * (1 - (1 - self.chosen / self.experts) ** tokens)
+        return float((1 - (1 - popularity(self.experts, self.chosen)) ** tokens).sum())
 
     def touched(self, tokens: int) -> float:
         """The busy experts and what is common."""

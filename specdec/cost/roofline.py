@@ -62,6 +62,8 @@ class Roofline(PassTime):
         self._head = rows * architecture.width / deployment.tensor
         self._replicas = deployment.replicas
         self._byte_ms = 1e-6 / (hardware.bandwidth * hardware.bandwidth_reached)
+        multiplied = hardware.computes(self._formats.feed)
+        self._expert_byte_ms = self._byte_ms / (1.0 if multiplied else hardware.unpacked_reached)
         self._experts = [(block, count) for block, count in architecture.blocks if isinstance(block, Experts)]
         self._gather(architecture, context)
         self._known: dict[tuple[int, int], float] = {}
@@ -144,7 +146,7 @@ class Roofline(PassTime):
         reading, computing = self._reading_ms, self._row_ms * tiled(self._requests(batch) * tokens)
         for block, count in self._experts:
             share = count / self._deployment.machines
-            reading += share * block.touched(batch * tokens) * BYTES[self._formats.feed] * self._byte_ms
+            reading += share * block.touched(batch * tokens) * BYTES[self._formats.feed] * self._expert_byte_ms
             computing += share * block.products(batch * tokens) * self._operation_ms(self._formats.feed)
         return reading, computing
 

@@ -1,13 +1,18 @@
 """Architectures read from configurations, held to counts by others."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from rtnerf.base.errors import InputError
-from specdec.cost.blocks import Attention, Experts, LatentAttention, Recurrence
+from specdec.cost.blocks import Attention, Experts, LatentAttention, Recurrence, popularity
 from specdec.cost.config import architecture_of, read_config
+from specdec.cost.deployment import Deployment
+from specdec.cost.hardware import HARDWARE
 from specdec.cost.models import MODELS, model_of
+from specdec.cost.roofline import Roofline
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "intermediate_size": 14336,
@@ -169,10 +174,31 @@ def test_caches_by_hand():
 def test_experts_that_tokens_touch():
     experts = Experts(8, hidden=4, experts=128, chosen=8)
     assert experts.busy(1) == pytest.approx(8)
-    assert experts.busy(2) == pytest.approx(16 - 64 / 128)
-    assert experts.busy(10_000) == pytest.approx(128)
+    # Equally likely ones would be 15.5 and 82.
+    assert 14 < experts.busy(2) < 15.5
+    assert 60 < experts.busy(16) < 66
+    assert experts.busy(100_000) == pytest.approx(128)
     assert experts.touched(1) == pytest.approx(experts.active)
-    assert experts.touched(10_000) == pytest.approx(experts.weights)
+    assert experts.touched(100_000) == pytest.approx(experts.weights)
+
+
+@pytest.mark.parametrize(("experts", "chosen"), [(8, 2), (8, 8), (8, 7), (1, 1), (384, 8), (4, 3)])
+def test_popularity(experts, chosen):
+    chances = popularity(experts, chosen)
+    assert chances.shape == (experts,)
+    assert chances.sum() == pytest.approx(chosen)
+    assert 0 < chances[-1] <= chances[0] <= 1
+    assert (np.diff(chances) <= 0).all()
+
+
+def test_experts_that_are_unpacked_are_read_slower():
+    model, hopper = MODELS["gpt-oss-120b"], HARDWARE["h200"]
+    fast = replace(hopper, unpacked_reached=1.0)
+    slow, unpacked = (Roofline(model, machine, deployment=Deployment(weights="int4")) for machine in (hopper, fast))
+    assert slow.ms(8, 1) > 1.2 * unpacked.ms(8, 1)
+    # A Blackwell multiplies FP4 itself.
+    blackwell = HARDWARE["b200"]
+    assert Roofline(model, blackwell).ms(8, 1) == Roofline(model, replace(blackwell, unpacked_reached=0.1)).ms(8, 1)
 
 
 @pytest.mark.parametrize(

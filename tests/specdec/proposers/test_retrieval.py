@@ -68,8 +68,8 @@ def test_prompt_lookup_prefers_the_latest_of_equals():
 
 
 def test_prompt_lookup_grows_with_what_occurred_before():
-    grown = PromptLookup(nodes=8, depth=8, longest=8, least=0.2)
-    # One token occurred before: 1/3, then 2/4 of that, then 3/5 of it.
+    grown = PromptLookup(nodes=8, depth=8, longest=8, least=0.19)
+    # One token occurred before: 1/3, then 2/4 of that, 1/6. Two: 2/4, then 3/5 and 4/6 of that, 1/5.
     assert grown.propose((9, 1, 2, 3, 4, 5, 8, 1), Sampler(0)).tree.paths == [(), (2,)]
     assert grown.propose((9, 7, 1, 2, 3, 4, 5, 8, 7, 1), Sampler(0)).tree.paths == [(), (2,), (2, 3), (2, 3, 4)]
     assert len(grown.propose((*range(20), *range(8)), Sampler(0)).tree) == 8
