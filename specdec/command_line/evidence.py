@@ -7,6 +7,7 @@ import click
 
 from rtnerf.base.errors import InputError, require
 from rtnerf.base.options import PATH, Wholes, example
+from specdec.command_line.progress import Progress
 from specdec.command_line.results import Results, result_options
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def _validate_rows(path: Path | None, results: Results) -> None:
     from specdec.evidence.report import Report, report
     from specdec.evidence.rows import every_series
 
-    found = report() if path is None else Report(every_series(path))
+    progress = Progress("series")
+    found = report(progress) if path is None else Report(every_series(path, progress))
     record = found.record()
     rows = [{"series": one["name"], **row} for one in record["series"] for row in one["rows"]]
 
@@ -102,7 +104,7 @@ def _validate_acceptance(path: Path, known: tuple[int, ...], results: Results) -
 def _validate_serving(path: Path, results: Results) -> None:
     from specdec.evidence.serving import compare, read_runs
 
-    found = compare(*read_runs(path))
+    found = compare(*read_runs(path), progress=Progress("models"))
     record = found.record()
     groups = record["by_model_and_gpu"].items()
 

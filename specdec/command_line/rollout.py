@@ -16,6 +16,7 @@ from rtnerf.base.options import (
     seed_option,
     together,
 )
+from specdec.command_line.progress import Progress
 from specdec.command_line.results import Results, result_options
 
 
@@ -60,7 +61,7 @@ def _roll(
     told = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     model = [options.pop(key) for key in ("model", "temperature", "model_dir")]
     del options["threads"]
-    found = run(*experiment.models(*model), **options)
+    found = run(*experiment.models(*model), **options, progress=Progress("prompts"))
     record = {"command": f"specdec rollout {name}", **told, **found}
     results.write(record, experiment.rows(found), lambda: experiment.picture(found))
     return found

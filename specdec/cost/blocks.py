@@ -12,8 +12,8 @@ import numpy as np
 
 SKEW = 0.8
 """Experts are chosen by popularity, the r-th in proportion to ``r**-SKEW``: derived, from served Qwen3-235B-A22B, whose
-passes on 16 tokens read three quarters of what equally likely experts would be. AIConfigurator measures kernels on power
-laws likewise."""
+passes on 16 tokens read three quarters of what equally likely experts would be. AIConfigurator's kernels are measured
+on power laws likewise."""
 
 TILES = (16, 32, 64, 128)
 """Tokens of a matrix unit's tile: the smallest that holds the tokens, or a multiple of the largest."""

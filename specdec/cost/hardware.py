@@ -41,10 +41,10 @@ class Hardware:
         Beyond the node, GB/s in one direction.
     bandwidth_reached, peak_reached, narrow_reached, link_reached : float
         Shares that passes reach: of bandwidth, of the peak in bf16 and in narrower formats, of links.
-    unpacked_reached : float
-        Share of that bandwidth at which experts are read in a format that the machine does not multiply.
     block_us, link_us : float
         Microseconds of starting what a block consists of, and of a message.
+    unpacked_reached : float
+        Share of the reached bandwidth at which experts are read in a format that the machine does not multiply.
     source : str
         Where the figures are from.
 
@@ -67,9 +67,9 @@ class Hardware:
     peak_reached: float = 0.67
     narrow_reached: float = 0.5
     link_reached: float = 0.4
-    unpacked_reached: float = 0.7
     block_us: float = 15.0
     link_us: float = 8.0
+    unpacked_reached: float = 0.7
     source: str = ""
 
     def computes(self, kind: str) -> bool:

@@ -4,7 +4,7 @@ The figures and their sources are in ``data/published.json``. A series fits one 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ def published() -> dict[str, Any]:
     return json.loads(DATA.read_bytes())
 
 
-def every_series() -> Iterator[Series]:
-    """Evaluate all series, in the order of the report."""
-    for series in (treepo_counts, sequoia_trees, stree_packing, dyspec_orders, dyspec_reversal):
+def every_series(progress: Callable[[int, int], None] = lambda done, parts: None) -> Iterator[Series]:
+    """Evaluate all series, in the order of the report; ``progress`` as in `specdec.evidence.rows.every_series`."""
+    everything = (treepo_counts, sequoia_trees, stree_packing, dyspec_orders, dyspec_reversal)
+    for number, series in enumerate(everything):
+        progress(number, len(everything))
         yield series()
 
 

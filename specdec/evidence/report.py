@@ -1,6 +1,6 @@
 """The report of all series, as text and as a record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,8 +30,11 @@ class Report:
         return {"holds": self.holds, "series": [one.record() for one in self.series]}
 
 
-def report() -> Report:
-    """Evaluate the published rows that come with the project, and every series of `specdec.evidence.published`."""
+def report(progress: Callable[[int, int], None] = lambda done, parts: None) -> Report:
+    """Evaluate the published rows that come with the project, and every series of `specdec.evidence.published`.
+
+    ``progress`` is called with how many series are done, and of how many: those of rows, then the others.
+    """
     from specdec.evidence import published, rows
 
-    return Report([*rows.every_series(rows.SHIPPED), *published.every_series()])
+    return Report([*rows.every_series(rows.SHIPPED, progress), *published.every_series(progress)])

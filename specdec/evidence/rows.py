@@ -23,7 +23,7 @@ A row's conditions are its own and those of its series; lists in it stand for as
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log
 from pathlib import Path
 from typing import Any
@@ -55,15 +55,19 @@ SHIPPED = Path(__file__).parents[1] / "data" / "published.toml"
 """The published rows that come with the project."""
 
 
-def every_series(path: Path) -> list[Series]:
-    """Read a file and evaluate its series.
+def every_series(path: Path, progress: Callable[[int, int], None] = lambda done, parts: None) -> list[Series]:
+    """Read a file and evaluate its series; ``progress`` is called with how many are done, and of how many.
 
     Raises
     ------
     InputError
         If the file cannot be read, or a value is not what it must be.
     """
-    return [one for table in _read(path) for one in evaluate(table)]
+    found, tables = list[Series](), _read(path)
+    for number, table in enumerate(tables):
+        progress(number, len(tables))
+        found += evaluate(table)
+    return found
 
 
 def rows_by_series(path: Path = SHIPPED) -> dict[str, list[Measured]]:

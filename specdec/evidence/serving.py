@@ -238,11 +238,17 @@ def _median(errors: np.ndarray) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
-def compare(runs: Sequence[Run], skipped: Mapping[str, int] | None = None) -> Serving:
-    """Fit, and predict each model once more without its rows."""
+def compare(
+    runs: Sequence[Run],
+    skipped: Mapping[str, int] | None = None,
+    progress: Callable[[int, int], None] = lambda done, parts: None,
+) -> Serving:
+    """Fit, and predict each model once more without its rows; ``progress`` is told how many are, and of how many."""
     of = fit_each(runs)
     unseen = np.full(len(runs), np.nan)
-    for model in {run.model for run in runs}:
+    models = {run.model for run in runs}
+    for number, model in enumerate(models):
+        progress(number, len(models))
         others = [run for run in runs if run.model != model]
         if others:
             without = fit_each(others)

@@ -1,6 +1,6 @@
 """The three kinds of rollouts with the trained models, each against independent sampling, as records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def run_reex_sql(
 
 def run_rest_rl(
     fresh: Fresh, tokenizer: Tokenizer, tasks: int, steps: int, budget: int, iterations: int, exercises: int,
-    experience: int, seed: int,
+    experience: int, seed: int, progress: Callable[[int, int], None] = lambda done, parts: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write programs by search and by chance, each verifying ``budget`` programs a task.
 
@@ -105,6 +105,7 @@ def run_rest_rl(
         costs["random"] += cost
         unshared += sum(len(branch.path) for branch in tree.branches)
         wasted += tree.counters.rows - sum(len(branch.tokens) for branch in rest_rl.visible(tree))
+        progress(number + 1, len(unseen))
     wins, losses = (
         sum(a and not b for a, b in zip(*pair, strict=True))
         for pair in ((solved["search"], solved["random"]), (solved["random"], solved["search"]))

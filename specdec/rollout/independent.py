@@ -85,7 +85,13 @@ INDEPENDENT = ("side_by_side", "one_by_one")
 
 
 def compare(
-    fresh: Fresh, cases: Sequence[Case], rollouts: int, widths: Sequence[int], first: int, seed: int
+    fresh: Fresh,
+    cases: Sequence[Case],
+    rollouts: int,
+    widths: Sequence[int],
+    first: int,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, parts: None,
 ) -> dict[str, Any]:
     """Sample rollouts in every way, the ways taking turns so that whatever else the machine does meets all.
 
@@ -103,6 +109,8 @@ def compare(
         Segments that begin at the root of a tree.
     seed : int
         Rollout ``i`` of prompt ``p`` draws from stream (seed, p, i) in every way.
+    progress : callable
+        Called with how many prompts are done, and of how many.
 
     Returns
     -------
@@ -119,6 +127,7 @@ def compare(
             ways[width].add(*sample(True, [(0, rollouts, width, first)]))
         ways["side_by_side"].add(*sample(False, [(0, rollouts, 1, rollouts)]))
         ways["one_by_one"].add(*sample(False, [(index, 1, 1, 1) for index in range(rollouts)]))
+        progress(number + 1, len(cases))
     independent = {name: ways[name] for name in INDEPENDENT}
     trees = []
     for width in widths:
