@@ -55,13 +55,14 @@ class Lengths(click.ParamType):
         try:
             for word in value.split(","):
                 length, _, drafted = word.partition("@")
-                found[int(drafted)] = float(length)
+                repeated = int(drafted) in found
+                found[int(drafted)] = 0.0 if repeated else float(length)
         except ValueError:
             found = {0: 0.0}
         fits = all(1 <= drafted <= MOST_DRAFTED and isfinite(length) for drafted, length in found.items())
         if not fits or not all(1 <= length <= drafted + 1 for drafted, length in found.items()):
             shown = value if len(value) <= 60 else f"{value[:60]}..."
-            refuse(param, f"AL@K, an acceptance length from 1 to K + 1 and K from 1 to {MOST_DRAFTED}", shown)
+            refuse(param, f"AL@K, an acceptance length from 1 to K + 1, one for each K from 1 to {MOST_DRAFTED}", shown)
         return found
 
 

@@ -284,6 +284,11 @@ def popularity(experts: int, chosen: int) -> np.ndarray:
     return (np.arange(experts) < chosen).astype(float)
 
 
+@cache
+def _busy(experts: int, chosen: int, tokens: int) -> float:
+    return float((1 - (1 - popularity(experts, chosen)) ** tokens).sum())
+
+
 @dataclass(frozen=True)
 class Experts(Block):
     """A mixture of experts: each token goes to some of them, and through what all share.
@@ -343,7 +348,7 @@ class Experts(Block):
 
         Source: Kong et al. (arXiv 2605.15051), who have ``p = k/E`` for all.
         """
-        return float((1 - (1 - popularity(self.experts, self.chosen)) ** tokens).sum())
+        return _busy(self.experts, self.chosen, tokens)
 
     def touched(self, tokens: int) -> float:
         """The busy experts and what is common."""

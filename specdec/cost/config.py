@@ -32,10 +32,28 @@ UNGATED = ("gpt2", "gpt_neox", "gpt_neo", "gptj", "opt", "bloom", "falcon", "phi
 WINDOWED_EVERY = {"gemma2": 2, "cohere2": 4}
 """Kinds of which each so-many-th layer sees everything and the others a window."""
 
-UNKNOWN = ("compress_ratios", "block_configs", "kv_shared_layer_index", "encoder_layers", "cross_attention_layers")
-"""Keys of architectures that this reader does not know."""
-
 WINDOW, FULL, LINEAR, NONE = "window", "full", "linear", "none"
+
+KINDS = {
+    WINDOW: ("sliding", "chunked", "local"),
+    LINEAR: ("linear", "mamba", "recurrent", "ssm"),
+    FULL: ("full", "global", "attention"),
+}
+"""Words in the names of layers, of which the first that is found counts."""
+
+ENCODERS = ("bert", "roberta", "electra", "deberta", "t5", "bart", "clip", "vit", "whisper")
+"""Words in kinds that are no decoders, or not alone."""
+
+UNKNOWN = (
+    "is_encoder_decoder",
+    "num_decoder_layers",
+    "compress_ratios",
+    "block_configs",
+    "kv_shared_layer_index",
+    "encoder_layers",
+    "cross_attention_layers",
+)
+"""Keys of architectures that this reader does not know."""
 
 EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
 
@@ -48,6 +66,8 @@ class Config:
         self.values = {**values, **inner}
         self.kind = str(inner.get("model_type", values.get("model_type", "")))
         self._name = name
+        decodes = not any(word in self.kind for word in ENCODERS)
+        require(decodes, name, "of a decoder", self.kind[:40])
         found = next((key for key in UNKNOWN if self.values.get(key)), None)
         require(found is None, name, "of an architecture that is known here", f"{self.kind or 'one'} with {found}")
 
@@ -161,9 +181,11 @@ def _single(config: Config) -> str:
 
 
 def _named(kind: str) -> str:
-    if any(word in kind for word in ("sliding", "chunked", "local")):
-        return WINDOW
-    return LINEAR if any(word in kind for word in ("linear", "mamba", "recurrent", "ssm")) else FULL
+    found = next((one for one, words in KINDS.items() if any(word in kind for word in words)), None)
+    words = ", ".join(word for words in KINDS.values() for word in words)
+    if found is None:
+        raise InputError(f"layer_types must be names with {words}, not {kind[:40]}")
+    return found
 
 
 def _every(layers: int, period: int, others: str) -> list[str]:

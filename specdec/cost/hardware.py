@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from rtnerf.base.errors import InputError, require
 LARGEST_FILE = 1 << 20
 """Bytes of a description that is read."""
 
-LARGEST = 1e12
-"""Of a figure in it."""
+LEAST, LARGEST = 1e-6, 1e12
+"""Of a figure in it that may not be 0."""
 
 MAY_LACK = ("fp8", "int8", "fp4", "block_us", "link_us")
 """Figures that may be 0."""
@@ -160,10 +160,14 @@ def _checked(found: Mapping[str, Any]) -> Hardware:
         elif key == "node":
             require(type(value) is int and 1 <= value <= LARGEST, name, "a whole number of at least 1", value)
         else:
-            may_lack = key in MAY_LACK
-            fits = type(value) in (int, float) and isfinite(value) and (value > 0 or (may_lack and value == 0))
-            rule = f"a number {'from' if may_lack else 'above'} 0 to {most:g}"
-            require(fits and value <= most, name, rule, str(value)[:40])
+            least = 0 if key in MAY_LACK else LEAST
+            fits = type(value) in (int, float) and least <= value <= most
+            require(fits, name, f"a number from {least:g} to {most:g}", _shown(value))
     for key in ("bandwidth", "peak"):
         require(key in found, f"{key} of the hardware", "given", "missing")
     return Hardware(**found)
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value; a number of thousands of digits has no text."""
+    return "a number of many digits" if type(value) is int and abs(value) > LARGEST else str(value)[:40]

@@ -29,7 +29,7 @@ def read_table(name: str, path: Path) -> tuple[list[str], list[dict[str, str]]]:
     Raises
     ------
     InputError
-        If the file cannot be read, is none of CSV, or too large.
+        If the file cannot be read, is none of CSV, or too large; if columns have one name, or a line has more values.
     """
     try:
         with path.open("rb") as file:
@@ -37,6 +37,10 @@ def read_table(name: str, path: Path) -> tuple[list[str], list[dict[str, str]]]:
         require(len(content) <= LARGEST, name, f"a CSV file of at most {LARGEST >> 20} MiB", path)
         check_content(name, content, f"a CSV file, not {path}")
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), skipinitialspace=True)
-        return list(rows.fieldnames or []), list(rows)
+        columns, found = list(rows.fieldnames or []), list(rows)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{name} must be a readable CSV file, not {path} ({error})") from None
+    require(len({*columns}) == len(columns), f"columns of {name}", "different", ",".join(columns)[:80])
+    longer = next((line for line, row in enumerate(found, start=2) if None in row), None)
+    require(longer is None, f"{name} line {longer}", f"of at most {len(columns)} values, one a column", "more")
+    return columns, found

@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from rtnerf.base.errors import require
+from rtnerf.base.errors import InputError, require
 
 RankPath = tuple[int, ...]
 
@@ -34,11 +34,14 @@ class Shape:
     def __init__(self, paths: Iterable[RankPath]):
         self.paths: tuple[RankPath, ...] = tuple(sorted(map(tuple, paths), key=lambda path: (len(path), path)))
         nodes = {(), *self.paths}
-        require(len(nodes) == len(self.paths) + 1, "shape", "without repeated nodes", list(self.paths))
+        require(len(nodes) == len(self.paths) + 1, "shape", "without repeated nodes", str(list(self.paths))[:80])
         for path in self.paths:
             elder = (*path[:-1], path[-1] - 1)
             complete = path[:-1] in nodes and (path[-1] == 0 or elder in nodes)
-            require(complete, f"shape node {path}", "preceded by its parent and elder sibling", "alone")
+            if not complete:  # A message is only made where it is needed: paths may be long.
+                raise InputError(
+                    f"shape node {str(path)[:80]} must be preceded by its parent and elder sibling, not alone"
+                )
         self._branching = Counter(path[:-1] for path in self.paths)
 
     @classmethod

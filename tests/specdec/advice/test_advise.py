@@ -294,8 +294,12 @@ def test_trees_of_a_file_and_of_a_size_are_looked_at(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--al=nan@4"], "al must be AL@K, an acceptance length from 1 to K \\+ 1 and K from 1 to 64, not nan@4"),
+        (
+            ["--al=nan@4"],
+            "al must be AL@K, an acceptance length from 1 to K \\+ 1, one for each K from 1 to 64, not nan@4",
+        ),
         (["--al=3.2"], "al must be AL@K"),
+        (["--al=3@4,2@4"], "al must be AL@K, .* one for each K"),
         (["--al=-1@4"], "al must be AL@K"),
         (["--al=6@4"], "al must be AL@K"),
         (["--al=2@1000000000"], "al must be AL@K"),

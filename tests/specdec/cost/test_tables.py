@@ -18,6 +18,8 @@ def test_marks_and_spaces_are_no_matter(tmp_path):
     ("content", "message"),
     [
         (b"", r"table must be a CSV file, not .*t.csv \(an empty file\)"),
+        (b"a,b\n1,2\n1,2,3\n", "table line 3 must be of at most 2 values, one a column, not more"),
+        (b"a,b,a\n1,2,3\n", "columns of table must be different, not a,b,a"),
         (b"\xff\xfe\xff", "table must be a readable CSV file, not"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (b"a,b\n" + b"1,2\n" * 300, "table must be a CSV file of at most 0 MiB"),
