@@ -21,7 +21,7 @@ from specdec.models import pretrained
 from specdec.models.grouped import Gelu, GroupedAttention
 from specdec.models.network import Network, SwiGlu
 from specdec.models.selective import SelectiveScan
-from specdec.models.ssm import Ssm
+from specdec.models.ssm import GroupedNorm, Ssm
 from specdec.models.transformer import Rotation
 from specdec.text.tokenizer import BpeTokenizer, Tokenizer
 
@@ -280,11 +280,12 @@ def _mamba2(config: Config, tensors: _Tensors) -> Network:
     require(inner == heads * features, "num_heads and head_dim", f"of product {inner}", heads * features)
     groups, size = config.whole("n_groups", default=8), config.whole("state_size", default=128)
     window, bias = config.whole("conv_kernel", default=4), bool(config.get("use_bias"))
-    norm = partial(nn.RMSNorm, eps=_epsilon(config, "layer_norm_epsilon", 1e-5))
+    epsilon = _epsilon(config, "layer_norm_epsilon", 1e-5)
+    norm, gated = partial(nn.RMSNorm, eps=epsilon), partial(GroupedNorm, groups, epsilon)
     parts: list[Any] = []
     for layer in range(layers):
         here, to = f"layers.{layer}.mixer", f"layers.{layer}"
-        parts.append(Ssm(width, heads, features, size, window, groups, norm, bias, *_time_steps(config)))
+        parts.append(Ssm(width, heads, features, size, window, groups, gated, bias, *_time_steps(config)))
         tensors.take_linear(f"{to}.into", f"{here}.in_proj", bias=bias)
         tensors.take_linear(f"{to}.out", f"{here}.out_proj", bias=bias)
         tensors.take_taps(to, f"{here}.conv1d", "bias", config.get("use_conv_bias") is not False)

@@ -113,6 +113,30 @@ class SsmMemory(Memory):
         self.inputs = tuple(rows[rest] for rows in self.inputs)
 
 
+class GroupedNorm(nn.Module):
+    """A root-mean-square norm of each of some groups of features, as Mamba-2 has it: a group of heads on its own.
+
+    Parameters
+    ----------
+    groups : int
+        How many; a divisor of the width.
+    eps : float
+        Added to the mean square.
+    width : int
+        Features of a row.
+    """
+
+    def __init__(self, groups: int, eps: float, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self._groups, self._eps = groups, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise rows, shape (..., width)."""
+        parts = x.unflatten(-1, (self._groups, -1))
+        return functional.rms_norm(parts, parts.shape[-1:], eps=self._eps).flatten(-2) * self.weight
+
+
 class Ssm(Mixing):
     """Mamba-2's layer: projections, a short causal convolution, the scan, a gated norm.
 

@@ -89,7 +89,7 @@ def test_names_of_models_and_gpus(tmp_path):
         ("", "serving must be a CSV file, not .* .an empty file."),
         ("a\n", "columns of serving must be backend"),
         (HEAD, "serving must be a file with rows of known models and GPUs, not"),
-        (HEAD.replace("isl,", "") + LINE, "not without isl"),
+        (HEAD.replace("isl,", "length,") + LINE, "not without isl"),
         (HEAD + LINE.replace("7.4", "nan"), "serving line 2: silicon_tpot_ms must be a time above 0, not nan"),
         (HEAD + LINE.replace("1024", "9" * 5000), "serving line 2: isl must be a whole number from 1 to"),
         (HEAD + LINE.replace("1024", "-5"), "serving line 2: isl must be a whole number"),

@@ -119,7 +119,8 @@ def mamba2(config, w, tokens):
                 kept = np.exp(-np.exp(w[f"{name}.A_log"][head]) * time[head]) * state[layer][head]
                 state[layer][head] = kept + time[head] * np.outer(value[head], written)
                 seen.append(state[layer][head] @ asked + w[f"{name}.D"][head] * value[head])
-            y = rms(np.concatenate(seen) * silu(gate), w[f"{name}.norm.weight"], 1e-5)
+            gated = (np.concatenate(seen) * silu(gate)).reshape(groups, -1)
+            y = rms(gated, 1, 1e-5).ravel() * w[f"{name}.norm.weight"]
             x = x + w[f"{name}.out_proj.weight"] @ y
         rows.append(w["lm_head.weight"] @ rms(x, w["backbone.norm_f.weight"], 1e-5))
     return np.array(rows)
