@@ -63,6 +63,19 @@ def unpack(payload: int, fields: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return values
 
 
+def samples_in(values: dict[str, int]) -> list[dict[str, int]]:
+    """Return the samples of a transfer: those that are present of several lanes (`rtl.parts.lanes`), or it is one."""
+    lanes = sorted({name.split(".")[1] for name in values if name.startswith("lanes.")})
+    if not lanes or values["last"]:
+        return [values]
+    common = {name: value for name, value in values.items() if not name.startswith("lanes.")}
+    return [
+        common | {name.removeprefix(start): value for name, value in values.items() if name.startswith(start)}
+        for start in (f"lanes.{lane}." for lane in lanes)
+        if values[f"{start}present"]
+    ]
+
+
 def compare(
     transactions: Iterable[Transaction], sidecar: Mapping[str, Any], frame: Frame, view: View, tile: int
 ) -> Comparison:
@@ -118,17 +131,17 @@ def _by_pixel(transactions, sidecar, view: View, tile: int, result: Comparison) 
                 met[row] = [min(before[0], first), max(before[1], last)]
         if stream not in items:
             continue
-        values = unpack(transaction.payload, fields[stream])
-        if values.get("last"):
-            tiles[stream] += 1
-            continue
-        if stream == "pixels":
-            pixel = values["y"] * view.window_width + values["x"]
-        else:
-            row, column = divmod(values["pixel"] % tile**2, tile)
-            tile_row, tile_column = order[tiles[stream]]
-            pixel = (tile_row * tile + row) * view.window_width + tile_column * tile + column
-        items[stream].setdefault(pixel, []).append((transaction.cycle, values))
+        for values in samples_in(unpack(transaction.payload, fields[stream])):
+            if values.get("last"):
+                tiles[stream] += 1
+                continue
+            if stream == "pixels":
+                pixel = values["y"] * view.window_width + values["x"]
+            else:
+                row, column = divmod(values["pixel"] % tile**2, tile)
+                tile_row, tile_column = order[tiles[stream]]
+                pixel = (tile_row * tile + row) * view.window_width + tile_column * tile + column
+            items[stream].setdefault(pixel, []).append((transaction.cycle, values))
     return items
 
 

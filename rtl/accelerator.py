@@ -25,6 +25,7 @@ from rtl.factors.tree_server import TreeServer
 from rtl.memory.axi import Axi4, Axi4Lite
 from rtl.memory.read_master import ReadMaster
 from rtl.memory.write_master import WriteMaster
+from rtl.parts.lanes import each
 from rtl.parts.queue import Queue
 from rtl.payloads import BlockLayouts, Cube, CubeVisit, Footprint, TileLayouts
 from rtl.samples.cube_list import CubeList
@@ -38,6 +39,7 @@ from rtl.shading.compositor import Compositor
 from rtl.shading.density import Density
 from rtl.shading.mlp_engine import MlpEngine
 from rtl.shading.product_buffer import ProductBuffer
+from rtl.shading.serialiser import Serialiser
 from rtl.shading.tile_buffer import TileBuffer
 
 
@@ -75,8 +77,8 @@ def probes(cfg: AcceleratorConfig) -> list[Probe]:
         Probe("jobs", blocks.DecodeJob),
         Probe("density_requests", blocks.BlockRequest),
         Probe("appearance_requests", blocks.BlockRequest),
-        Probe("samples", layouts.Sample),
-        Probe("opaque", layouts.OpaqueSample),
+        Probe("samples", layouts.Samples),
+        Probe("opaque", layouts.OpaqueSamples),
         Probe("visible", layouts.VisibleSample),
         Probe("shade_jobs", layouts.ShadeJob),
         Probe("coloured", layouts.ColouredSample),
@@ -158,9 +160,11 @@ class Accelerator(wiring.Component):
             "block_fetch": BlockFetch(cfg),
             "hybrid_decoder": HybridDecoder(cfg),
             "density_loader": CubeLoader(cfg, cfg.groups["density"]),
-            "density_buffer": CubeBuffer(cfg, cfg.groups["density"]),
-            "density_samples": Queue(layouts.Sample, cfg.sample_queue),
-            "density_interpolator": Interpolator(cfg, cfg.groups["density"], layouts.Sample),
+            "density_buffer": CubeBuffer(cfg, cfg.groups["density"], copies=cfg.density_lanes),
+            "density_samples": Queue(layouts.Samples, cfg.sample_queue),
+            "density_interpolator": Interpolator(
+                cfg, cfg.groups["density"], layouts.Samples, samples=cfg.density_lanes
+            ),
             "density": Density(cfg),
             "compositor": Compositor(cfg),
             "cube_sequencer": CubeSequencer(layouts.VisibleSample),
@@ -176,6 +180,8 @@ class Accelerator(wiring.Component):
         }
         if cfg.shading == "deferred":
             of_frame["product_buffer"] = ProductBuffer(cfg)
+        if cfg.density_lanes > 1:
+            of_frame["serialiser"] = Serialiser(layouts.VisibleSample, cfg.density_lanes)
         blocks = {name: self.block(name, component) for name, component in (lasting | of_frame).items()}
         for name, component in blocks.items():
             m.submodules[name] = component if name in lasting else ResetInserter(reset)(component)
@@ -305,7 +311,11 @@ class Accelerator(wiring.Component):
         connect(m, b.density_interpolator.o_sample, b.density.i_sample)
         connect(m, b.density_interpolator.o_vector, b.density.i_vector)
         connect(m, b.density.o, b.compositor.i)
-        connect(m, b.compositor.o, b.cube_sequencer.i)
+        visible = b.compositor
+        if self.cfg.density_lanes > 1:
+            visible = b.serialiser
+            connect(m, b.compositor.o, visible.i)
+        connect(m, visible.o, b.cube_sequencer.i)
         connect(m, b.cube_sequencer.o, b.visible_samples.i)
         connect(m, b.cube_sequencer.o_cube, b.appearance_loader.i)
         connect(m, b.visible_samples.o, b.appearance_interpolator.i)
@@ -337,7 +347,7 @@ class Accelerator(wiring.Component):
             "appearance_requests": b.appearance_loader.o_request,
             "samples": b.sample_generator.o,
             "opaque": b.density.o,
-            "visible": b.compositor.o,
+            "visible": b.cube_sequencer.i,
             "shade_jobs": b.appearance.o_job,
             "coloured": b.mlp_engine.o,
             "pixels": b.tile_buffer.o,
@@ -363,7 +373,8 @@ class Accelerator(wiring.Component):
     def _connect_buffer(self, m: Module, loader: CubeLoader, buffer: CubeBuffer, user: Interpolator) -> None:
         connect(m, loader.o, user.loaded)
         m.d.comb += loader.finished.eq(user.finished)
-        connect(m, user.factors, buffer.factors)
+        for mine, copy in zip(each(user.factors, user.samples), each(buffer.factors, user.samples), strict=True):
+            connect(m, mine, copy)
 
     def _count(self, m: Module, b: SimpleNamespace) -> None:
         """Counters of the running or last frame."""

@@ -26,6 +26,7 @@ from nerf.contract.formats import (
 )
 from nerf.contract.registers import AXES, CAMERA_TABLE
 from nerf.contract.scene_image import CUBE_LIMITS, HEADER, PAIRS, RANK_BITS, WORDS, Word
+from rtl.parts.lanes import samples_of
 
 CUBE_BITS = (max(CUBE_LIMITS) - 1).bit_length()
 """Bits of a cube coordinate; -1 and the count itself need a sign and one more."""
@@ -115,6 +116,8 @@ TableWrite = data.StructLayout({"beat": 16, "data": 128})
 TREE_LEAF = PRODUCT.width + 2
 """Bits of the products of three pairs, added."""
 TREE_SUM = TREE_LEAF + 4
+TREE_CREDITS = 6
+"""Responses of the tree that a client may have asked for and not taken."""
 
 
 class Mode(IntEnum):
@@ -209,6 +212,10 @@ class TileLayouts:
         self.VisibleSample = data.StructLayout(
             {"pixel": self.pixel, "cube": Cube, "local": Local, "weight": UNIT_BITS, "last": 1}
         )
+        self.Samples, self.OpaqueSamples, self.VisibleSamples = (
+            samples_of(sample, cfg.density_lanes) for sample in (self.Sample, self.OpaqueSample, self.VisibleSample)
+        )
+        """What travels from the sample generator to the compositor, and leaves it: one for each density lane."""
         self.ShadeJob = data.StructLayout({"pixel": self.pixel, "weight": UNIT_BITS, "direction": Direction, "last": 1})
         """A sample whose products follow on the products stream (none if ``last``)."""
         self.ColouredSample = data.StructLayout(

@@ -25,22 +25,22 @@ def activity_of(frame: Simulation) -> Activity:
     """Return the activity of a frame.
 
     Passes are transfers, counted one by one, times what a transfer takes: a sample one pass through the density units
-    for each group of components, a visible sample likewise, a shaded sample its multiplications over the
+    of its lane for each group of components, a visible sample likewise, a shaded sample its multiplications over the
     network's lanes. Units that work on one thing for several cycles have a pass in each busy cycle, which is an upper
     bound.
     """
     busy = {name: spent["busy"] for name, spent in frame.activity.items()}
     busy |= {unit: busy[block] for unit, block in UNIT_OF_BLOCK.items()}
-    samples, visible = frame.moved["samples"], frame.moved["visible"]
+    samples = frame.generated
     # The end of a tile passes like a sample, and is none.
-    samples, visible = max(samples - frame.tiles, 0), max(visible - frame.tiles, 0)
-    groups = frame.config.groups
+    visible = max(frame.moved["visible"] - frame.tiles, 0)
+    groups, lanes = frame.config.groups, frame.config.density_lanes
     passes = {
         "ray_setup.unit": RAY_PRODUCTS * frame.moved["rays"],
         "sample_generator.lane": samples,
-        "density_interpolator": groups["density"] * samples,
-        "density": samples,
-        "compositor": frame.samples,
+        "density_interpolator": groups["density"] * samples / lanes,
+        "density": samples / lanes,
+        "compositor": frame.samples / lanes,
         "appearance_interpolator": frame.config.appearance_transfers * visible,
         "mlp_engine.sample": frame.shaded * network_passes(frame.config),
         "tile_buffer": frame.shaded,
@@ -70,7 +70,7 @@ def _accesses(frame: Simulation, samples: int, visible: int, busy: dict[str, int
     banks = PLANE_BANKS + LINE_BANKS
     found = {}
     for name, reads, writes in (
-        ("density", groups["density"] * samples, density_vectors),
+        ("density", groups["density"] * samples, frame.config.density_lanes * density_vectors),
         ("appearance", groups["appearance"] * visible, vectors - density_vectors),
     ):
         found[f"{name}_buffer.plane_*"] = Accesses(PLANE_BANKS * reads, writes * PLANE_BANKS / banks)
@@ -79,7 +79,7 @@ def _accesses(frame: Simulation, samples: int, visible: int, busy: dict[str, int
     rays, written = moved["rays"], frame.written_bytes / BEAT
     return {
         **found,
-        "density.alpha_table": Accesses(samples, 0),
+        "density.alpha_table*": Accesses(samples, 0),
         "compositor.transmittance*": Accesses(samples + rays, frame.samples + rays),
         "compositor.flags*": Accesses(2 * samples, frame.samples + rays),
         "visible_samples.*": Accesses(visible, visible),

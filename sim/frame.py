@@ -30,6 +30,8 @@ class Frame(NamedTuple):
     """Rays are sampled uniformly, not cube by cube; modelled only."""
     deferred: bool
     """Shading is."""
+    pairs: bool
+    """There are two density lanes."""
     rank: np.ndarray
     windows: np.ndarray
     bases: np.ndarray
@@ -65,6 +67,7 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, unif
         lists=lists,
         uniform=uniform,
         deferred=config.shading == "deferred",
+        pairs=config.density_lanes == 2,
         rank=decoded.rank,
         windows=decoded.windows,
         bases=decoded.bases,

@@ -17,7 +17,7 @@ from sim.memory import memory, read_master, write_master
 from sim.parts import queue
 from sim.parts.clients import Reader, TreeUser
 from sim.samples import cube_list, occupancy_walker, projector, ray_setup, sample_generator, uniform_sampler
-from sim.shading import appearance, compositor, density, mlp_engine, product_buffer, tile_buffer
+from sim.shading import appearance, compositor, density, mlp_engine, product_buffer, serialiser, tile_buffer
 from sim.wiring import LOADERS, Block
 
 
@@ -98,10 +98,14 @@ def _step_samples(now: int, b, w, words, frame, clock) -> None:
     if clock.todo >> Block.CUBE_SEQUENCER & 1:
         wake = cube_sequencer.step(now, b.cube_sequencer, w.visible, w.sequenced, w.visible_cubes)
         settle(clock, words, Block.CUBE_SEQUENCER, wake, b.cube_sequencer.activity)
+    if frame.pairs and clock.todo >> Block.SERIALISER & 1:
+        wake = serialiser.step(now, b.serialiser, w.composited, w.visible)
+        settle(clock, words, Block.SERIALISER, wake, b.serialiser.activity)
     if clock.todo >> Block.COMPOSITOR & 1:
         wake = compositor.step(
-            now, b.compositor, frame.camera, w.opaque, w.visible, frame.transmittance, frame.terminated_from
-        )
+            now, b.compositor, frame.camera, w.opaque, w.composited if frame.pairs else w.visible,
+            frame.transmittance, frame.terminated_from,
+        )  # fmt: skip
         settle(clock, words, Block.COMPOSITOR, wake, b.compositor.activity)
     if clock.todo >> Block.DENSITY & 1:
         wake = density.step(

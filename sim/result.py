@@ -34,8 +34,8 @@ class Simulation:
         From the start of the frame to its end.
     activity : dict
         Per block, the cycles spent on each of `sim.parts.activity.NAMES`; they add up to ``cycles``.
-    samples, shaded : int
-        Composited, and shaded.
+    generated, samples, shaded : int
+        Samples that were generated, composited, and shaded.
     read_bytes : dict
         By reader.
     written_bytes : int
@@ -62,6 +62,7 @@ class Simulation:
     clock_hz: float
     cycles: int
     activity: dict[str, dict[str, int]]
+    generated: int
     samples: int
     shaded: int
     read_bytes: dict[str, int]
@@ -116,7 +117,8 @@ class Simulation:
             bandwidth = min(bandwidth, self.timing.peak_bytes_per_second / self.clock_hz)
         else:
             bandwidth /= self.timing.beat_interval
-        compute = self.config.multipliers + (1 + self.config.appearance_lanes) * len(PAIRS) * VECTOR_MACS
+        lanes = self.config.density_lanes + self.config.appearance_lanes
+        compute = self.config.multipliers + lanes * len(PAIRS) * VECTOR_MACS
         intensity = macs / self.moved_bytes
         return {
             "macs": macs,

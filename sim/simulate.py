@@ -94,6 +94,7 @@ def simulate(
             name: dict(zip(NAMES, row, strict=True))
             for name, row in zip(BLOCKS.names or (), clock["spent"].tolist(), strict=True)
         },
+        generated=int(blocks["uniform_sampler" if uniform else "sample_generator"]["samples"]),
         samples=int(blocks["compositor"]["composited"]),
         shaded=int(blocks["tile_buffer"]["shaded"]),
         read_bytes=dict(zip(READERS, blocks["memory"]["read_bytes"].tolist(), strict=True)),

@@ -20,7 +20,7 @@ from sim.memory import memory, read_master, write_master
 from sim.parts import queue, streams
 from sim.parts.clients import Reader
 from sim.samples import cube_list, occupancy_walker, projector, ray_setup, sample_generator, uniform_sampler
-from sim.shading import appearance, compositor, density, mlp_engine, product_buffer, tile_buffer
+from sim.shading import appearance, compositor, density, mlp_engine, product_buffer, serialiser, tile_buffer
 
 AFTER_RESET = 2
 """Cycle of a frame in which the blocks begin: it starts in cycle 0, and they are reset in the next."""
@@ -63,6 +63,7 @@ class Block(IntEnum):
     APPEARANCE_INTERPOLATOR = interpolator.STATE, lambda its: interpolator.new(its.config.appearance_transfers)
     VISIBLE_SAMPLES = queue.STATE, lambda its: queue.new(its.config.sample_queue)
     CUBE_SEQUENCER = cube_sequencer.STATE, lambda its: cube_sequencer.new()
+    SERIALISER = serialiser.STATE, lambda its: serialiser.new()
     COMPOSITOR = compositor.STATE, lambda its: compositor.new()
     DENSITY = density.STATE, lambda its: density.new(its.config)
     DENSITY_INTERPOLATOR = interpolator.STATE, lambda its: interpolator.new(its.config.groups["density"])
@@ -111,6 +112,8 @@ READERS = (
 TREE_CLIENTS = Block.DENSITY, Block.HYBRID_DECODER, Block.OCCUPANCY_WALKER
 """Blocks that ask the tree and take its responses, by `sim.parts.clients.TreeUser`."""
 LOADERS = Block.DENSITY_LOADER, Block.APPEARANCE_LOADER
+VISIBLE = Block.SERIALISER, Block.COMPOSITOR
+"""With one density lane nothing lies behind the compositor."""
 WALKERS = Block.CUBE_LIST, Block.UNIFORM_SAMPLER
 LISTERS = Block.CUBE_LIST, Block.FRAME_CONTROLLER
 """With uniform sampling there are no lists, and every tile is taken for one that a cube meets."""
@@ -152,7 +155,8 @@ WIRING = {
     "interpolated_samples": Wire(streams.SAMPLE, Block.DENSITY_INTERPOLATOR, Block.DENSITY),
     "density_vectors": Wire(streams.TREE_REQUEST, Block.DENSITY_INTERPOLATOR, Block.DENSITY),
     "opaque": Wire(streams.SAMPLE, Block.DENSITY, Block.COMPOSITOR, probed=True),
-    "visible": Wire(streams.SAMPLE, Block.COMPOSITOR, Block.CUBE_SEQUENCER, probed=True),
+    "composited": Wire(streams.SAMPLE, Block.COMPOSITOR, Block.SERIALISER),
+    "visible": Wire(streams.SAMPLE, VISIBLE, Block.CUBE_SEQUENCER, probed=True),
     # ---- From visible samples to pixels ----
     "sequenced": Wire(streams.SAMPLE, Block.CUBE_SEQUENCER, Block.VISIBLE_SAMPLES),
     "visible_cubes": Wire(streams.CUBE, Block.CUBE_SEQUENCER, Block.APPEARANCE_LOADER),

@@ -12,6 +12,7 @@ SMALL = replace(
 LARGE = replace(
     TINY, name="large", tiles=8, density_components=32, appearance_components=80,
     features=25, hidden=256, feature_bands=6, view_bands=1,
+    sample_lanes=2, density_lanes=2,
     buffer_window=16, row_queue=16, list_queue=256, record_queue=16, ray_queue=32, lane_queue=16,
     cube_queue=16, header_queue=32, job_queue=32, write_bursts=8,
 )  # fmt: skip

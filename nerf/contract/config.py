@@ -23,6 +23,7 @@ POWERS = {
     "mlp_lanes": (16, 128),
     "ray_units": (1, 128),
     "sample_lanes": (1, 8),
+    "density_lanes": (1, 2),
     "hidden": (32, 256),
     "sample_queue": (4, 8192),
     "payload_queue": (32, 512),
@@ -47,6 +48,7 @@ _ADDED = {
     "colours": "network",
     "appearance_lanes": 1,
     "tiles": 2,
+    "density_lanes": 1,
 }
 """Parameters that configurations once had not, with what the hardware was then: so they are not in the digest."""
 
@@ -91,6 +93,9 @@ class AcceleratorConfig:
         Pixels whose rays are set up at a time; a power of two, 1 to 128.
     sample_lanes : int
         Pixels whose samples are generated at a time; a power of two, 1 to 8.
+    density_lanes : int
+        Samples of a cube, of as many columns, that get their density and are composited at a time; 1 or 2, at most
+        ``sample_lanes``.
     sample_queue : int
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 8192.
     payload_queue : int
@@ -143,6 +148,7 @@ class AcceleratorConfig:
     mlp_batch: int = 1
     ray_units: int = 1
     sample_lanes: int = 1
+    density_lanes: int = 1
     sample_queue: int = 16
     payload_queue: int = 64
     buffer_window: int = 8
@@ -194,6 +200,8 @@ class AcceleratorConfig:
         require(hidden_stage(self.mlp_lanes, self.network).cycles >= basis.inputs, "mlp_lanes", rule, self.mlp_lanes)
         require(self.data_width == 128, "data_width", "128", self.data_width)
         require(self.sample_lanes <= self.tile, "sample_lanes", "at most tile", self.sample_lanes)
+        rule = f"at most sample_lanes ({self.sample_lanes})"
+        require(self.density_lanes <= self.sample_lanes, "density_lanes", rule, self.density_lanes)
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
 
     @property

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
+from rtl.parts.lanes import each, of_lane, several
 from rtl.payloads import BlockLayouts, FactorVector, LookUp, cell_factors, vector3
 
 
@@ -21,7 +22,7 @@ class CubeBuffer(wiring.Component):
     A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``enable``.
 
     Latency: 1 cycle from ``enable`` to ``data``.
-    Throughput: 1 write and 1 read (4 plane and 2 line vectors of each pair, of ``lanes`` groups) a cycle.
+    Throughput: 1 write and 1 read (4 plane and 2 line vectors of each pair, of ``lanes`` groups) a cycle and copy.
 
     Parameters
     ----------
@@ -30,42 +31,47 @@ class CubeBuffer(wiring.Component):
         Component groups.
     lanes : int
         Component groups that are read at a time, each from memories of its own: 1, or all of them.
+    copies : int
+        Reads at a time, each from memories of its own that hold the same.
 
     Members
     -------
     i : In(stream)
         `VectorWrite`, always ready.
     factors : In(LookUp)
-        `cell_factors` by `FactorAddress`.
+        `cell_factors` by `FactorAddress`. Of several copies, one each.
     """
 
     LATENCY = 1
 
-    def __init__(self, cfg: AcceleratorConfig, groups: int, lanes: int = 1) -> None:
-        self._groups, self._lanes = groups, lanes
+    def __init__(self, cfg: AcceleratorConfig, groups: int, lanes: int = 1, copies: int = 1) -> None:
+        self._groups, self._lanes, self._copies = groups, lanes, copies
         self._window_bits = cfg.window_bits
         layouts = BlockLayouts(cfg)
+        factors = In(LookUp(layouts.FactorAddress, cell_factors(lanes)))
         super().__init__(
             {
                 "i": In(stream.Signature(layouts.VectorWrite, always_ready=True)),
-                "factors": In(LookUp(layouts.FactorAddress, cell_factors(lanes))),
+                "factors": several(factors, copies),
             }
         )
 
     def elaborate(self, platform) -> Module:
-        """Return four plane memories and two line memories a pair."""
+        """Return four plane memories and two line memories a pair and copy."""
         m = Module()
-        odd = Signal(vector3(1))
-        with m.If(self.factors.enable):
-            for axis in AXES:
-                m.d.sync += odd[axis].eq(self.factors.address.cell[axis][0])
-        for pair, axes in enumerate(PAIRS):
-            first, second, along = (AXES[axis] for axis in axes)
-            self._plane(m, pair, first, second, odd)
-            self._line(m, pair, along, odd)
+        for copy, port in enumerate(each(self.factors, self._copies)):
+            odd = Signal(vector3(1))
+            with m.If(port.enable):
+                for axis in AXES:
+                    m.d.sync += odd[axis].eq(port.address.cell[axis][0])
+            for pair, axes in enumerate(PAIRS):
+                first, second, along = (AXES[axis] for axis in axes)
+                name = of_lane(str(pair), copy, self._copies)
+                self._plane(m, port, name, pair, first, second, odd)
+                self._line(m, port, name, pair, along, odd)
         return m
 
-    def _bank(self, m: Module, name: str, depth: int, here, write_place, read_place) -> Value:
+    def _bank(self, m: Module, port, name: str, depth: int, here, write_place, read_place) -> Value:
         """Add memories, one a lane, of ``depth`` vectors a component group; return what they have read."""
         to, found = self.i.payload.to, []
         for lane in range(self._lanes):
@@ -77,16 +83,16 @@ class CubeBuffer(wiring.Component):
                 write.addr.eq(Cat(write_place, to.group)),
                 write.data.eq(self.i.payload.values),
                 write.en.eq(self.i.valid & here & (alone or to.group == lane)),
-                read.addr.eq(Cat(read_place, self.factors.address.group)),
-                read.en.eq(self.factors.enable),
+                read.addr.eq(Cat(read_place, port.address.group)),
+                read.en.eq(port.enable),
             ]
             found.append(read.data.as_value())
         return Cat(found)
 
-    def _plane(self, m: Module, pair: int, first: str, second: str, odd: data.View) -> None:
+    def _plane(self, m: Module, port, name: str, pair: int, first: str, second: str, odd: data.View) -> None:
         """Add a pair's plane."""
         to, position = self.i.payload.to, self.i.payload.position
-        cell = self.factors.address.cell
+        cell = port.address.cell
         window_bits = self._window_bits
         # The low bits of a vertex coordinate address the window of a plane; those of a line are all of the address.
         plane_bits = window_bits + 2
@@ -96,27 +102,29 @@ class CubeBuffer(wiring.Component):
             for bank_second in range(2):
                 banks[bank_first, bank_second] = self._bank(
                     m,
-                    f"plane_{pair}_{bank_first}{bank_second}",
+                    port,
+                    f"plane_{name}_{bank_first}{bank_second}",
                     1 << 2 * (plane_bits - 1),
                     ~to.line & (to.pair == pair) & (position[0] == bank_first) & (position[2] == bank_second),
                     written,
                     Cat(_half(cell[first][:plane_bits], bank_first), _half(cell[second][:plane_bits], bank_second)),
                 )
-        for corner, vector in enumerate(self.factors.data[pair].corners):
+        for corner, vector in enumerate(port.data[pair].corners):
             # The corner's parity is that of the first vertex, turned over one step further.
             step_first, step_second = corner & 1, corner >> 1
             low = Mux(odd[first] ^ step_first, banks[1, 0], banks[0, 0])
             high = Mux(odd[first] ^ step_first, banks[1, 1], banks[0, 1])
             m.d.comb += vector.as_value().eq(Mux(odd[second] ^ step_second, high, low))
 
-    def _line(self, m: Module, pair: int, along: str, odd: data.View) -> None:
+    def _line(self, m: Module, port, name: str, pair: int, along: str, odd: data.View) -> None:
         """Add a pair's line."""
         to, position = self.i.payload.to, self.i.payload.position
-        cell = self.factors.address.cell[along]
+        cell = port.address.cell[along]
         banks = [
             self._bank(
                 m,
-                f"line_{pair}_{bank}",
+                port,
+                f"line_{name}_{bank}",
                 1 << len(cell) - 1,
                 to.line & (to.pair == pair) & (position[0] == bank),
                 Cat(position[1:], to.slot[: self._window_bits]),
@@ -124,7 +132,7 @@ class CubeBuffer(wiring.Component):
             )
             for bank in range(2)
         ]
-        for end, vector in enumerate(self.factors.data[pair].ends):
+        for end, vector in enumerate(port.data[pair].ends):
             m.d.comb += vector.as_value().eq(Mux(odd[along] ^ end, banks[1], banks[0]))
 
 

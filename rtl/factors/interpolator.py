@@ -8,6 +8,7 @@ from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import FACTOR, FRACTION_BITS, INTERPOLATED, PRODUCT
 from nerf.contract.scene_image import PAIRS
 from rtl.parts.carry_save import few_rows
+from rtl.parts.lanes import each, of_lane, sample_in, several
 from rtl.parts.shared_module import PART, build_in
 from rtl.payloads import AXES, BlockLayouts, Cube, LookUp, cell_factors, product_vectors, vector3
 
@@ -34,7 +35,8 @@ class Interpolator(wiring.Component):
     - Factors are -127 to 127, as the encoder makes them: with -128 a product would not fit.
 
     Latency: 1 cycle from a sample at the head (its cube current) to ``o_sample``; `LATENCY` to its first vector.
-    Throughput: one vector a cycle; a change of cube costs a cycle when the next token is waiting.
+    Throughput: one vector a cycle, of each of the samples that come together; a change of cube costs a cycle when the
+    next token is waiting.
 
     Parameters
     ----------
@@ -42,9 +44,11 @@ class Interpolator(wiring.Component):
     groups : int
         Component groups.
     sample_layout : data.StructLayout
-        A layout with ``cube``, ``local`` and ``last``, passed on as it is.
+        `samples_of` a layout with ``cube``, ``local`` and ``last``, passed on as it is.
     lanes : int
         Component groups that are interpolated at a time: 1, or all of them.
+    samples : int
+        That come together, in lock step; what is a vector here is then an array of one each.
 
     Members
     -------
@@ -55,36 +59,50 @@ class Interpolator(wiring.Component):
     finished : Out(1)
         Strobe: the current cube's half of the buffer may be overwritten; what was read of it is not read again.
     factors : Out(LookUp)
-        Read of the cube buffer. The answer must stay until the next read.
+        Read of the cube buffer. The answer must stay until the next read. Of several samples, one each.
     o_sample, o_vector : Out(stream)
         Samples, and their `product_vectors` (none for ``last``).
     """
 
     LATENCY = 8
 
-    def __init__(self, cfg: AcceleratorConfig, groups: int, sample_layout: data.StructLayout, lanes: int = 1) -> None:
-        self._lanes, self._vectors = lanes, groups // lanes
+    def __init__(
+        self,
+        cfg: AcceleratorConfig,
+        groups: int,
+        sample_layout: data.StructLayout,
+        lanes: int = 1,
+        samples: int = 1,
+    ) -> None:
+        self._lanes, self._vectors, self.samples = lanes, groups // lanes, samples
+        factors, vector = Out(LookUp(BlockLayouts(cfg).FactorAddress, cell_factors(lanes))), product_vectors(lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(sample_layout)),
                 "loaded": In(stream.Signature(Cube)),
                 "finished": Out(1),
-                "factors": Out(LookUp(BlockLayouts(cfg).FactorAddress, cell_factors(lanes))),
+                "factors": several(factors, samples),
                 "o_sample": Out(stream.Signature(sample_layout)),
-                "o_vector": Out(stream.Signature(product_vectors(lanes))),
+                "o_vector": Out(stream.Signature(vector if samples == 1 else data.ArrayLayout(vector, samples))),
             }
         )
+        self._reads = each(self.factors, samples)
 
     def elaborate(self, platform) -> Module:
         """Return the cube gate and the interpolation pipeline."""
         m = Module()
         advance = Signal()
         m.d.comb += advance.eq(~self.o_vector.valid | self.o_vector.ready)
-        self._gate(m, advance)
-        self._datapath(m, platform, advance)
+        read = self._gate(m, advance)
+        offered = Signal(self.LATENCY - 1)
+        """Of each step but the last, whether it holds a vector; the first is the buffer's."""
+        with m.If(advance):
+            m.d.sync += Cat(offered, self.o_vector.valid).eq(Cat(read, offered))
+        for number in range(self.samples):
+            self._datapath(m, platform, advance, number)
         return m
 
-    def _gate(self, m: Module, advance: Signal) -> None:
+    def _gate(self, m: Module, advance: Signal) -> Signal:
         """Current cube, order of the reads, and the samples' way to ``o_sample``."""
         sample = self.i.payload
         current = Signal(Cube)
@@ -109,15 +127,19 @@ class Interpolator(wiring.Component):
         begin = group == 0
         final = group == self._vectors - 1
         ready_to_pass = ~self.o_sample.valid | self.o_sample.ready
-        read = self.factors.enable
+        read = self._reads[0].enable if self.samples == 1 else Signal(name="read")
         m.d.comb += [
             read.eq(asks & here & advance & (~begin | ready_to_pass)),
             self.i.ready.eq(Mux(sample.last, ready_to_pass, read & final)),
-            self.factors.address.group.eq(group),
         ]
-        for axis in AXES:
-            cell = Cat(sample.local[axis][FRACTION_BITS:], sample.cube[axis])
-            m.d.comb += self.factors.address.cell[axis].eq(cell)
+        for number, port in enumerate(self._reads):
+            own, present = sample_in(sample, number)
+            m.d.comb += port.address.group.eq(group)
+            if port.enable is not read:
+                m.d.comb += port.enable.eq(read & present)
+            for axis in AXES:
+                cell = Cat(own.local[axis][FRACTION_BITS:], sample.cube[axis])
+                m.d.comb += port.address.cell[axis].eq(cell)
         with m.If(read):
             m.d.sync += group.eq(Mux(final, 0, group + 1))
 
@@ -125,34 +147,34 @@ class Interpolator(wiring.Component):
             m.d.sync += self.o_sample.valid.eq(0)
         with m.If((read & begin) | (self.i.valid & sample.last & ready_to_pass)):
             m.d.sync += [self.o_sample.payload.eq(sample), self.o_sample.valid.eq(1)]
+        return read
 
-    def _datapath(self, m: Module, platform, advance: Signal) -> None:
-        """Seven registered steps behind the buffer: those of a pair's component are `_Component`."""
-        offered = Signal(self.LATENCY - 1)
-        """Of each step but the last, whether it holds a vector; the first is the buffer's."""
+    def _datapath(self, m: Module, platform, advance: Signal, number: int) -> None:
+        """Seven registered steps of a sample behind the buffer: those of a pair's component are `_Component`."""
+        port, (sample, _) = self._reads[number], sample_in(self.i.payload, number)
+        vector = self.o_vector.payload if self.samples == 1 else self.o_vector.payload[number]
         weights = Signal(vector3(FRACTION_BITS))
-        with m.If(self.factors.enable):
+        with m.If(port.enable):
             for axis in AXES:
-                m.d.sync += weights[axis].eq(self.i.payload.local[axis][:FRACTION_BITS])
-        with m.If(advance):
-            m.d.sync += Cat(offered, self.o_vector.valid).eq(Cat(self.factors.enable, offered))
+                m.d.sync += weights[axis].eq(sample.local[axis][:FRACTION_BITS])
         first_weights = _held(m, advance, weights, "first_weights")
         second_weights = _held(m, advance, _held(m, advance, first_weights, "waiting_weights"), "second_weights")
         for pair, axes in enumerate(PAIRS):
             first, second, along = (AXES[axis] for axis in axes)
-            factors = self.factors.data[pair]
+            factors = port.data[pair]
             common = {
                 "advance": advance,
                 "first": first_weights[first],
                 "along": first_weights[along],
                 "second": second_weights[second],
             }
-            names = [f"component_{pair}_{n}" for n in range(self._lanes * COMPONENTS)]
-            components = build_in(m, platform, f"{PART}component", names, _Component, common)
+            name = of_lane("component", number, self.samples)
+            parts = [f"{name}_{pair}_{n}" for n in range(self._lanes * COMPONENTS)]
+            components = build_in(m, platform, f"{PART}component", parts, _Component, common)
             for n, component in enumerate(components):
                 m.d.comb += Cat(component.factors).eq(Cat(vector[n] for vector in (*factors.corners, *factors.ends)))
                 with m.If(advance):
-                    m.d.sync += self.o_vector.payload[pair][n].eq(component.product)
+                    m.d.sync += vector[pair][n].eq(component.product)
 
 
 def _held(m: Module, advance: Signal, value: ValueLike, name: str) -> Signal:

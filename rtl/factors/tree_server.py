@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In
 
 from rtl.factors.search_tree import BidirectionalTree
 from rtl.parts.round_robin import RoundRobin
-from rtl.payloads import TreePort, TreeResponse
+from rtl.payloads import TREE_CREDITS, TreePort, TreeResponse
 
 
 class TreeServer(wiring.Component):
@@ -31,8 +31,8 @@ class TreeServer(wiring.Component):
     """
 
     LATENCY = BidirectionalTree.LATENCY + 2
-    QUEUE = 6
-    """Responses that a client may have asked for and not taken: the latency and one, for full throughput."""
+    QUEUE = TREE_CREDITS
+    """The latency and one, for full throughput."""
 
     def __init__(self, clients: int) -> None:
         if clients < 1:

@@ -3,11 +3,16 @@
 A sample belongs to the cube that the top bits of its position name, so neighbouring cubes never repeat or lose one.
 """
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from functools import reduce
+from itertools import chain
+from operator import or_
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from nerf.contract.config import AcceleratorConfig
+from rtl.parts.lanes import of_lane
 from rtl.parts.queue import Queue
 from rtl.parts.round_robin import RoundRobin
 from rtl.payloads import Cube, LookUp, Ray, ReadPort, SceneRegisters, TileLayouts, ViewRegisters
@@ -23,8 +28,9 @@ class SampleGenerator(wiring.Component):
 
     Latency: the record is requested in the cycle after its rectangle; ``LATENCY`` cycles from its second beat to the
     first sample, if a first pixel's ray starts in the cube; ``LATENCY_LAST`` cycles for ``last``.
-    Throughput: one sample a cycle. A lane passes one pixel a cycle and, at the same time, one lattice point a cycle;
-    ``CUBE_CYCLES`` more for each cube.
+    Throughput: one sample a cycle, of two ``density_lanes`` one each, of columns that are its number modulo them. A
+    sample lane passes one pixel a cycle and, at the same time, one lattice point a cycle; ``CUBE_CYCLES`` more for each
+    cube.
 
     Parameters
     ----------
@@ -49,7 +55,7 @@ class SampleGenerator(wiring.Component):
     o_cube : Out(stream)
         `Cube`: each cube that has a sample, not later than the first of its samples.
     o : Out(stream)
-        `Sample`.
+        ``Samples``: of each density lane the next of its columns, if one is there.
     error_record : Out(1)
         Strobe: a record with a wrong checksum.
     """
@@ -72,7 +78,7 @@ class SampleGenerator(wiring.Component):
                 "ray": Out(LookUp(layouts.pixel, Ray)).array(cfg.sample_lanes),
                 "terminated": Out(LookUp(layouts.pixel, 1)).array(cfg.sample_lanes),
                 "o_cube": Out(stream.Signature(Cube)),
-                "o": Out(stream.Signature(layouts.Sample)),
+                "o": Out(stream.Signature(layouts.Samples)),
                 "error_record": Out(1),
             }
         )
@@ -120,31 +126,55 @@ class SampleGenerator(wiring.Component):
             m.d.sync += [cubes[slot].eq(record.payload), slot.eq(slot + 1)]
 
     def _merge(self, m: Module, lanes: list[stream.Interface]) -> None:
-        """Make one stream of those of the lanes, a cube's samples at a time."""
-        m.submodules.arbiter = arbiter = RoundRobin(len(lanes))
+        """Make one stream of those of the lanes, a cube's samples at a time: of each group of lanes one."""
+        count = self._cfg.density_lanes
         announced = Signal()
         all_end = Cat(lane.valid & lane.payload.ends for lane in lanes).all()
         room = ~self.o.valid | self.o.ready
-        chosen = Array(lane.payload.sample for lane in lanes)[arbiter.grant]
         ends = Signal()
+        arbiters, samples = [], []
+        for number in range(count):
+            group = lanes[number::count]
+            arbiter = RoundRobin(len(group))
+            m.submodules[of_lane("arbiter", number, count)] = arbiter
+            m.d.comb += arbiter.requests.eq(Cat(lane.valid & ~lane.payload.ends for lane in group))
+            arbiters.append(arbiter)
+            samples.append(Array(lane.payload.sample for lane in group)[arbiter.grant])
+        goes_on = arbiters[0].next
         m.d.comb += [
-            arbiter.requests.eq(Cat(lane.valid & ~lane.payload.ends for lane in lanes)),
             # The first sample of a cube waits for the place of its announcement.
-            arbiter.next.eq(room & (announced | ~self.o_cube.valid | self.o_cube.ready)),
+            goes_on.eq(room & (announced | ~self.o_cube.valid | self.o_cube.ready)),
+            *(arbiter.next.eq(goes_on) for arbiter in arbiters[1:]),
             ends.eq(all_end & (room | ~lanes[0].payload.sample.last)),
         ]
         m.d.comb += [
-            lane.ready.eq(ends | (arbiter.valid & arbiter.next & (arbiter.grant == n))) for n, lane in enumerate(lanes)
+            lane.ready.eq(ends | (arbiter.valid & arbiter.next & (arbiter.grant == n)))
+            for number, arbiter in enumerate(arbiters)
+            for n, lane in enumerate(lanes[number::count])
         ]
+        valid = [arbiter.valid for arbiter in arbiters]
+        cube = samples[0].cube if count == 1 else Mux(valid[0], samples[0].cube, samples[1].cube)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(self.o_cube.ready):
             m.d.sync += self.o_cube.valid.eq(0)
-        with m.If(arbiter.valid & arbiter.next):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(chosen), announced.eq(1)]
+        with m.If(reduce(or_, valid) & goes_on):
+            m.d.sync += [self.o.valid.eq(1), *self._put_out(samples, valid, cube), announced.eq(1)]
             with m.If(~announced):
-                m.d.sync += [self.o_cube.valid.eq(1), self.o_cube.payload.eq(chosen.cube)]
+                m.d.sync += [self.o_cube.valid.eq(1), self.o_cube.payload.eq(cube)]
         with m.If(ends):
             m.d.sync += announced.eq(0)
             with m.If(lanes[0].payload.sample.last):
-                m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(lanes[0].payload.sample)]
+                marks = [lane.payload.sample for lane in lanes[:count]]
+                m.d.sync += [self.o.valid.eq(1), *self._put_out(marks, [Const(0)] * count, cube)]
+
+    def _put_out(self, samples: list, present: list, cube) -> list:
+        """Return the statements that make a transfer of samples that may be there, or none: the end of a tile."""
+        o = self.o.payload
+        if len(samples) == 1:
+            return [o.eq(samples[0])]
+        fields = [
+            (lane.present.eq(there), lane.pixel.eq(sample.pixel), lane.local.eq(sample.local))
+            for lane, sample, there in zip(o.lanes, samples, present, strict=True)
+        ]
+        return [*chain(*fields), o.cube.eq(cube), o.last.eq(~reduce(or_, present))]

@@ -18,8 +18,12 @@ FOOTPRINT = stream("x", "y", "z", "rank", "first_x", "first_y", "last_x", "last_
 RECTANGLE = stream("x", "y", "z", "rank", "first_x", "first_y", "last_x", "last_y", "tile", "last")
 """``tile``: the tile's place."""
 CUBE = stream("x", "y", "z")
-SAMPLE = stream("pixel", "x", "y", "z", "value", "last")
-"""``value``: alpha of an opaque sample, weight of a visible one; nothing before that."""
+SAMPLE = stream(
+    *("pixel", "x", "y", "z", "value", "last"),
+    *("paired", "second_pixel", "second_x", "second_y", "second_z", "second_value"),
+)
+"""A sample, or a pair of a cube's, of an even and an odd column. ``value``: alpha of an opaque sample, weight of a
+visible one; nothing before that; ``paired``: there is a second one."""
 RAY = stream("pixel", "live")
 BLOCK_REQUEST = stream("line", "pair", "group", "slot", "index")
 DECODE_JOB = stream("appearance", "line", "pair", "group", "slot", "form", "mask", "count", "skip")
@@ -60,6 +64,24 @@ def copy_sample(source, target) -> None:
     target.z = source.z
     target.value = source.value
     target.last = source.last
+    target.paired = source.paired
+    if source.paired:
+        target.second_pixel = source.second_pixel
+        target.second_x = source.second_x
+        target.second_y = source.second_y
+        target.second_z = source.second_z
+        target.second_value = source.second_value
+
+
+@compiled
+def second_alone(sample) -> None:
+    """Make a pair the second of its samples."""
+    sample.pixel = sample.second_pixel
+    sample.x = sample.second_x
+    sample.y = sample.second_y
+    sample.z = sample.second_z
+    sample.value = sample.second_value
+    sample.paired = 0
 
 
 _TILE = "x", "y", "last_x", "last_y", "place", "entries"

@@ -5,7 +5,7 @@ The lanes work on four cubes at a time; what they find becomes one stream.
 
 import numpy as np
 
-from nerf.contract.config import AcceleratorConfig
+from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.golden.sample_generator import CUBE_SHIFT
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, MEMORY, OUTPUT
@@ -13,14 +13,16 @@ from sim.parts.streams import RECTANGLE
 from sim.samples import record_reader, sample_lane
 from sim.samples.sample_lane import ENDS, LAST, SAMPLE, SLOTS
 
-LANES_LIMIT = 8
+LANES_LIMIT, DENSITY_LANES_LIMIT = (POWERS[name][1] for name in ("sample_lanes", "density_lanes"))
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "tile_size", "count", "slot", "turn", "announced")]
+    [(name, np.int64) for name in ("activity", "tile_size", "count", "groups", "slot", "announced", "samples")]
+    + [("turn", np.int64, (DENSITY_LANES_LIMIT,))]
     + [("reader", record_reader.STATE), ("cubes", RECTANGLE, (SLOTS,)), ("lanes", sample_lane.STATE, (LANES_LIMIT,))]
 )
-"""``count``: of lanes; ``slot``: the one of ``cubes`` that is loaded next; ``turn``: the lane whose sample was
-the last to be taken; ``announced``: the cube of the samples being taken has had one."""
+"""``count``: of lanes; ``groups``: of lanes, by their numbers modulo it, of each of which a sample is taken at a time;
+``slot``: the one of ``cubes`` that is loaded next; ``announced``: the cube of the samples being taken has had one;
+``samples``: put out so far; ``turn``: by group, the lane whose sample was the last to be taken."""
 
 
 def new(config: AcceleratorConfig) -> np.void:
@@ -28,7 +30,8 @@ def new(config: AcceleratorConfig) -> np.void:
     state = np.zeros(1, STATE)[0]
     state["tile_size"] = config.tile
     state["count"] = config.sample_lanes
-    state["turn"] = config.sample_lanes - 1
+    state["groups"] = config.density_lanes
+    state["turn"][: config.density_lanes] = config.sample_lanes - config.density_lanes + np.arange(config.density_lanes)
     state["reader"] = record_reader.new(config)
     state["lanes"]["lane_queue"], state["lanes"]["ray_queue"] = config.lane_queue, config.ray_queue
     return state
@@ -89,25 +92,35 @@ def _load(state) -> None:
 
 @compiled
 def _merge(state, o_cube, o) -> bool:
-    """Take a sample of one of the lanes in turn, or the end of a cube of all; return whether anything has changed."""
-    ended = 0
-    for distance in range(1, state.count + 1):
-        number = (state.turn + distance) % state.count
-        entry = state.lanes[number].o
-        if entry.kind == SAMPLE:
-            # The first sample of a cube waits for the place of its announcement.
-            if o.valid or not (state.announced or not o_cube.valid):
-                return False
-            _put_out(state, entry, o_cube, o)
-            state.turn = number
-            entry.kind = 0
-            return True
-        ended += entry.kind >= ENDS
+    """Take a sample of each group of lanes, or the end of a cube of all; return whether anything has changed."""
+    first = _next(state, 0)
+    second = _next(state, 1) if state.groups == 2 else -1
+    if first >= 0 or second >= 0:
+        # The first sample of a cube waits for the place of its announcement.
+        if o.valid or not (state.announced or not o_cube.valid):
+            return False
+        o.last, o.paired = 0, 0
+        if second >= 0:
+            _take(state, second, o)
+            if first >= 0:
+                o.paired = 1
+                o.second_pixel, o.second_x, o.second_y, o.second_z, o.second_value = o.pixel, o.x, o.y, o.z, 0
+        if first >= 0:
+            _take(state, first, o)
+        o.valid = 1
+        if not state.announced:
+            state.announced = 1
+            o_cube.x, o_cube.y, o_cube.z = o.x >> CUBE_SHIFT, o.y >> CUBE_SHIFT, o.z >> CUBE_SHIFT
+            o_cube.valid = 1
+        return True
     last = state.lanes[0].o.kind == LAST
-    if ended != state.count or (last and o.valid):
+    if last and o.valid:
         return False
+    for number in range(state.count):
+        if state.lanes[number].o.kind < ENDS:
+            return False
     if last:
-        o.valid, o.last = 1, 1
+        o.valid, o.last, o.paired = 1, 1, 0
     for number in range(state.count):
         state.lanes[number].o.kind = 0
     state.announced = 0
@@ -115,11 +128,21 @@ def _merge(state, o_cube, o) -> bool:
 
 
 @compiled
-def _put_out(state, entry, o_cube, o) -> None:
-    """Put a sample into the output register; announce its cube if it is the first."""
-    o.pixel, o.x, o.y, o.z, o.value, o.last = entry.pixel, entry.x, entry.y, entry.z, 0, 0
-    o.valid = 1
-    if not state.announced:
-        state.announced = 1
-        o_cube.x, o_cube.y, o_cube.z = entry.x >> CUBE_SHIFT, entry.y >> CUBE_SHIFT, entry.z >> CUBE_SHIFT
-        o_cube.valid = 1
+def _next(state, group: int) -> int:
+    """Return the lane of a group whose turn it is to give a sample, or -1."""
+    number = state.turn[group]
+    for _ in range(group, state.count, state.groups):
+        number = (number + state.groups) % state.count
+        if state.lanes[number].o.kind == SAMPLE:
+            return number
+    return -1
+
+
+@compiled
+def _take(state, number: int, o) -> None:
+    """Put a lane's sample where the first one stands."""
+    entry = state.lanes[number].o
+    o.pixel, o.x, o.y, o.z, o.value = entry.pixel, entry.x, entry.y, entry.z, 0
+    entry.kind = 0
+    state.turn[number % state.groups] = number
+    state.samples += 1

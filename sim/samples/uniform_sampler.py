@@ -19,10 +19,10 @@ POSITION_FRACTION = POSITION.fraction
 IDLES, LOOKS, MARCHES, LAST = range(4)
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "tile_size", "phase", "column", "row", "index", "entered")]
+    [(name, np.int64) for name in ("activity", "tile_size", "phase", "column", "row", "index", "entered", "samples")]
     + [("point", np.int64, (3,)), ("cube", np.int64, (3,))]
 )
-"""``point``: of the lattice, in the format STEP; ``cube``: announced last."""
+"""``samples``: put out so far; ``point``: of the lattice, in the format STEP; ``cube``: announced last."""
 
 
 def new(tile_size: int) -> np.void:
@@ -71,6 +71,7 @@ def step(now: int, state, start, tile, o_cube, o, done, frame) -> int:
         state.entered = 1
         if _occupied(frame.scene, x, y, z, frame.rank, frame.windows, frame.bases):
             o.pixel, o.x, o.y, o.z, o.value, o.last = pixel, x, y, z, 0, 0
+            state.samples += 1
             o.valid = 1
             _announce(state, o, o_cube)
     state.index += 1

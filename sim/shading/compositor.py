@@ -11,7 +11,7 @@ from nerf.contract.formats import UNIT
 from nerf.golden.compositor import composite
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
-from sim.parts.streams import SAMPLE, copy_sample
+from sim.parts.streams import SAMPLE, copy_sample, second_alone
 
 LAST_STAGE = 8
 """Stage bit: the register before the output. Transmittance read, product, sum, output: 4 steps, and the memory's."""
@@ -53,7 +53,7 @@ def step(now: int, state, view, i, o, transmittance, terminated_from) -> int:
         _composite(now, state, view, state.samples[state.ended % RING], o, transmittance, terminated_from)
         state.ended += 1
     before = state.samples[(state.begun - 1) % RING]
-    waits = stages & 1 and not before.last and not i.last and before.pixel == i.pixel
+    waits = stages & 1 and not before.last and not i.last and _shares_pixel(before, i)
     takes = 1 if i.valid and not waits else 0
     if takes:
         copy_sample(i, state.samples[state.begun % RING])
@@ -64,15 +64,46 @@ def step(now: int, state, view, i, o, transmittance, terminated_from) -> int:
 
 
 @compiled
+def _shares_pixel(before, sample) -> bool:
+    """Return whether a sample, or one of a pair, is of the same pixel as one of those before."""
+    if before.pixel == sample.pixel or (before.paired and before.second_pixel == sample.pixel):
+        return True
+    if not sample.paired:
+        return False
+    return before.pixel == sample.second_pixel or (before.paired and before.second_pixel == sample.second_pixel)
+
+
+@compiled
 def _composite(now: int, state, view, sample, o, transmittance, terminated_from) -> None:
-    visible = sample.last
-    if not sample.last and terminated_from[sample.pixel] > now:
-        sample.value, behind = composite(transmittance[sample.pixel], sample.value)
-        visible = sample.value > view.shading_threshold
-        transmittance[sample.pixel] = behind
-        if behind < view.termination:
-            terminated_from[sample.pixel] = now + 1
-        state.composited += 1
+    """Composite a sample or a pair of two pixels; pass on what is visible."""
+    if sample.last:
+        copy_sample(sample, o)
+        o.valid = 1
+        return
+    sample.value = _weight(now, state, view, sample.pixel, sample.value, transmittance, terminated_from)
+    visible = sample.value > view.shading_threshold
+    if sample.paired:
+        sample.second_value = _weight(
+            now, state, view, sample.second_pixel, sample.second_value, transmittance, terminated_from
+        )
+        if sample.second_value <= view.shading_threshold:
+            sample.paired = 0
+        elif not visible:
+            second_alone(sample)
+            visible = True
     if visible:
         copy_sample(sample, o)
         o.valid = 1
+
+
+@compiled
+def _weight(now: int, state, view, pixel: int, alpha: int, transmittance, terminated_from) -> int:
+    """Return the weight of a sample, which its pixel's transmittance falls by; 0 if it is dropped."""
+    if terminated_from[pixel] <= now:
+        return 0
+    weight, behind = composite(transmittance[pixel], alpha)
+    transmittance[pixel] = behind
+    if behind < view.termination:
+        terminated_from[pixel] = now + 1
+    state.composited += 1
+    return weight

@@ -89,10 +89,11 @@ def step(now: int, state, i_sample, i_vector, request, response, scene, o, plane
             if not sample.last:
                 response.valid = 0
                 state.group = 0
-                total = density_sum(planes, lines, sample.x, sample.y, sample.z)
-                at = table_position(total, scene.density_multiplier, scene.density_offset)
-                entry = at >> FRACTION_BITS
-                sample.value = alpha(at, table[entry, 0], table[entry, 1])
+                sample.value = _alpha_at(sample.x, sample.y, sample.z, scene, planes, lines, table)
+                if sample.paired:
+                    sample.second_value = _alpha_at(
+                        sample.second_x, sample.second_y, sample.second_z, scene, planes, lines, table
+                    )
 
     if advance and (stages or begins):
         if stages & LAST_STAGE:
@@ -107,3 +108,12 @@ def step(now: int, state, i_sample, i_vector, request, response, scene, o, plane
         return now + 1
     state.activity = OUTPUT if not advance and (stages or complete) else TREE
     return NEVER
+
+
+@compiled
+def _alpha_at(x: int, y: int, z: int, scene, planes, lines, table) -> int:
+    """Return the alpha of a position."""
+    total = density_sum(planes, lines, x, y, z)
+    at = table_position(total, scene.density_multiplier, scene.density_offset)
+    entry = at >> FRACTION_BITS
+    return alpha(at, table[entry, 0], table[entry, 1])

@@ -30,7 +30,8 @@ def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path
     components = {replace(AcceleratorConfig(), density_components=n).digest for n in (16, 32)}
     components |= {replace(AcceleratorConfig(), appearance_components=n).digest for n in (48, 64)}
     lanes = {replace(AcceleratorConfig(), shading="deferred", appearance_lanes=n).digest for n in (1, 3)}
-    assert (len(digests), len(components), len(lanes)) == (9, 3, 2)
+    lanes |= {replace(AcceleratorConfig(), sample_lanes=2, density_lanes=n).digest for n in (1, 2)}
+    assert (len(digests), len(components), len(lanes)) == (9, 3, 4)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,8 @@ def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path
         ("density_components = 24", "density_components must be a multiple of 16 from 16 to 64, not 24"),
         ("appearance_components = 32", "appearance_components must be a multiple of 16 from 48 to 96, not 32"),
         ("appearance_lanes = 3", "appearance_lanes must be 1 without deferred shading, not 3"),
+        ("density_lanes = 4", "density_lanes must be a power of two from 1 to 2, not 4"),
+        ("density_lanes = 2", r"density_lanes must be at most sample_lanes \(1\), not 2"),
         (
             "appearance_lanes = 3\nappearance_components = 64\nshading = 'deferred'",
             r"appearance_lanes must be 1 or 4 \(appearance_components / 16\), not 3",

@@ -40,8 +40,8 @@ from tests.cosim.late import late_design
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
 CONFIG = AcceleratorConfig(
-    "small", tile=4, mlp_batch=2, ray_units=2, sample_lanes=2, sample_queue=4, buffer_window=4, cube_queue=4,
-    shading="deferred",
+    "small", tile=4, mlp_batch=2, ray_units=2, sample_lanes=2, density_lanes=2, sample_queue=4, buffer_window=4,
+    cube_queue=4, shading="deferred",
 )  # fmt: skip
 """Every block there is, queues and buffers often full, several tiles in a few pixels, batches that are not full."""
 WINDOW = (1, 14, 9, 4)
@@ -110,6 +110,8 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
             "state.announcing = 1": "state.announcing = min(state.announcing + 1, 2)",
         },
     ),
+    # Leaves a cycle between the samples of a pair.
+    "serialiser": ("serialiser", {"second_alone(i)": "second_alone(i)\n        return now + 2"}),
     "compositor": ("compositor", {"LAST_STAGE = 8": "LAST_STAGE = 4"}),
     "product_buffer": ("product_buffer", {"STAGES = 16": "STAGES = 32"}),
     "density": ("density", {"LAST_STAGE = 64": "LAST_STAGE = 32"}),

@@ -160,7 +160,7 @@ def alpha_bench(shading) -> Bench:
     bench, products = shading(density)
     position = bench.free("position", density.POSITION_BITS)
     row = bench.free("row", data.ArrayLayout(density._Entry, density.ENTRIES_A_BEAT))
-    unit = part(density.Density, lambda unit, m: unit._interpolate(m, ALWAYS, position, row))
+    unit = part(density.Density, lambda unit, m: unit._interpolate(m, ALWAYS, position, row, unit.o.payload.alpha))
     bench.add_wires("interpolate", unit)
     entry = row[position[FRACTION_BITS]]
     golden = evaluate(golden_density.alpha, position, entry.base, entry.difference, multiply=products.of)
@@ -205,8 +205,9 @@ def compositor_bench(monkeypatch, fault: int = 0) -> Bench:
     behind, ends = Signal(UNIT_BITS), Signal()
 
     def step(unit, m):
-        outcome = unit._composite(m, ALWAYS, reading, nothing, writing, stored, held)
+        *outcome, visible = unit._composite(m, 0, ALWAYS, reading, nothing, writing, stored, held)
         m.d.comb += Cat(behind, ends).eq(Cat(outcome))
+        unit._hand_on(m, ALWAYS, writing, [visible])
 
     unit = part(compositor.Compositor, step)
     bench.add_wires("composite", unit)

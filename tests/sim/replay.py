@@ -7,14 +7,21 @@ import numpy as np
 
 
 def fields(record: np.void) -> tuple[int, ...]:
-    """Return the payload of a stream record."""
-    return tuple(int(record[name]) for name in record.dtype.names if name != "valid")
+    """Return the payload of a stream record; of a sample that is no pair what it has alone."""
+    names = [name for name in record.dtype.names if name != "valid"]
+    if "paired" in names and not record["paired"]:
+        del names[names.index("paired") :]
+    return tuple(int(record[name]) for name in names)
 
 
 def put(record: np.void, payload: Sequence[int] | int) -> None:
-    """Offer a payload, its fields in the order of the record."""
+    """Offer a payload, its fields in the order of the record, as `fields` returns them."""
     names = [name for name in record.dtype.names if name != "valid"]
-    for name, value in zip(names, [payload] if isinstance(payload, int) else payload, strict=True):
+    values = [payload] if isinstance(payload, int) else list(payload)
+    if "paired" in names and len(values) < len(names):
+        del names[names.index("paired") + 1 :]
+        values.append(0)
+    for name, value in zip(names, values, strict=True):
         record[name] = value
     record["valid"] = 1
 

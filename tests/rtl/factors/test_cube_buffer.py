@@ -11,15 +11,18 @@ from cosim.unit import pack, play
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
 from rtl.factors.cube_buffer import CubeBuffer
+from rtl.parts.lanes import each
 from tests.rtl.factors.helpers_blocks import vectors
 from tests.sizes import SMALL, TINY
 
 
-@pytest.mark.parametrize(("cfg", "groups", "lanes"), [(TINY, 1, 1), (SMALL, 3, 1), (SMALL, 3, 3)])
-def test_reads_return_the_corners_of_what_was_written(cfg, groups, lanes):
+@pytest.mark.parametrize(
+    ("cfg", "groups", "lanes", "copies"), [(TINY, 1, 1, 1), (SMALL, 3, 1, 1), (SMALL, 3, 3, 1), (SMALL, 1, 1, 2)]
+)
+def test_reads_return_the_corners_of_what_was_written(cfg, groups, lanes, copies):
     window = cfg.buffer_window
     plane_size, line_size = 4 * window, 16 * window
-    buffer = CubeBuffer(cfg, groups, lanes)
+    buffer = CubeBuffer(cfg, groups, lanes, copies)
     generator = random.Random(groups)
     noise = np.random.default_rng(groups)
     planes = noise.integers(-128, 128, (3, groups, plane_size, plane_size, 16), np.int8)
@@ -51,8 +54,9 @@ def test_reads_return_the_corners_of_what_was_written(cfg, groups, lanes):
         cases += [
             tuple(generator.randrange(size) for size in (reads, line_size, line_size, line_size)) for _ in range(200)
         ]
-        port = buffer.factors
-        for read, *cell in cases:
+        ports = each(buffer.factors, copies)
+        for number, (read, *cell) in enumerate(cases):
+            port = ports[number % copies]
             of_read = slice(read * lanes, (read + 1) * lanes)
             ctx.set(port.enable, 1)
             ctx.set(port.address, {"group": read, "cell": dict(zip(AXES, cell, strict=True))})
@@ -70,6 +74,8 @@ def test_reads_return_the_corners_of_what_was_written(cfg, groups, lanes):
                         assert ends[end] == lines[pair, of_read, at].ravel().tolist()
                 if hold == 0 and generator.random() < 0.3:
                     ctx.set(port.enable, 0)
+                    for other in ports:
+                        ctx.set(other.enable, other is not port)
                     ctx.set(port.address.cell, {axis: generator.randrange(line_size) for axis in AXES})
                     await ctx.tick()
 

@@ -15,9 +15,10 @@ from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
 from nerf.golden.interpolator import product
 from rtl.factors.interpolator import Interpolator
-from rtl.payloads import AXES, Cube, TileLayouts, product_vectors
+from rtl.parts.lanes import each, samples_of
+from rtl.payloads import AXES, Cube, TileLayouts
 from tests.rtl.factors.helpers_blocks import memory_rows
-from tests.rtl.shading.helpers_shading import fields, record
+from tests.rtl.shading.helpers_shading import fields, in_lanes, record, samples_in
 
 CFG = AcceleratorConfig(tile=8)
 LAYOUTS = TileLayouts(CFG)
@@ -53,13 +54,14 @@ class Bench(wiring.Component):
         groups, layout, _, lanes = KINDS[kind]
         self.planes, self.lines = factors(groups, seed)
         self.lanes = lanes
-        self.dut = Interpolator(CFG, groups, layout, lanes)
+        self.samples = 2 if kind == "two samples" else 1
+        self.dut = Interpolator(CFG, groups, layout, lanes, self.samples)
         super().__init__(
             {
                 "i": In(stream.Signature(layout)),
                 "loaded": In(stream.Signature(Cube)),
                 "o_sample": Out(stream.Signature(layout)),
-                "o_vector": Out(stream.Signature(product_vectors(lanes))),
+                "o_vector": Out(self.dut.o_vector.signature),
                 "finished": Out(stream.Signature(Cube)),
             }
         )
@@ -79,32 +81,35 @@ class Bench(wiring.Component):
             m.d.sync += [live.eq(1), cube.eq(dut.loaded.payload)]
         with m.If(dut.finished):
             m.d.sync += live.eq(0)
-        right = Signal()
-        with m.If(dut.factors.enable):
-            m.d.sync += right.eq((live | becomes_current) & ~dut.finished)
-        for pair in range(len(PAIRS)):
-            self.factors(m, pair, right)
+        for number, port in enumerate(each(dut.factors, self.samples)):
+            right = Signal(name=f"right_{number}")
+            with m.If(port.enable):
+                m.d.sync += right.eq((live | becomes_current) & ~dut.finished)
+            for pair in range(len(PAIRS)):
+                self.factors(m, port, f"{number}_{pair}", pair, right)
         record(m, "finished_queue", dut.finished, cube.as_value(), self.finished)
         return m
 
-    def factors(self, m, pair, right):
+    def factors(self, m, port, name, pair, right):
         """The vectors of a pair round the cell that is asked for."""
-        address, factors = self.dut.factors.address, self.dut.factors.data[pair]
+        address, factors = port.address, port.data[pair]
         first, second, along = (address.cell[AXES[axis]] for axis in PAIRS[pair])
         for corner in range(4):
             at = ((first + corner % 2)[: PLANE.bit_length() - 1], (second + corner // 2)[: PLANE.bit_length() - 1])
-            vector = self.memory(m, f"plane_{pair}_{corner}", self.planes[pair], *at)
+            vector = self.memory(m, port, f"plane_{name}_{corner}", self.planes[pair], *at)
             m.d.comb += factors.corners[corner].as_value().eq(Mux(right, vector, -1))
         for end in range(2):
-            vector = self.memory(m, f"line_{pair}_{end}", self.lines[pair], (along + end)[: LINE.bit_length() - 1])
+            vector = self.memory(
+                m, port, f"line_{name}_{end}", self.lines[pair], (along + end)[: LINE.bit_length() - 1]
+            )
             m.d.comb += factors.ends[end].as_value().eq(Mux(right, vector, -1))
 
-    def memory(self, m, name, values, *at):
+    def memory(self, m, reader, name, values, *at):
         """What a memory of vectors (group, ..., component) answers to the read."""
         init = memory_rows(side_by_side(values, self.lanes))
         m.submodules[name] = memory = Memory(shape=8 * COMPONENTS * self.lanes, depth=len(init), init=init)
         port = memory.read_port()
-        m.d.comb += [port.addr.eq(Cat(*at, self.dut.factors.address.group)), port.en.eq(self.dut.factors.enable)]
+        m.d.comb += [port.addr.eq(Cat(*at, reader.address.group)), port.en.eq(reader.enable)]
         return port.data
 
 
@@ -150,12 +155,16 @@ KINDS = {
     "density": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64)), 1),
     "appearance": (3, LAYOUTS.VisibleSample, WEIGHT, 1),
     "appearance at once": (3, LAYOUTS.VisibleSample, WEIGHT, 3),
+    "two samples": (2, samples_of(LAYOUTS.Sample, 2), ("pixel", lambda generator: generator.randrange(64)), 1),
 }
 """Groups, samples, what else they have, and lanes."""
 
 
+ONE_SAMPLE = [kind for kind in KINDS if kind != "two samples"]
+
+
 @pytest.mark.parametrize("stalls", STALLS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE_SAMPLE)
 def test_products_equal_the_model(kind, stalls):
     groups, layout, extra, lanes = KINDS[kind]
     planes, lines = factors(groups)
@@ -182,6 +191,38 @@ def test_products_equal_the_model(kind, stalls):
             behind += count
 
 
+@pytest.mark.parametrize("stalls", STALLS)
+def test_two_samples_at_a_time(stalls):
+    """Each has its vectors; what is not there may have any. All of a transfer wait for its cube."""
+    groups, layout, extra, _ = KINDS["two samples"]
+    planes, lines = factors(groups)
+    samples, tokens = make_samples(layout, extra, 40, 4, per_cube=8)
+    transfers = in_lanes(by_cube := list(samples), random.Random(1))
+    for one in transfers:
+        assert one["last"] or all(sample["cube"] == one["cube"] for sample in by_cube if sample in samples_in(one))
+    count = groups * sum(not one["last"] for one in transfers)
+    result = run(
+        shared(Bench, "two samples"),
+        {"i": transfers, "loaded": tokens},
+        {"o_sample": len(transfers), "o_vector": count, "finished": len(tokens) - 1},
+        stalls=stalls,
+        seed=3,
+    )
+    assert [fields(one) for one in result.outputs["o_sample"]] == [fields(layout.const(one)) for one in transfers]
+    found = iter(result.outputs["o_vector"])
+    for one in transfers:
+        if not one["last"]:
+            vectors = [next(found) for _ in range(groups)]
+            for number, lane in enumerate(one["lanes"]):
+                if lane["present"]:
+                    sample = {"cube": one["cube"], "local": lane["local"], "last": 0}
+                    mine = [[list(pair) for pair in vector[number]] for vector in vectors]
+                    assert mine == expected_vectors(sample, planes, lines)
+    if stalls == (1.0, 1.0):
+        assert result.cycles["o_vector"][0] == result.cycles["loaded"][0] + Interpolator.LATENCY
+        assert np.diff(result.cycles["o_vector"]).tolist().count(1) >= count - 2 * len(transfers) // groups
+
+
 def test_largest_products_fit():
     sample = {"pixel": 1, "cube": dict.fromkeys(AXES, 3), "local": dict.fromkeys(AXES, 1023), "last": 0}
     result = run(
@@ -192,7 +233,7 @@ def test_largest_products_fit():
     assert [list(pair) for pair in result.outputs["o_vector"][0]] == [[-127 * 127 * 256] * COMPONENTS] * len(PAIRS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE_SAMPLE)
 def test_latency_and_one_vector_a_cycle(kind):
     groups, layout, extra, lanes = KINDS[kind]
     samples, tokens = make_samples(layout, extra, 6, 5, per_cube=6)

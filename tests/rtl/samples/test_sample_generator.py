@@ -26,6 +26,7 @@ from rtl.samples.sample_generator import SampleGenerator
 from rtl.samples.sample_lane import SLOTS
 from tests.rtl.memory.helpers_memory import ReadMemory
 from tests.rtl.samples.helpers_rays import camera, scene_stub
+from tests.rtl.shading.helpers_shading import fields, samples_in
 
 CONFIG = AcceleratorConfig(tile=4)
 PIXELS = CONFIG.tile**2
@@ -39,8 +40,8 @@ INSIDE = {"first_x": 0, "first_y": 0, "last_x": CONFIG.tile - 1, "last_y": CONFI
 class Bench(wiring.Component):
     """The generator with memories of records, rays and terminated pixels."""
 
-    def __init__(self, lanes: int):
-        self.config = replace(CONFIG, sample_lanes=lanes)
+    def __init__(self, lanes: int, of_density: int = 1):
+        self.config = replace(CONFIG, sample_lanes=lanes, density_lanes=of_density)
         self.records = ReadMemory(CONFIG, BEATS, BASE)
         self.rays = MemoryData(shape=Ray.size, depth=2 * PIXELS, init=[])
         self.terminated = MemoryData(shape=1, depth=2 * PIXELS, init=[])
@@ -49,7 +50,7 @@ class Bench(wiring.Component):
                 "i": In(stream.Signature(LAYOUTS.Rectangle)),
                 "scene": In(SceneRegisters),
                 "view": In(ViewRegisters),
-                "o": Out(stream.Signature(LAYOUTS.Sample)),
+                "o": Out(stream.Signature(TileLayouts(self.config).Samples)),
                 "o_cube": Out(stream.Signature(Cube)),
                 "o_error": Out(stream.Signature(1)),
                 "o_memory_error": Out(stream.Signature(1)),
@@ -426,3 +427,43 @@ def test_a_wrong_bit_in_a_record_is_reported(bit):
     }
     outputs = {"o": 1, "o_cube": 0, "o_error": 1, "o_memory_error": 0}
     run(shared(Bench, 1), {"i": [*rectangles, {"last": 1}]}, outputs, constants, memories=contents(case, 0, 3))
+
+
+@pytest.mark.parametrize("lanes", [2, 4])
+def test_two_density_lanes_get_a_sample_each_a_cycle(lanes):
+    """Of even and of odd columns, of one cube."""
+    case = straight_case(1 / 4)
+    rectangles = [((0, 0, 0), INSIDE), ((1, 0, 0), INSIDE | {"last_x": 0}), ((0, 0, 0), INSIDE | {"first_x": 3})]
+    wanted = [
+        (cube, pixel, local)
+        for cube, bounds in rectangles
+        for pixel, _, local in enumerate_samples(case)[cube]
+        if bounds["first_x"] <= pixel % CONFIG.tile <= bounds["last_x"]
+    ]
+    inputs = [
+        {"cube": dict(zip(AXES, cube, strict=True)), "rank": case.rank[cube], "tile": 1, "last": 0} | bounds
+        for cube, bounds in rectangles
+    ]
+    constants = {
+        "scene": {"grid": dict(zip(AXES, case.grid, strict=True)), "records_offset": case.records_offset},
+        "view": {"sample_limit": case.limit},
+    }
+    # Of the first cube all are pairs, of the other two none.
+    count = 16 * (PIXELS // 2 + PIXELS // 4 + PIXELS // 4)
+    outputs = {"o": count + 1, "o_cube": 3, "o_error": 0, "o_memory_error": 0}
+    result = run(
+        shared(Bench, lanes, 2), {"i": [*inputs, {"last": 1}]}, outputs, constants, memories=contents(case, 0, 3)
+    )
+    *transfers, last = map(fields, result.outputs["o"])
+    assert last["last"]
+    assert [lane["present"] for lane in last["lanes"]] == [0, 0]
+    found = [
+        (tuple(one["cube"].values()), one["pixel"] - PIXELS, tuple(one["local"].values()))
+        for transfer in transfers
+        for one in samples_in(transfer)
+    ]
+    assert all(lane["pixel"] % 2 == n for one in transfers for n, lane in enumerate(one["lanes"]) if lane["present"])
+    for pixel in range(PIXELS):
+        of_pixel = ([one for one in side if one[1] == pixel] for side in (found, wanted))
+        assert next(of_pixel) == next(of_pixel)
+    assert {b - a for a, b in pairwise(result.cycles["o"][: 16 * PIXELS // 2])} == {1}

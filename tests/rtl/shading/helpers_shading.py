@@ -1,5 +1,7 @@
 """Parts that the benches of the shading chain share."""
 
+import random
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib.fifo import SyncFIFO
 
@@ -36,3 +38,34 @@ def fields(constant) -> dict:
         return value
 
     return plain(constant, None)
+
+
+def in_lanes(samples: list[dict], chance: random.Random) -> list[dict]:
+    """Return transfers of two density lanes: a sample in that of its column, mostly with the next one in the other."""
+    transfers, waiting = [], list(samples)
+    while waiting:
+        taken = [waiting.pop(0)]
+        if taken[0]["last"]:
+            transfers.append({"last": 1})
+            continue
+        pixel = taken[0]["pixel"]
+        if waiting and not waiting[0]["last"] and (waiting[0]["pixel"] ^ pixel) & 1 and chance.random() < 0.8:
+            taken.append(waiting.pop(0))
+        # What is not there is of a pixel that may be in use.
+        lanes = [{"present": 0, "pixel": pixel & ~1 | lane} for lane in range(2)]
+        for sample in taken:
+            own = {name: value for name, value in sample.items() if name not in ("cube", "last")}
+            lanes[sample["pixel"] & 1] = {"present": 1} | own
+        transfers.append({"cube": taken[0]["cube"], "lanes": lanes, "last": 0})
+    return transfers
+
+
+def samples_in(transfer: dict) -> list[dict]:
+    """Return the samples of a transfer of one lane or two, each as if it were alone."""
+    if "lanes" not in transfer or transfer["last"]:
+        return [transfer]
+    return [
+        {name: value for name, value in lane.items() if name != "present"} | {"cube": transfer["cube"], "last": 0}
+        for lane in transfer["lanes"]
+        if lane["present"]
+    ]

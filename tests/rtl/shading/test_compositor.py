@@ -1,9 +1,10 @@
 """The compositor against its integer model."""
 
 import random
+from dataclasses import replace
 
 import pytest
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,12 +12,15 @@ from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import UNIT
 from nerf.golden.compositor import composite
+from rtl.parts.lanes import each
 from rtl.payloads import UNIT_BITS, TileLayouts, ViewRegisters
 from rtl.shading.compositor import Compositor
-from tests.rtl.shading.helpers_shading import fields, record
+from tests.rtl.shading.helpers_shading import fields, in_lanes, record, samples_in
 
 CFG = AcceleratorConfig(tile=4, sample_lanes=2)
 LAYOUTS = TileLayouts(CFG)
+LANES = (1, 2)
+"""Of density."""
 PIXELS = 16
 ONE = 1 << UNIT
 Probe = data.StructLayout({"pixel": LAYOUTS.pixel, "weight": UNIT_BITS, "transmittance": UNIT_BITS})
@@ -29,17 +33,18 @@ class Bench(wiring.Component):
     When a ``last`` has passed look up each of the tile's pixels and its neighbour's flag.
     """
 
-    def __init__(self, dead):
-        self.dead = dead
-        self.dut = Compositor(CFG)
+    def __init__(self, dead, lanes=1):
+        self.dead, self.lanes = dead, lanes
+        cfg = replace(CFG, density_lanes=lanes)
+        self.dut = Compositor(cfg)
         super().__init__(
             {
-                "i": In(stream.Signature(LAYOUTS.OpaqueSample)),
-                "o": Out(stream.Signature(LAYOUTS.VisibleSample)),
+                "i": In(stream.Signature(TileLayouts(cfg).OpaqueSamples)),
+                "o": Out(stream.Signature(TileLayouts(cfg).VisibleSamples)),
                 "view": In(ViewRegisters),
-                "probe": Out(stream.Signature(Probe)),
                 "finish": Out(stream.Signature(Finish)),
             }
+            | {f"probe_{lane}": Out(stream.Signature(Probe)) for lane in range(lanes)}
         )
 
     def elaborate(self, platform):
@@ -63,7 +68,11 @@ class Bench(wiring.Component):
             dut.final.address.eq(at),
         ]
         m.d.comb += [port.enable.eq(looks) for port in (dut.final, *dut.terminated)]
-        m.d.comb += [port.address.eq(at ^ lane) for lane, port in enumerate(dut.terminated)]
+        # A sample lane has the columns of one density lane.
+        m.d.comb += [
+            port.address.eq(at ^ lane if self.lanes == 1 else Cat(Const(lane, 1), at[1:]))
+            for lane, port in enumerate(dut.terminated)
+        ]
         m.d.sync += [pixel.eq(pixel + dut.initialise), at.eq(at + looks), looked_up.eq(looks)]
         with m.If(dut.initialise & (pixel[:-1] == PIXELS - 1)):
             m.d.sync += initialised.eq(initialised + 1)
@@ -74,13 +83,9 @@ class Bench(wiring.Component):
         with m.If(looks & (at[:-1] == PIXELS - 1)):
             m.d.sync += finished.eq(finished + 1)
         wiring.connect(m, dut.o, wiring.flipped(self.o))
-        record(
-            m,
-            "probe_queue",
-            dut.probe_valid,
-            Cat(dut.probe_pixel, dut.probe_weight, dut.probe_transmittance),
-            self.probe,
-        )
+        probes = dut.probe_valid, dut.probe_pixel, dut.probe_weight, dut.probe_transmittance
+        for lane, (valid, *values) in enumerate(zip(*(each(probe, self.lanes) for probe in probes), strict=True)):
+            record(m, f"probe_queue_{lane}", valid, Cat(values), getattr(self, f"probe_{lane}"))
         record(
             m,
             "finish_queue",
@@ -91,8 +96,12 @@ class Bench(wiring.Component):
         return m
 
 
-def model(samples, dead, view):
+def model(samples, dead, view, lanes=1):
     """Visible samples, probes and final pixels."""
+
+    def looked_up(pixel):
+        return (pixel, pixel ^ 1) if lanes == 1 else (pixel & ~1, pixel | 1)
+
     visible, probes, finish = [], [], []
     pixels = None
     for sample in samples:
@@ -101,8 +110,8 @@ def model(samples, dead, view):
         if sample["last"]:
             visible.append({"last": 1})
             finish += [
-                {"transmittance": value, "terminated": [flag, pixels[n ^ 1][1]]}
-                for n, (value, flag) in enumerate(pixels)
+                {"transmittance": value, "terminated": [pixels[place][1] for place in looked_up(n)]}
+                for n, (value, _) in enumerate(pixels)
             ]
             pixels = None
             continue
@@ -135,30 +144,41 @@ def make_samples(generator, tiles, count, pixels=PIXELS):
     return samples
 
 
-def check(samples, dead, view, stalls=(1.0, 1.0), seed=0):
-    visible, probes, finish = model(samples, dead, view)
+def check(samples, dead, view, stalls=(1.0, 1.0), seed=0, lanes=1):
+    transfers = samples
+    if lanes == 2:
+        transfers = in_lanes(samples, random.Random(seed))
+        samples = [one | {"cube": number} for number, many in enumerate(transfers) for one in samples_in(many)]
+    visible, probes, finish = model(samples, dead, view, lanes)
+    passed = len(visible) if lanes == 1 else len({one.get("cube", n - len(visible)) for n, one in enumerate(visible)})
+    of_lane = [[probe for probe in probes if probe["pixel"] % lanes == lane] for lane in range(lanes)]
     result = run(
-        shared(Bench, frozenset(dead)),
-        {"i": samples},
-        {"o": len(visible), "probe": len(probes), "finish": len(finish)},
+        shared(Bench, frozenset(dead), lanes),
+        {"i": transfers},
+        {"o": passed, "finish": len(finish)} | {f"probe_{lane}": len(of_lane[lane]) for lane in range(lanes)},
         {"view": view},
         stalls=stalls,
         seed=seed,
         settle=40,
     )
-    assert [fields(value) for value in result.outputs["probe"]] == probes
+    for lane in range(lanes):
+        assert [fields(value) for value in result.outputs[f"probe_{lane}"]] == of_lane[lane]
     assert [fields(value) for value in result.outputs["finish"]] == finish
-    for out, expected in zip(map(fields, result.outputs["o"]), visible, strict=True):
+    found = [one for out in result.outputs["o"] for one in samples_in(fields(out))]
+    for out, expected in zip(found, visible, strict=True):
+        if lanes == 2:
+            expected = expected | ({} if expected["last"] else {"cube": transfers[expected["cube"]]["cube"]})
         assert {key: out[key] for key in expected} == expected
     return result
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("pixels", [1, 3, PIXELS])
 @pytest.mark.parametrize("stalls", STALLS)
-def test_weights_equal_the_model(stalls, pixels):
+def test_weights_equal_the_model(stalls, pixels, lanes):
     generator = random.Random(f"{stalls} {pixels}")
     view = {"termination": ONE // 1000, "shading_threshold": ONE // 10000}
-    check(make_samples(generator, 4, 40, pixels), {2, 5}, view, stalls, 1)
+    check(make_samples(generator, 4, 40, pixels), {2, 5}, view, stalls, 1, lanes)
 
 
 @pytest.mark.parametrize(
@@ -206,3 +226,36 @@ def test_a_full_output_costs_its_own_cycles_only():
     samples = [{"pixel": n % 2, "alpha": ONE // 64, "last": 0} for n in range(100)] + [{"pixel": 0, "last": 1}]
     result = check(samples, set(), {"termination": 0, "shading_threshold": 0}, stalls=(1.0, 0.5), seed=3)
     assert result.cycles["i"][Compositor.LATENCY :] == result.cycles["o"][: -Compositor.LATENCY]
+
+
+def test_two_lanes_take_a_sample_each_a_cycle_and_wait_together():
+    def pair(first, second):
+        lanes = [
+            {"present": int(pixel is not None), "pixel": pixel or 0, "alpha": ONE // 8} for pixel in (first, second)
+        ]
+        return {"lanes": lanes, "last": 0}
+
+    transfers = [
+        pair(0, 1),
+        pair(2, 3),
+        pair(4, 3),
+        pair(4, None),
+        pair(None, 3),
+        pair(6, None),
+        pair(8, 7),
+        {"last": 1},
+    ]
+    result = run(
+        shared(Bench, frozenset(), 2),
+        {"i": transfers},
+        {"o": 8, "finish": PIXELS, "probe_0": 6, "probe_1": 5},
+        {"view": {"termination": 0, "shading_threshold": 0}},
+    )
+    # The third has a pixel of the second, the fourth one of the third, and the last but two is like neither.
+    taken = [PIXELS + cycle for cycle in (0, 1, 3, 5, 6, 7, 8, 9)]
+    assert result.cycles["i"] == taken
+    assert result.cycles["o"] == [cycle + Compositor.LATENCY for cycle in taken]
+    assert [[lane["present"] for lane in fields(out)["lanes"]] for out in result.outputs["o"]] == [
+        *([1, 1], [1, 1], [1, 1], [1, 0], [0, 1], [1, 0], [1, 1]),
+        [0, 0],
+    ]

@@ -16,9 +16,9 @@ from nerf.contract.formats import ALPHA_ENTRIES, PRODUCT, UNIT
 from nerf.contract.scene_image import PAIRS
 from nerf.golden.density import alpha, table_position
 from rtl.factors.tree_server import TreeServer
-from rtl.payloads import TREE_SUM, ProductVector, SceneRegisters, TableWrite, TileLayouts
+from rtl.payloads import TREE_SUM, SceneRegisters, TableWrite, TileLayouts
 from rtl.shading.density import Density
-from tests.rtl.shading.helpers_shading import fields, noise
+from tests.rtl.shading.helpers_shading import fields, in_lanes, noise, samples_in
 
 CFG = AcceleratorConfig(tile=8)
 LAYOUTS = TileLayouts(CFG)
@@ -30,16 +30,18 @@ LARGEST = 127 * 127 * 256
 class Bench(wiring.Component):
     """Density with the tree server, or a stub of ``TREE_STAGES + 1`` cycles, steady or hesitant."""
 
-    def __init__(self, tree, groups=1):
+    def __init__(self, tree, groups=1, lanes=1):
         self.tree = tree
-        self.dut = Density(replace(CFG, density_components=groups * COMPONENTS))
+        self.dut = Density(
+            replace(CFG, density_components=groups * COMPONENTS, sample_lanes=lanes, density_lanes=lanes)
+        )
         super().__init__(
             {
-                "i_sample": In(stream.Signature(LAYOUTS.Sample)),
-                "i_vector": In(stream.Signature(ProductVector)),
+                "i_sample": In(self.dut.i_sample.signature),
+                "i_vector": In(self.dut.i_vector.signature),
                 "table": In(stream.Signature(TableWrite)),
                 "scene": In(SceneRegisters),
-                "o": Out(stream.Signature(LAYOUTS.OpaqueSample)),
+                "o": Out(self.dut.o.signature),
             }
         )
 
@@ -194,3 +196,48 @@ def test_latency_and_one_sample_a_cycle(tree, latency):
     taken = result.cycles["i_vector"]
     assert taken == list(range(taken[0], taken[0] + len(vectors)))
     assert result.cycles["o"] == [cycle + Density.REQUEST_LATENCY + latency + Density.LATENCY for cycle in taken]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("stalls", STALLS)
+def test_two_lanes_give_each_its_alpha(stalls, groups):
+    generator = random.Random(f"lanes {stalls}")
+    table = random_table(generator)
+    samples, vectors, totals = make_case(generator, 60, groups)
+    total_of, sums = (
+        {},
+        iter(zip(totals, (vectors[n : n + groups] for n in range(0, len(vectors), groups)), strict=True)),
+    )
+    for number, sample in enumerate(samples):
+        if not sample["last"]:
+            sample["cube"], total_of[number] = {"x": number, "y": 0, "z": 0}, next(sums)
+            sample["local"]["x"] = number
+    transfers = in_lanes(samples, generator)
+    nothing = [[127] * COMPONENTS for _ in PAIRS]
+    paired = [
+        [total_of[lane["local"]["x"]][1][group] if lane["present"] else nothing for lane in transfer["lanes"]]
+        for transfer in transfers
+        if not transfer["last"]
+        for group in range(groups)
+    ]
+    assert any(lane["present"] for one in transfers if not one["last"] for lane in one["lanes"][1:])
+    scene = {"density_multiplier": 1 << 16, "density_offset": 7 << 8}
+    result = run(
+        shared(Bench, "server", groups, 2),
+        {"i_sample": transfers, "i_vector": paired, "table": beats(table)},
+        {"o": len(transfers)},
+        {"scene": scene},
+        stalls=stalls,
+        seed=1,
+    )
+    for transfer, out in zip(transfers, result.outputs["o"], strict=True):
+        out = fields(out)
+        assert out["last"] == transfer["last"]
+        expected = [] if transfer["last"] else samples_in(transfer)
+        for sample, found in zip(expected, [] if out["last"] else samples_in(out), strict=True):
+            position = int(table_position(total_of[sample["local"]["x"]][0], 1 << 16, 7 << 8))
+            assert found == {**sample, "alpha": alpha(position, *table[position >> 8])}
+    if stalls == (1.0, 1.0):
+        latency = Density.REQUEST_LATENCY + TreeServer.LATENCY + Density.LATENCY
+        ends = [cycle + latency for cycle in result.cycles["i_vector"][groups - 1 :: groups]]
+        assert [c for c, out in zip(result.cycles["o"], result.outputs["o"], strict=True) if not out.last] == ends

@@ -14,7 +14,7 @@ from cosim.unit import STALLS, run, shared
 from nerf.contract.registers import AXES, View
 from nerf.golden.occupancy_walker import axis_order
 from nerf.golden.projector import project
-from rtl.payloads import Cube, Ray, SceneRegisters, ViewRegisters
+from rtl.payloads import Cube, Ray, SceneRegisters, TileLayouts, ViewRegisters
 from rtl.samples.sample_generator import SampleGenerator
 from sim.parts.activity import NEVER
 from sim.parts.streams import CUBE as CUBE_STREAM
@@ -38,6 +38,7 @@ from tests.rtl.samples.test_sample_generator import (
 )
 from tests.sim.replay import replay
 from tests.sim.samples.helpers_front_end import ReadMemory, scene_record, sleeper, view_record
+from tests.sim.shading.helpers_shading import modelled, sample_fields
 from tests.sizes import LARGE, SMALL
 
 NO_PIXEL = PIXELS
@@ -63,7 +64,7 @@ class Bench(wiring.Component):
                 "rays_after": In(8),
                 "scene": In(SceneRegisters),
                 "view": In(ViewRegisters),
-                "o": Out(stream.Signature(LAYOUTS.Sample)),
+                "o": Out(stream.Signature(TileLayouts(self.config).Samples)),
                 "o_cube": Out(stream.Signature(Cube)),
             }
         )
@@ -191,14 +192,9 @@ def compare(
     )
     for name in ("i", "o", "o_cube"):
         assert cycles[name] == hardware.cycles[name]
-    for found, sample in zip(payloads["o"], hardware.outputs["o"], strict=True):
-        pixel, *position, _, last = found
-        assert last == sample.last
-        if not last:
-            cube, local = ([getattr(sample, part)[axis] for axis in AXES] for part in ("cube", "local"))
-            assert pixel == sample.pixel
-            assert [at >> 18 for at in position] == cube
-            assert [at >> 8 & 0x3FF for at in position] == local
+    for found, transfer in zip(payloads["o"], hardware.outputs["o"], strict=True):
+        assert found[5] == transfer.last
+        assert modelled(found) == sample_fields(transfer)
     assert payloads["o_cube"] == [tuple(cube[axis] for axis in AXES) for cube in hardware.outputs["o_cube"]]
     return payloads
 
@@ -220,16 +216,17 @@ def rectangles_of(case, view) -> list[tuple[tuple[int, int, int], dict[str, int]
 
 @pytest.mark.parametrize("kind", ["outside", "inside", "parallel"])
 @pytest.mark.parametrize("stalls", [*STALLS, (0.9, 0.1)])
-@pytest.mark.parametrize("lanes", [1, 2, 4])
-def test_all_cubes_of_a_scene_while_pixels_terminate(kind, stalls, lanes):
+@pytest.mark.parametrize(("lanes", "of_density"), [(1, 1), (2, 1), (4, 1), (2, 2), (4, 2)])
+def test_all_cubes_of_a_scene_while_pixels_terminate(kind, stalls, lanes, of_density):
     seed = [*STALLS, (0.9, 0.1)].index(stalls)
     # Some cameras see next to nothing in the tile.
     cases = (usual_case(n, kind, filled=(0.6, 0.2)[seed % 2]) for n in range(seed, 100, len(STALLS)))
     case, view = next((case, view) for case, view in cases if sum(map(len, enumerate_samples(case).values())) > 40)
     chance = random.Random(f"terminate {seed} {kind}")
     terminations = [chance.randrange(PIXELS) if chance.random() < 0.01 else NO_PIXEL for _ in range(1000)]
+    latency, sizes = chance.choice((0, 6, 30)), replace(CONFIG, sample_lanes=lanes, density_lanes=of_density)
     payloads = compare(
-        case, rectangles_of(case, view), stalls, seed, chance.choice((0, 6, 30)), terminations, lanes, rays_after=99
+        case, rectangles_of(case, view), stalls, seed, latency, terminations, lanes, sizes, rays_after=99
     )
     assert len(payloads["o"]) > 20
 
@@ -288,4 +285,4 @@ def test_a_look_up_does_not_see_the_write_of_its_cycle():
 
 def test_only_last():
     case, _ = usual_case(0, "outside")
-    assert compare(case, [])["o"][0][-1] == 1
+    assert compare(case, [])["o"][0][5] == 1

@@ -9,6 +9,7 @@ import numpy as np
 from nerf.golden.sample_generator import CUBE_SHIFT
 from rtl.payloads import AXES
 from sim.parts.streams import new, stream
+from tests.rtl.shading.helpers_shading import fields, samples_in
 
 LOCAL_SHIFT = 8
 """Position bits below those of a sample's place in its cube."""
@@ -23,18 +24,23 @@ def position(cube: dict[str, int], local: dict[str, int]) -> tuple[int, ...]:
 def sample_fields(sample, value: str | None = None) -> tuple[int, ...]:
     """Return the payload of the simulator's `SAMPLE` for the hardware's, a dictionary or a constant of its layout.
 
-    ``value``: the name of the field that `SAMPLE` calls so. A marker has no other field.
+    ``value``: the name of the field that `SAMPLE` calls so. A marker has no other field. Of a transfer of two lanes
+    those of a pair, or of the one sample that it has.
     """
-    get = sample.get if isinstance(sample, dict) else lambda name, _: sample[name]
-    if get("last", 0):
+    if not isinstance(sample, dict):
+        sample = fields(sample)
+    if sample.get("last", 0):
         return (0, 0, 0, 0, 0, 1)
-    place = position(sample["cube"], sample["local"])
-    return (get("pixel", 0), *place, get(value, 0) if value else 0, 0)
+    first, *more = (
+        (one.get("pixel", 0), *position(one["cube"], one["local"]), one.get(value, 0) if value else 0)
+        for one in samples_in(sample)
+    )
+    return (*first, 0, 1, *more[0]) if more else (*first, 0)
 
 
 def modelled(payload: tuple[int, ...]) -> tuple[int, ...]:
     """Return a `SAMPLE` payload with nothing but the marker, if it is one."""
-    return (0, 0, 0, 0, 0, 1) if payload[-1] else payload
+    return (0, 0, 0, 0, 0, 1) if payload[5] else payload
 
 
 def random_samples(

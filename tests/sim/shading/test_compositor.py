@@ -1,10 +1,11 @@
 """The simulator's compositor against the RTL's, cycle for cycle, weights and termination included."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,12 +13,13 @@ from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import UNIT
 from nerf.golden.compositor import composite
+from rtl.parts.lanes import sample_in
 from rtl.payloads import TileLayouts, ViewRegisters
 from rtl.shading.compositor import Compositor
 from sim.control.registers import VIEW
 from sim.parts.streams import SAMPLE, copy_sample, new
 from sim.shading import compositor
-from tests.rtl.shading.helpers_shading import record
+from tests.rtl.shading.helpers_shading import in_lanes, record, samples_in
 from tests.sim.replay import replay
 from tests.sim.samples.helpers_front_end import sleeper
 from tests.sim.shading.helpers_shading import (
@@ -44,12 +46,14 @@ class Bench(wiring.Component):
     all in turn. When a marker has passed, every pixel has one more.
     """
 
-    def __init__(self):
-        self.dut = Compositor(CFG)
+    def __init__(self, lanes):
+        cfg = replace(CFG, sample_lanes=lanes, density_lanes=lanes)
+        self.lanes = lanes
+        self.dut = Compositor(cfg)
         super().__init__(
             {
-                "i": In(stream.Signature(LAYOUTS.OpaqueSample)),
-                "o": Out(stream.Signature(LAYOUTS.VisibleSample)),
+                "i": In(stream.Signature(TileLayouts(cfg).OpaqueSamples)),
+                "o": Out(stream.Signature(TileLayouts(cfg).VisibleSamples)),
                 "view": In(ViewRegisters),
                 "found": Out(stream.Signature(LAYOUTS.pixel)),
             }
@@ -62,20 +66,25 @@ class Bench(wiring.Component):
         looked_up = Signal()
         initialises, ready, drains = Signal(init=1), Signal(), Signal()
         seen = Signal(PIXELS)
-        finds = Signal()
+        finds, flag = Signal(), Signal()
+        sampled, present = sample_in(dut.i.payload, 0)
+        sampled = sampled.pixel
+        if self.lanes == 2:
+            sampled = Mux(present, sampled, dut.i.payload.lanes[1].pixel)
         m.d.sync += [pixel.eq(pixel + 1), looked_at.eq(address), looked_up.eq(~initialises)]
         m.d.comb += [
             dut.view.eq(self.view),
             dut.initialise.eq(initialises),
             dut.initialise_pixel.eq(pixel),
             dut.initialise_live.eq(sum(pixel == dead for dead in DEAD) == 0),
-            address.eq(Mux(dut.i.valid, dut.i.payload.pixel, pixel)),
-            dut.terminated[0].address.eq(address),
-            dut.terminated[0].enable.eq(1),
+            address.eq(Mux(dut.i.valid, sampled, pixel)),
+            *(port.address.eq(address) for port in dut.terminated),
+            *(port.enable.eq(1) for port in dut.terminated),
             dut.i.payload.eq(self.i.payload),
             dut.i.valid.eq(self.i.valid & ready),
             self.i.ready.eq(dut.i.ready & ready),
-            finds.eq(looked_up & dut.terminated[0].data & ~seen.bit_select(looked_at, 1)),
+            flag.eq(Array(port.data for port in dut.terminated)[looked_at[: self.lanes - 1]]),
+            finds.eq(looked_up & flag & ~seen.bit_select(looked_at, 1)),
         ]
         with m.If(finds):
             m.d.sync += seen.bit_select(looked_at, 1).eq(1)
@@ -145,7 +154,7 @@ class Twin:
         return now + 1
 
 
-def count_outputs(samples, view):
+def count_outputs(transfers, view):
     """Return how many samples and markers are passed on, and how many pixels are found terminated.
 
     A tile follows the last marker too, though without samples.
@@ -153,24 +162,28 @@ def count_outputs(samples, view):
     live = [pixel for pixel in range(PIXELS) if pixel not in DEAD]
     transmittance = dict.fromkeys(live, ONE)
     passed, found = 0, len(DEAD)
-    for sample in samples:
-        if sample["last"]:
+    for transfer in transfers:
+        if transfer["last"]:
             transmittance = dict.fromkeys(live, ONE)
             passed += 1
             found += len(DEAD)
-        elif sample["pixel"] in transmittance:
-            weight, behind = composite(transmittance.pop(sample["pixel"]), sample["alpha"])
-            passed += int(weight > view["shading_threshold"])
-            if behind < view["termination"]:
-                found += 1
-            else:
-                transmittance[sample["pixel"]] = behind
+            continue
+        weights = [0]
+        for sample in samples_in(transfer):
+            if sample["pixel"] in transmittance:
+                weight, behind = composite(transmittance.pop(sample["pixel"]), sample["alpha"])
+                weights.append(int(weight))
+                if behind < view["termination"]:
+                    found += 1
+                else:
+                    transmittance[sample["pixel"]] = behind
+        passed += int(max(weights) > view["shading_threshold"])
     return {"o": passed, "found": found}
 
 
 @pytest.mark.parametrize("stalls", [*STALLS, *MORE_STALLS])
-@pytest.mark.parametrize("pixels", [1, 4, PIXELS])
-def test_every_transfer_comes_in_the_same_cycle(stalls, pixels):
+@pytest.mark.parametrize(("pixels", "lanes"), [(1, 1), (4, 1), (PIXELS, 1), (4, 2), (PIXELS, 2)])
+def test_every_transfer_comes_in_the_same_cycle(stalls, pixels, lanes):
     chance = random.Random(f"{stalls} {pixels}")
     view = {"termination": ONE // 100, "shading_threshold": ONE // 1000}
 
@@ -181,9 +194,11 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, pixels):
 
     samples = random_samples(chance, 150, 5, pixels=pixels, lasts=0.03, alpha=alpha)
     samples.append({"pixel": 0, "last": 1})
+    if lanes == 2:
+        samples = in_lanes(samples, chance)
     counts = count_outputs(samples, view)
     settings = {"stalls": stalls, "seed": 6, "settle": 60}
-    hardware = run(shared(Bench), {"i": samples}, counts, {"view": view}, **settings)
+    hardware = run(shared(Bench, lanes), {"i": samples}, counts, {"view": view}, **settings)
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
         twin = Twin(view, skip)
