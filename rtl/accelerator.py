@@ -307,7 +307,7 @@ class Accelerator(wiring.Component):
     def _connect_shading(self, m: Module, b: SimpleNamespace) -> None:
         """Density, then appearance."""
         connect(m, b.density_samples.o, b.density_interpolator.i)
-        self._connect_buffer(m, b.density_loader, b.density_buffer, b.density_interpolator)
+        self._connect_buffer(m, b.density_loader, b.density_buffer, b.density_interpolator, self.cfg.density_lanes)
         connect(m, b.density_interpolator.o_sample, b.density.i_sample)
         connect(m, b.density_interpolator.o_vector, b.density.i_vector)
         connect(m, b.density.o, b.compositor.i)
@@ -370,10 +370,12 @@ class Accelerator(wiring.Component):
             inside = getattr((reader if name.startswith(("ar", "r")) else writer).axi, name)
             m.d.comb += outside.eq(inside) if member.flow == Out else inside.eq(outside)
 
-    def _connect_buffer(self, m: Module, loader: CubeLoader, buffer: CubeBuffer, user: Interpolator) -> None:
+    def _connect_buffer(
+        self, m: Module, loader: CubeLoader, buffer: CubeBuffer, user: Interpolator, copies: int = 1
+    ) -> None:
         connect(m, loader.o, user.loaded)
         m.d.comb += loader.finished.eq(user.finished)
-        for mine, copy in zip(each(user.factors, user.samples), each(buffer.factors, user.samples), strict=True):
+        for mine, copy in zip(each(user.factors, copies), each(buffer.factors, copies), strict=True):
             connect(m, mine, copy)
 
     def _count(self, m: Module, b: SimpleNamespace) -> None:

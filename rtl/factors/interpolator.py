@@ -74,7 +74,7 @@ class Interpolator(wiring.Component):
         lanes: int = 1,
         samples: int = 1,
     ) -> None:
-        self._lanes, self._vectors, self.samples = lanes, groups // lanes, samples
+        self._lanes, self._vectors, self._samples = lanes, groups // lanes, samples
         factors, vector = Out(LookUp(BlockLayouts(cfg).FactorAddress, cell_factors(lanes))), product_vectors(lanes)
         super().__init__(
             {
@@ -98,7 +98,7 @@ class Interpolator(wiring.Component):
         """Of each step but the last, whether it holds a vector; the first is the buffer's."""
         with m.If(advance):
             m.d.sync += Cat(offered, self.o_vector.valid).eq(Cat(read, offered))
-        for number in range(self.samples):
+        for number in range(self._samples):
             self._datapath(m, platform, advance, number)
         return m
 
@@ -127,7 +127,7 @@ class Interpolator(wiring.Component):
         begin = group == 0
         final = group == self._vectors - 1
         ready_to_pass = ~self.o_sample.valid | self.o_sample.ready
-        read = self._reads[0].enable if self.samples == 1 else Signal(name="read")
+        read = self._reads[0].enable if self._samples == 1 else Signal(name="read")
         m.d.comb += [
             read.eq(asks & here & advance & (~begin | ready_to_pass)),
             self.i.ready.eq(Mux(sample.last, ready_to_pass, read & final)),
@@ -152,7 +152,7 @@ class Interpolator(wiring.Component):
     def _datapath(self, m: Module, platform, advance: Signal, number: int) -> None:
         """Seven registered steps of a sample behind the buffer: those of a pair's component are `_Component`."""
         port, (sample, _) = self._reads[number], sample_in(self.i.payload, number)
-        vector = self.o_vector.payload if self.samples == 1 else self.o_vector.payload[number]
+        vector = self.o_vector.payload if self._samples == 1 else self.o_vector.payload[number]
         weights = Signal(vector3(FRACTION_BITS))
         with m.If(port.enable):
             for axis in AXES:
@@ -168,7 +168,7 @@ class Interpolator(wiring.Component):
                 "along": first_weights[along],
                 "second": second_weights[second],
             }
-            name = of_lane("component", number, self.samples)
+            name = of_lane("component", number, self._samples)
             parts = [f"{name}_{pair}_{n}" for n in range(self._lanes * COMPONENTS)]
             components = build_in(m, platform, f"{PART}component", parts, _Component, common)
             for n, component in enumerate(components):

@@ -125,7 +125,7 @@ class Compositor(wiring.Component):
                     store.update.enable.eq(each(self.probe_valid, self._lanes)[lane]),
                     store.update.data.eq(value),
                     store.initialise.address.eq(self._place(self.initialise_pixel)),
-                    store.initialise.enable.eq(self.initialise & self._is_of(self.initialise_pixel, lane)),
+                    store.initialise.enable.eq(self._initialises(lane)),
                     store.initialise.data.eq(first),
                 ]
         self._hand_on(m, advance, writing, visible)
@@ -135,9 +135,11 @@ class Compositor(wiring.Component):
         """Return where a pixel is among those of its lane."""
         return pixel[self._lane_bits :]
 
-    def _is_of(self, pixel: Value, lane: int) -> Value:
-        """Return whether a pixel is a lane's."""
-        return pixel[: self._lane_bits] == lane if self._lanes > 1 else Const(1)
+    def _initialises(self, lane: int) -> Value:
+        """Return whether a pixel of a lane is initialised."""
+        if self._lanes == 1:
+            return self.initialise
+        return self.initialise & (self.initialise_pixel[: self._lane_bits] == lane)
 
     def _memories(self, m: Module, lane: int) -> tuple[PixelMemory, PixelMemory]:
         """Add a lane's transmittances and flags."""
@@ -217,7 +219,9 @@ class Compositor(wiring.Component):
                 margin.eq(before - self.view.shading_threshold),
                 dropped.eq(was_terminated),
             ]
-        return behind, ends, present & ~dropped & (margin > behind)
+        # A marker alone passes in any case.
+        counts = ~dropped if self._lanes == 1 else present & ~dropped
+        return behind, ends, counts & (margin > behind)
 
     def _hand_on(self, m: Module, advance, writing, visible: list[Value]) -> None:
         """Count what the last step has composited, and put out what is visible in each lane."""
