@@ -275,9 +275,18 @@ PRESETS = {
     for preset in (
         AcceleratorConfig(),
         _EDGE,
-        # A tile's sums are most of the memory, and a ray's network a quarter of a sample's work.
+        # A tile's sums are most of the memory. Rays are few beside their samples, so the lanes of samples decide.
         replace(
-            _EDGE, name="edge-deferred", shading="deferred", tile=32, mlp_batch=20, sample_lanes=8, appearance_lanes=3
+            _EDGE,
+            name="edge-deferred",
+            shading="deferred",
+            tile=32,
+            tiles=4,
+            ray_units=32,
+            sample_lanes=8,
+            density_lanes=2,
+            appearance_lanes=3,
+            cube_queue=16,
         ),
         replace(_EDGE, name="cloud", mlp_batch=64, sample_lanes=8, sample_queue=2048, payload_queue=512),
     )
