@@ -223,10 +223,10 @@ def from_json(module: Mapping[str, Any], name: str, library: Library, macro) -> 
     )
 
 
-def _between(netnames: Mapping[str, Any]) -> set[int | str]:
+def _between(netnames: Mapping[str, Any]) -> set[int]:
     """Return the bits of nets with the attribute `BETWEEN`."""
     marked = (content for content in netnames.values() if BETWEEN in content.get("attributes", {}))
-    return {bit for content in marked for bit in content["bits"]}
+    return {bit for content in marked for bit in content["bits"] if isinstance(bit, int)}
 
 
 def _labels(netnames: Mapping[str, Any]) -> Iterator[tuple[int, str]]:

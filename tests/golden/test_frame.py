@@ -246,8 +246,8 @@ def test_axis_order_moves_away_from_the_camera(start):
         ({"components": (4, 49)}, "config must be one with appearance_components = 64, as the model needs"),
         ({"grid": (385, 513, 513)}, "grid size along x must be at most 384, not 385"),
         (
-            {"grid": (300, 3, 3), "thin": (700, 3, 3)},
-            "mask grid must be at most 1.25 times as fine as the factor grid, where a finer one .599x3x3 vertices. is",
+            {"grid": (200, 20, 20), "thin": (500, 20, 20)},
+            "mask grid must be at most 1.25 times as fine as the factor grid, where a finer one .598x20x20 vertices",
         ),
     ],
 )
