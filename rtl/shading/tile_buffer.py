@@ -188,6 +188,11 @@ class TileBuffer(wiring.Component):
                 self.o.payload.y.eq(tile.y + places[-1].row),
                 self.o.payload.ends_row.eq(places[-1].column == tile.last_x),
             ]
+        self._channels(m, advance, fills, colour.data)
+        return scanned
+
+    def _channels(self, m: Module, advance: Signal, fills: Signal, colour: data.View) -> None:
+        """Two steps from the colours and the transmittance that are read to the channels of the output."""
         through, opaque = Signal(UNIT_BITS), Signal(UNIT_BITS)
         with m.If(advance):
             m.d.sync += [
@@ -200,7 +205,7 @@ class TileBuffer(wiring.Component):
             if n < CHANNELS:
                 value = Signal(self._sum, name=f"colour_{n}")
                 with m.If(advance):
-                    m.d.sync += value.eq(Mux(fills, 0, colour.data[n]))
+                    m.d.sync += value.eq(Mux(fills, 0, colour[n]))
                 background = self.view.background.word_select(n, 8)
                 # BACKGROUND_UNIT is 1 << 8 and 1.
                 backing = product_rows(m, through, Cat(background, background), bits)
@@ -222,4 +227,3 @@ class TileBuffer(wiring.Component):
                     Cat(total, carries).eq(Cat(compress(m, [*rows, *backing, rounding]))),
                     self.o.payload.channels[n].eq(limited),
                 ]
-        return scanned

@@ -7,17 +7,17 @@ from amaranth.hdl import Cat, Const, Mux, Signal, signed
 from amaranth.lib import data
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import COLOUR_BITS, FINE_BITS, FRACTION_BITS, PLAIN_COLOUR, POSITION
+from nerf.contract.formats import BACKGROUND_UNIT, COLOUR_BITS, FINE_BITS, FRACTION_BITS, PLAIN_COLOUR, POSITION
 from nerf.contract.scene_image import MASK_WINDOW
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
-from nerf.golden.tile_buffer import weighted_colour
+from nerf.golden.tile_buffer import output_channel, weighted_colour
 from rtl.factors.hybrid_decoder import _pick
 from rtl.parts.pixel_memory import PixelWrite
 from rtl.payloads import AXES, LOCAL_BITS, UNIT_BITS, LookUp, SceneRegisters, TileLayouts
 from rtl.samples import sample_lane
 from rtl.shading import tile_buffer
-from tests.formal.golden import evaluate
-from tests.formal.products import Products
+from tests.formal.golden import evaluate, times
+from tests.formal.products import Products, only_row
 from tests.formal.prove import Bench
 from tests.formal.test_stages import ALWAYS, CFG, ONE, assert_proved, part
 
@@ -180,6 +180,54 @@ def test_weighted_colour(monkeypatch, colours):
 @pytest.mark.full
 def test_another_sum_is_found(monkeypatch):
     assert colour_bench(monkeypatch, "network", fault=1).prove().claim == "a sum of weighted colours"
+
+
+def channel_bench(monkeypatch, colours: str, rounding: int = 0) -> Bench:
+    """A finished pixel, of a tile with samples or of a blank one."""
+    bench = Bench()
+    products = Products(bench)
+
+    def backing(m, through, background, width):
+        """The golden model multiplies a background of 8 bits, then by `BACKGROUND_UNIT`."""
+        byte = background[:8]
+        bench.claim("a background is its 8 bits, in a channel", background == times(byte, BACKGROUND_UNIT))
+        return only_row(m, times(products.of(through, byte), BACKGROUND_UNIT), width)
+
+    monkeypatch.setattr(tile_buffer, "product_rows", backing)
+    # That it keeps the sum is proved in `test_products`.
+    monkeypatch.setattr(tile_buffer, "compress", lambda m, rows: only_row(m, sum(rows, rounding), len(rows[0])))
+    through, fills = bench.free("through", UNIT_BITS), bench.free("fills")
+    background = bench.free("background", 24)
+    cfg = AcceleratorConfig(tile=4, sample_lanes=2, colours=colours)
+    unit = part(tile_buffer.TileBuffer, lambda unit, m: unit._channels(m, ALWAYS, fills, stored), cfg)
+    stored = bench.free("stored", data.ArrayLayout(unit._sum, tile_buffer.CHANNELS))
+    bench.add_wires("channels", unit)
+    bench.assume(through <= ONE)
+    bench.m.d.comb += [
+        unit.final.data.eq(through),
+        unit.view.background.eq(background),
+    ]
+    seen = Mux(fills, ONE, through)
+    channels = unit.o.payload.channels
+    for number in range(tile_buffer.CHANNELS):
+        value, behind = Mux(fills, 0, stored[number]), background.word_select(number, 8)
+        golden = evaluate(output_channel, value, seen, behind, multiply=products.of)
+        bench.claim(f"channel {number}", channels[number] == golden)
+    bench.claim("opacity", channels[3] == evaluate(output_channel, ONE - seen, seen, 0))
+    bench.goal("the largest", channels[0].all() & (through == ONE >> 1))
+    return bench
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("colours", ["network", "plain"])
+def test_finished_pixel(monkeypatch, colours):
+    assert_proved(channel_bench(monkeypatch, colours))
+
+
+@pytest.mark.full
+def test_a_channel_that_rounds_otherwise_is_found(monkeypatch):
+    bench = channel_bench(monkeypatch, "network", rounding=-1)
+    assert bench.prove().claim == "channel 0"
 
 
 def pick_bench(fault: int = 0) -> Bench:

@@ -4,6 +4,8 @@ Of a unit's way, registers are wires here: what is proved is what a value become
 (`tests/formal/products.py`). The golden side is the source of the golden function, evaluated on the same values.
 """
 
+from functools import reduce
+from operator import or_
 from types import SimpleNamespace
 
 import pytest
@@ -37,6 +39,7 @@ from tests.formal.prove import Bench
 CFG = AcceleratorConfig(tile=4, sample_lanes=2)
 ONE = 1 << UNIT
 ALWAYS = Const(1)
+SUM_LATENCY = 3
 
 
 def part(unit: type, of, *arguments) -> wiring.Component:
@@ -353,3 +356,39 @@ def test_mean(shading, monkeypatch):
 def test_a_mean_that_is_shifted_otherwise_is_found(shading, monkeypatch):
     monkeypatch.setattr(product_lanes, "MEAN_SHIFT", product_lanes.MEAN_SHIFT - 1)
     assert mean_bench(shading, monkeypatch).prove().claim == "mean"
+
+
+def sum_bench(shading, forwards: bool) -> Bench:
+    """A lane's total, of products that change in every cycle; what it is added to is chosen anew in each."""
+    bench, products = shading(product_lanes)
+    unit = product_lanes.SumLane(forwards)
+    bench.add_open("lane", unit)
+    addend = evaluate(golden_buffer.weighted_product, unit.weight, unit.product, multiply=products.of)
+    for step in range(SUM_LATENCY):
+        held = Signal(product_lanes.SUM, name=f"addend_{step}")
+        bench.m.d.sync += held.eq(addend)
+        addend = held
+    before, known = Signal(product_lanes.SUM), Signal(product_lanes.SUM)
+    choices = [unit.read, *([unit.total, before] if forwards else [])]
+    bench.m.d.sync += [
+        before.eq(unit.total),
+        known.eq(reduce(or_, (Mux(unit.source[number], choice, 0) for number, choice in enumerate(choices)))),
+    ]
+    bench.claim("a sum of weighted products", (unit.total - known - addend)[: len(unit.total)] == 0)
+    bench.assume(unit.weight <= ONE)
+    bench.goal("a sum", (known < 0) & (unit.total == 1))
+    return bench
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("forwards", [False, True])
+def test_weighted_product(shading, forwards):
+    bench = sum_bench(shading, forwards)
+    assert bench.prove() is None
+    assert bench.unreached(8) == []
+
+
+@pytest.mark.full
+def test_a_sum_that_rounds_otherwise_is_found(shading, monkeypatch):
+    monkeypatch.setattr(product_lanes, "DROPPED_BITS", product_lanes.DROPPED_BITS - 1)
+    assert sum_bench(shading, True).prove().claim == "a sum of weighted products"
