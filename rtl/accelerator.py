@@ -159,8 +159,8 @@ class Accelerator(wiring.Component):
             "tree_server": TreeServer(clients=3),
             "block_fetch": BlockFetch(cfg),
             "hybrid_decoder": HybridDecoder(cfg),
-            "density_loader": CubeLoader(cfg, cfg.groups["density"]),
-            "density_buffer": CubeBuffer(cfg, cfg.groups["density"], copies=cfg.density_lanes),
+            "density_loader": CubeLoader(cfg, "density"),
+            "density_buffer": CubeBuffer(cfg, "density", copies=cfg.density_lanes),
             "density_samples": Queue(layouts.Samples, cfg.sample_queue),
             "density_interpolator": Interpolator(
                 cfg, cfg.groups["density"], layouts.Samples, samples=cfg.density_lanes
@@ -168,8 +168,8 @@ class Accelerator(wiring.Component):
             "density": Density(cfg),
             "compositor": Compositor(cfg),
             "cube_sequencer": CubeSequencer(layouts.VisibleSample),
-            "appearance_loader": CubeLoader(cfg, cfg.groups["appearance"]),
-            "appearance_buffer": CubeBuffer(cfg, cfg.groups["appearance"], cfg.appearance_lanes),
+            "appearance_loader": CubeLoader(cfg, "appearance"),
+            "appearance_buffer": CubeBuffer(cfg, "appearance", cfg.appearance_lanes),
             "visible_samples": Queue(layouts.VisibleSample, cfg.sample_queue),
             "appearance_interpolator": Interpolator(
                 cfg, cfg.groups["appearance"], layouts.VisibleSample, cfg.appearance_lanes

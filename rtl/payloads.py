@@ -147,11 +147,11 @@ class BlockLayouts:
     def __init__(self, cfg: AcceleratorConfig) -> None:
         self.block = (max(cfg.groups.values()) * CUBE_LIMITS[1] * CUBE_LIMITS[2] - 1).bit_length()
         """Bits of a block index, component group included."""
-        self.FactorAddress = data.StructLayout({"group": cfg.group_bits, "cell": vector3(cfg.window_bits + 4)})
-        """Where a cube buffer is read: ``cell`` has the coordinates of its first vertex modulo the window of a line."""
-        self.BlockAddress = data.StructLayout(
-            {"line": 1, "pair": 2, "group": cfg.group_bits, "slot": 2 * cfg.window_bits}
-        )
+        window_bits = max(cfg.window_bits.values())
+        self.FactorAddress = data.StructLayout({"group": cfg.group_bits, "cell": vector3(window_bits + 4)})
+        """Where a cube buffer is read: ``cell`` has the coordinates of its first vertex modulo the window of a line, or
+        a multiple of it."""
+        self.BlockAddress = data.StructLayout({"line": 1, "pair": 2, "group": cfg.group_bits, "slot": 2 * window_bits})
         """Where a decoded block goes: in a plane, ``slot`` = first tile % window + window * (second tile % window); in
         a line, block % window."""
         self.BlockRequest = data.StructLayout({"to": self.BlockAddress, "index": self.block})

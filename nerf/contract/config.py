@@ -17,6 +17,8 @@ CUBE = 4
 
 SHADINGS = ("sample", "deferred")
 COLOURS = ("network", "plain")
+WINDOWS = (4, 16)
+"""Blocks along a side of the smallest and the largest window of a cube buffer."""
 POWERS = {
     "tile": (4, 128),
     "tiles": (2, 8),
@@ -27,7 +29,8 @@ POWERS = {
     "hidden": (32, 256),
     "sample_queue": (4, 8192),
     "payload_queue": (32, 512),
-    "buffer_window": (4, 16),
+    "buffer_window": WINDOWS,
+    "density_window_scale": (1, 4),
     "row_queue": (4, 64),
     "list_queue": (32, 1024),
     "record_queue": (4, 64),
@@ -49,6 +52,7 @@ _ADDED = {
     "appearance_lanes": 1,
     "tiles": 2,
     "density_lanes": 1,
+    "density_window_scale": 1,
 }
 """Parameters that configurations once had not, with what the hardware was then: so they are not in the digest."""
 
@@ -103,6 +107,9 @@ class AcceleratorConfig:
     buffer_window : int
         Plane blocks along each side of what a cube buffer holds of a plane, and line blocks that it holds of a line; a
         power of two, 4 to 16.
+    density_window_scale : int
+        How many times as large, along a side, the window of the density buffer is; a power of two, 1 to 4. It is at
+        most 16 blocks.
     row_queue : int
         Rows of the occupancy grid that are requested before they are walked; a power of two, 4 to 64.
     list_queue : int
@@ -152,6 +159,7 @@ class AcceleratorConfig:
     sample_queue: int = 16
     payload_queue: int = 64
     buffer_window: int = 8
+    density_window_scale: int = 1
     row_queue: int = 8
     list_queue: int = 128
     record_queue: int = 8
@@ -198,6 +206,9 @@ class AcceleratorConfig:
         require(self.mlp_lanes <= first.inputs, "mlp_lanes", rule, self.mlp_lanes)
         rule = f"few enough for the hidden layers to take as long as the basis ({basis.inputs} cycles)"
         require(hidden_stage(self.mlp_lanes, self.network).cycles >= basis.inputs, "mlp_lanes", rule, self.mlp_lanes)
+        rule = f"at most {WINDOWS[1]} / buffer_window ({self.buffer_window})"
+        fits = self.windows["density"] <= WINDOWS[1]
+        require(fits, "density_window_scale", rule, self.density_window_scale)
         require(self.data_width == 128, "data_width", "128", self.data_width)
         require(self.sample_lanes <= self.tile, "sample_lanes", "at most tile", self.sample_lanes)
         rule = f"at most sample_lanes ({self.sample_lanes})"
@@ -227,9 +238,14 @@ class AcceleratorConfig:
         return self.tile.bit_length() - 1
 
     @property
-    def window_bits(self) -> int:
-        """Bits of a block coordinate inside the window of a cube buffer."""
-        return self.buffer_window.bit_length() - 1
+    def windows(self) -> dict[str, int]:
+        """Blocks along a side of the window of a cube buffer, by its kind."""
+        return {"density": self.density_window_scale * self.buffer_window, "appearance": self.buffer_window}
+
+    @property
+    def window_bits(self) -> dict[str, int]:
+        """Bits of a block coordinate inside the window of a cube buffer, by its kind."""
+        return {kind: window.bit_length() - 1 for kind, window in self.windows.items()}
 
     @property
     def network(self) -> NetworkSize:

@@ -15,7 +15,7 @@ from rtl.payloads import BlockLayouts, FactorVector, LookUp, cell_factors, vecto
 class CubeBuffer(wiring.Component):
     """Hold, per pair and component group, a window of plane tiles (a square) and line blocks that wraps around.
 
-    With a ``buffer_window`` of 8 a plane has 32 x 32 vertices, addressed by the low 5 bits of their coordinates, a line
+    With a window of 8 a plane has 32 x 32 vertices, addressed by the low 5 bits of their coordinates, a line
     128. Every pair has its own memories, and neighbouring vertices lie in different ones (by the parity of their
     coordinates), so that a read never conflicts.
 
@@ -27,8 +27,8 @@ class CubeBuffer(wiring.Component):
     Parameters
     ----------
     cfg : AcceleratorConfig
-    groups : int
-        Component groups.
+    kind : str
+        ``density`` or ``appearance``: its component groups and window.
     lanes : int
         Component groups that are read at a time, each from memories of its own: 1, or all of them.
     copies : int
@@ -39,14 +39,14 @@ class CubeBuffer(wiring.Component):
     i : In(stream)
         `VectorWrite`, always ready.
     factors : In(LookUp)
-        `cell_factors` by `FactorAddress`. Of several copies, one each.
+        `cell_factors` by `FactorAddress`, modulo the window. Of several copies, one each.
     """
 
     LATENCY = 1
 
-    def __init__(self, cfg: AcceleratorConfig, groups: int, lanes: int = 1, copies: int = 1) -> None:
-        self._groups, self._lanes, self._copies = groups, lanes, copies
-        self._window_bits = cfg.window_bits
+    def __init__(self, cfg: AcceleratorConfig, kind: str, lanes: int = 1, copies: int = 1) -> None:
+        self._groups, self._lanes, self._copies = cfg.groups[kind], lanes, copies
+        self._window_bits = cfg.window_bits[kind]
         layouts = BlockLayouts(cfg)
         factors = In(LookUp(layouts.FactorAddress, cell_factors(lanes)))
         super().__init__(
@@ -94,9 +94,9 @@ class CubeBuffer(wiring.Component):
         to, position = self.i.payload.to, self.i.payload.position
         cell = port.address.cell
         window_bits = self._window_bits
-        # The low bits of a vertex coordinate address the window of a plane; those of a line are all of the address.
+        # The low bits of a vertex coordinate address the window of a plane.
         plane_bits = window_bits + 2
-        written = Cat(position[1], to.slot[:window_bits], position[3], to.slot[window_bits:])
+        written = Cat(position[1], to.slot[:window_bits], position[3], to.slot[window_bits : 2 * window_bits])
         banks = {}
         for bank_first in range(2):
             for bank_second in range(2):
@@ -119,7 +119,7 @@ class CubeBuffer(wiring.Component):
     def _line(self, m: Module, port, name: str, pair: int, along: str, odd: data.View) -> None:
         """Add a pair's line."""
         to, position = self.i.payload.to, self.i.payload.position
-        cell = port.address.cell[along]
+        cell = port.address.cell[along][: self._window_bits + 4]
         banks = [
             self._bank(
                 m,

@@ -38,8 +38,8 @@ class CubeLoader(wiring.Component):
     Parameters
     ----------
     cfg : AcceleratorConfig
-    groups : int
-        Component groups.
+    kind : str
+        ``density`` or ``appearance``: its component groups and window.
 
     Members
     -------
@@ -60,13 +60,13 @@ class CubeLoader(wiring.Component):
     CYCLES = len(PAIRS) * CANDIDATES
     LATENCY = CYCLES + 3
 
-    def __init__(self, cfg: AcceleratorConfig, groups: int) -> None:
-        self._groups = groups
+    def __init__(self, cfg: AcceleratorConfig, kind: str) -> None:
+        self._groups = cfg.groups[kind]
         self._block_bits = BlockLayouts(cfg).block
         self._cubes = cfg.cube_queue
-        self._window_bits = cfg.window_bits
-        self._tag_bits = 2 * (CUBE_BITS - cfg.window_bits)
-        self._place_bits = 2 * cfg.window_bits + 2
+        self._window_bits = cfg.window_bits[kind]
+        self._tag_bits = 2 * (CUBE_BITS - self._window_bits)
+        self._place_bits = 2 * self._window_bits + 2
         """Of a slot among those of all pairs: the planes' come first."""
         super().__init__(
             {

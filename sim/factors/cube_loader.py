@@ -5,7 +5,7 @@ RTL: `rtl.factors.cube_loader`.
 
 import numpy as np
 
-from nerf.contract.config import POWERS, AcceleratorConfig
+from nerf.contract.config import POWERS, WINDOWS, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
 from rtnerf.base.compiled import compiled
 from sim.parts.activity import BUSY, FACTORS, IDLE, MEMORY, NEVER, OUTPUT
@@ -16,7 +16,7 @@ STEPS = 2
 """Cycles from a cube that waits to the examination of its first candidate: steps that stand still with it."""
 TOTAL = len(PAIRS) * CANDIDATES
 CUBES_LIMIT = POWERS["cube_queue"][1]
-WINDOW_LIMIT = POWERS["buffer_window"][1]
+WINDOW_LIMIT = WINDOWS[1]
 PLACES_LIMIT = len(PAIRS) * (WINDOW_LIMIT**2 + WINDOW_LIMIT)
 """Slots of all windows of the largest buffer."""
 
@@ -47,10 +47,11 @@ in each slot, or -1."""
 def new(config: AcceleratorConfig, appearance: bool) -> np.void:
     """Return a loader at rest with an empty window, for density or appearance."""
     state = np.zeros(1, STATE)[0]
-    state["appearance"], state["groups"] = appearance, config.groups["appearance" if appearance else "density"]
+    kind = "appearance" if appearance else "density"
+    state["appearance"], state["groups"] = appearance, config.groups[kind]
     state["cube_queue"] = config.cube_queue
-    state["window"], state["window_bits"] = config.buffer_window, config.window_bits
-    state["lines_at"] = len(PAIRS) * config.buffer_window**2
+    state["window"], state["window_bits"] = config.windows[kind], config.window_bits[kind]
+    state["lines_at"] = len(PAIRS) * config.windows[kind] ** 2
     state["phase"] = REST
     state["held"] = -1
     return state

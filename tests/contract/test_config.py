@@ -69,6 +69,7 @@ def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path
         ("tile = 4\nsample_lanes = 8", "sample_lanes must be at most tile, not 8"),
         ("tile = 'wide'", "tile must be of type int, not 'wide'"),
         ("address_width = 12", "address_width must be from 24 to 64, not 12"),
+        ("density_window_scale = 4", r"density_window_scale must be at most 16 / buffer_window \(8\), not 4"),
         ("cores = 2", "config must be made of the keys"),
         ("tile", "config must be valid TOML, not"),
     ],
@@ -83,7 +84,7 @@ def test_bad_files_are_refused(tmp_path, text, message):
 @pytest.mark.parametrize("name", POWERS)
 def test_every_size_has_its_range_and_is_in_the_digest(name):
     low, high = POWERS[name]
-    base = AcceleratorConfig(mlp_lanes=32, sample_lanes=2)
+    base = AcceleratorConfig(mlp_lanes=32, sample_lanes=2, buffer_window=4)
     for size in {low, high} - {getattr(base, name)}:
         assert replace(base, **{name: size}).digest != base.digest
     for size in (low // 2, high * 2, low + 1 if low > 1 else 3):

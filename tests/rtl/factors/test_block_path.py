@@ -36,7 +36,7 @@ class BlockPath(wiring.Component):
 
     def __init__(self, image: bytes):
         self.memories = {name: BurstMemory(CONFIG, image_words(image)) for name in ("headers", "payload")}
-        self.buffers = {kind: CubeBuffer(CONFIG, groups) for kind, groups in CONFIG.groups.items()}
+        self.buffers = {kind: CubeBuffer(CONFIG, kind) for kind in CONFIG.groups}
         super().__init__(
             {"scene": In(SceneRegisters), "scene_base": In(CONFIG.address_width), "pauses": In(1), "errors": Out(16)}
             | {f"i_{kind}": In(stream.Signature(Cube)) for kind in CONFIG.groups}
@@ -59,8 +59,8 @@ class BlockPath(wiring.Component):
         vector = decoder.o
         m.d.comb += [fetch.scene.eq(self.scene), fetch.scene_base.eq(self.scene_base), vector.ready.eq(1)]
         m.d.sync += self.errors.eq(self.errors + fetch.error_header + decoder.error_payload)
-        for number, (kind, groups) in enumerate(CONFIG.groups.items()):
-            loader, buffer = CubeLoader(CONFIG, groups), self.buffers[kind]
+        for number, kind in enumerate(CONFIG.groups):
+            loader, buffer = CubeLoader(CONFIG, kind), self.buffers[kind]
             m.submodules[f"{kind}_loader"], m.submodules[f"{kind}_buffer"] = loader, buffer
             wiring.connect(m, wiring.flipped(getattr(self, f"i_{kind}")), loader.i)
             wiring.connect(m, loader.o, wiring.flipped(getattr(self, f"o_{kind}")))

@@ -2,6 +2,7 @@
 """The cube buffer against plain arrays: every write mapping, every read with its wrap, and holding the answer."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +18,20 @@ from tests.sizes import SMALL, TINY
 
 
 @pytest.mark.parametrize(
-    ("cfg", "groups", "lanes", "copies"), [(TINY, 1, 1, 1), (SMALL, 3, 1, 1), (SMALL, 3, 3, 1), (SMALL, 1, 1, 2)]
+    ("cfg", "kind", "lanes", "copies"),
+    [
+        (TINY, "density", 1, 1),
+        (SMALL, "appearance", 1, 1),
+        (SMALL, "appearance", 3, 1),
+        (SMALL, "density", 1, 2),
+        (replace(SMALL, density_window_scale=2), "density", 1, 2),
+        (replace(SMALL, density_window_scale=2), "appearance", 1, 1),
+    ],
 )
-def test_reads_return_the_corners_of_what_was_written(cfg, groups, lanes, copies):
-    window = cfg.buffer_window
+def test_reads_return_the_corners_of_what_was_written(cfg, kind, lanes, copies):
+    window, groups = cfg.windows[kind], cfg.groups[kind]
     plane_size, line_size = 4 * window, 16 * window
-    buffer = CubeBuffer(cfg, groups, lanes, copies)
+    buffer = CubeBuffer(cfg, kind, lanes, copies)
     generator = random.Random(groups)
     noise = np.random.default_rng(groups)
     planes = noise.integers(-128, 128, (3, groups, plane_size, plane_size, 16), np.int8)

@@ -50,12 +50,12 @@ class Bench:
     ``alone``: a cube comes only when the one before is finished.
     """
 
-    def __init__(self, grid, groups, cubes, chance, hold, seed=0, delay=12, alone=False, cfg=TINY):
-        self.cfg = cfg
-        self.loader = shared(CubeLoader, cfg, groups)
+    def __init__(self, grid, kind, cubes, chance, hold, seed=0, delay=12, alone=False, cfg=TINY):
+        self.cfg, self.kind = cfg, kind
+        self.loader = shared(CubeLoader, cfg, kind)
         self.grid, self.cubes, self.chance, self.hold = grid, cubes, chance, hold
         self.delay, self.alone = delay, alone
-        self.per_cube = expected_requests(cubes, grid, groups, cfg.buffer_window)
+        self.per_cube = expected_requests(cubes, grid, cfg.groups[kind], cfg.windows[kind])
         self.random = random.Random(seed)
         self.requests, self.tokens, self.accepted, self.finished, self.done = [], [], [], [], []
         self.cycle = 0
@@ -116,7 +116,7 @@ class Bench:
             for cycle, (line, pair, _, slot, _) in self.requests[at : at + len(requests)]:
                 for earlier in range(number):
                     if self.finished[earlier] >= cycle:
-                        used = {block[:3] for block in needed(self.cubes[earlier], self.grid, self.cfg.buffer_window)}
+                        used = {block[:3] for block in needed(self.cubes[earlier], self.grid, self.cfg.windows[self.kind])}
                         assert (line, pair, slot) not in used
             at += len(requests)
         for number in range(self.cfg.cube_queue, len(self.cubes)):
@@ -135,30 +135,30 @@ def jumps(grid, count, seed):
 
 
 @pytest.mark.parametrize(("chance", "hold"), [(1.0, 0), (1.0, 60), (0.4, 20)])
-@pytest.mark.parametrize("groups", [1, 3])
-def test_requests_and_tokens(groups, chance, hold):
+@pytest.mark.parametrize("kind", TINY.groups)
+def test_requests_and_tokens(kind, chance, hold):
     largest = (384, 640, 640)
     for grid, cubes in (
         ((13, 9, 20), walk((13, 9, 20))),
         (largest, [(95, 159, 159), (0, 0, 0), (94, 158, 3), (0, 127, 4), (31, 63, 95), *jumps(largest, 15, 1)]),
-        ((70, 65, 64), jumps((70, 65, 64), 15, groups)),
+        ((70, 65, 64), jumps((70, 65, 64), 15, TINY.groups[kind])),
         ((2, 2, 2), [(0, 0, 0)] * 3),
     ):
-        bench = Bench(grid, groups, cubes, chance, hold, seed=f"{groups} {hold}")
+        bench = Bench(grid, kind, cubes, chance, hold, seed=f"{kind} {hold}")
         bench.check()
 
 
 def test_cubes_are_loaded_while_one_is_read():
     """Those that have place in the window beside it; the fourth takes a slot of the first, when that is finished."""
     cubes = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (TINY.buffer_window, 0, 0)]
-    bench = Bench((40, 40, 40), 1, cubes, 1.0, 600, seed=3)
+    bench = Bench((40, 40, 40), "density", cubes, 1.0, 600, seed=3)
     bench.check()
     assert bench.done[bench.blocks(3) - 1] < bench.finished[0] < bench.requests[bench.blocks(3)][0]
     assert bench.requests[-1][0] < bench.finished[2]
 
 
 def test_a_token_does_not_wait_for_blocks_of_later_cubes():
-    bench = Bench((40, 40, 40), 3, [(0, 0, 0), (1, 0, 0), (2, 0, 0)], 1.0, 0, delay=400)
+    bench = Bench((40, 40, 40), "appearance", [(0, 0, 0), (1, 0, 0), (2, 0, 0)], 1.0, 0, delay=400)
     bench.check()
     for number, (token, _) in enumerate(bench.tokens):
         assert token == bench.done[bench.blocks(number + 1) - 1] + 1
@@ -167,16 +167,16 @@ def test_a_token_does_not_wait_for_blocks_of_later_cubes():
 
 @pytest.mark.parametrize("cfg", SIZES)
 def test_as_many_cubes_as_stated_are_held(cfg):
-    bench = Bench((16, 16, 16), 1, [(1, 1, 1)] * 20, 1.0, 600, seed=5, cfg=cfg)
+    bench = Bench((16, 16, 16), "density", [(1, 1, 1)] * 20, 1.0, 600, seed=5, cfg=cfg)
     bench.check()
     assert sum(cycle <= bench.finished[0] for cycle in bench.accepted) == cfg.cube_queue
 
 
-@pytest.mark.parametrize("groups", [1, 3])
-def test_cubes_without_requests_take_the_stated_cycles(groups):
-    bench = Bench((16, 16, 16), groups, [(1, 1, 1)] * 12, 1.0, 0)
+@pytest.mark.parametrize("kind", TINY.groups)
+def test_cubes_without_requests_take_the_stated_cycles(kind):
+    bench = Bench((16, 16, 16), kind, [(1, 1, 1)] * 12, 1.0, 0)
     tokens = [cycle for cycle, _ in bench.tokens]
     assert [b - a for a, b in pairwise(tokens[1:])] == [CubeLoader.CYCLES] * 10
-    bench = Bench((16, 16, 16), groups, [(1, 1, 1)] * 4, 1.0, 0, alone=True)
+    bench = Bench((16, 16, 16), kind, [(1, 1, 1)] * 4, 1.0, 0, alone=True)
     delays = [token - accepted for (token, _), accepted in zip(bench.tokens, bench.accepted, strict=True)]
     assert delays[1:] == [CubeLoader.LATENCY] * 3

@@ -111,8 +111,8 @@ class BlockPath(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i_tree), server.client_0.request)
         wiring.connect(m, server.client_0.response, wiring.flipped(self.o_tree))
         m.d.comb += [fetch.scene.eq(self.scene), fetch.timing.eq(self.timing), decoder.o.ready.eq(1)]
-        for number, (kind, groups) in enumerate(self._cfg.groups.items()):
-            m.submodules[kind] = loader = CubeLoader(self._cfg, groups)
+        for number, kind in enumerate(self._cfg.groups):
+            m.submodules[kind] = loader = CubeLoader(self._cfg, kind)
             source, token = getattr(self, f"i_{kind}"), getattr(self, f"o_{kind}")
             wiring.connect(m, wiring.flipped(source), loader.i)
             wiring.connect(m, loader.o, wiring.flipped(token))
@@ -236,7 +236,7 @@ def test_block_fetch_behind_the_memory(cfg, timing):
     chance = random.Random(number)
     requests = {}
     for kind, groups in cfg.groups.items():
-        wanted = expected_requests(chance.sample(walk(scene()), 12), scene().grid, groups, cfg.buffer_window)
+        wanted = expected_requests(chance.sample(walk(scene()), 12), scene().grid, groups, cfg.windows[kind])
         requests[kind] = [*chain.from_iterable(wanted)][: 12 * groups]
     counts = {
         "o_job": sum(map(len, requests.values())),

@@ -1,5 +1,6 @@
 """The simulator's cube loader against the RTL's, cycle for cycle."""
 
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -32,8 +33,8 @@ CASES = {
 class Harness(wiring.Component):
     """A loader; blocks are there ``fetch`` cycles after their request, cubes are done ``hold`` after their token."""
 
-    def __init__(self, cfg, groups, fetch, hold):
-        self._cfg, self._groups, self._fetch, self._hold = cfg, groups, fetch, hold
+    def __init__(self, cfg, kind, fetch, hold):
+        self._cfg, self._kind, self._fetch, self._hold = cfg, kind, fetch, hold
         super().__init__(
             {
                 "i": In(stream.Signature(Cube)),
@@ -45,7 +46,7 @@ class Harness(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.loader = loader = CubeLoader(self._cfg, self._groups)
+        m.submodules.loader = loader = CubeLoader(self._cfg, self._kind)
         m.d.comb += loader.scene.eq(self.scene)
         for name in ("i", "o", "o_request"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(loader, name))
@@ -59,8 +60,8 @@ class Harness(wiring.Component):
         return m
 
 
-def simulate(cfg, groups, fetch, hold, grid, cubes, counts, stalls, seed, skip):
-    state = cube_loader.new(cfg, groups == cfg.groups["appearance"])
+def simulate(cfg, kind, fetch, hold, grid, cubes, counts, stalls, seed, skip):
+    state = cube_loader.new(cfg, kind == "appearance")
     i, o, request, vector, finished = new(CUBE), new(CUBE), new(BLOCK_REQUEST), new(VECTOR), new(STROBE)
     vector["appearance"], vector["block_last"] = state["appearance"], 1
     scene = new(SCENE)
@@ -92,35 +93,35 @@ def simulate(cfg, groups, fetch, hold, grid, cubes, counts, stalls, seed, skip):
 
 
 @pytest.mark.parametrize(("fetch", "hold"), [(1, 1), (5, 60), (50, 2)])
-@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("kind", TINY.groups)
 @pytest.mark.parametrize("case", CASES)
-def test_every_transfer_comes_in_the_same_cycle(case, groups, fetch, hold):
-    compare(TINY, case, groups, fetch, hold)
+def test_every_transfer_comes_in_the_same_cycle(case, kind, fetch, hold):
+    compare(TINY, case, kind, fetch, hold)
 
 
 @pytest.mark.parametrize(("case", "kind"), [("jumps", "density"), ("corners", "appearance")])
-@pytest.mark.parametrize("cfg", [SMALL, LARGE])
+@pytest.mark.parametrize("cfg", [SMALL, replace(SMALL, density_window_scale=4), LARGE])
 def test_other_windows_and_queues(cfg, case, kind):
-    compare(cfg, case, cfg.groups[kind], 5, 60)
+    compare(cfg, case, kind, 5, 60)
 
 
 def test_a_cube_that_comes_while_the_last_block_of_another_is_examined():
     """Two do: the steps are empty for a cycle behind that block."""
-    cycles = compare(TINY, "same", 3, 1, 13, [(0.04, 1.0)])
+    cycles = compare(TINY, "same", "appearance", 1, 13, [(0.04, 1.0)])
     comes, tokens = cycles["i"][1:], cycles["o"]
     assert sum(come == token - 2 for come, token in zip(comes, tokens, strict=False)) == 2
 
 
-def compare(cfg, case, groups, fetch, hold, other_stalls=()):
+def compare(cfg, case, kind, fetch, hold, other_stalls=()):
     grid, cubes = CASES[case]
-    requests = [*chain.from_iterable(expected_requests(cubes, grid, groups, cfg.buffer_window))]
+    requests = [*chain.from_iterable(expected_requests(cubes, grid, cfg.groups[kind], cfg.windows[kind]))]
     scene = {
         "grid": dict(zip(AXES, grid, strict=True)),
         "cubes": dict(zip(AXES, cubes_of(grid), strict=True)),
     }
-    for stalls in other_stalls or ((1.0, 1.0), HARSH[(fetch + groups) % len(HARSH)]):
+    for stalls in other_stalls or ((1.0, 1.0), HARSH[(fetch + cfg.groups[kind]) % len(HARSH)]):
         hardware = run(
-            shared(Harness, cfg, groups, fetch, hold),
+            shared(Harness, cfg, kind, fetch, hold),
             {"i": [dict(zip(AXES, cube, strict=True)) for cube in cubes]},
             {"o": len(cubes), "o_request": len(requests)},
             {"scene": scene},
@@ -128,7 +129,7 @@ def compare(cfg, case, groups, fetch, hold, other_stalls=()):
             seed=hold,
         )
         for skip in (False, True):
-            cycles, payloads = simulate(cfg, groups, fetch, hold, grid, cubes, len(requests), stalls, hold, skip)
+            cycles, payloads = simulate(cfg, kind, fetch, hold, grid, cubes, len(requests), stalls, hold, skip)
             assert payloads["o"] == cubes
             assert payloads["o_request"] == requests
             assert cycles == hardware.cycles
