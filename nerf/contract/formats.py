@@ -66,8 +66,8 @@ INTERPOLATED = Format(7, 4)
 """A factor after bilinear or linear interpolation."""
 PRODUCT = Format(14, 8)
 """Interpolated plane value times interpolated line value."""
-PRODUCT_SUM = Format(15, 2)
-"""Sum of a ray's products times their weights, each term rounded.
+PRODUCT_SUM = Format(15, -2)
+"""Sum of a ray's products times their weights, each term rounded, to a multiple of 4: finer ones show in no picture.
 
 The weights add up to at most 1.0, so 14 integer bits would do but for rounding. A term that does not round to 0 is at
 least a half, so rounding at most doubles it: 15 do.

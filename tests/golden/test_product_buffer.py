@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from nerf.contract.formats import PRODUCT, PRODUCT_SUM, UNIT, reciprocal_table
+from nerf.contract.formats import DROPPED_BITS, PRODUCT, PRODUCT_SUM, UNIT, reciprocal_table
 from nerf.golden.product_buffer import mean_products, weighted_product
+
+STEP = 1 << DROPPED_BITS
+"""Of a sum, in a product's last bit."""
 
 
 def test_the_reciprocal_table_has_twelve_bits():
@@ -18,8 +21,8 @@ def test_the_reciprocal_table_has_twelve_bits():
 def test_one_sample_gives_its_own_products(weight):
     products = np.array([[0, 1, -1, 256, -256, 300_000, -300_000, PRODUCT.high, PRODUCT.low]])
     mean = mean_products(weighted_product(np.array([[weight]]), products), np.array([weight]))
-    # The sum is rounded to 64, the weight's reciprocal to a part in 2048.
-    tolerance = np.abs(products) / 2000 + (0.51 * 64 * 2**UNIT / weight) * 1.01 + 1
+    # The sum is rounded to a STEP, the weight's reciprocal to a part in 2048.
+    tolerance = np.abs(products) / 2000 + (0.51 * STEP * 2**UNIT / weight) * 1.01 + 1
     assert (np.abs(mean - products) <= tolerance).all()
 
 
@@ -29,8 +32,8 @@ def test_means_of_many_samples():
     weight = noise.integers(2000, (1 << UNIT) // 50, (50, 1))
     mean = mean_products(weighted_product(weight, products).sum(axis=0)[None], weight.sum(axis=0))
     expected = (weight * products).sum(axis=0) / weight.sum()
-    # Fifty roundings to 64, of half a weight: four times their root mean square is 1050.
-    assert np.abs(mean[0] - expected).max() < 1050
+    # Fifty roundings to a STEP, of half a weight: four times their root mean square.
+    assert np.abs(mean[0] - expected).max() < 4 * STEP * np.sqrt(50 / 12) / (weight.sum() / 2**UNIT)
 
 
 def test_no_rounding_takes_a_sum_out_of_its_format():

@@ -103,7 +103,7 @@ def test_largest_values_are_limited(cfg):
 
 def test_rounding_takes_a_sum_beyond_the_largest_product():
     # Eight weights that make 1.0, each with a largest product that is rounded up by 3/8.
-    weights = [(1 << UNIT - 3) + 10] * 7 + [(1 << UNIT - 3) - 70]
+    weights = [(1 << UNIT - 3) + 160] * 7 + [(1 << UNIT - 3) - 1120]
     samples = [{"pixel": 3, "weight": weight, "last": 0} for weight in weights] + [LAST]
     values = np.full((TRANSFERS, LANES), PRODUCT.high)
     total = sum(weighted_product(weight, values) for weight in weights)
