@@ -54,6 +54,8 @@ Ball = data.StructLayout(
     }
 )
 """A cube's bounding ball in camera space: its nearest and farthest depth, its edges along x and y times depth."""
+Divided = data.StructLayout({"ball": Ball, "whole": 1, "near": INVERSE_BITS, "far": INVERSE_BITS})
+"""A ball and the reciprocals of its depths; ``whole``: it covers the whole window, they mean nothing."""
 PRODUCT = 1 + MultiplyAdd.LATENCY
 """Cycles from the choice of operands to their product."""
 BALL = 4 + PRODUCT
@@ -62,15 +64,15 @@ TESTED = 4 + PRODUCT
 """Step in which the last of four tests of a ball is done."""
 DIVIDED = 15
 """Step in which a ball's depths have been divided."""
-CUT = DIVIDED + 4 + PRODUCT
-"""Step in which its four edges have been."""
+CUT = 5 + PRODUCT
+"""Step in which its four edges have been, and are cut to the window."""
 
 
 class Projector(wiring.Component):
     """Project cubes; drop those that cannot cover a pixel of the window.
 
-    Three parts work on a cube each, in steps: from a visit to a ball, the test without division, the division. ``last``
-    passes as a ball does that touches the camera's plane.
+    Four parts work on a cube each, in steps: from a visit to a ball, the test without division, the division, the cut to
+    the window. ``last`` passes as a ball does that touches the camera's plane.
 
     Latency: ``LATENCY`` cycles from an accepted visit to its footprint, ``LATENCY_TOUCHED`` where the ball touches the
     camera's plane and for ``last``.
@@ -86,25 +88,27 @@ class Projector(wiring.Component):
         `Footprint`.
     """
 
-    LATENCY = BALL + TESTED + CUT + 1
-    LATENCY_TOUCHED = BALL + 3
+    LATENCY = BALL + TESTED + DIVIDED + CUT + 1
+    LATENCY_TOUCHED = BALL + 4
     CYCLES = BALL
-    CYCLES_DIVIDED = CUT
+    CYCLES_DIVIDED = DIVIDED
 
     view: In(ViewRegisters)
     i: In(stream.Signature(CubeVisit))
     o: Out(stream.Signature(Footprint))
 
     def elaborate(self, platform) -> Module:
-        """Return the three parts."""
+        """Return the four parts."""
         m = Module()
         ball = stream.Signature(Ball).create(path=("ball",))
         whole, divided = Signal(), Signal()
         """Strobes: the ball goes on, to the whole window or to the division; only while there is room."""
         room = Signal()
+        depths = stream.Signature(Divided).create(path=("depths",))
         self._find_ball(m, ball)
         self._test(m, ball, whole, divided, room)
-        self._cut(m, ball.payload, whole, divided, room)
+        self._divide(m, ball.payload, whole, divided, room, depths)
+        self._cut(m, depths)
         return m
 
     def _find_ball(self, m: Module, ball: stream.Interface) -> None:
@@ -190,65 +194,78 @@ class Projector(wiring.Component):
         with m.Elif(ball.valid & (step != TESTED) & ~((step == 1) & touches)):
             m.d.sync += step.eq(step + 1)
 
-    def _cut(self, m: Module, ball: data.View, whole: Signal, divided: Signal, room: Signal) -> None:
-        """Divide the edges by depth, and cut them to the window."""
-        view, footprint = self.view, self.o.payload
-        step = Signal(range(CUT + 1))
-        held, misses = Signal(Ball), Signal()
-        m.submodules.multiply = unit = MultiplyAdd(
-            IMAGE_BITS, INVERSE_BITS + 1, PIXEL.width + 1 + INVERSE_DEPTH_FRACTION
-        )
-        inverse = {}
+    def _divide(
+        self, m: Module, ball: data.View, whole: Signal, divided: Signal, room: Signal, depths: stream.Interface
+    ) -> None:
+        """Divide by a ball's depths; one that covers the whole window passes."""
+        step = Signal(range(DIVIDED + 1))
+        held = depths.payload
         for side in ("near", "far"):
             m.submodules[f"divider_{side}"] = divider = Divider(
                 DIVIDEND.bit_length(), DEPTH_BITS, BITS_PER_CYCLE, INVERSE_BITS
             )
-            inverse[side] = divider.o.payload
             m.d.comb += [
                 divider.i.payload.dividend.eq(DIVIDEND),
-                divider.i.payload.divisor.eq(held[side]),
+                divider.i.payload.divisor.eq(held.ball[side]),
                 divider.i.valid.eq(step == 1),
                 divider.o.ready.eq(1),
+                held[side].eq(divider.o.payload),
             ]
+        m.d.comb += [depths.valid.eq(step == DIVIDED), room.eq((step == 0) | (depths.valid & depths.ready))]
+        with m.If(whole | divided):
+            m.d.sync += [step.eq(Mux(whole, DIVIDED, 1)), held.ball.eq(ball), held.whole.eq(whole)]
+        with m.Elif(room):
+            m.d.sync += step.eq(0)
+        with m.Elif(step != DIVIDED):
+            m.d.sync += step.eq(step + 1)
+
+    def _cut(self, m: Module, depths: stream.Interface) -> None:
+        """Multiply the edges by the reciprocals of depth, and cut them to the window."""
+        view, footprint = self.view, self.o.payload
+        step = Signal(range(CUT + 1))
+        held, misses = Signal(Divided), Signal()
+        m.submodules.multiply = unit = MultiplyAdd(
+            IMAGE_BITS, INVERSE_BITS + 1, PIXEL.width + 1 + INVERSE_DEPTH_FRACTION
+        )
         edge = Signal(signed(IMAGE_BITS))
         """With the margin of a pixel."""
         m.d.comb += edge.eq(unit.total >> INVERSE_DEPTH_FRACTION + IMAGE_FRACTION)
         with m.Switch(step):
             for n, row in enumerate("xy"):
-                low, high, centre = held[f"low_{row}"], held[f"high_{row}"], view[f"centre_{row}"]
+                low, high, centre = held.ball[f"low_{row}"], held.ball[f"high_{row}"], view[f"centre_{row}"]
                 end = (view.window_width, view.window_height)[n] - 1
                 first, last = footprint[f"first_{row}"], footprint[f"last_{row}"]
                 margin = 1 << IMAGE_FRACTION
                 for at, value, sides, offset in (
-                    (DIVIDED + 2 * n, low, ("near", "far"), centre - margin),
-                    (DIVIDED + 2 * n + 1, high, ("far", "near"), centre + margin),
+                    (1 + 2 * n, low, ("near", "far"), centre - margin),
+                    (2 + 2 * n, high, ("far", "near"), centre + margin),
                 ):
                     with m.Case(at):
                         m.d.sync += [
                             unit.left.eq(value),
-                            unit.right.eq(Mux(value < 0, inverse[sides[0]], inverse[sides[1]])),
+                            unit.right.eq(Mux(value < 0, held[sides[0]], held[sides[1]])),
                             unit.addend.eq(offset << INVERSE_DEPTH_FRACTION),
                         ]
-                with m.Case(DIVIDED + 2 * n + PRODUCT):
+                with m.Case(1 + 2 * n + PRODUCT):
                     m.d.sync += [first.eq(Mux(edge < 0, 0, edge)), misses.eq(misses | (edge > end))]
-                with m.Case(DIVIDED + 2 * n + 1 + PRODUCT):
+                with m.Case(2 + 2 * n + PRODUCT):
                     m.d.sync += [last.eq(Mux(edge < end, edge, end)), misses.eq(misses | (edge < first))]
 
         m.d.comb += [
             self.o.valid.eq((step == CUT) & ~misses),
-            room.eq((step == 0) | ((step == CUT) & (misses | self.o.ready))),
+            depths.ready.eq((step == 0) | ((step == CUT) & (misses | self.o.ready))),
         ]
-        with m.If(whole | divided):
+        with m.If(depths.valid & depths.ready):
             m.d.sync += [
-                step.eq(Mux(whole, CUT, 1)),
-                held.eq(ball),
+                step.eq(Mux(depths.payload.whole, CUT, 1)),
+                held.eq(depths.payload),
                 misses.eq(0),
-                Cat(footprint.cube, footprint.rank, footprint.last).eq(ball.visit),
+                Cat(footprint.cube, footprint.rank, footprint.last).eq(depths.payload.ball.visit),
                 Cat(footprint.first_x, footprint.first_y).eq(0),
                 footprint.last_x.eq(view.window_width - 1),
                 footprint.last_y.eq(view.window_height - 1),
             ]
-        with m.Elif(room):
+        with m.Elif(depths.ready):
             m.d.sync += step.eq(0)
         with m.Elif(step != CUT):
             m.d.sync += step.eq(step + 1)
