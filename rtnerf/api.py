@@ -149,7 +149,7 @@ def prepare(
     >>> import rtnerf
     >>> job = rtnerf.prepare(rtnerf.load_model(), "edge")
     >>> job.config.multipliers
-    4032
+    6336
     >>> job.render(rtnerf.load_cameras().camera(0, 4), "integer").rgb.shape
     (4, 4, 3)
     """

@@ -284,24 +284,27 @@ class AcceleratorConfig:
 
 
 _EDGE = AcceleratorConfig(
-    "edge", tile=64, mlp_lanes=128, mlp_batch=28, ray_units=128, sample_lanes=4, sample_queue=1024, payload_queue=256
+    "edge", tiles=4, mlp_lanes=128, mlp_batch=44, ray_units=32, sample_lanes=4, sample_queue=1024, payload_queue=256
 )
 PRESETS = {
     preset.name: preset
     for preset in (
         AcceleratorConfig(),
         _EDGE,
-        # A tile's sums are most of the memory. Rays are few beside their samples, so the lanes of samples decide.
+        # Rays are few beside their samples, so the lanes of samples and the factors that they find decide.
         replace(
             _EDGE,
             name="edge-deferred",
             shading="deferred",
-            tile=32,
-            tiles=4,
-            ray_units=32,
+            mlp_batch=28,
             sample_lanes=8,
             density_lanes=2,
             appearance_lanes=3,
+            density_window_scale=2,
+            sample_queue=2048,
+            record_queue=16,
+            list_queue=64,
+            ray_queue=8,
             cube_queue=16,
         ),
         replace(_EDGE, name="cloud", mlp_batch=64, sample_lanes=8, sample_queue=2048, payload_queue=512),
@@ -321,7 +324,7 @@ def load_config(source: str | Path) -> AcceleratorConfig:
     --------
     >>> import rtnerf
     >>> rtnerf.load_config("edge").multipliers
-    4032
+    6336
     """
     if str(source) in PRESETS:
         return PRESETS[str(source)]

@@ -112,8 +112,9 @@ def test_the_small_stages_have_just_enough_lanes(mlp_lanes, lanes):
         assert stage.lanes in (1, mlp_lanes) or Stage(stage.layers, stage.lanes - 1).cycles > stages[1].cycles
 
 
-def test_edge_has_no_more_than_4096_multipliers():
-    assert load_config("edge").multipliers == 28 * (14 + 128 + 2)
+def test_a_sample_of_a_batch_has_the_multipliers_of_its_stages():
+    assert load_config("edge").multipliers == 44 * (14 + 128 + 2)
+    assert load_config("edge-deferred").multipliers == 28 * (14 + 128 + 2)
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.booleans(), st.floats(-1e6, 1e6))

@@ -263,7 +263,7 @@ def test_the_multipliers_of_edge_are_used():
     result = check("encoded", cfg, jobs, products, direction)
     assert np.diff(result.cycles["o"][: 3 * batch + 1 : batch]).tolist() == [period] * 3
     utilisation = batch * SIZE.multiply_accumulates / (period * cfg.multipliers)
-    assert (cfg.multipliers, round(utilisation, 3)) == (4032, 0.954)
+    assert (cfg.multipliers, round(utilisation, 3)) == (6336, 0.954)
 
 
 @pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.full), 4])
