@@ -71,8 +71,8 @@ CUT = 5 + PRODUCT
 class Projector(wiring.Component):
     """Project cubes; drop those that cannot cover a pixel of the window.
 
-    Four parts work on a cube each, in steps: from a visit to a ball, the test without division, the division, the cut to
-    the window. ``last`` passes as a ball does that touches the camera's plane.
+    Four parts work on a cube each, in steps: from a visit to a ball, the test without division, the division, the cut
+    to the window. ``last`` passes as a ball does that touches the camera's plane.
 
     Latency: ``LATENCY`` cycles from an accepted visit to its footprint, ``LATENCY_TOUCHED`` where the ball touches the
     camera's plane and for ``last``.

@@ -116,7 +116,9 @@ class Bench:
             for cycle, (line, pair, _, slot, _) in self.requests[at : at + len(requests)]:
                 for earlier in range(number):
                     if self.finished[earlier] >= cycle:
-                        used = {block[:3] for block in needed(self.cubes[earlier], self.grid, self.cfg.windows[self.kind])}
+                        used = {
+                            block[:3] for block in needed(self.cubes[earlier], self.grid, self.cfg.windows[self.kind])
+                        }
                         assert (line, pair, slot) not in used
             at += len(requests)
         for number in range(self.cfg.cube_queue, len(self.cubes)):
