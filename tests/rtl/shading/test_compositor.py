@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run, shared
+from cosim.unit import STALLS, play, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import UNIT
 from nerf.golden.compositor import composite
@@ -259,3 +259,21 @@ def test_two_lanes_take_a_sample_each_a_cycle_and_wait_together():
         *([1, 1], [1, 1], [1, 1], [1, 0], [0, 1], [1, 0], [1, 1]),
         [0, 0],
     ]
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_a_final_value_stays_until_the_next_one_is_asked_for(lanes):
+    compositor = Compositor(replace(CFG, density_lanes=lanes))
+
+    async def bench(ctx):
+        # The pixel beside it, of the other lane, has another value: none yet.
+        ctx.set(compositor.initialise, 1)
+        await ctx.tick()
+        ctx.set(compositor.initialise, 0)
+        for enable, pixel, value in ((1, 0, ONE), (0, 1, ONE), (1, 1, 0), (0, 0, 0)):
+            ctx.set(compositor.final.enable, enable)
+            ctx.set(compositor.final.address, pixel)
+            await ctx.tick()
+            assert ctx.get(compositor.final.data) == value
+
+    play(compositor, bench)

@@ -189,3 +189,15 @@ def test_a_tile_waits_until_the_one_before_is_put_out():
     # The marker is there, the next one is taken; pixel 0 is looked at; it is read.
     assert first == marker + 3
     assert last == first + 3 + (PIXELS - 1) + 1
+
+
+def test_a_tile_without_a_sample_takes_no_time_behind_one_with():
+    samples = [{"pixel": 5, "weight": 1000, "last": 0}, LAST, LAST, LAST]
+    result = run(
+        shared(ProductBuffer, CFG),
+        {"i_sample": samples, "i_vector": [[[1] * 16] * 3] * 3},
+        {"o_sample": 4, "o_vector": 3},
+    )
+    marker = result.cycles["o_sample"][1]
+    # The next one is taken, then it is at the output.
+    assert result.cycles["o_sample"][2:] == [marker + 2, marker + 4]
