@@ -36,7 +36,7 @@ SMALL = replace(
 )
 DEFERRED = replace(
     SMALL, name="deferred", shading="deferred", tiles=4, ray_units=2, sample_lanes=2, mlp_lanes=16,
-    density_components=32, appearance_components=80,
+    density_window_scale=2, density_components=32, appearance_components=80,
 )  # fmt: skip
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"
