@@ -253,7 +253,8 @@ class Projector(wiring.Component):
 
         m.d.comb += [
             self.o.valid.eq((step == CUT) & ~misses),
-            depths.ready.eq((step == 0) | ((step == CUT) & (misses | self.o.ready))),
+            # Whether a footprint is taken is known a cycle later: no path goes from its taker to the division.
+            depths.ready.eq(step == 0),
         ]
         with m.If(depths.valid & depths.ready):
             m.d.sync += [
@@ -265,7 +266,7 @@ class Projector(wiring.Component):
                 footprint.last_x.eq(view.window_width - 1),
                 footprint.last_y.eq(view.window_height - 1),
             ]
-        with m.Elif(depths.ready):
+        with m.Elif((step == CUT) & (misses | self.o.ready)):
             m.d.sync += step.eq(0)
-        with m.Elif(step != CUT):
+        with m.Elif((step != 0) & (step != CUT)):
             m.d.sync += step.eq(step + 1)

@@ -38,10 +38,11 @@ def step(now: int, state, view, i, o) -> int:
     """Project cubes, one in each part."""
     visit, ball, depths, cut = state.visit, state.ball, state.depths, state.cut
     moved = False
-    if cut.holds and now >= cut.since + cut.cut and not (cut.keeps and o.valid):
-        cut.holds = 0
-        moved = True
-    if depths.holds and now >= depths.since + depths.division and not cut.holds:
+    if cut.holds:
+        if now >= cut.since + cut.cut and not (cut.keeps and o.valid):
+            cut.holds = 0
+            moved = True
+    elif depths.holds and now >= depths.since + depths.division:
         _hand_on(depths, cut, now)
         depths.holds = 0
         moved = True
