@@ -314,6 +314,9 @@ class SampleLane(wiring.Component):
             cube.eq(Mux(fresh, ahead.cube, march.cube)),
             behind.eq(Mux(fresh, ahead.behind, march.behind - 1)),
         ]
+        # Both are found before it is known which is asked for: that is known late, and by nothing but itself.
+        ends_fresh = ahead.item.ends | (ahead.behind == 0) | self._left(ahead.following, ahead.step, ahead.cube)
+        ends_next = (march.behind == 1) | self._left(march.second, march.step, march.cube)
         with march.enter(m, ahead.valid):
             m.d.sync += [march.item.eq(ahead.item), march.step.eq(step), march.cube.eq(cube)]
         with m.If(Mux(fresh, march.free & ahead.valid, scaled.free)):
@@ -322,7 +325,7 @@ class SampleLane(wiring.Component):
                 march.following.eq(following),
                 march.behind.eq(behind),
                 march.inside.eq(self._inside(point, cube)),
-                march.ends.eq((fresh & ahead.item.ends) | (behind == 0) | self._left(following, step, cube)),
+                march.ends.eq(Mux(fresh, ends_fresh, ends_next)),
                 *(march.second[axis].eq(following[axis] + step[axis]) for axis in AXES),
             ]
         with scaled.enter(m, march.valid & (march.item.ends | march.inside)):
