@@ -141,5 +141,10 @@ def shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.n
     colours = layer(network, 3, hidden)
     if network.plain:
         return saturate(colours, PLAIN_COLOUR)
+    return sigmoid(colours)
+
+
+def sigmoid(value: np.ndarray) -> np.ndarray:
+    """Return the sigmoid of outputs of the last layer by table, with ``COLOUR_BITS`` fraction bits."""
     half = SIGMOID_ENTRIES // 2
-    return sigmoid_table()[np.clip(colours, -half, half - 1) + half]
+    return sigmoid_table()[np.clip(value, -half, half - 1) + half]

@@ -53,6 +53,11 @@ def logits_layout(cfg: AcceleratorConfig) -> data.ArrayLayout:
     return data.ArrayLayout(signed(PLAIN_COLOUR.width) if cfg.colours == "plain" else LOGIT_BITS, CHANNELS)
 
 
+def logit(result: Value) -> Value:
+    """Return the address in the sigmoid table of a result of the last layer."""
+    return result + SIGMOID_ENTRIES // 2
+
+
 def encoding_layout(cfg: AcceleratorConfig) -> data.StructLayout:
     """Return the layout of where an input of the hidden ``layer`` comes from.
 
@@ -295,7 +300,7 @@ class MlpDatapath(wiring.Component):
         put_out = Signal(self._logits, reset_less=True)
         m.d.comb += self.logits.eq(put_out)
         with m.If(of_last.valid):
-            m.d.sync += logits[of_last.index[:2]].eq(last.result if self._plain else last.result + half)
+            m.d.sync += logits[of_last.index[:2]].eq(last.result if self._plain else logit(last.result))
         with m.If(self.take):
             m.d.sync += put_out.eq(logits)
         with m.Elif(self.shift):

@@ -23,6 +23,7 @@ from nerf.contract.formats import (
     SIGMOID_ENTRIES,
     SINE_ENTRIES,
     UNIT,
+    sigmoid_table,
 )
 from nerf.golden import compositor as golden_compositor
 from nerf.golden import density as golden_density
@@ -31,7 +32,7 @@ from nerf.golden import mlp_engine as golden_network
 from nerf.golden import product_buffer as golden_buffer
 from rtl.factors import interpolator
 from rtl.payloads import UNIT_BITS, SceneRegisters, TileLayouts
-from rtl.shading import compositor, density, mlp_datapath, product_buffer, product_lanes
+from rtl.shading import compositor, density, mlp_datapath, mlp_engine, product_buffer, product_lanes
 from tests.formal.golden import evaluate
 from tests.formal.products import Products, only_row
 from tests.formal.prove import Bench
@@ -118,17 +119,18 @@ class Table(Elaboratable):
     """Takes the place of a memory that is never written: what is read is there at once."""
 
     def __init__(self, *, shape, depth: int, init) -> None:
-        self._init, self._shape = init[:depth], shape
+        self._init, self._shape, self._ports = init[:depth], shape, []
 
     def read_port(self):
-        self.port = SimpleNamespace(
+        port = SimpleNamespace(
             addr=Signal(range(len(self._init))), en=Signal(init=1), data=Signal(self._shape, name="entry")
         )
-        return self.port
+        self._ports.append(port)
+        return port
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.d.comb += self.port.data.eq(Array(self._init)[self.port.addr])
+        m.d.comb += [port.data.eq(Array(self._init)[port.addr]) for port in self._ports]
         return m
 
 
@@ -326,6 +328,34 @@ def test_sine(shading):
 def test_a_quarter_that_does_not_run_backwards_is_found(shading, monkeypatch):
     monkeypatch.setattr(mlp_datapath, "QUARTER", mlp_datapath.QUARTER - 1)
     assert sine_bench(shading).prove().claim == "sine or cosine"
+
+
+def sigmoid_bench(shading) -> Bench:
+    """A sample's colour, of what the lanes of the last layer give: limited, as `test_requantisation` proves."""
+    bench, _ = shading(mlp_engine)
+    low, high = LIMITS["sigmoid"]
+    outputs = bench.free("outputs", data.ArrayLayout(signed(ACTIVATION.width), mlp_datapath.CHANNELS))
+    logits = Signal(mlp_datapath.logits_layout(CFG))
+    unit = part(mlp_engine.MlpEngine, lambda unit, m: unit._put_out(m, ALWAYS, logits))
+    bench.add_wires("colours", unit)
+    for channel, output in enumerate(outputs):
+        bench.assume((output >= low) & (output <= high))
+        bench.m.d.comb += logits[channel].eq(mlp_datapath.logit(output))
+        golden = evaluate(golden_network.sigmoid, output)
+        bench.claim(f"colour {channel}", unit.o.payload.colour[channel] == golden)
+    bench.goal("the middle", (outputs[0] == 0) & (outputs[2] == low))
+    return bench
+
+
+@pytest.mark.full
+def test_sigmoid(shading):
+    assert_proved(sigmoid_bench(shading))
+
+
+@pytest.mark.full
+def test_a_sigmoid_of_other_entries_is_found(shading, monkeypatch):
+    monkeypatch.setattr(mlp_engine, "sigmoid_table", lambda: sigmoid_table()[::-1])
+    assert sigmoid_bench(shading).prove().claim == "colour 0"
 
 
 def mean_bench(shading, monkeypatch) -> Bench:
