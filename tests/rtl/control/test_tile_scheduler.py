@@ -17,8 +17,9 @@ CONFIG = AcceleratorConfig(tile=4)
 ROWS = 16
 """Of tiles, in the bench."""
 REPORTS = "i_rays_ready", "i_walked", "i_tile_done", "i_blank"
-SIZES = [(1, 1), (4, 4), (5, 8), (17, 15)]
-MET = ("all", "none", "some")
+SIZES = [(1, 1), (4, 4), (4, 16), (5, 8), (17, 15)]
+MET = ("all", "none", "some", "last")
+"""Rows that a cube meets. Before the last one, two sequences look rows up, and may do so in the same cycle."""
 
 
 class Bench(wiring.Component):
@@ -78,15 +79,15 @@ class Bench(wiring.Component):
 
 
 def rows_of(width: int, height: int, met: str, tile: int = CONFIG.tile) -> list[dict[str, int]]:
-    """Return the rows of a window's tiles: ``met`` is ``all``, ``none`` or ``some``."""
+    """Return the rows of a window's tiles: ``met`` is one of `MET`."""
     chance = random.Random(f"{width} {height} {met}")
     across, down = -(-width // tile), -(-height // tile)
     rows = []
-    for _ in range(down):
+    for row in range(down):
         first = 0 if met == "all" else chance.randrange(across)
         last = across - 1 if met == "all" else chance.randrange(first, across)
-        has_any = met == "all" or (met == "some" and chance.random() < 0.7)
-        rows.append({"entries": chance.randrange(1, 1 << 18) if has_any else 0, "first": first, "last": last})
+        is_met = met == "all" or (met == "some" and chance.random() < 0.7) or (met == "last" and row == down - 1)
+        rows.append({"entries": chance.randrange(1, 1 << 18) if is_met else 0, "first": first, "last": last})
     return rows
 
 
