@@ -17,6 +17,8 @@ from rtl.shading.product_lanes import RECIPROCAL_WIDTH, SUM, MeanLane, SumLane
 LANES = len(PAIRS) * COMPONENTS
 """Products of a component group."""
 SAMPLE_QUEUE = 4
+Weight = data.StructLayout({"sum": UNIT_BITS, "any": 1})
+"""Sum of a pixel's weights; ``any``: it has had a sample, and each has a weight. Asking all bits would take longer."""
 
 
 class SumsPort(wiring.Signature):
@@ -28,8 +30,8 @@ class SumsPort(wiring.Signature):
             {
                 "read": Out(LookUp(place, sums)),
                 "write": Out(PixelWrite(place, sums)),
-                "read_weight": Out(LookUp(address_bits, UNIT_BITS)),
-                "write_weight": Out(PixelWrite(address_bits, UNIT_BITS)),
+                "read_weight": Out(LookUp(address_bits, Weight)),
+                "write_weight": Out(PixelWrite(address_bits, Weight)),
             }
         )
 
@@ -37,7 +39,7 @@ class SumsPort(wiring.Signature):
 class TileSums(wiring.Component):
     """The sums of two tiles: samples are added to those of one, those of the other are put out.
 
-    A pixel without a sample has the weight 0; after a reset all pixels get it, one of each tile a cycle.
+    A pixel without a sample has no weight; after a reset all pixels lose theirs, one of each tile a cycle.
 
     Latency: 1 cycle from an address to its data, which then stay until the next cycle with ``enable``.
     Throughput: a cycle, a read and a write of sums and of a weight in each tile.
@@ -72,9 +74,7 @@ class TileSums(wiring.Component):
             m.submodules[f"sums_{parity}"] = sums = Memory(
                 shape=data.ArrayLayout(SUM, self._sums), depth=self._transfers << self._address_bits, init=[]
             )
-            m.submodules[f"weights_{parity}"] = weights = Memory(
-                shape=UNIT_BITS, depth=1 << self._address_bits, init=[]
-            )
+            m.submodules[f"weights_{parity}"] = weights = Memory(shape=Weight, depth=1 << self._address_bits, init=[])
             read, read_weight = sums.read_port(), weights.read_port()
             write, write_weight = sums.write_port(), weights.write_port()
             for user, uses in ((self.add, self.tile == parity), (self.scan, self.tile != parity)):
@@ -88,7 +88,7 @@ class TileSums(wiring.Component):
                             port.en.eq(access.enable), port.addr.eq(access.address), port.data.eq(access.data)
                         ]  # fmt: skip
             with m.If(self.clears):
-                m.d.comb += [write_weight.en.eq(1), write_weight.addr.eq(clear), write_weight.data.eq(0)]
+                m.d.comb += [write_weight.en.eq(1), write_weight.addr.eq(clear), Value.cast(write_weight.data).eq(0)]
         return m
 
 
@@ -191,7 +191,8 @@ class ProductBuffer(wiring.Component):
         """Multiply; add the carries and read; take that; add and write. Return whether a sample has its last transfer.
 
         Where a sample is one transfer, those of one pixel may follow each other closer than a sum is read after it is
-        written: then they are handed on. With more transfers to a sample they do not.
+        written: then they are handed on. With more transfers to a sample they do not. A weight is read a cycle earlier
+        than the sums, since it tells whether there are any, and written with them: so it is handed on further.
         """
         # A single transfer has a bit, too: Verilog has no signal without.
         transfer = Signal(range(max(self._transfers, 2)))
@@ -202,12 +203,13 @@ class ProductBuffer(wiring.Component):
         place, held_place, written_place = (
             Signal(len(sums.read.address), name=name) for name in ("place", "held_place", "written_place")
         )
-        weight = Signal(UNIT_BITS)
-        new_weight, old_weight = Signal(UNIT_BITS), Signal(UNIT_BITS)
-        first, held_first = (Signal(name=name) for name in ("first", "held_first"))
+        weight, held_weight, found = (Signal(UNIT_BITS, name=name) for name in ("weight", "held_weight", "found"))
+        weights = [Signal(UNIT_BITS, name=f"weight_{ago}") for ago in range(3)]
+        """Sums of weights: that which is written, and those that were in the cycles before."""
+        first, held_first, written_first = (Signal(name=name) for name in ("first", "held_first", "written_first"))
         fresh, was_fresh = Signal(), Signal()
-        follows = Signal(2)
-        """What is read is of the pixel that is held, or of the one behind it."""
+        follows, held_follows = Signal(len(weights)), Signal(len(weights))
+        """Whether a sample is of the pixel of the one before it, of the one before that, and so on."""
         source = Signal(SumLane.SOURCES)
         with m.If(takes):
             m.d.sync += [
@@ -216,16 +218,21 @@ class ProductBuffer(wiring.Component):
                 weight.eq(sample.weight),
                 first.eq(transfer == 0),
             ]
-        if self._transfers == 1:
-            m.d.sync += follows.eq(Cat(reads & (place == pixel), holds & (held_place == pixel)))
-        known = Mux(follows[0], new_weight, Mux(follows[1], old_weight, sums.read_weight.data))
+        behind = ((reads, place), (holds, held_place), (writes, written_place))
+        for number, (valid, other) in enumerate(behind):
+            if self._transfers == 1 or number == len(behind) - 1:
+                m.d.sync += follows[number].eq(valid & (other[: self._address_bits] == pixel))
+        known = found
+        for number, total in reversed([*enumerate(weights)]):
+            known = Mux(held_follows[number], total, known)
         m.d.comb += [
             sums.read_weight.enable.eq(adds & (transfer == 0)),
             sums.read_weight.address.eq(pixel),
-            fresh.eq(Mux(first, (sums.read_weight.data == 0) & ~follows.any(), was_fresh)),
-            sums.write_weight.enable.eq(holds & held_first),
-            sums.write_weight.address.eq(held_place),
-            sums.write_weight.data.eq(new_weight),
+            fresh.eq(Mux(first, ~sums.read_weight.data.any & ~follows.any(), was_fresh)),
+            sums.write_weight.enable.eq(writes & written_first),
+            sums.write_weight.address.eq(written_place),
+            sums.write_weight.data.sum.eq(weights[0]),
+            sums.write_weight.data.any.eq(1),
             sums.read.enable.eq(reads),
             sums.read.address.eq(place),
             sums.write.enable.eq(writes),
@@ -235,11 +242,13 @@ class ProductBuffer(wiring.Component):
         m.d.sync += [
             Cat(reads, holds, writes).eq(Cat(takes, reads, holds)),
             Cat(held_place, written_place).eq(Cat(place, held_place)),
-            held_first.eq(first),
+            Cat(held_first, written_first).eq(Cat(first, held_first)),
             was_fresh.eq(fresh),
-            new_weight.eq(known + weight),
-            old_weight.eq(new_weight),
-            source.eq(Cat(~fresh & ~follows.any(), follows[0], follows[1] & ~follows[0])),
+            found.eq(sums.read_weight.data.sum),
+            Cat(held_weight, held_follows).eq(Cat(weight, follows)),
+            weights[0].eq(known + held_weight),
+            Cat(weights[1:]).eq(Cat(weights[:-1])),
+            source.eq(Cat(~fresh & ~follows[:2].any(), follows[0], follows[1] & ~follows[0])),
         ]
         width = self._lanes * COMPONENTS
         forwards = self._transfers == 1
@@ -263,20 +272,20 @@ class ProductBuffer(wiring.Component):
         pixel, looked_at = (Signal(self._address_bits, name=name) for name in ("pixel", "looked_at"))
         all_looked, looked = Signal(), Signal()
         transfer = Signal(range(self._groups))
-        weight = sums.read_weight.data
+        weight, any_sample = sums.read_weight.data.sum, sums.read_weight.data.any
         looks, issues, leaves = (Signal(name=name) for name in ("looks", "issues", "leaves"))
         holds = Signal(self.STEPS)
         m.d.comb += [
             advance.eq(~self.o_vector.valid | self.o_vector.ready),
             issues.eq(
-                scans & looked & (weight != 0) & advance
+                scans & looked & any_sample & advance
                 & ((transfer != 0) | ~self.o_sample.valid | self.o_sample.ready)
             ),
             leaves.eq(issues & (transfer == self._groups - 1)),
-            looks.eq(scans & ~all_looked & (~looked | (weight == 0) | leaves)),
+            looks.eq(scans & ~all_looked & (~looked | ~any_sample | leaves)),
             scanned.eq(all_looked & ~looked & ~holds.any()),
         ]  # fmt: skip
-        with m.If(scans & ((weight == 0) | leaves)):
+        with m.If(scans & (~any_sample | leaves)):
             m.d.sync += looked.eq(0)
         with m.If(looks):
             m.d.comb += [sums.read_weight.enable.eq(1), sums.read_weight.address.eq(pixel)]
