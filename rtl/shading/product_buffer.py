@@ -1,12 +1,12 @@
 """Deferred shading: composite the appearance products of a tile's visible samples, then put out one mean a ray."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
-from nerf.contract.formats import RECIPROCAL_BITS, UNIT, reciprocal_table
+from nerf.contract.formats import RECIPROCAL_BITS, reciprocal_table
 from nerf.contract.scene_image import PAIRS
 from rtl.parts.pixel_memory import PixelWrite
 from rtl.parts.queue import Queue
@@ -332,13 +332,20 @@ class ProductBuffer(wiring.Component):
             shape=RECIPROCAL_WIDTH, depth=1 << RECIPROCAL_BITS, init=[int(value) for value in reciprocal_table()]
         )
         reciprocal = reciprocals.read_port()
-        behind, above = Signal(range(UNIT_BITS)), Signal(range(UNIT_BITS))
+        behind = Signal(range(UNIT_BITS))
         behinds = [Signal(range(UNIT_BITS), name=f"behind_{step}") for step in range(self.STEPS - 1)]
-        for place in range(UNIT_BITS):
-            with m.If(weight[place]):
-                m.d.comb += [behind.eq(place), above.eq(UNIT - place)]
-        normalised = (weight << above)[UNIT - RECIPROCAL_BITS : UNIT]
-        m.d.comb += [reciprocal.addr.eq(normalised), reciprocal.en.eq(issues)]
+        leads = [weight[place] & ~weight[place + 1 :].any() for place in range(UNIT_BITS)]
+        shifted = Cat(Const(0, RECIPROCAL_BITS), weight)
+        normalised = [
+            Cat(leading & shifted[place + bit] for place, leading in enumerate(leads)).any()
+            for bit in range(RECIPROCAL_BITS)
+        ]
+        m.d.comb += [
+            behind.eq(Cat(Cat(leads[place] for place in range(UNIT_BITS) if place >> bit & 1).any()
+                          for bit in range(len(behind)))),
+            reciprocal.addr.eq(Cat(normalised)),
+            reciprocal.en.eq(issues),
+        ]  # fmt: skip
         factor = Signal(RECIPROCAL_WIDTH)
         with m.If(advance):
             m.d.sync += [
