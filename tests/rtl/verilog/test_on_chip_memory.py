@@ -63,6 +63,6 @@ def test_the_accelerator_says_what_its_blocks_hold():
 @pytest.mark.full
 def test_the_sums_of_two_tiles_fit_on_the_chip():
     held = design(load_config("edge-deferred"))[1]["on_chip_memory_bytes"]
-    # By pixel 144 sums of 14 bits and one of 21 bits and whether there is any, for two tiles; queue and reciprocals are small.
+    # By pixel 144 sums of 14 bits, one of 21 bits and whether there is any, for two tiles; the rest is small.
     assert 0 <= held["product_buffer"] - 2 * 32**2 * (144 * 14 + 22) // 8 < 2048
     assert sum(held.values()) < 1_500_000
