@@ -48,6 +48,8 @@ mutants = [row for row in mutations("*") if not row["mutant"].endswith(".none")]
 noticed = [row for row in mutants if row["mismatches"] or row["cycles_rtl"] != row["cycles_sim"]]
 clock = asap7["clock_mhz_with_wires"] / 1000
 """GHz."""
+deferred_asap7 = synthesis("runs/edge-deferred asap7")
+deferred_clock = deferred_asap7["clock_mhz_with_wires"] / 1000
 joined = 1e6 / asap7["whole"]["delay_ps"] * clock * 1000 / asap7["clock_mhz"]
 """MHz of all units together, less what wires take."""
 LOOKUP = "rtnerf specdec measure --proposer lookup --nodes 8 --prompts 16"
@@ -92,15 +94,17 @@ README = [
         *span(embedded(f"{TUNED}/fps")), *span(embedded(f"{TUNED}/fps"), clock), max(embedded(f"{TUNED}/loss_db")),
     )),
     ("{:.0f} to {:.0f} frames/s in `edge-deferred` ({:.0f} to {:.0f}; {} multipliers", (
-        *span(lego(f"{DEFERRED}/fps")), *span(lego(f"{DEFERRED}/fps"), clock), lego(f"{DEFERRED}/multipliers")[0],
+        *span(lego(f"{DEFERRED}/fps")), *span(lego(f"{DEFERRED}/fps"), deferred_clock),
+        lego(f"{DEFERRED}/multipliers")[0],
     )),
     ("sample generator {:.0f} % busy, {:.1f} GB/s; embedded scene {:.1f} to {:.1f} ({:.0f} to {:.0f})", (
         100 * mean(lego(f"{DEFERRED}/busy_share")), max(lego(f"{DEFERRED}/gigabytes_per_second")),
-        *span(embedded(f"{DEFERRED}/fps")), *span(embedded(f"{DEFERRED}/fps"), clock),
+        *span(embedded(f"{DEFERRED}/fps")), *span(embedded(f"{DEFERRED}/fps"), deferred_clock),
     )),
     ("tuned, `edge`: {:.1f}, {:.1f}, {:.1f}, {:.1f};", frames_per_second(per_sample)),
     ("{:.0f} to {:.0f} frames/s in `edge-deferred` ({:.0f} to {:.0f}), {:.1f} GB/s", (
-        *span(lego(f"{STEP_1}/fps")), *span(lego(f"{STEP_1}/fps"), clock), max(lego(f"{STEP_1}/gigabytes_per_second")),
+        *span(lego(f"{STEP_1}/fps")), *span(lego(f"{STEP_1}/fps"), deferred_clock),
+        max(lego(f"{STEP_1}/gigabytes_per_second")),
     )),
     ("deferred, `edge-deferred`: {:.1f}, {:.1f}, {:.1f}, {:.1f};", frames_per_second(deferred)),
     ("| {:.0f} MHz, {:.0f} MHz less 20 % for wires; {:.0f} MHz, {:.0f} MHz ([", (
@@ -148,6 +152,16 @@ SILICON = [
     ("multipliers {:.4f} mm2, adders {:.4f}, selection {:.4f}, control {:.4f}", [
         asap7["area_by_kind_mm2"][kind] for kind in ("multipliers", "adders", "selection", "control")
     ]),
+    ("{:.0f} MHz, set by the network's datapath", (deferred_asap7["clock_mhz"],)),
+    ("{:.0f} MHz less 20 % for wires. With all units joined {:,.0f} ps, along", (
+        deferred_asap7["clock_mhz_with_wires"], deferred_asap7["whole"]["delay_ps"],
+    )),
+    ("{:.3f} mm2 of logic ({:,} cells, {:,} flip-flops): the network", (
+        deferred_asap7["logic_mm2"], deferred_asap7["cells"], deferred_asap7["flip_flops"],
+    )),
+    ("{:.3f} mm2 of memory macros (assumed), {:,} bytes. 28 nm class, by scaling: {:.1f} to {:.1f} mm2", (
+        deferred_asap7["memory_mm2"], deferred_asap7["memory_bytes"], *deferred_asap7["area_28nm_mm2"],
+    )),
     ("registers {:.4f}. 28 nm class, by scaling: {:.2f} to {:.2f} mm2", (
         asap7["area_by_kind_mm2"]["registers"], *asap7["area_28nm_mm2"],
     )),
