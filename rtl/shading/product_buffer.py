@@ -218,10 +218,11 @@ class ProductBuffer(wiring.Component):
                 weight.eq(sample.weight),
                 first.eq(transfer == 0),
             ]
-        behind = ((reads, place), (holds, held_place), (writes, written_place))
-        for number, (valid, other) in enumerate(behind):
+        behind = ((reads & first, place), (holds & held_first, held_place), (writes & written_first, written_place))
+        for number, (begins, other) in enumerate(behind):
             if self._transfers == 1 or number == len(behind) - 1:
-                m.d.sync += follows[number].eq(valid & (other[: self._address_bits] == pixel))
+                same = other[: self._address_bits] == pixel
+                m.d.sync += follows[number].eq(begins & same & (transfer == 0))
         known = found
         for number, total in reversed([*enumerate(weights)]):
             known = Mux(held_follows[number], total, known)
@@ -243,7 +244,7 @@ class ProductBuffer(wiring.Component):
             Cat(reads, holds, writes).eq(Cat(takes, reads, holds)),
             Cat(held_place, written_place).eq(Cat(place, held_place)),
             Cat(held_first, written_first).eq(Cat(first, held_first)),
-            was_fresh.eq(fresh),
+            was_fresh.eq(Mux(reads, fresh, was_fresh)),
             found.eq(sums.read_weight.data.sum),
             Cat(held_weight, held_follows).eq(Cat(weight, follows)),
             weights[0].eq(known + held_weight),

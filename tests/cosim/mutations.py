@@ -128,7 +128,7 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     "record_reader": ("record_reader", {"state.whole = 1": "state.windows_held += 1"}),
     # Hands on an entry when the next one is dropped.
     "cube_list": ("cube_list", {'state["list_queue"] = config.list_queue': 'state["list_queue"] = 16'}),
-    "projector": ("projector", {"DIVIDED = 23": "DIVIDED = 24"}),
+    "projector": ("projector", {"DIVIDED = 15": "DIVIDED = 16"}),
     "occupancy_walker": ("occupancy_walker", {'state["row_queue"] = config.row_queue': 'state["row_queue"] = 7'}),
     "ray_setup": ("ray_setup", {"CYCLES = 119": "CYCLES = 120"}),
     # Asks for the tables without the cycle of checks.
