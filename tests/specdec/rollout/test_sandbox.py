@@ -62,7 +62,7 @@ def test_no_file_can_be_reached(tmp_path):
 def test_no_network_no_process_no_signal_no_sleep():
     results = attempts(
         "import socket",
-        "import _socket",
+        "import _socket\n_socket.socket()",
         "import subprocess",
         "import os\nos.fork()",
         "import os\nos.execv('/bin/sh', ['sh'])",
