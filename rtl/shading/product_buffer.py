@@ -17,8 +17,8 @@ from rtl.shading.product_lanes import RECIPROCAL_WIDTH, SUM, MeanLane, SumLane
 LANES = len(PAIRS) * COMPONENTS
 """Products of a component group."""
 SAMPLE_QUEUE = 4
-Weight = data.StructLayout({"sum": UNIT_BITS, "any": 1})
-"""Sum of a pixel's weights; ``any``: it has had a sample, and each has a weight. Asking all bits would take longer."""
+Weight = data.StructLayout({"sum": UNIT_BITS, "seen": 1})
+"""Sum of a pixel's weights; ``seen``: it has had a sample, and each has a weight. Asking all bits would take longer."""
 
 
 class SumsPort(wiring.Signature):
@@ -229,11 +229,11 @@ class ProductBuffer(wiring.Component):
         m.d.comb += [
             sums.read_weight.enable.eq(adds & (transfer == 0)),
             sums.read_weight.address.eq(pixel),
-            fresh.eq(Mux(first, ~sums.read_weight.data.any & ~follows.any(), was_fresh)),
+            fresh.eq(Mux(first, ~sums.read_weight.data.seen & ~follows.any(), was_fresh)),
             sums.write_weight.enable.eq(writes & written_first),
             sums.write_weight.address.eq(written_place),
             sums.write_weight.data.sum.eq(weights[0]),
-            sums.write_weight.data.any.eq(1),
+            sums.write_weight.data.seen.eq(1),
             sums.read.enable.eq(reads),
             sums.read.address.eq(place),
             sums.write.enable.eq(writes),
@@ -273,20 +273,20 @@ class ProductBuffer(wiring.Component):
         pixel, looked_at = (Signal(self._address_bits, name=name) for name in ("pixel", "looked_at"))
         all_looked, looked = Signal(), Signal()
         transfer = Signal(range(self._groups))
-        weight, any_sample = sums.read_weight.data.sum, sums.read_weight.data.any
+        weight, seen = sums.read_weight.data.sum, sums.read_weight.data.seen
         looks, issues, leaves = (Signal(name=name) for name in ("looks", "issues", "leaves"))
         holds = Signal(self.STEPS)
         m.d.comb += [
             advance.eq(~self.o_vector.valid | self.o_vector.ready),
             issues.eq(
-                scans & looked & any_sample & advance
+                scans & looked & seen & advance
                 & ((transfer != 0) | ~self.o_sample.valid | self.o_sample.ready)
             ),
             leaves.eq(issues & (transfer == self._groups - 1)),
-            looks.eq(scans & ~all_looked & (~looked | ~any_sample | leaves)),
+            looks.eq(scans & ~all_looked & (~looked | ~seen | leaves)),
             scanned.eq(all_looked & ~looked & ~holds.any()),
         ]  # fmt: skip
-        with m.If(scans & (~any_sample | leaves)):
+        with m.If(scans & (~seen | leaves)):
             m.d.sync += looked.eq(0)
         with m.If(looks):
             m.d.comb += [sums.read_weight.enable.eq(1), sums.read_weight.address.eq(pixel)]
