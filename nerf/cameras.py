@@ -102,6 +102,12 @@ class Camera:
         """Centre of projection in the world, float64 (3,)."""
         return self.c2w[:3, 3]
 
+    @property
+    def from_world(self) -> np.ndarray:
+        """World to camera in OpenCV axes, float64 (3, 4)."""
+        axes = (self.c2w @ OPENCV_AXES)[:3, :3].T
+        return np.concatenate([axes, -axes @ self.position[:, None]], axis=1)
+
     def cropped(self, x: int, y: int, w: int, h: int) -> Camera:
         """The same camera limited to a window of the full picture."""
         return replace(self, crop=(x, y, w, h))

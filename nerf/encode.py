@@ -106,7 +106,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
     model = exchanged(model, other)
     network = fitted(model, config.network)
     image.check_grid(model.grid_size)
-    samples = model.step, model.sample_count
+    samples, distance = (model.step, model.sample_count), model.sample_distance * model.distance_scale
     model = for_its_mask(model)
     windows, bases = mask_windows(model)
     model = without_outliers(model, read_cells(model))
@@ -133,8 +133,9 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
                 packed, row = _encode_blocks(cut, payload, form)
                 headers.append(((f"{kind}_headers", image.header_index(factor_name, pair)), packed))
                 table[f"{kind}_{factor_name}_{pair}"] = row
-    tables, network_words = _tables(model, network, config, scales["appearance"])
-    words |= network_words | _density_words(model, scales["density"]) | {"payload_bytes": len(payload.data)}
+    knots = _knots(model, scales["density"], distance)
+    tables, network_words = _tables(model, network, config, scales["appearance"], distance)
+    words |= network_words | _density_words(scales["density"], knots) | {"payload_bytes": len(payload.data)}
     sections: list[tuple[str | tuple[str, int] | None, bytes]] = [
         ("rows_offset", pack_rows(bases, model.grid_size)),
         (
@@ -144,7 +145,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
                 for w, b in zip(windows, bases.values(), strict=True)
             ),
         ),
-        ("tables_offset", _alpha_table(model) + tables),
+        ("tables_offset", _alpha_table(model, knots, distance) + tables),
         *headers,
         ("payload_offset", bytes(payload.data)),
     ]
@@ -155,6 +156,7 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         "shading_threshold": model.shading_threshold,
         "sample_count": samples[1],
         "exchanged": other,
+        "relu": model.density_activation == "relu",
         **asdict(replace(network.size, components=max(model.app_components))),
     }
     for k, axis in enumerate("xyz"):
@@ -179,7 +181,6 @@ def required_fields(model: TensorfModel) -> dict[str, int | str]:
 
 
 def _check_structure(model: TensorfModel, config: AcceleratorConfig) -> None:
-    model.refuse_forward_facing("for the accelerator")
     lacking = []
     for name, value in required_fields(model).items():
         has = getattr(config, name)
@@ -257,41 +258,48 @@ def _encode_blocks(cut: np.ndarray, payload: _Payload, form: Form | None) -> tup
 # ---- Tables ----
 
 
-def _density_words(model: TensorfModel, scale: float) -> dict[str, int]:
-    """Multiplier and offset that turn the integer density sum into an alpha table position."""
-    entries = 1 << ALPHA_STEP_BITS
-    multiplier = round(scale * entries * 2.0 ** (FRACTION_BITS - PRODUCT.fraction + DENSITY_MULTIPLIER.fraction))
+def _density_words(scale: float, knots: tuple[float, float]) -> dict[str, int]:
+    """Multiplier and offset that turn the integer density sum into an alpha table position; ``knots``: `_knots`."""
+    start, apart = knots
+    multiplier = round(scale / apart * 2.0 ** (FRACTION_BITS - PRODUCT.fraction + DENSITY_MULTIPLIER.fraction))
     require(
         0 < multiplier <= DENSITY_MULTIPLIER.high, "density factors", "of products up to 2000", scale * FACTOR.high**2
     )
-    offset = -round(_alpha_start(model) * entries * (1 << FRACTION_BITS))
-    return {"density_multiplier": multiplier, "density_offset": offset}
+    return {"density_multiplier": multiplier, "density_offset": -round(start / apart * (1 << FRACTION_BITS))}
 
 
-def _alpha_start(model: TensorfModel) -> float:
-    """Density feature at the alpha table's first entry."""
-    shift = model.density_shift if model.density_activation == "softplus" else 0.0
-    return -ALPHA_BELOW - shift
+def _knots(model: TensorfModel, scale: float, distance: float) -> tuple[float, float]:
+    """Density feature at the alpha table's first knot, and between neighbours.
 
-
-def _alpha_table(model: TensorfModel) -> bytes:
-    """Alpha at each table knot and its difference to the next: alpha = 1 - exp(-activation(s) * step * scale)."""
-    knots = _alpha_start(model) + np.arange(ALPHA_ENTRIES + 1) / (1 << ALPHA_STEP_BITS)
+    After softplus the table begins where nothing is left of it. After relu it goes from 0 to where nothing passes, or
+    further where the multiplier would not fit.
+    """
     if model.density_activation == "softplus":
-        sigma = np.logaddexp(0.0, knots + model.density_shift)
+        return -ALPHA_BELOW - model.density_shift, 1 / (1 << ALPHA_STEP_BITS)
+    opaque = UNIT * math.log(2) / distance
+    finest = scale * 2.0 ** (FRACTION_BITS - PRODUCT.fraction + DENSITY_MULTIPLIER.fraction) / DENSITY_MULTIPLIER.high
+    return 0.0, max(opaque / ALPHA_ENTRIES, finest)
+
+
+def _alpha_table(model: TensorfModel, knots: tuple[float, float], distance: float) -> bytes:
+    """Alpha at each table knot and its difference to the next: alpha = 1 - exp(-activation(s) * distance)."""
+    start, apart = knots
+    features = start + np.arange(ALPHA_ENTRIES + 1) * apart
+    if model.density_activation == "softplus":
+        sigma = np.logaddexp(0.0, features + model.density_shift)
     else:
-        sigma = np.maximum(knots, 0.0)
-    alpha = np.floor(-np.expm1(-sigma * model.step * model.distance_scale) * (1 << UNIT) + 0.5).astype(np.uint64)
+        sigma = np.maximum(features, 0.0)
+    alpha = np.floor(-np.expm1(-sigma * distance) * (1 << UNIT) + 0.5).astype(np.uint64)
     return (alpha[:-1] | np.diff(alpha) << np.uint64(32)).astype("<u8").tobytes()
 
 
-def _calibrate(model: TensorfModel, network: Network) -> dict[str, float]:
+def _calibrate(model: TensorfModel, network: Network, distance: float) -> dict[str, float]:
     """Largest magnitude of the features and the hidden activations at random occupied points."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         points = occupied_points(model, 16 * CALIBRATION_POINTS, generator)
         sigma = model.density(model.density_feature(model.normalise(points)))
-        dense = points[sigma * model.step * model.distance_scale > 1e-2]
+        dense = points[sigma * distance > 1e-2]
         points = (dense if len(dense) >= 64 else points)[:CALIBRATION_POINTS]
         if len(points) == 0:
             points = model.aabb.mean(dim=0, keepdim=True)
@@ -306,10 +314,10 @@ def _calibrate(model: TensorfModel, network: Network) -> dict[str, float]:
 
 
 def _tables(
-    model: TensorfModel, network: Network, config: AcceleratorConfig, product_scale: float
+    model: TensorfModel, network: Network, config: AcceleratorConfig, product_scale: float, distance: float
 ) -> tuple[bytes, dict[str, int]]:
     """Requantisation entries and weight rows of the four layers, and the header words that go with them."""
-    seen = _calibrate(model, network)
+    seen = _calibrate(model, network, distance)
     feature_fraction = math.floor(math.log2(ACTIVATION.high / (HEADROOM * max(seen["feature"], 1.0))))
     feature_fraction = min(max(feature_fraction, SINE_FRACTION - 7), SINE_FRACTION)
     input_scale = 2.0**-feature_fraction

@@ -19,6 +19,9 @@ SIDE = 16
 """Of each sampled picture, pixels."""
 _DIRECTIONS = ((1, 1, 1), (-1, 1, 0.5), (-1, -1, 1), (1, -1, 0.2))
 
+_ASIDE = 0.05
+"""Of the distance of the nearest plane."""
+
 
 @dataclass(frozen=True)
 class Fidelity:
@@ -53,7 +56,12 @@ def fidelity(job: Prepared) -> Fidelity:
 
 
 def _cameras(job: Prepared) -> list[Camera]:
-    """Cameras that see the ball round the box, none of it nearer than the model's near distance."""
+    """Cameras that see the ball round the box, none of it nearer than the model's near distance.
+
+    Those of a forward-facing model look through its front, from beside its middle.
+    """
+    if job.forward_facing:
+        return [_beside(across, down) for across, down, _ in _DIRECTIONS]
     lower, upper = job.floats.aabb.double().numpy()
     centre, radius = (lower + upper) / 2, float(np.linalg.norm(upper - lower)) / 2
     distance = radius + max(job.floats.near, radius / 4)
@@ -67,3 +75,9 @@ def _cameras(job: Prepared) -> list[Camera]:
         pose[:3] = np.stack([right, np.cross(backward, right), backward, centre + distance * backward], axis=1)
         cameras.append(Camera(pose, focal, SIDE, SIDE))
     return cameras
+
+
+def _beside(across: float, down: float) -> Camera:
+    pose = np.eye(4)
+    pose[:2, 3] = _ASIDE * across, _ASIDE * down
+    return Camera(pose, SIDE, SIDE, SIDE)

@@ -16,7 +16,8 @@ import torch
 from torch.nn import functional
 
 from nerf.contract.network import NetworkSize
-from rtnerf.base.errors import InputError
+from nerf.contract.scene_image import FORWARD_FACING
+from rtnerf.base.errors import InputError, require
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 """First and second axis (0 = x, 1 = y, 2 = z) of each factor plane."""
@@ -215,17 +216,18 @@ class TensorfModel:
         return int((diagonal / (self.unit.mean() * self.step_ratio)).item()) + 1
 
     @property
+    def sample_distance(self) -> float:
+        """Distance between samples inside alpha; of a forward-facing model, on the shortest of its rays."""
+        return 2 / (self.sample_count - 1) if self.forward_facing else self.step
+
+    @property
     def forward_facing(self) -> bool:
         """Whether the box is in normalised device coordinates; the original program's mark is this range."""
         return (self.near, self.far) == (0, 1)
 
     def refuse_forward_facing(self, where: str) -> None:
         """Raise InputError for a forward-facing model; ``where``: the place whose rays are those of the world."""
-        if self.forward_facing:
-            raise InputError(
-                f"model must be in coordinates of the world {where}, not forward-facing in normalised device "
-                "coordinates (NDC, near_far 0 and 1): only --pipeline uniform has its rays"
-            )
+        require(not self.forward_facing, "model", f"in coordinates of the world {where}", FORWARD_FACING)
 
     # ---- Evaluation ----
 

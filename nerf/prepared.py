@@ -17,9 +17,11 @@ from nerf.contract.config import PRESETS, AcceleratorConfig
 from nerf.contract.registers import AXES, View, view_registers
 from nerf.contract.scene_image import Scene, exchanged_axes, is_scene_image, load_scene
 from nerf.encode import EncodedScene, encode_model
-from nerf.golden.frame import DecodedScene, Frame, decode_scene, render_frame
+from nerf.golden.forward_facing import picture_registers, quantised_rays
+from nerf.golden.frame import DecodedScene, Frame, decode_scene, render_frame, render_rays
 from nerf.model import TensorfModel
 from nerf.render import cubes, uniform
+from nerf.render.forward_facing import device_rays
 from nerf.render.uniform import Rendering
 from rtnerf.base.errors import InputError, require
 
@@ -76,8 +78,8 @@ class Prepared:
 
     @property
     def forward_facing(self) -> bool:
-        """Whether the model's box is in normalised device coordinates; that of a scene image is not."""
-        return isinstance(self.model, TensorfModel) and self.model.forward_facing
+        """Whether the model's box is in normalised device coordinates."""
+        return self.model.forward_facing
 
     @property
     def centre(self) -> np.ndarray:
@@ -115,7 +117,11 @@ class Prepared:
 
     def frame(self, camera: Camera, termination: float = TERMINATION) -> Frame:
         """Every value that the accelerator computes for a camera, in integers."""
-        return render_frame(self.decoded, self.view(camera, termination))
+        if not self.forward_facing:
+            return render_frame(self.decoded, self.view(camera, termination))
+        view = picture_registers(self.scene, camera.window, termination, camera.background)
+        rays, law = quantised_rays(self.scene, *np.split(device_rays(camera).numpy(), 2, axis=1))
+        return render_rays(self.decoded, view, rays, law)
 
     def render(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nerf.contract.scene_image import FORWARD_FACING
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import PATH, check_targets, example, json_option
 from rtnerf.options import save
@@ -20,6 +21,7 @@ _STARTS = {
     b"\x89PNG": "picture",
     b"\xff\xd8": "picture",
 }
+_ONLY_IN_SOFTWARE = f"in software only: model is {FORWARD_FACING}"
 _JSON_KEYS = {"command": "result file", "frames": "camera file", "traceEvents": "trace"}
 
 
@@ -92,12 +94,13 @@ def _model(file: Path) -> tuple[str | None, dict[str, Any]]:
         "near": model.near,
         "far": model.far,
     }
+    if model.forward_facing:
+        return _ONLY_IN_SOFTWARE, details
     config = next(preset for preset in PRESETS.values() if preset.shading == model.shading)
     try:
         encode_model(model, config)
     except InputError as error:
-        where = "in software only (pipeline uniform)" if model.forward_facing else "not on hardware of the presets"
-        return f"{where}: {error}", details
+        return f"not on hardware of the presets: {error}", details
     return None, details
 
 
@@ -109,6 +112,8 @@ def _image(file: Path) -> tuple[str | None, dict[str, Any]]:
     digest = scene.config_digest
     config = next((name for name, preset in PRESETS.items() if preset.digest_word == digest), None)
     details = {"grid": list(scene.grid), "live_cubes": scene.live_cubes, "bytes": len(scene.data), "config": config}
+    if scene.forward_facing:
+        return _ONLY_IN_SOFTWARE, details
     return None if config else f"made for a configuration of its own, {digest:#010x}", details
 
 

@@ -25,7 +25,7 @@ from nerf.contract.formats import (
     VIEW_SCALE,
     Format,
 )
-from nerf.contract.scene_image import BEAT, Scene, cubes_of, exchanged_axes, whole_pages
+from nerf.contract.scene_image import BEAT, FORWARD_FACING, Scene, cubes_of, exchanged_axes, whole_pages
 from rtnerf.base.errors import require
 
 CONTROL_START, CONTROL_ABORT = 1, 2
@@ -293,8 +293,10 @@ def view_registers(
     Raises
     ------
     InputError
-        A window outside the image, or a value outside its register.
+        A window outside the image, a value outside its register, or a forward-facing scene, whose rays are not made of
+        registers.
     """
+    require(not scene.forward_facing, "model", "in coordinates of the world for the accelerator", FORWARD_FACING)
     x, y, window_width, window_height = window or (0, 0, width, height)
     require(
         min(x, y) >= 0

@@ -122,8 +122,13 @@ HOST_FIELDS = [
     "components",
     "plain",
     "exchanged",
+    "relu",
 ]
 HOST_BYTES = 256
+FORWARD_FACING = (
+    "forward-facing in normalised device coordinates (NDC, near_far 0 and 1): only `rtnerf render` has its rays"
+)
+"""What a model is that its range marks so, in messages."""
 BODY = 4 * HEADER_WORDS + HOST_BYTES
 """Offset of the first section."""
 
@@ -290,6 +295,11 @@ class Scene:
             raise AttributeError(name)
         value = np.frombuffer(self.data, HEADER, 1)[0][name].tolist()
         return tuple(value) if isinstance(value, list) else value
+
+    @property
+    def forward_facing(self) -> bool:
+        """Whether the box is in normalised device coordinates, see `nerf.model.TensorfModel.forward_facing`."""
+        return (self.host["near"], self.host["far"]) == (0, 1)
 
     @property
     def host(self) -> dict[str, float]:

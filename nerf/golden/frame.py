@@ -16,7 +16,7 @@ from nerf.golden.interpolator import product
 from nerf.golden.mlp_engine import Network, alpha_table, load_network, shade
 from nerf.golden.occupancy_walker import walk
 from nerf.golden.product_buffer import mean_products, weighted_product
-from nerf.golden.ray_setup import set_up
+from nerf.golden.ray_setup import Rays, set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample_position
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
 from rtnerf.base.compiled import allocating, compiled
@@ -107,10 +107,21 @@ def decode_scene(scene: Scene, config: AcceleratorConfig) -> DecodedScene:
 
 def render_frame(decoded: DecodedScene, view: View) -> Frame:
     """Render a window. The result does not depend on the order in which the cubes are visited."""
-    scene = decoded.scene
     height, width = view.window_height, view.window_width
     row, column = np.divmod(np.arange(height * width, dtype=np.int64), width)
-    rays = set_up(column, row, view, scene.grid)
+    scene = decoded.scene
+    law = np.full((height * width, 2), (scene.density_multiplier, scene.density_offset), np.int64)
+    return render_rays(decoded, view, set_up(column, row, view, scene.grid), law)
+
+
+def render_rays(decoded: DecodedScene, view: View, rays: Rays, law: np.ndarray) -> Frame:
+    """Render the rays of a window's pixels, row by row.
+
+    ``law``: multiplier and offset from a density sum to a table position, int64 (n, 2), of each ray. Of ``view`` the
+    registers count that do not make rays.
+    """
+    scene = decoded.scene
+    height, width = view.window_height, view.window_width
     samples, transmittance = _march(
         rays.position,
         rays.step,
@@ -124,8 +135,7 @@ def render_frame(decoded: DecodedScene, view: View) -> Frame:
         np.array(scene.mask_offset, np.int64),
         decoded.density.planes,
         decoded.density.lines,
-        scene.density_multiplier,
-        scene.density_offset,
+        law,
         decoded.alpha_table,
         view.termination,
     )
@@ -186,7 +196,7 @@ def _march(
     position: np.ndarray, step: np.ndarray, live: np.ndarray, limit: int, grid: np.ndarray, rank: np.ndarray,
     windows: np.ndarray, bases: np.ndarray, mask_scale: np.ndarray, mask_offset: np.ndarray,
     planes: Sequence[np.ndarray], lines: Sequence[np.ndarray],
-    multiplier: int, offset: int, table: np.ndarray, termination: int,
+    law: np.ndarray, table: np.ndarray, termination: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Walk every ray's lattice; return the composited samples and each pixel's remaining transmittance."""
     samples = np.empty((1024, 9), np.int64)
@@ -217,7 +227,7 @@ def _march(
             ):
                 continue
             total = density_sum(planes, lines, point[0], point[1], point[2])
-            at = table_position(total, multiplier, offset)
+            at = table_position(total, law[pixel, 0], law[pixel, 1])
             opacity = alpha(at, table[at >> FRACTION_BITS, 0], table[at >> FRACTION_BITS, 1])
             weight, transmittance = composite(transmittance, opacity)
             if count == len(samples):

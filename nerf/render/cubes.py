@@ -2,7 +2,8 @@
 
 The order needs no sorting. On each axis the cubes are taken by distance from the camera's own cube;
 along a ray each coordinate moves one way only, so nested loops over the three orders meet a ray's
-cubes in the order of the ray. Source: Li et al., "RT-NeRF", ICCAD 2022 (view-dependent order).
+cubes in the order of the ray. Where rays converge, as those of forward-facing models may, the orders are
+turned round. Source: Li et al., "RT-NeRF", ICCAD 2022 (view-dependent order).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from nerf.cameras import Camera
 from nerf.model import TensorfModel
 from nerf.render import walk
+from nerf.render.forward_facing import device_centre, device_projection, device_rays
 from nerf.render.shading import Shading
 from nerf.render.uniform import Rendering, camera_rays, first_distance
 from rtnerf.base.errors import InputError
@@ -106,13 +108,12 @@ def render(
     """
     if not 0 <= termination < 1:
         raise InputError(f"termination must be in 0..1, not {termination}")
-    model.refuse_forward_facing("for pipeline cubes")
     grid = cube_grid(model, edge)
     rays = _rays(model, camera)
     records, (acc, depth), counts = walk.walk(
         _walked(model, grid),
         rays,
-        _eye(camera),
+        _eye(model, camera),
         _mask(model),
         _factors(model, model.density_planes, model.density_lines),
         walk.Density(
@@ -144,7 +145,7 @@ def render(
 
 def _shade_samples(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> np.ndarray:
     """Colour of the recorded samples, added up by ray: (R, 3)."""
-    directions = rays.directions
+    directions = rays.directions / rays.lengths[:, None]
     rgb = np.zeros(directions.shape)
     shade = Shading(model, directions)
     for ray, weight, products in _products(model, records, rays):
@@ -185,16 +186,23 @@ def _products(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> It
 
 
 def _rays(model: TensorfModel, camera: Camera) -> walk.Rays:
-    rays = camera_rays(camera)
+    """The rays of a view; distances of a forward-facing model are those of the uniform renderer but for rounding."""
+    rays = device_rays(camera) if model.forward_facing else camera_rays(camera)
     origins, directions = (np.ascontiguousarray(part) for part in np.split(rays.numpy(), 2, axis=1))
-    return walk.Rays(
-        origins, directions, first_distance(model, rays).numpy(), np.float32(model.step), model.sample_count
-    )
+    if model.forward_facing:
+        first, lengths = np.zeros(len(rays), np.float32), torch.linalg.vector_norm(rays[:, 3:], dim=-1).numpy()
+        step = 1 / (model.sample_count - 1)
+    else:
+        first, lengths, step = first_distance(model, rays).numpy(), np.ones(len(rays), np.float32), model.step
+    return walk.Rays(origins, directions, lengths, first, np.float32(step), model.sample_count)
 
 
-def _eye(camera: Camera) -> walk.Eye:
-    pose = (camera.c2w @ np.diag([1.0, -1.0, -1.0, 1.0]))[:3]
-    return walk.Eye(pose, np.array([camera.focal, camera.focal_y]), np.array(camera.centre, np.float64), camera.window)
+def _eye(model: TensorfModel, camera: Camera) -> walk.Eye:
+    focal, centre = np.array([camera.focal, camera.focal_y]), np.array(camera.centre, np.float64)
+    if model.forward_facing:
+        position, towards = device_centre(camera)
+        return walk.Eye(device_projection(camera), focal, centre, camera.window, position, towards)
+    return walk.Eye(camera.from_world, focal, centre, camera.window, camera.position, False)
 
 
 def _walked(model: TensorfModel, grid: CubeGrid) -> walk.Cubes:

@@ -29,22 +29,33 @@ class Box(NamedTuple):
 
 
 class Rays(NamedTuple):
-    """Rays, float32 (R, 3) each, with the distance (R,) of the first of ``samples`` samples, ``step`` apart."""
+    """Rays, float32 (R, 3) each, with the distance (R,) of the first of ``samples`` samples, ``step`` apart.
+
+    Distances count in directions, whose lengths (R,) are 1 but in normalised device coordinates.
+    """
 
     origins: np.ndarray
     directions: np.ndarray
+    lengths: np.ndarray
     first: np.ndarray
     step: np.float32
     samples: int
 
 
 class Eye(NamedTuple):
-    """``pose`` (3, 4) camera to world in OpenCV axes; focal lengths, principal point and window in pixels."""
+    """A camera as its rays are in the scene.
 
-    pose: np.ndarray
+    ``to_camera`` (3, 4): from (x, y, z, 1) of the scene to a multiple, above 0, of the place in OpenCV axes of the
+    camera; focal lengths, principal point and window in pixels; ``position`` (3,): where all rays meet, which lead away
+    from it, or ``towards`` it.
+    """
+
+    to_camera: np.ndarray
     focal: np.ndarray
     centre: np.ndarray
     window: tuple[int, int, int, int]
+    position: np.ndarray
+    towards: bool
 
 
 class Cubes(NamedTuple):
@@ -135,6 +146,12 @@ def is_occupied(x, y, z, mask):
     return False
 
 
+@inlined
+def along(row, x, y, z):
+    """A row of ``to_camera`` times (x, y, z, 1)."""
+    return row[0] * x + row[1] * y + row[2] * z + row[3]
+
+
 @compiled
 def pixel_bounds(low, high, eye):
     """Pixels of the window whose rays can meet a box: (first column, last, first row, last).
@@ -142,18 +159,18 @@ def pixel_bounds(low, high, eye):
     The answer may be too large, never too small: the whole window where the box crosses the plane of the camera,
     nothing where it is behind.
     """
-    pose, focal, centre, window = eye
+    to_camera, focal, centre, window = eye.to_camera, eye.focal, eye.centre, eye.window
     least_x, most_x, least_y, most_y = math.inf, -math.inf, math.inf, -math.inf
     in_front = 0
     for corner in range(8):
-        x = (high[0] if corner & 1 else low[0]) - pose[0, 3]
-        y = (high[1] if corner & 2 else low[1]) - pose[1, 3]
-        z = (high[2] if corner & 4 else low[2]) - pose[2, 3]
-        depth = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
+        x = high[0] if corner & 1 else low[0]
+        y = high[1] if corner & 2 else low[1]
+        z = high[2] if corner & 4 else low[2]
+        depth = along(to_camera[2], x, y, z)
         if depth > 1e-6:
             in_front += 1
-            across = focal[0] * (pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z) / depth
-            down = focal[1] * (pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z) / depth
+            across = focal[0] * along(to_camera[0], x, y, z) / depth
+            down = focal[1] * along(to_camera[1], x, y, z) / depth
             least_x, most_x = min(least_x, across), max(most_x, across)
             least_y, most_y = min(least_y, down), max(most_y, down)
     left, top, right, bottom = window[0], window[1], window[0] + window[2], window[1] + window[3]
@@ -188,11 +205,17 @@ def order_of_axes(cubes, eye, factors):
     sizes = grid_size(factors)
     own = np.empty(3, np.int64)
     for axis in range(3):
-        camera = np.float32(eye.pose[axis, 3])
-        position = grid_position(camera, factors.box.lower[axis], factors.box.scale[axis], sizes[axis])
+        position = grid_position(
+            np.float32(eye.position[axis]), factors.box.lower[axis], factors.box.scale[axis], sizes[axis]
+        )
         own[axis] = cube_index(position, sizes[axis], cubes.edge)
     count_z, count_y, count_x = cubes.live.shape
-    return visiting_order(own[0], count_x), visiting_order(own[1], count_y), visiting_order(own[2], count_z)
+    turn = -1 if eye.towards else 1
+    return (
+        visiting_order(own[0], count_x)[::turn],
+        visiting_order(own[1], count_y)[::turn],
+        visiting_order(own[2], count_z)[::turn],
+    )
 
 
 @inlined
@@ -270,7 +293,7 @@ def march(ray, first, last, cube, edge, rays, mask, factors, law, pixels, record
             continue  # Its distance to the next sample is 0.
         sigma = density(factors.planes, factors.lines, ux, uy, uz, size_x, size_y, size_z, law)
         after = rays.first[ray] + rays.step * np.float32(number + 1)
-        distance = (after - z) * law.distance_scale
+        distance = (after - z) * rays.lengths[ray] * law.distance_scale
         alpha = _ONE - np.float32(math.exp(-sigma * distance))
         weight = alpha * np.float32(pixels.transmittance[ray])
         pixels.transmittance[ray] *= _ONE - alpha + _TRANSMITTANCE_EPSILON

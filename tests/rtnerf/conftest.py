@@ -64,4 +64,5 @@ def fakes(monkeypatch):
     monkeypatch.setattr("nerf.cameras.load_cameras", lambda *options: Cameras())
     monkeypatch.setattr("nerf.prepared.Prepared.render", render)
     monkeypatch.setattr("nerf.prepared.Prepared.centre", np.zeros(3))
+    monkeypatch.setattr("nerf.prepared.Prepared.forward_facing", False)
     return seen

@@ -37,7 +37,7 @@ def test_models(inspect, tmp_path):
     torch.save(content, tmp_path / "c")
     found = inspect(tmp_path / "c")
     assert (found["kind"], found["runs"]) == ("checkpoint", True)
-    assert found["reason"].endswith("only --pipeline uniform has its rays")
+    assert found["reason"].endswith("only `rtnerf render` has its rays")
     save_model(small_model(components=(17, 6)), tmp_path / "m")
     found = inspect(tmp_path / "m")
     assert found["runs"]
