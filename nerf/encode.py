@@ -149,20 +149,28 @@ def encode_model(model: TensorfModel, config: AcceleratorConfig, form: Form | No
         *headers,
         ("payload_offset", bytes(payload.data)),
     ]
-    host = {
+    host = _host_fields(model, network, samples, other)
+    return EncodedScene(image.assemble(words, host, sections), table)
+
+
+def _host_fields(
+    model: TensorfModel, network: Network, samples: tuple[float, int], exchanged_with: int
+) -> dict[str, Any]:
+    """The host header; ``samples``: distance and count."""
+    host: dict[str, Any] = {
         "step": samples[0],
         "near": model.near,
         "far": model.far,
         "shading_threshold": model.shading_threshold,
         "sample_count": samples[1],
-        "exchanged": other,
+        "exchanged": exchanged_with,
         "relu": model.density_activation == "relu",
         **asdict(replace(network.size, components=max(model.app_components))),
     }
     for k, axis in enumerate("xyz"):
         host[f"low_{axis}"] = float(model.aabb[0, k])
         host[f"unit_{axis}"] = float(model.unit[k])
-    return EncodedScene(image.assemble(words, host, sections), table)
+    return host
 
 
 def required_fields(model: TensorfModel) -> dict[str, int | str]:
