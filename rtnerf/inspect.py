@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from nerf.contract.scene_image import FORWARD_FACING
 from rtnerf.base.errors import InputError
 from rtnerf.base.options import PATH, check_targets, example, json_option
 from rtnerf.options import save
@@ -21,7 +20,6 @@ _STARTS = {
     b"\x89PNG": "picture",
     b"\xff\xd8": "picture",
 }
-_ONLY_IN_SOFTWARE = f"in software only: model is {FORWARD_FACING}"
 _JSON_KEYS = {"command": "result file", "frames": "camera file", "traceEvents": "trace"}
 
 
@@ -95,13 +93,19 @@ def _model(file: Path) -> tuple[str | None, dict[str, Any]]:
         "far": model.far,
     }
     if model.forward_facing:
-        return _ONLY_IN_SOFTWARE, details
+        return _only_in_software(), details
     config = next(preset for preset in PRESETS.values() if preset.shading == model.shading)
     try:
         encode_model(model, config)
     except InputError as error:
         return f"not on hardware of the presets: {error}", details
     return None, details
+
+
+def _only_in_software() -> str:
+    from nerf.contract.scene_image import FORWARD_FACING
+
+    return f"in software only: model is {FORWARD_FACING}"
 
 
 def _image(file: Path) -> tuple[str | None, dict[str, Any]]:
@@ -113,7 +117,7 @@ def _image(file: Path) -> tuple[str | None, dict[str, Any]]:
     config = next((name for name, preset in PRESETS.items() if preset.digest_word == digest), None)
     details = {"grid": list(scene.grid), "live_cubes": scene.live_cubes, "bytes": len(scene.data), "config": config}
     if scene.forward_facing:
-        return _ONLY_IN_SOFTWARE, details
+        return _only_in_software(), details
     return None if config else f"made for a configuration of its own, {digest:#010x}", details
 
 
