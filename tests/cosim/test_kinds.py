@@ -56,7 +56,8 @@ def test_models(kind):
     config, model = MODELS[kind]
     result = render(model(), CAMERA, config)
     assert result.samples_shaded > 0
-    assert result.psnr_vs_float_db > 40
+    # Six bands see errors of features 32 times as large.
+    assert result.psnr_vs_float_db > (35 if config is LARGE else 40)
 
 
 @pytest.mark.parametrize("background", [(0, 0, 0), *under_full(((20, 200, 90),))])
