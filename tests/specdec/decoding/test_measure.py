@@ -164,7 +164,8 @@ def test_differences_are_ties_or_mistakes(gap, faithful):
     [("rsd-constant", "without-replacement"), ("specinfer", "with-replacement"), ("chain", "naive")],
 )
 def test_sampled_tokens_have_the_law_of_the_target(sampled, proposer, verifier):
-    found = measure(sampled, proposer, verifier, 7, beginnings(sampled, 2), tokens=16, depth=2, law_trials=120)
+    # The power of so many outputs is at least 0.98 on the sources of Python 3.11.2, 3.11.7, 3.12 and 3.13.
+    found = measure(sampled, proposer, verifier, 7, beginnings(sampled, 2), tokens=16, depth=2, law_trials=200)
     assert found.law_test.testable
     assert found.faithful
     assert found.matches_plain == found.law_test.p_value
