@@ -4,8 +4,8 @@ The rules of a step are in `specdec.serving.reference`, where they are written f
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ from specdec.serving.rules import (
 from specdec.serving.server import Server, cached
 from specdec.serving.tables import Tables, tables
 from specdec.serving.workload import Workload
+
+STOP_SECONDS = 0.5
+"""To wait for the loop after Ctrl-C, which takes milliseconds."""
 
 NEVER = np.iinfo(np.int64).max
 
@@ -66,14 +69,26 @@ def serve(tables: Tables, workload: Workload, seed: int) -> Outcome:
 
 
 def _interruptible(run: Callable[..., Run], *arguments: Any) -> Run:
-    """Run the loop in a thread of its own, so that this one hears Ctrl-C and can tell it to stop."""
-    stop = np.zeros(1, np.bool_)
-    with ThreadPoolExecutor(1) as executor:
+    """Run the loop in a thread of its own, so that this one hears Ctrl-C and can tell it to stop.
+
+    What is being compiled then is left to end by itself, or with the process.
+    """
+    stop, done = np.zeros(1, np.bool_), Future[Run]()
+
+    def work() -> None:
         try:
-            return executor.submit(partial(run, *arguments, stop)).result()
-        except BaseException:
-            stop[0] = True
-            raise
+            done.set_result(run(*arguments, stop))
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        return done.result()
+    except BaseException:
+        stop[0] = True
+        thread.join(STOP_SECONDS)
+        raise
 
 
 # ---- The loops ----

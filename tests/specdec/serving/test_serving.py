@@ -17,7 +17,7 @@ import pytest
 import rtnerf
 from rtnerf.base.errors import InputError
 from specdec.cost.pass_time import Constant, Linear
-from specdec.serving import reference
+from specdec.serving import engine, reference
 from specdec.serving.controllers import controller
 from specdec.serving.engine import simulate
 from specdec.serving.outcome import Outcome
@@ -409,6 +409,15 @@ def test_ctrl_c_is_heard():
     with pytest.raises(KeyboardInterrupt):
         simulate(server, plain, workload, seed=0)
     assert time.process_time() - started < 2
+
+
+def test_ctrl_c_is_heard_while_the_loop_is_compiled():
+    """That takes seconds, and does not look at what the loop is told."""
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        engine._interruptible(lambda stop: time.sleep(20))
+    assert time.monotonic() - started < 10
 
 
 def test_traces_may_have_a_mark_and_spaces(tmp_path):
