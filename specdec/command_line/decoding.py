@@ -17,6 +17,7 @@ from rtnerf.base.options import (
     refuse_given,
     seed_option,
 )
+from specdec.command_line.limits import COUNT, DEPTH, NODES, PENALTY, THREADS, TOKENS
 from specdec.command_line.progress import Progress
 from specdec.command_line.results import Results, result_options
 
@@ -43,12 +44,12 @@ PROGRESS_SECONDS = 5
 @click.option("--out", type=PATH, required=True, help="The folder for the models; an unfinished run there goes on.")
 @click.option(
     "--effort",
-    type=Number(0, min_open=True),
+    type=Number(0, 1000, min_open=True),
     default=0.7,
     show_default=True,
     help="Factor of the steps of every model.",
 )
-@click.option("--threads", type=Whole(1), default=2, show_default=True, help="The last bits depend on it.")
+@click.option("--threads", type=THREADS, default=2, show_default=True, help="The last bits depend on it.")
 @seed_option
 @result_options("a model", "the held-out loss of every model")
 def train(out: Path, effort: float, threads: int, seed: int, results: Results) -> None:
@@ -85,16 +86,16 @@ def train(out: Path, effort: float, threads: int, seed: int, results: Results) -
 @click.option("--proposer", type=OneOf(*PROPOSERS), default="lookup", show_default=True, help="Who guesses.")
 @click.option("--verifier", type=OneOf(*VERIFIERS), help="Who decides; default: greedy at temperature 0, else naive.")
 @click.option("--temperature", type=Number(0), default=0.0, show_default=True, help="Of the target and the draft.")
-@click.option("--nodes", type=Whole(2), default=8, show_default=True, help="Of the tree at most, the root included.")
+@click.option("--nodes", type=NODES, default=8, show_default=True, help="Of the tree at most, the root included.")
 @click.option(
-    "--depth", type=Whole(1), default=8, show_default=True, help="Layers below the root that a draft makes, at most."
+    "--depth", type=DEPTH, default=8, show_default=True, help="Layers below the root that a draft makes, at most."
 )
 @click.option("--target", default="target", show_default=True, help="A trained model, or a folder of Hugging Face's.")
 @click.option("--draft", help="Likewise, on the same tokens.  [default: draft, or none beside a folder]")
 @click.option("--model-dir", type=PATH, help="The folder of trained models; default: those that come with the package.")
-@click.option("--tokens", type=Whole(1), default=128, show_default=True, help="To decode after each prompt.")
+@click.option("--tokens", type=TOKENS, default=128, show_default=True, help="To decode after each prompt.")
 @click.option("--prompts", type=Whole(1), default=8, show_default=True, help="Stretches of held-out source.")
-@click.option("--batch", type=Whole(1), default=1, show_default=True, help="Prompts that are decoded side by side.")
+@click.option("--batch", type=COUNT, default=1, show_default=True, help="Prompts that are decoded side by side.")
 @click.option("--prompts-file", type=PATH, help="Instead: one prompt a line, or a JSON list of them.")
 @click.option("--stop", multiple=True, help="A text that ends an output; may be repeated.")
 @click.option("--stream", is_flag=True, help="Print outputs as they come.")
@@ -104,11 +105,11 @@ def train(out: Path, effort: float, threads: int, seed: int, results: Results) -
 )
 @click.option("--min-p", type=Number(0, 1), help="Draw among tokens at least so likely relative to the likeliest.")
 @click.option(
-    "--repetition-penalty", type=Number(0, min_open=True), default=1.0, show_default=True,
+    "--repetition-penalty", type=PENALTY, default=1.0, show_default=True,
     help="On logits of tokens that are there already.",
 )  # fmt: skip
 @seed_option
-@click.option("--threads", type=Whole(1), default=1, show_default=True, help="Of the models.")
+@click.option("--threads", type=THREADS, default=1, show_default=True, help="Of the models.")
 @click.option("--lossy", is_flag=True, help="Allow what does not keep the target's law.")
 @result_options("a prompt", "acceptance and the best tree")
 def measure(
@@ -171,7 +172,7 @@ def measure(
 @click.option("--draft", default="draft", show_default=True, help="A trained model on the same tokens.")
 @click.option("--model-dir", type=PATH, help="The folder of the weights; default: those that come with the package.")
 @click.option("--prompts", type=Whole(1), default=8, show_default=True, help="Stretches of held-out source.")
-@click.option("--tokens", type=Whole(2), default=64, show_default=True, help="To decode after each prompt.")
+@click.option("--tokens", type=Whole(2, TOKENS.max), default=64, show_default=True, help="To decode after each prompt.")
 @click.option(
     "--out", type=PATH, help="A folder for calibration.json, and step-times.csv and acceptance.json to predict."
 )

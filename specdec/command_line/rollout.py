@@ -16,6 +16,7 @@ from rtnerf.base.options import (
     seed_option,
     together,
 )
+from specdec.command_line.limits import COUNT, STEPS, THREADS
 from specdec.command_line.progress import Progress
 from specdec.command_line.results import Results, result_options
 
@@ -31,18 +32,18 @@ def _sampled(temperature: float, rollouts: int | None = None, first: int | None 
         click.option("--model", default="target", show_default=True, help="A trained model."),
         click.option("--model-dir", type=PATH, help="The folder of the weights; default: those of the package."),
         click.option(
-            "--temperature", type=Number(0, min_open=True), default=temperature, show_default=True, help="Of the model."
+            "--temperature", type=Number(0.01, 1000), default=temperature, show_default=True, help="Of the model."
         ),
         seed_option,
-        click.option("--threads", type=Whole(1), default=1, show_default=True, help="Of the model."),
+        click.option("--threads", type=THREADS, default=1, show_default=True, help="Of the model."),
         result_options("a way of sampling", "what trees save" if rollouts else "what each way solves"),
     ]
     if rollouts:
         options = [
-            click.option("--rollouts", type=Whole(1), default=rollouts, show_default=True, help="Of each prompt."),
-            click.option("--width", "widths", type=Wholes(), default="2", show_default=True,
+            click.option("--rollouts", type=COUNT, default=rollouts, show_default=True, help="Of each prompt."),
+            click.option("--width", "widths", type=Wholes(COUNT.max), default="2", show_default=True,
                          help="Segments that may follow a segment, such as 2 or 2,4,8: one tree for each."),
-            click.option("--first", type=Whole(1), default=first, show_default=True, help="Segments at the root."),
+            click.option("--first", type=COUNT, default=first, show_default=True, help="Segments at the root."),
             *options,
         ]  # fmt: skip
     return together(*options)
@@ -68,9 +69,9 @@ def _roll(
 
 
 @rollout.command(**example("rtnerf specdec rollout treepo --rollouts 16 --depth 6 --json treepo.json"))
-@click.option("--prompts", type=Whole(1), default=4, show_default=True, help="Beginnings of held-out source.")
-@click.option("--segment", type=Whole(1), default=16, show_default=True, help="Tokens of a segment, at most.")
-@click.option("--depth", type=Whole(1), default=6, show_default=True, help="Segments of a path, at most.")
+@click.option("--prompts", type=COUNT, default=4, show_default=True, help="Beginnings of held-out source.")
+@click.option("--segment", type=COUNT, default=16, show_default=True, help="Tokens of a segment, at most.")
+@click.option("--depth", type=COUNT, default=6, show_default=True, help="Segments of a path, at most.")
 @click.option(
     "--allocation", type=OneOf("equal", "likely", "unlikely"), default="equal", show_default=True, help="Of the forks."
 )
@@ -92,8 +93,8 @@ def treepo(results: Results, **options: Any) -> None:
 
 
 @rollout.command(**example("rtnerf specdec rollout reex-sql --rollouts 8 --json reex.json"))
-@click.option("--questions", type=Whole(1), default=3, show_default=True, help="About a small database.")
-@click.option("--executions", type=Whole(1), default=4, show_default=True, help="Intermediate queries, at most; 10.")
+@click.option("--questions", type=COUNT, default=3, show_default=True, help="About a small database.")
+@click.option("--executions", type=COUNT, default=4, show_default=True, help="Intermediate queries, at most; 10.")
 @_sampled(temperature=1.0, rollouts=8, first=1)
 def reex_sql(results: Results, **options: Any) -> None:
     """Answer questions by SQL whose intermediate queries are executed and fed back (ReEx-SQL)."""
@@ -107,12 +108,12 @@ def reex_sql(results: Results, **options: Any) -> None:
 
 
 @rollout.command(**example("rtnerf specdec rollout rest-rl --tasks 24 --json rest.json"))
-@click.option("--tasks", type=Whole(1), default=24, show_default=True, help="Functions to be written.")
-@click.option("--steps", type=Whole(2), default=3, show_default=True, help="Operations of each.")
-@click.option("--budget", type=Whole(1), default=4, show_default=True, help="Programs verified for a task.")
-@click.option("--iterations", type=Whole(1), default=40, show_default=True, help="Of the search.")
-@click.option("--exercises", type=Whole(), default=24, show_default=True, help="Of two steps, to learn from.")
-@click.option("--experience", type=Whole(1), default=32, show_default=True, help="Programs executed to learn from.")
+@click.option("--tasks", type=COUNT, default=24, show_default=True, help="Functions to be written.")
+@click.option("--steps", type=STEPS, default=3, show_default=True, help="Operations of each.")
+@click.option("--budget", type=COUNT, default=4, show_default=True, help="Programs verified for a task.")
+@click.option("--iterations", type=COUNT, default=40, show_default=True, help="Of the search.")
+@click.option("--exercises", type=Whole(0, COUNT.max), default=24, show_default=True, help="Of two steps, to learn by.")
+@click.option("--experience", type=COUNT, default=32, show_default=True, help="Programs executed to learn from.")
 @_sampled(temperature=3.0)
 def rest_rl(results: Results, **options: Any) -> None:
     """Write functions line by line: a search led by a value model against random sampling (ReST-RL)."""

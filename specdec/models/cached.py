@@ -33,7 +33,7 @@ class CachedModel(LanguageModel):
     temperature : float
         By which the logits are divided, above 0; zero is left to the choice of the likeliest token.
     repetition : float
-        By which logits of tokens that the prefix has are divided if positive, else multiplied; above 0.
+        By which logits of tokens that the prefix has are divided if positive, else multiplied; from 0.01 to 100.
         Source: CTRL (Keskar et al. 2019, arXiv 1909.05858).
 
     Members
@@ -44,7 +44,7 @@ class CachedModel(LanguageModel):
 
     def __init__(self, network: Network, temperature: float = 1.0, repetition: float = 1.0):
         require(temperature > 0, "temperature", "above 0", temperature)
-        require(repetition > 0, "repetition penalty", "above 0", repetition)
+        require(0.01 <= repetition <= 100, "repetition penalty", "from 0.01 to 100", repetition)
         self._repetition = repetition
         self._network = network
         # A copy, in the layout of `Linear`.

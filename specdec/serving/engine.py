@@ -78,7 +78,7 @@ def _interruptible(run: Callable[..., Run], *arguments: Any) -> Run:
     def work() -> None:
         try:
             done.set_result(run(*arguments, stop))
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  It is raised where the result is asked for.
             done.set_exception(error)
 
     thread = Thread(target=work, daemon=True)

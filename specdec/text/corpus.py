@@ -30,7 +30,7 @@ _LEAST_BYTES = 1024
 def files() -> dict[str, Path]:
     """Return the source files by name, in its order."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    found = {}
+    found: dict[str, Path] = {}
     for folder, folders, names in os.walk(root):
         folders[:] = set(folders) - _LEFT_OUT
         # Installations generate tables of their own settings.

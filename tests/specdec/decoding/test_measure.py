@@ -316,7 +316,11 @@ def test_the_command_measures(capsys, tmp_path):
         (["--verifier", "typical"], "verifier must be lossless, not typical"),
         (["--verifier", "greedy", "--temperature", "1"], "temperature must be 0 with the verifier greedy, not 1.0"),
         (["--temperature", "nan"], "temperature must be a number of at least 0, not nan"),
-        (["--nodes", "1"], "nodes must be a whole number of at least 2, not 1"),
+        (["--nodes", "1"], "nodes must be a whole number from 2 to 1000, not 1"),
+        (["--depth", "1000000"], "depth must be a whole number from 1 to 256, not 1000000"),
+        (["--tokens", "1000000000000"], "tokens must be a whole number from 1 to 1000000, not 1000000000000"),
+        (["--threads", "100000"], "threads must be a whole number from 1 to 256, not 100000"),
+        (["--repetition-penalty", "1e-300"], "repetition-penalty must be a number from 0.01 to 100, not 1e-300"),
         (["--plot", "tree.txt"], "plot must be a file name that ends with .png, .svg, .pdf, not tree.txt"),
         (["--target", "gpt"], f"model must be one of {', '.join(pretrained.MODELS)}, not gpt"),
         (["--draft", "ssm-draft"], "draft must be one on the tokens of target, not ssm-draft"),
@@ -327,7 +331,7 @@ def test_the_command_measures(capsys, tmp_path):
     ],
 )
 def test_bad_input_is_one_line(capsys, arguments, message):
-    code, out, err = run(capsys, "--prompts", "1", "--tokens", "4", *arguments)
+    code, out, err = run(capsys, "--prompts", "1", *arguments)
     assert (code, out, err) == (2, "", f"error: {message}\n")
 
 

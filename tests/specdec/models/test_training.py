@@ -159,10 +159,11 @@ def test_the_command_passes_its_options_on(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--effort", "0"], "effort must be a number above 0, not 0"),
-        (["--effort", "nan"], "effort must be a number above 0, not nan"),
+        (["--effort", "0"], "effort must be a number above 0 and at most 1000, not 0"),
+        (["--effort", "nan"], "effort must be a number above 0 and at most 1000, not nan"),
+        (["--effort", "1e308"], "effort must be a number above 0 and at most 1000, not 1e308"),
         (["--seed", "-1"], "seed must be a whole number from 0 to 4294967295, not -1"),
-        (["--threads", "two"], "threads must be a whole number of at least 1, not two"),
+        (["--threads", "two"], "threads must be a whole number from 1 to 256, not two"),
         (["--out", __file__], f"out must be a folder, not {__file__} (a file)"),
     ],
 )

@@ -74,14 +74,17 @@ def test_rest_rl_tells_who_wins(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("treepo --rollouts 0", "rollouts must be a whole number of at least 1, not 0"),
-        ("treepo --width 2,x", "width must be whole numbers of at least 1, separated by commas, not 2,x"),
+        ("treepo --rollouts 0", "rollouts must be a whole number from 1 to 10000, not 0"),
+        ("reex-sql --rollouts 1000000000", "rollouts must be a whole number from 1 to 10000, not 1000000000"),
+        ("rest-rl --threads 1000000000", "threads must be a whole number from 1 to 256, not 1000000000"),
+        ("treepo --temperature 1e-300", "temperature must be a number from 0.01 to 1000, not 1e-300"),
+        ("treepo --width 2,x", "width must be whole numbers from 1 to 10000, separated by commas, not 2,x"),
         ("treepo --cut word", "cut must be one of segment, token, not word"),
-        ("treepo --temperature 0", "temperature must be a number above 0, not 0"),
+        ("treepo --temperature 0", "temperature must be a number from 0.01 to 1000, not 0"),
         ("treepo --plot a.txt", "plot must be a file name that ends with .png, .svg, .pdf, not a.txt"),
         ("reex-sql --executions 11", "executions must be from 1 to 10, not 11"),
         ("reex-sql --questions 99", "questions must be from 1 to 6, not 99"),
-        ("rest-rl --steps 1", "steps must be a whole number of at least 2, not 1"),
+        ("rest-rl --steps 1", "steps must be a whole number from 2 to 20, not 1"),
         ("rest-rl --steps 2 --tasks 99", "tasks must be at most 40 besides 24 exercises, not 99"),
     ],
 )
