@@ -62,9 +62,9 @@ class Requests:
             length = getattr(self, name)
             require(1 <= length <= LONGEST_MEAN, name, f"from 1 to {LONGEST_MEAN}", length)
         require(0 <= self.acceptance <= 1, "acceptance", "in [0, 1]", self.acceptance)
-        variance = self.acceptance * (1 - self.acceptance)
-        possible = 0 <= self.deviation**2 < variance or self.deviation == 0
-        require(possible, "deviation", f"at least 0 and below {variance**0.5:.3g}", self.deviation)
+        widest = (self.acceptance * (1 - self.acceptance)) ** 0.5
+        possible = 0 <= self.deviation < widest or self.deviation == 0
+        require(possible, "deviation", f"at least 0 and below {widest:.3g}", self.deviation)
 
     def draw_lengths(self, mean: float, count: int, rng: np.random.Generator) -> np.ndarray:
         """Return tokens, shape (count,)."""
@@ -110,15 +110,15 @@ def poisson(rate: float, count: int, requests: Requests, seed: int) -> Workload:
     require(0 < rate < np.inf, "rate", "above 0", rate)
     _check_count(count)
     gaps = np.random.default_rng([seed, 0]).exponential(1, count)
-    seconds = gaps.cumsum() / rate
-    require(seconds[-1] <= LATEST_S, "rate", f"so high that all requests come within {LATEST_S:g} s", rate)
-    return _random((seconds * SECOND).astype(np.int64), requests, seed)
+    at_one = gaps.cumsum()
+    require(at_one[-1] <= LATEST_S * rate, "rate", f"so high that all requests come within {LATEST_S:g} s", rate)
+    return _random((at_one / rate * SECOND).astype(np.int64), requests, seed)
 
 
 def closed_loop(clients: int, count: int, requests: Requests, seed: int) -> Workload:
     """Return requests from clients that each wait for an answer before they send the next."""
-    require(clients >= 1, "clients", "at least 1", clients)
     _check_count(count)
+    require(1 <= clients <= count, "clients", f"from 1 to {count}, the requests", clients)
     return _random(np.zeros(count, np.int64), requests, seed, clients)
 
 

@@ -352,6 +352,9 @@ def test_the_command_serves_a_trace(call, tmp_path):
             "chunked must be absent with prefill-machines, not True",
         ),
         (["--rate", 1, "--overlap"], "overlap must be absent where the host takes no time, not True"),
+        (["--rate", "1e-308"], "rate must be so high that all requests come within 1e+09 s, not 1e-308"),
+        (["--clients", "1000000000"], "clients must be from 1 to 4000, the requests, not 1000000000"),
+        (["--rate", "1", "--deviation", "1e308"], "deviation must be at least 0 and below 0.458, not 1e+308"),
         (["--clients", "2.5"], "clients must be whole numbers, such as 1,2,4 or 1:32:6, not 2.5"),
         (
             ["--rate", 1, "--controller", "off", "--tax-ms", 1],
