@@ -18,7 +18,8 @@ from nerf.contract.registers import AXES, View, view_registers
 from nerf.contract.scene_image import Scene, exchanged_axes, is_scene_image, load_scene
 from nerf.encode import EncodedScene, encode_model
 from nerf.golden.forward_facing import picture_registers, quantised_rays
-from nerf.golden.frame import DecodedScene, Frame, decode_scene, render_frame, render_rays
+from nerf.golden.frame import DecodedScene, Frame, decode_scene, registered_rays, render_bands, render_rays
+from nerf.golden.ray_setup import Rays
 from nerf.model import TensorfModel
 from nerf.render import cubes, uniform
 from nerf.render.forward_facing import device_rays
@@ -117,11 +118,15 @@ class Prepared:
 
     def frame(self, camera: Camera, termination: float = TERMINATION) -> Frame:
         """Every value that the accelerator computes for a camera, in integers."""
+        return render_rays(self.decoded, *self._integers(camera, termination))
+
+    def _integers(self, camera: Camera, termination: float) -> tuple[View, Rays, np.ndarray]:
+        """Registers, rays and their laws: what :func:`nerf.golden.frame.render_rays` takes."""
         if not self.forward_facing:
-            return render_frame(self.decoded, self.view(camera, termination))
+            view = self.view(camera, termination)
+            return view, *registered_rays(self.scene, view)
         view = picture_registers(self.scene, camera.window, termination, camera.background)
-        rays, law = quantised_rays(self.scene, *np.split(device_rays(camera).numpy(), 2, axis=1))
-        return render_rays(self.decoded, view, rays, law)
+        return view, *quantised_rays(self.scene, *np.split(device_rays(camera).numpy(), 2, axis=1))
 
     def render(
         self,
@@ -140,7 +145,7 @@ class Prepared:
         termination : float
             Transmittance below which a pixel takes no more samples, 0: never. The reference has none.
         progress : callable, optional
-            ``progress(done, all)``, in rays; only ``uniform`` calls it.
+            ``progress(done, all)``, in rays; ``cubes`` does not call it.
 
         Returns
         -------
@@ -159,13 +164,21 @@ class Prepared:
             return cubes.render(self.floats, camera, termination)
         scene = self.scene
         started = time.perf_counter()
-        frame = self.frame(camera, termination)
+        view, rays, law = self._integers(camera, termination)
+        bands, composited, shaded = [], 0, 0
+        for band in render_bands(self.decoded, view, rays, law):
+            bands.append(band.rgb)
+            composited += len(band.samples)
+            shaded += len(band.shaded)
+            if progress is not None:
+                progress(sum(map(len, bands)) * view.window_width, len(law))
         statistics = {
-            "rays": frame.pixels.shape[0] * frame.pixels.shape[1],
-            "samples_composited": len(frame.samples),
-            "samples_shaded": len(frame.shaded),
+            "rays": len(law),
+            "samples_composited": composited,
+            "samples_shaded": shaded,
             "live_cubes": scene.live_cubes,
             "scene_bytes": len(scene.data),
             "render_seconds": time.perf_counter() - started,
         }
-        return Rendering(frame.rgb, np.full(frame.pixels.shape[:2], np.nan, np.float32), statistics)
+        rgb = np.concatenate(bands)
+        return Rendering(rgb, np.full(rgb.shape[:2], np.nan, np.float32), statistics)

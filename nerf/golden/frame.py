@@ -1,6 +1,6 @@
 """A whole frame of integers: what the accelerator must return, and every sample on the way."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
 from rtnerf.base.compiled import allocating, compiled
 
+BAND = 32
+"""Rows of a picture that are rendered at a time."""
 _POSITION_FRACTION = POSITION.fraction
 
 SAMPLE_FIELDS = ("pixel", "index", "x", "y", "z", "total", "alpha", "weight", "transmittance")
@@ -107,11 +109,15 @@ def decode_scene(scene: Scene, config: AcceleratorConfig) -> DecodedScene:
 
 def render_frame(decoded: DecodedScene, view: View) -> Frame:
     """Render a window. The result does not depend on the order in which the cubes are visited."""
+    return render_rays(decoded, view, *registered_rays(decoded.scene, view))
+
+
+def registered_rays(scene: Scene, view: View) -> tuple[Rays, np.ndarray]:
+    """Return the rays of a window's pixels, row by row, and of each its law, see :func:`render_rays`."""
     height, width = view.window_height, view.window_width
     row, column = np.divmod(np.arange(height * width, dtype=np.int64), width)
-    scene = decoded.scene
     law = np.full((height * width, 2), (scene.density_multiplier, scene.density_offset), np.int64)
-    return render_rays(decoded, view, set_up(column, row, view, scene.grid), law)
+    return set_up(column, row, view, scene.grid), law
 
 
 def render_rays(decoded: DecodedScene, view: View, rays: Rays, law: np.ndarray) -> Frame:
@@ -151,6 +157,14 @@ def render_rays(decoded: DecodedScene, view: View, rays: Rays, law: np.ndarray) 
     np.add.at(total, pixel, weighted_colour(weight[:, None], colours))
     pixels = output_pixel(total, transmittance, view.background).reshape(height, width, 4).astype(np.uint16)
     return Frame(pixels, samples, visible, shaded, products, colours)
+
+
+def render_bands(decoded: DecodedScene, view: View, rays: Rays, law: np.ndarray, rows: int = BAND) -> Iterator[Frame]:
+    """Yield what :func:`render_rays` returns in bands of rows: the same pixels, with the memory of a band."""
+    for top in range(0, view.window_height, rows):
+        height = min(rows, view.window_height - top)
+        part = slice(top * view.window_width, (top + height) * view.window_width)
+        yield render_rays(decoded, View({**view.values, "window_height": height}), rays.part(part), law[part])
 
 
 def _composite_products(visible: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ Source: facts of TensoRF's sampling (first sample where the ray enters the box, 
 distances counted in steps and positions in factor cells.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -49,6 +49,10 @@ class Rays:
     inverse: np.ndarray
     direction: np.ndarray
     live: np.ndarray
+
+    def part(self, which: slice) -> "Rays":
+        """Some of them."""
+        return Rays(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 def set_up(x: np.ndarray, y: np.ndarray, view: View, grid: tuple[int, int, int]) -> Rays:

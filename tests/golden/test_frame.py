@@ -13,7 +13,7 @@ from nerf.contract.registers import view_registers
 from nerf.contract.scene_image import exchanged_axes
 from nerf.encode import encode_model
 from nerf.exchange import exchanged
-from nerf.golden.frame import SAMPLE_FIELDS, decode_scene, render_frame
+from nerf.golden.frame import SAMPLE_FIELDS, decode_scene, registered_rays, render_bands, render_frame
 from nerf.golden.occupancy_walker import axis_order, walk
 from nerf.golden.projector import project
 from nerf.metrics import psnr
@@ -181,6 +181,14 @@ def test_the_form_of_the_blocks_changes_bytes_only(form):
     assert np.array_equal(frames[0].pixels, frames[1].pixels)
     assert np.array_equal(frames[0].samples, frames[1].samples)
     assert one.size_table()["total"]["hybrid_bytes"] >= hybrid.size_table()["total"]["hybrid_bytes"]
+
+
+def test_bands_of_rows_are_the_frame():
+    scene, view, whole = frame_of("outside")
+    bands = list(render_bands(decode_scene(scene, TINY), view, *registered_rays(scene, view), rows=5))
+    assert {band.pixels.shape[0] for band in bands} == {5, view.window_height % 5}
+    np.testing.assert_array_equal(np.concatenate([band.pixels for band in bands]), whole.pixels)
+    np.testing.assert_array_equal(np.concatenate([band.colours for band in bands]), whole.colours)
 
 
 def test_weights_and_transmittance_add_up_exactly():
