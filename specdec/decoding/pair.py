@@ -111,6 +111,8 @@ def _load(name: str | Path, directory: Path) -> Checkpoint:
     if hugging_face.is_checkpoint(Path(name)):
         return hugging_face.load(Path(name))
     named = str(name)
+    folder = named not in pretrained.MODELS and Path(name).is_dir()
+    require(not folder, "model", "a folder with config.json", f"{name} without")
     return Checkpoint(pretrained.load(named, directory), pretrained.tokenizer(named, directory))
 
 

@@ -119,7 +119,10 @@ def fill(module: M, weights: Mapping[str, Tensor], path: Path) -> M:
     """Give a module weights that were read from a file. Raises as `restore`."""
     expected = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     found = {key: tuple(tensor.shape) for key, tensor in weights.items()}
-    require(found == expected, "model", "a file with this architecture's weights", path)
+    other = next((key for key in expected | found if expected.get(key) != found.get(key)), None)
+    if other is not None:
+        rule = f"a file with this architecture's weights ({other}: {expected.get(other)}, there: {found.get(other)})"
+        raise InputError(f"model must be {rule}, not {path}")
     for name, tensor in weights.items():
         require(bool(tensor.isfinite().all()), f"weights of {path}", "finite", f"infinite or NaN in {name}")
     module.load_state_dict(weights)

@@ -322,6 +322,7 @@ def test_the_command_measures(capsys, tmp_path):
         (["--threads", "100000"], "threads must be a whole number from 1 to 256, not 100000"),
         (["--repetition-penalty", "1e-300"], "repetition-penalty must be a number from 0.01 to 100, not 1e-300"),
         (["--plot", "tree.txt"], "plot must be a file name that ends with .png, .svg, .pdf, not tree.txt"),
+        (["--target", "/"], "model must be a folder with config.json, not / without"),
         (["--target", "gpt"], f"model must be one of {', '.join(pretrained.MODELS)}, not gpt"),
         (["--draft", "ssm-draft"], "draft must be one on the tokens of target, not ssm-draft"),
         (

@@ -204,7 +204,7 @@ def test_the_command_decodes_a_folder(folders, tmp_path, capsys):
         ({"rope_scaling": {"rope_type": "yarn"}}, "rope_type must be one of default, linear, llama3, not yarn"),
         ({"rope_theta": "x"}, "rope's base must be above 0, not x"),
         ({"num_hidden_layers": 3}, "model must be a folder with every tensor, not one without layers.2.self_attn.q"),
-        ({"hidden_size": 8}, "model must be a file with this architecture's weights, not "),
+        ({"hidden_size": 8}, "model must be a file with this architecture's weights (head: (300, 8), there: (300, "),
         ({"eos_token_id": "x"}, "eos_token_id must be a token or a list of tokens, not"),
     ],
 )
