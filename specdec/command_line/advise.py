@@ -1,5 +1,6 @@
 """The command that says what to deploy."""
 
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,13 +187,21 @@ def _by_step_times(
         contexts = (0,)
     fixed = {f"tree {path.stem}": read_tree(path) for path in trees}
     found = []
-    for name, known in zip(methods, lengths, strict=True):
+    for name, known, budget in zip(methods, lengths, _budgets(methods, nodes), strict=True):
         costs = [
             Timed(way(name), one, times.at(one) if isinstance(times, Linear) else times, draft_ms or 0.0, host_ms)
             for one in contexts
         ]
-        found.append(advise_timed(costs, known, batches, None, nodes, longest, fixed))
+        found.append(advise_timed(costs, known, batches, None, budget, longest, fixed))
     return found
+
+
+def _budgets(methods: tuple[str, ...], nodes: int | None) -> list[int | None]:
+    """Return the nodes of each method's trees: beside others that have any, what makes chains has none."""
+    from specdec.advice.drafters import way
+
+    branching = [way(name).branches for name in methods]
+    return [nodes if branches or not any(branching) else None for branches in branching]
 
 
 def _by_model(
@@ -209,7 +218,8 @@ def _by_model(
     asked = Question(deployment=deployment, fixed=fixed, pass_host_ms=draft_host_ms, **question)
     drafting = [name not in DRAFTLESS for name in methods]
     require(any(drafting) or draft is None, "draft", f"left out with method {methods[0]}", draft)
+    asking = [replace(asked, nodes=budget) for budget in _budgets(methods, asked.nodes)]
     return [
-        advise(asked, name, known, draft if drafts else None, draft_vocabulary if drafts else None)
-        for name, known, drafts in zip(methods, lengths, drafting, strict=True)
+        advise(one, name, known, draft if drafts else None, draft_vocabulary if drafts else None)
+        for one, name, known, drafts in zip(asking, methods, lengths, drafting, strict=True)
     ]

@@ -280,6 +280,11 @@ def test_methods_are_compared(tmp_path):
     assert {row["meets"] for row in rows} == {"True", "False"}
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
     assert set(json.loads((tmp_path / "a.json").read_text())["methods"]) == {"eagle3", "ngram"}
+    # Trees of one beside chains of the other.
+    trees = ["--nodes=1000", "--draft-host-ms=0", "--batch=1", *options[:4], "--al=2.0@4", "--al=1.3@4"]
+    CliRunner().invoke(specdec, ["advise", written[0], *trees], catch_exceptions=False)
+    plans = [row["plan"] for row in csv.DictReader((tmp_path / "a.csv").read_text().splitlines())]
+    assert [plan.startswith("tree of") for plan in plans] == [True, False]
 
 
 def test_trees_of_a_file_and_of_a_size_are_looked_at(run, tmp_path):
