@@ -34,14 +34,14 @@ def activity_of(frame: Simulation) -> Activity:
     samples = frame.generated
     # The end of a tile passes like a sample, and is none.
     visible = max(frame.moved["visible"] - frame.tiles, 0)
-    groups, lanes = frame.config.groups, frame.config.density_lanes
+    groups, lanes, parts = frame.config.groups, frame.config.density_lanes, frame.config.vector_parts
     passes = {
         "ray_setup.unit": RAY_PRODUCTS * frame.moved["rays"],
         "sample_generator.lane": samples,
-        "density_interpolator": groups["density"] * samples / lanes,
+        "density_interpolator": parts * groups["density"] * samples / lanes,
         "density": samples / lanes,
         "compositor": frame.samples / lanes,
-        "appearance_interpolator": frame.config.appearance_transfers * visible,
+        "appearance_interpolator": parts * frame.config.appearance_transfers * visible,
         "mlp_engine.sample": frame.shaded * network_passes(frame.config),
         "tile_buffer": frame.shaded,
     }

@@ -60,13 +60,19 @@ class Block(IntEnum):
     MLP_ENGINE = mlp_engine.STATE, lambda its: mlp_engine.new(its.config)
     APPEARANCE = appearance.STATE, lambda its: appearance.new()
     PRODUCT_BUFFER = product_buffer.STATE, lambda its: product_buffer.new(its.config)
-    APPEARANCE_INTERPOLATOR = interpolator.STATE, lambda its: interpolator.new(its.config.appearance_transfers)
+    APPEARANCE_INTERPOLATOR = (
+        interpolator.STATE,
+        lambda its: interpolator.new(its.config.appearance_transfers, its.config.vector_parts),
+    )
     VISIBLE_SAMPLES = queue.STATE, lambda its: queue.new(its.config.sample_queue)
     CUBE_SEQUENCER = cube_sequencer.STATE, lambda its: cube_sequencer.new()
     SERIALISER = serialiser.STATE, lambda its: serialiser.new()
     COMPOSITOR = compositor.STATE, lambda its: compositor.new()
     DENSITY = density.STATE, lambda its: density.new(its.config)
-    DENSITY_INTERPOLATOR = interpolator.STATE, lambda its: interpolator.new(its.config.groups["density"])
+    DENSITY_INTERPOLATOR = (
+        interpolator.STATE,
+        lambda its: interpolator.new(its.config.groups["density"], its.config.vector_parts),
+    )
     DENSITY_SAMPLES = queue.STATE, lambda its: queue.new(its.config.sample_queue)
     HYBRID_DECODER = hybrid_decoder.STATE, lambda its: hybrid_decoder.new()
     BLOCK_FETCH = block_fetch.STATE, lambda its: block_fetch.new(its.config)

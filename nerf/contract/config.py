@@ -26,6 +26,7 @@ POWERS = {
     "ray_units": (1, 128),
     "sample_lanes": (1, 8),
     "density_lanes": (1, 2),
+    "interpolated_components": (4, 16),
     "hidden": (32, 256),
     "sample_queue": (4, 8192),
     "payload_queue": (32, 512),
@@ -53,6 +54,7 @@ _ADDED = {
     "tiles": 2,
     "density_lanes": 1,
     "density_window_scale": 1,
+    "interpolated_components": 16,
 }
 """Parameters that configurations once had not, with what the hardware was then: so they are not in the digest."""
 
@@ -100,6 +102,9 @@ class AcceleratorConfig:
     density_lanes : int
         Samples of a cube, of as many columns, that get their density and are composited at a time; 1 or 2, at most
         ``sample_lanes``.
+    interpolated_components : int
+        Of the components of a group, how many an interpolator computes at a time; a power of two, 4 to 16. Fewer than
+        16 take one density lane and one appearance lane.
     sample_queue : int
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 8192.
     payload_queue : int
@@ -156,6 +161,7 @@ class AcceleratorConfig:
     ray_units: int = 1
     sample_lanes: int = 1
     density_lanes: int = 1
+    interpolated_components: int = 16
     sample_queue: int = 16
     payload_queue: int = 64
     buffer_window: int = 8
@@ -213,6 +219,12 @@ class AcceleratorConfig:
         require(self.sample_lanes <= self.tile, "sample_lanes", "at most tile", self.sample_lanes)
         rule = f"at most sample_lanes ({self.sample_lanes})"
         require(self.density_lanes <= self.sample_lanes, "density_lanes", rule, self.density_lanes)
+        require(
+            self.interpolated_components == COMPONENTS or self.density_lanes == self.appearance_lanes == 1,
+            "interpolated_components",
+            f"{COMPONENTS} with several density or appearance lanes",
+            self.interpolated_components,
+        )
         require(24 <= self.address_width <= 64, "address_width", "from 24 to 64", self.address_width)
 
     @property
@@ -226,6 +238,11 @@ class AcceleratorConfig:
     def digest_word(self) -> int:
         """First 32 bits of the digest: what the hardware compares with the scene image."""
         return int(self.digest[:8], 16)
+
+    @property
+    def vector_parts(self) -> int:
+        """Cycles in which an interpolator makes a vector of a component group."""
+        return COMPONENTS // self.interpolated_components
 
     @property
     def group_bits(self) -> int:

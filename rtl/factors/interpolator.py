@@ -1,6 +1,6 @@
 """Interpolate the current cube's factors at each sample: bilinear plane times linear line, all three pairs at once."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLike, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,12 +30,14 @@ class Interpolator(wiring.Component):
     - ``last`` samples pass in their order on ``o_sample``; they need no cube and leave the current one as it is.
     - A sample's vectors are those of the component groups in order, ``lanes`` of them at a time; the pairs in a vector
       are those of `nerf.contract.scene_image.PAIRS`.
+    - A vector is made in ``cfg.vector_parts`` steps, some of its components in each; the buffer is read for the first.
     - A sample is offered on ``o_sample`` before its first vector is offered on ``o_vector``. The reader must be able
       to accept the next sample before it has all vectors of this one, or the next one is not begun.
     - Factors are -127 to 127, as the encoder makes them: with -128 a product would not fit.
 
-    Latency: 1 cycle from a sample at the head (its cube current) to ``o_sample``; `LATENCY` to its first vector.
-    Throughput: one vector a cycle, of each of the samples that come together; a change of cube costs a cycle when the
+    Latency: 1 cycle from a sample at the head (its cube current) to ``o_sample``; `LATENCY` to its first vector, and
+    the steps of a vector but one.
+    Throughput: one step a cycle, of each of the samples that come together; a change of cube costs a cycle when the
     next token is waiting.
 
     Parameters
@@ -75,6 +77,7 @@ class Interpolator(wiring.Component):
         samples: int = 1,
     ) -> None:
         self._lanes, self._vectors, self._samples = lanes, groups // lanes, samples
+        self._parts = cfg.vector_parts
         factors, vector = Out(LookUp(BlockLayouts(cfg).FactorAddress, cell_factors(lanes))), product_vectors(lanes)
         super().__init__(
             {
@@ -98,6 +101,11 @@ class Interpolator(wiring.Component):
         """Of each step but the last, whether it holds a vector; the first is the buffer's."""
         with m.If(advance):
             m.d.sync += Cat(offered, self.o_vector.valid).eq(Cat(read, offered))
+        self._made = Signal(range(max(self._parts, 2)))
+        """Part of a vector that is put in next."""
+        if self._parts > 1:
+            with m.If(advance & offered[-1]):
+                m.d.sync += [self._made.eq(self._made + 1), self.o_vector.valid.eq(self._made == self._parts - 1)]
         for number in range(self._samples):
             self._datapath(m, platform, advance, number)
         return m
@@ -126,8 +134,13 @@ class Interpolator(wiring.Component):
         group = Signal(range(max(self._vectors, 2)))
         begin = group == 0
         final = group == self._vectors - 1
+        part = Signal(range(max(self._parts, 2)))
+        self._shown = Signal.like(part)
+        """Part that the first step behind the buffer takes of what was read."""
+        if self._parts > 1:
+            begin, final = begin & (part == 0), final & (part == self._parts - 1)
         ready_to_pass = ~self.o_sample.valid | self.o_sample.ready
-        read = self._reads[0].enable if self._samples == 1 else Signal(name="read")
+        read = self._reads[0].enable if self._samples == self._parts == 1 else Signal(name="read")
         m.d.comb += [
             read.eq(asks & here & advance & (~begin | ready_to_pass)),
             self.i.ready.eq(Mux(sample.last, ready_to_pass, read & final)),
@@ -136,12 +149,15 @@ class Interpolator(wiring.Component):
             own, present = sample_in(sample, number)
             m.d.comb += port.address.group.eq(group)
             if port.enable is not read:
-                m.d.comb += port.enable.eq(read & present)
+                m.d.comb += port.enable.eq(read & present & (part == 0))
             for axis in AXES:
                 cell = Cat(own.local[axis][FRACTION_BITS:], sample.cube[axis])
                 m.d.comb += port.address.cell[axis].eq(cell)
         with m.If(read):
-            m.d.sync += group.eq(Mux(final, 0, group + 1))
+            if self._parts > 1:
+                m.d.sync += [part.eq(part + 1), self._shown.eq(part)]
+            with m.If(part == self._parts - 1):
+                m.d.sync += group.eq(Mux(final, 0, group + 1))
 
         with m.If(self.o_sample.ready):
             m.d.sync += self.o_sample.valid.eq(0)
@@ -169,12 +185,25 @@ class Interpolator(wiring.Component):
                 "second": second_weights[second],
             }
             name = of_lane("component", number, self._samples)
-            parts = [f"{name}_{pair}_{n}" for n in range(self._lanes * COMPONENTS)]
-            components = build_in(m, platform, f"{PART}component", parts, _Component, common)
+            width = self._lanes * COMPONENTS // self._parts
+            components = build_in(
+                m, platform, f"{PART}component", [f"{name}_{pair}_{n}" for n in range(width)], _Component, common
+            )
+            read = [_part(vector, self._shown, width) for vector in (*factors.corners, *factors.ends)]
+            made = _part(vector[pair], self._made, width)
             for n, component in enumerate(components):
-                m.d.comb += Cat(component.factors).eq(Cat(vector[n] for vector in (*factors.corners, *factors.ends)))
+                m.d.comb += Cat(component.factors).eq(Cat(vector[n] for vector in read))
                 with m.If(advance):
-                    m.d.sync += vector[pair][n].eq(component.product)
+                    m.d.sync += made[n].eq(component.product)
+
+
+def _part(vector: data.View, part: Value, width: int) -> data.View:
+    """Return a part of a vector, of so many components; all of them if that is the width."""
+    layout = vector.shape()
+    if width == layout.length:
+        return vector
+    bits = width * Shape.cast(layout.elem_shape).width
+    return data.View(data.ArrayLayout(layout.elem_shape, width), vector.as_value().word_select(part, bits))
 
 
 def _held(m: Module, advance: Signal, value: ValueLike, name: str) -> Signal:

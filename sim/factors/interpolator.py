@@ -13,25 +13,28 @@ from sim.parts.activity import BUSY, FACTORS, IDLE, NEVER, OUTPUT
 from sim.parts.streams import copy_sample
 
 LAST_STAGE = 64
-"""Stage bit: the register before the output. A vector is offered 8 cycles after its read: 7 stages, and the output."""
+"""Stage bit: the register before the output. A part is put out 8 cycles after its read: 7 stages, and the output."""
 
 STATE = np.dtype(
-    [(name, np.int64) for name in ("activity", "vectors", "vector", "has_current", "x", "y", "z", "stages")]
+    [
+        (name, np.int64)
+        for name in ("activity", "steps", "parts", "number", "made", "has_current", "x", "y", "z", "stages")
+    ]
 )
-"""``vectors``: of a sample, one per component group; ``vector``: the next to be read; ``x``, ``y``, ``z``: the current
-cube; ``stages``: a bit for each stage that holds a vector."""
+"""``steps``: of a sample, ``parts`` a vector; ``number``: the next one; ``made``: parts of the next vector; ``x``,
+``y``, ``z``: the current cube; ``stages``: a bit for each stage that holds a part."""
 
 
-def new(groups: int) -> np.void:
-    """Return an interpolator without a cube, of so many component groups."""
+def new(groups: int, parts: int = 1) -> np.void:
+    """Return an interpolator without a cube, of so many component groups, a vector of each in so many steps."""
     state = np.zeros(1, STATE)[0]
-    state["vectors"] = groups
+    state["steps"], state["parts"] = groups * parts, parts
     return state
 
 
 @compiled
 def step(now: int, state, i, loaded, finished, o_sample, o_vector) -> int:
-    """Read a vector a cycle for the sample at the head, if its cube is the current one; else change the cube."""
+    """Begin a part of a vector a cycle for the sample at the head, if its cube is the current one; else change it."""
     stages = state.stages
     has_current = state.has_current
     if not (i.valid or stages or (loaded.valid and not has_current)):
@@ -60,14 +63,14 @@ def step(now: int, state, i, loaded, finished, o_sample, o_vector) -> int:
         moved = True
 
     read = 0
-    if here and advance and (state.vector or room):
+    if here and advance and (state.number or room):
         read = 1
-        if state.vector == 0:
+        if state.number == 0:
             copy_sample(i, o_sample)
             o_sample.valid = 1
-        state.vector += 1
-        if state.vector == state.vectors:
-            state.vector = 0
+        state.number += 1
+        if state.number == state.steps:
+            state.number = 0
             i.valid = 0
     elif i.valid and i.last and room:
         copy_sample(i, o_sample)
@@ -77,7 +80,10 @@ def step(now: int, state, i, loaded, finished, o_sample, o_vector) -> int:
 
     if advance and (stages or read):
         if stages & LAST_STAGE:
-            o_vector.valid = 1
+            state.made += 1
+            if state.made == state.parts:
+                state.made = 0
+                o_vector.valid = 1
         state.stages = (stages << 1 | read) & (2 * LAST_STAGE - 1)
         moved = True
 

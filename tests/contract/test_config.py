@@ -70,6 +70,10 @@ def test_parameters_that_were_added_are_in_the_digest_where_they_differ(tmp_path
         ("tile = 'wide'", "tile must be of type int, not 'wide'"),
         ("address_width = 12", "address_width must be from 24 to 64, not 12"),
         ("density_window_scale = 4", r"density_window_scale must be at most 16 / buffer_window \(8\), not 4"),
+        (
+            "interpolated_components = 8\ndensity_lanes = 2\nsample_lanes = 2",
+            "interpolated_components must be 16 with several density or appearance lanes, not 8",
+        ),
         ("cores = 2", "config must be made of the keys"),
         ("tile", "config must be valid TOML, not"),
     ],

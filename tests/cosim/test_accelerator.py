@@ -32,11 +32,12 @@ TINY = load_config("tiny")
 WIDE = replace(load_config("edge"), name="wide", mlp_batch=4, ray_units=8)
 """As `edge`, which takes Verilator minutes to build: ``make verify-full`` does."""
 SMALL = replace(
-    sizes.SMALL, tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32
-)
+    sizes.SMALL, tile=8, mlp_lanes=16, mlp_batch=4, ray_units=4, sample_lanes=4, sample_queue=4, payload_queue=32,
+    interpolated_components=4,
+)  # fmt: skip
 DEFERRED = replace(
     SMALL, name="deferred", shading="deferred", tiles=4, ray_units=2, sample_lanes=2, mlp_lanes=16,
-    density_window_scale=2, density_components=32, appearance_components=80,
+    density_window_scale=2, density_components=32, appearance_components=80, interpolated_components=16,
 )  # fmt: skip
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "simulation"

@@ -1,6 +1,7 @@
 """The interpolator against its integer model, with a stub cube buffer that forgets a cube once it is finished."""
 
 import random
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -52,10 +53,11 @@ class Bench(wiring.Component):
 
     def __init__(self, kind, seed=1):
         groups, layout, _, lanes = KINDS[kind]
+        cfg = replace(CFG, interpolated_components=COMPONENTS // PARTS.get(kind, 1))
         self.planes, self.lines = factors(groups, seed)
         self.lanes = lanes
         self.samples = 2 if kind == "two samples" else 1
-        self.dut = Interpolator(CFG, groups, layout, lanes, self.samples)
+        self.dut = Interpolator(cfg, groups, layout, lanes, self.samples)
         super().__init__(
             {
                 "i": In(stream.Signature(layout)),
@@ -154,10 +156,14 @@ WEIGHT = ("weight", lambda generator: generator.randrange((1 << 20) + 1))
 KINDS = {
     "density": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64)), 1),
     "appearance": (3, LAYOUTS.VisibleSample, WEIGHT, 1),
+    "density in quarters": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64)), 1),
+    "appearance in halves": (3, LAYOUTS.VisibleSample, WEIGHT, 1),
     "appearance at once": (3, LAYOUTS.VisibleSample, WEIGHT, 3),
     "two samples": (2, samples_of(LAYOUTS.Sample, 2), ("pixel", lambda generator: generator.randrange(64)), 1),
 }
 """Groups, samples, what else they have, and lanes."""
+PARTS = {"density in quarters": 4, "appearance in halves": 2}
+"""Steps of a vector."""
 
 
 ONE_SAMPLE = [kind for kind in KINDS if kind != "two samples"]
@@ -234,17 +240,17 @@ def test_largest_products_fit():
 
 
 @pytest.mark.parametrize("kind", ONE_SAMPLE)
-def test_latency_and_one_vector_a_cycle(kind):
+def test_latency_and_one_step_a_cycle(kind):
     groups, layout, extra, lanes = KINDS[kind]
     samples, tokens = make_samples(layout, extra, 6, 5, per_cube=6)
     del samples[-1]
-    count = 6 * groups // lanes
+    count, parts = 6 * groups // lanes, PARTS.get(kind, 1)
     result = run(shared(Bench, kind), {"i": samples, "loaded": tokens}, {"o_sample": 6, "o_vector": count})
     vectors = result.cycles["o_vector"]
-    assert vectors == list(range(vectors[0], vectors[0] + count))
+    assert vectors == list(range(vectors[0], vectors[0] + parts * count, parts))
     first_read = result.cycles["loaded"][0]
     assert result.cycles["o_sample"][0] == first_read + 1
-    assert vectors[0] == first_read + Interpolator.LATENCY
+    assert vectors[0] == first_read + Interpolator.LATENCY + parts - 1
 
 
 def test_change_of_cube_costs_a_cycle():

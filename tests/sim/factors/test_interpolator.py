@@ -1,6 +1,7 @@
 """The simulator's interpolator against the RTL's, cycle for cycle."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,18 +30,21 @@ from tests.sim.shading.helpers_shading import (
 CFG = AcceleratorConfig(tile=8)
 LAYOUTS = TileLayouts(CFG)
 KINDS = {
-    "density": (1, LAYOUTS.Sample, TREE_REQUEST, 1),
-    "appearance": (3, LAYOUTS.VisibleSample, PRODUCTS, 1),
-    "appearance at once": (3, LAYOUTS.VisibleSample, PRODUCTS, 3),
+    "density": (1, LAYOUTS.Sample, TREE_REQUEST, 1, 16),
+    "density in quarters": (1, LAYOUTS.Sample, TREE_REQUEST, 1, 4),
+    "appearance": (3, LAYOUTS.VisibleSample, PRODUCTS, 1, 16),
+    "appearance in halves": (3, LAYOUTS.VisibleSample, PRODUCTS, 1, 8),
+    "appearance at once": (3, LAYOUTS.VisibleSample, PRODUCTS, 3, 16),
 }
-"""Groups, samples, the simulator's record of vectors, and lanes."""
+"""Groups, samples, the simulator's record of vectors, lanes, and components at a time."""
 
 
 class Bench(wiring.Component):
     """The interpolator, its strobe as a stream."""
 
-    def __init__(self, groups, layout, lanes):
-        self.dut = Interpolator(CFG, groups, layout, lanes)
+    def __init__(self, groups, layout, lanes, components):
+        cfg = replace(CFG, interpolated_components=components)
+        self.dut = Interpolator(cfg, groups, layout, lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(layout)),
@@ -63,18 +67,22 @@ class Bench(wiring.Component):
 
 
 def check(kind, samples, tokens, finished, stalls, seed):
-    groups, layout, vectors, lanes = KINDS[kind]
+    groups, layout, vectors, lanes, components = KINDS[kind]
     counts = {
         "o_sample": len(samples),
         "o_vector": groups // lanes * sum(not sample["last"] for sample in samples),
         "finished": finished,
     }
     hardware = run(
-        shared(Bench, groups, layout, lanes), {"i": samples, "loaded": tokens}, counts, stalls=stalls, seed=seed
+        shared(Bench, groups, layout, lanes, components),
+        {"i": samples, "loaded": tokens},
+        counts,
+        stalls=stalls,
+        seed=seed,
     )
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
-        state = interpolator.new(groups // lanes)
+        state = interpolator.new(groups // lanes, 16 // components)
         i, loaded, o_sample, o_vector = new(SAMPLE), new(CUBE), new(SAMPLE), new(vectors)
         strobe, strobes = np.zeros(1, STROBE)[0], StrobeQueue()
 
@@ -113,7 +121,7 @@ def check(kind, samples, tokens, finished, stalls, seed):
 @pytest.mark.parametrize("run_length", [1, 6])
 def test_every_transfer_comes_in_the_same_cycle(kind, stalls, run_length):
     chance = random.Random(f"{kind} {stalls} {run_length}")
-    weight = {"weight": lambda: chance.randrange(99)} if kind != "density" else {}
+    weight = {"weight": lambda: chance.randrange(99)} if "appearance" in kind else {}
     samples = random_samples(chance, 48 // KINDS[kind][0], run_length, cubes=160, lasts=0.2, **weight)
     tokens = cubes_of(samples)
     check(kind, samples, tokens, len(tokens) - 1, stalls, seed=run_length)
