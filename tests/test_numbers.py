@@ -52,6 +52,7 @@ deferred_asap7 = synthesis("runs/edge-deferred asap7")
 deferred_clock = deferred_asap7["clock_mhz_with_wires"] / 1000
 joined = 1e6 / asap7["whole"]["delay_ps"] * clock * 1000 / asap7["clock_mhz"]
 """MHz of all units together, less what wires take."""
+scenes = Result("scenes")
 LOOKUP = "rtnerf specdec measure --proposer lookup --nodes 8 --prompts 16"
 lookup = next(run for run in Result("specdec_decoding")("runs/*") if run["command"] == LOOKUP)
 DEFERRED = "frames/deferred_tuned.safetensors/*"
@@ -64,6 +65,18 @@ def frames_per_second(result):
     return [result(f"runs/{name}/fps_at_clock_lowest") for name in SWITCHES]
 
 
+def scene_quality(rung):
+    return [scene["psnr_db"][rung] for scene in scenes("scenes/*")]
+
+
+def scene_rates(kind, clock="clock"):
+    return [scene["frames"][kind][f"fps_at_{clock}_lowest"] for scene in scenes("scenes/*")]
+
+
+EIGHT_SCENES = (
+    "L0 {:.1f} to {:.1f} dB, L2 at most {:.2f} dB below; tuned in `edge` {:.1f} to {:.1f} frames/s, "
+    "deferred in `edge-deferred` {:.1f} to {:.1f} ({:.0f} to {:.0f})"
+)
 README = [
     ("{:.1f} to {:.1f} times faster", span([row["speedup"] for row in renderers("views/*") if row["termination"]])),
     ("{:.1f} to {:.1f} dB; without termination at most {:.1e} apart", (
@@ -107,6 +120,10 @@ README = [
         max(lego(f"{STEP_1}/gigabytes_per_second")),
     )),
     ("deferred, `edge-deferred`: {:.1f}, {:.1f}, {:.1f}, {:.1f};", frames_per_second(deferred)),
+    (EIGHT_SCENES, (
+        *span(scene_quality("l0")), max(a - b for a, b in zip(scene_quality("l0"), scene_quality("l2"), strict=True)),
+        *span(scene_rates("tuned")), *span(scene_rates("deferred")), *span(scene_rates("deferred", "library_clock")),
+    )),
     ("| {:.0f} MHz, {:.0f} MHz less 20 % for wires; {:.0f} MHz, {:.0f} MHz ([", (
         asap7["clock_mhz"], 1000 * clock, 1e6 / asap7["whole"]["delay_ps"], joined,
     )),
@@ -199,9 +216,25 @@ SPECDEC = [
     ("`lookup` {:.2f} times plain decoding with 8 nodes ({:.2f} tokens a step)", (lookup["speedup"], lookup["tau"])),
 ]  # fmt: skip
 
+SCENE = (
+    "| {} | {:.2f} | {:.2f} | {:.2f} | {:.2f} | {:.1f} | {:.1f} | {:.1f} ({:.0f}) "
+    "| {:.2f} | {} | {} {:.0f} % | {:.1f} | {:.1f} |"
+)
+SCENES = [
+    (SCENE, (
+        scene["scene"], *scene["psnr_db"].values(),
+        *(scene["frames"][kind]["fps_at_clock_lowest"] for kind in ("trained", "tuned", "deferred")),
+        made["fps_at_library_clock_lowest"], made["image_bytes"] / 1e6, made["live_cubes"],
+        made["bottleneck"], 100 * made["bottleneck_share"],
+        scene["ideas"]["no early termination"], scene["ideas"]["uniform sampling"],
+    ))
+    for scene in scenes("scenes/*")
+    for made in [scene["frames"]["deferred"]]
+]  # fmt: skip
+
 TEXTS = {
     "README.md": README, "docs/knobs.md": KNOBS, "docs/deferred.md": DEFERRED_PAGE, "docs/silicon.md": SILICON,
-    "docs/simulator.md": SIMULATOR, "docs/specdec.md": SPECDEC,
+    "docs/simulator.md": SIMULATOR, "docs/specdec.md": SPECDEC, "docs/scenes.md": SCENES,
 }  # fmt: skip
 
 KNOBS_TABLE = "| | PSNR, dB | change, dB | samples | shaded | live cubes | factors, MB | Mcycles | frames/s at 1 GHz |"

@@ -29,7 +29,7 @@ MADE = {
 }
 CONTENTS = {
     "Learn": ("tutorial", "howto", "faq", "glossary"),
-    "Algorithm": ("files", "compatibility", "full_size", "knobs", "deferred"),
+    "Algorithm": ("files", "compatibility", "full_size", "knobs", "deferred", "scenes"),
     "Hardware": ("architecture", "accelerator", "simulator", "silicon", "formal", "faults", "explore", "view"),
     "Speculation": ("specdec", "serving", "rows"),
     "Reference": (

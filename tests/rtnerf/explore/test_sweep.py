@@ -119,7 +119,13 @@ def test_an_image_depends_on_its_fields_of_the_configuration_alone():
     model = replace(rtnerf.load_model(), shading="deferred")
     usual = AcceleratorConfig(shading="deferred")
     others = {"tile": 8, "mlp_batch": 2, "ray_units": 4, "sample_lanes": 2, "data_width": 128, "address_width": 40}
-    others |= {"appearance_lanes": 3, "density_lanes": 2, "tiles": 4, "density_window_scale": 2, "interpolated_components": 16}
+    others |= {
+        "appearance_lanes": 3,
+        "density_lanes": 2,
+        "tiles": 4,
+        "density_window_scale": 2,
+        "interpolated_components": 16,
+    }
     names = {field.name for field in fields(AcceleratorConfig)} - {"name", *IMAGE_FIELDS}
     small = {"buffer_window", "cube_queue", "write_bursts"}
     queues = {name: 4 if name in small else 32 for name in names - others.keys()}
