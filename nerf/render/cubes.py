@@ -13,19 +13,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from nerf.cameras import Camera
 from nerf.model import TensorfModel
-from nerf.render import walk
+from nerf.render import shared, walk
 from nerf.render.forward_facing import device_centre, device_projection, device_rays
+from nerf.render.interpolation import VECTOR
 from nerf.render.shading import Shading
 from nerf.render.uniform import Rendering, camera_rays, first_distance
 from rtnerf.base.errors import InputError
 
-CUBE_EDGE = 4
-"""Edge of a cube in cells of the factor grid."""
+CUBE_EDGE = 8
+"""Edge of a cube in cells of the factor grid: the accelerator has smaller ones, a processor would meet too many."""
 
-_BATCH = 2048  # Samples shaded at a time: their network inputs stay in the cache.
+_BATCH = 1024  # Samples shaded at a time: their network inputs stay in the cache.
+_SHARING = 1e-3  # Samples with weights below the termination, or this if it is less, share a colour of their ray,
+_SHARED = 4  # while their sum is at most so many times as much.
 _MARGIN = 1e-4  # In cells: cubes are widened so that rounding loses no sample of theirs.
 
 
@@ -101,8 +105,9 @@ def render(
 ) -> Rendering:
     """Render the camera's window cube by cube, on one core (plus PyTorch's for the network).
 
-    Parameters: ``termination`` ends a ray below it, 0 = never; ``edge`` of the cubes in
-    cells. Statistics: besides the common ones ``cubes``, ``cubes_live``, ``cubes_visited`` (live and
+    Parameters: ``termination`` ends a ray below it, 0 = never, and samples of a ray with weights below it, and below
+    0.001, share one colour, that of their mean, while these weights add up to at most four times as much; ``edge`` of
+    the cubes in cells. Statistics: besides the common ones ``cubes``, ``cubes_live``, ``cubes_visited`` (live and
     in view), ``meetings`` (of a ray with a cube), ``rays_stopped``; ``samples`` counts those in live
     cubes only. Raises :class:`rtnerf.base.errors.InputError` for a transmittance outside 0..1.
     """
@@ -115,7 +120,7 @@ def render(
         rays,
         _eye(model, camera),
         _mask(model),
-        _factors(model, model.density_planes, model.density_lines),
+        _density_factors(model),
         walk.Density(
             np.float32(model.density_shift),
             model.density_activation == "softplus",
@@ -124,7 +129,16 @@ def render(
             float(termination),
         ),
     )
-    rgb = (_shade_rays if model.shading == "deferred" else _shade_samples)(model, records, rays)
+    shade = Shading(model, rays.directions / rays.lengths[:, None])
+    if model.shading == "deferred":
+        rgb, colours = _shade_rays(model, shade, records, rays)
+    else:
+        small = min(termination, _SHARING)
+        light = shared.sharing(records, len(rays.origins), small, _SHARED * small)
+        one_each, in_common = (walk.Records(*(part[which] for part in records)) for which in (~light, light))
+        rgb, colours = _shade_rays(model, shade, in_common, rays)
+        rgb += _shade_samples(model, shade, one_each, rays)
+        colours += len(one_each.ray)
     rgb = np.clip(rgb + (1 - acc[:, None]) * (np.array(camera.background) / 255), 0, 1).astype(np.float32)
     depth = (depth + (1 - acc) * rays.directions[:, 2]).astype(np.float32)
     statistics = {
@@ -132,7 +146,7 @@ def render(
         "samples": int(counts[walk.SAMPLES]),
         "samples_occupied": int(counts[walk.EVALUATED]),
         "samples_shaded": len(records.ray),
-        "colours": len(np.unique(records.ray) if model.shading == "deferred" else records.ray),
+        "colours": colours,
         "cubes": grid.live.size,
         "cubes_live": int(grid.live.sum()),
         "cubes_visited": int(counts[walk.CUBES_VISITED]),
@@ -143,38 +157,35 @@ def render(
     return Rendering(rgb.reshape(height, width, 3), depth.reshape(height, width), statistics)
 
 
-def _shade_samples(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> np.ndarray:
+def _shade_samples(model: TensorfModel, shade: Shading, records: walk.Records, rays: walk.Rays) -> np.ndarray:
     """Colour of the recorded samples, added up by ray: (R, 3)."""
-    directions = rays.directions / rays.lengths[:, None]
-    rgb = np.zeros(directions.shape)
-    shade = Shading(model, directions)
+    rgb = np.zeros(rays.directions.shape)
     for ray, weight, products in _products(model, records, rays):
-        walk.accumulate(rgb, ray, weight, shade(products, ray))
+        shared.accumulate(rgb, ray, weight, shade(products, ray))
     return rgb
 
 
-def _shade_rays(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> np.ndarray:
-    """Colour of rays from the mean appearance products of their recorded samples: (R, 3).
+def _shade_rays(model: TensorfModel, shade: Shading, records: walk.Records, rays: walk.Rays) -> tuple[np.ndarray, int]:
+    """Colour of rays from the mean appearance products of their recorded samples: (R, 3), and how many rays have some.
 
     As :func:`nerf.render.uniform.shade_rays`, with memory only for rays that have samples.
     """
     directions = rays.directions
-    shaded, slot = np.unique(records.ray, return_inverse=True)
+    shaded, slot = shared.slots(records.ray, len(directions))
     composited = np.zeros((len(shaded), model.basis.shape[1]))
     total = np.zeros((len(shaded), 1))
     start = 0
     for ray, weight, products in _products(model, records, rays):
         owner = slot[start : start + len(ray)]
-        walk.accumulate(composited, owner, weight, products)
-        walk.accumulate(total, owner, weight, np.ones((len(ray), 1), np.float32))
+        shared.accumulate(composited, owner, weight, products)
+        shared.accumulate(total, owner, weight, np.ones((len(ray), 1), np.float32))
         start += len(ray)
     rgb = np.zeros(directions.shape)
-    shade = Shading(model, directions)
     for start in range(0, len(shaded), _BATCH):
         part = slice(start, start + _BATCH)
         mean = (composited[part] / total[part]).astype(np.float32)
         rgb[shaded[part]] = total[part] * shade(mean, shaded[part])
-    return rgb
+    return rgb, len(shaded)
 
 
 def _products(model: TensorfModel, records: walk.Records, rays: walk.Rays) -> Iterator[tuple[np.ndarray, ...]]:
@@ -215,6 +226,17 @@ def _mask(model: TensorfModel) -> walk.Mask:
     vertices = np.ones((1, 1, 1), dtype=bool) if model.mask is None else model.mask
     lower, upper = (model.aabb if model.mask is None else model.mask_aabb).numpy()
     return walk.Mask(vertices, mask_cells(vertices), lower, np.float32(1) / (upper - lower) * np.float32(2))
+
+
+def _density_factors(model: TensorfModel) -> walk.Factors:
+    """The density's factors, with components of zeros up to as many for each pair, whole vectors."""
+    most = -(-max(model.density_components) // VECTOR) * VECTOR
+    planes, lines = model.density_planes, model.density_lines
+    return _factors(
+        model,
+        [functional.pad(plane, (0, 0, 0, 0, 0, most - len(plane))) for plane in planes],
+        [functional.pad(line, (0, 0, 0, most - len(line))) for line in lines],
+    )
 
 
 def _factors(model: TensorfModel, planes: list[torch.Tensor], lines: list[torch.Tensor]) -> walk.Factors:

@@ -2,22 +2,28 @@
 
 View directions are encoded once a ray. Of features, sines and cosines are computed once; those of higher levels follow
 by the double angle. Inputs are in an order that lets all of it be done in vectors, and the first layer's weights in the
-same.
+same. Features are padded to whole vectors: a run that is too long is overwritten by the next one.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from nerf.model import TensorfModel, encode_frequencies
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, inlined
 
 _TWO = np.float32(2)
 _ONE = np.float32(1)
-_OUTPUTS = 16
-"""A product of matrices is faster with a multiple of so many outputs."""
+_VECTOR = 16
+"""A product of matrices, or a loop, is faster over a multiple of so many numbers."""
+
+_S3, _S5, _S7, _S9 = (np.float32(sign / math.factorial(n)) for n, sign in ((3, -1), (5, 1), (7, -1), (9, 1)))
+_C2, _C4, _C6, _C8 = (np.float32(sign / math.factorial(n)) for n, sign in ((2, -1), (4, 1), (6, -1), (8, 1)))
+"""Coefficients of the series of sine and cosine."""
 
 
 class Shading:
@@ -39,7 +45,7 @@ class Shading:
             views = torch.cat([views, encode_frequencies(views, model.view_bands)], dim=1)
         self._views = views.numpy()
         self._features = len(model.basis)
-        padded = functional.pad(model.basis, (0, 0, 0, -self._features % _OUTPUTS))
+        padded = functional.pad(model.basis, (0, 0, 0, -self._features % _VECTOR))
         self._basis = padded.T.contiguous()
         weight, _ = model.mlp[0]
         self._first = weight[:, _order(self._features, model.feature_bands, views.shape[1])].T.contiguous()
@@ -49,14 +55,15 @@ class Shading:
         model, seen = self._model, torch.from_numpy(products)
         if model.colour != "network":
             return model.shade(functional.linear(seen, model.basis), self._directions[ray]).numpy()
-        feature = (seen @ self._basis)[:, : self._features].contiguous()
-        inputs = torch.empty(len(ray), len(self._first))
+        feature = seen @ self._basis
+        used = len(self._first)
+        inputs = torch.empty(len(ray), used + _VECTOR + -used % _VECTOR)
+        sine, cosine = np.empty((2, feature.shape[1]), np.float32)
         _encode(
-            feature.numpy(), feature.sin().numpy(), feature.cos().numpy(), model.feature_bands,
-            self._views, ray, inputs.numpy(),
+            feature.numpy(), self._features, model.feature_bands, self._views, ray, sine, cosine, inputs.numpy()
         )  # fmt: skip
         (_, bias), *hidden, (last_weight, last_bias) = model.mlp
-        values = torch.addmm(bias, inputs, self._first).relu_()
+        values = torch.addmm(bias, inputs[:, :used], self._first).relu_()
         for weight, bias in hidden:
             values = functional.linear(values, weight, bias).relu_()
         return functional.linear(values, last_weight, last_bias).sigmoid_().numpy()
@@ -73,24 +80,45 @@ def _order(features: int, bands: int, view: int) -> list[int]:
     return [*order, *range(features, sines), *range(encoded_view, encoded_view + view - 3)]
 
 
-@compiled(nogil=True)
-def _encode(feature, sine, cosine, bands, views, ray, out):
-    """Write a row of inputs a sample: features, their sines and cosines level by level, the ray's encoded direction."""
-    features, views_at = feature.shape[1], feature.shape[1] * (1 + 2 * bands)
-    for n in range(len(feature)):
-        row = out[n]
-        for c in range(features):
-            row[c] = feature[n, c]
+@inlined
+def _sine_cosine(x):
+    """Sine and cosine: Taylor's series of what a multiple of a right angle leaves of ``x``, at most pi / 4."""
+    turns = np.floor(np.float64(x) * (2 / math.pi) + 0.5)
+    rest = np.float32(np.float64(x) - turns * (math.pi / 2))
+    square = rest * rest
+    sine = rest * (_ONE + square * (_S3 + square * (_S5 + square * (_S7 + square * _S9))))
+    cosine = _ONE + square * (_C2 + square * (_C4 + square * (_C6 + square * _C8)))
+    quarter = np.int32(turns) & 3
+    if quarter & 1:
+        sine, cosine = cosine, -sine
+    if quarter & 2:
+        sine, cosine = -sine, -cosine
+    return sine, cosine
+
+
+@compiled(nogil=True, fastmath={"contract"})
+def _encode(padded, features, bands, views, ray, sine, cosine, out):
+    """Write a row of inputs a sample: features, their sines and cosines level by level, the ray's encoded direction.
+
+    Rows of ``padded`` are whole vectors, of which ``features`` count; those of ``out`` have room for one vector more,
+    ``sine`` and ``cosine`` for one row of ``padded``.
+    """
+    width = padded.shape[1]
+    for n in range(len(padded)):
+        feature, row, view = padded[n], out[n], views[ray[n]]
+        for c in range(width):
+            row[c] = feature[c]
         if bands:
-            for c in range(features):
-                row[features + c] = sine[n, c]
-                row[2 * features + c] = cosine[n, c]
-        for level in range(1, bands):
-            above = (2 * level + 1) * features
-            below = above - 2 * features
-            for c in range(features):
-                s, k = row[below + c], row[below + features + c]
-                row[above + c] = _TWO * s * k
-                row[above + features + c] = _ONE - _TWO * s * s
-        for c in range(views.shape[1]):
-            row[views_at + c] = views[ray[n], c]
+            for c in range(width):
+                sine[c], cosine[c] = _sine_cosine(feature[c])
+        for level in range(bands):
+            place = row[(2 * level + 1) * features :]
+            for c in range(width):
+                place[c] = sine[c]
+            place = place[features:]
+            for c in range(width):
+                place[c] = cosine[c]
+                sine[c], cosine[c] = _TWO * sine[c] * cosine[c], _ONE - _TWO * sine[c] * sine[c]
+        place = row[(1 + 2 * bands) * features :]
+        for c in range(len(view)):
+            place[c] = view[c]

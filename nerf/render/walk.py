@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nerf.render.interpolation import cube_index, grid_position, lies_in, pair_products, pair_sum, split
+from nerf.render.interpolation import cube_index, feature_sum, grid_position, pair_products, split
+from nerf.render.slab import numbers_inside, reciprocals, rounding
 from rtnerf.base.compiled import allocating, compiled, inlined
 
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
+_TWO = np.float32(2)
 _TRANSMITTANCE_EPSILON = np.float32(1e-10)
-_SOFTPLUS_LINEAR = np.float32(20)  # Above this softplus(x) is x, as in PyTorch.
-_PARALLEL = 1e-30  # Stands for a direction of 0 in the slab test.
 
 
 class Box(NamedTuple):
@@ -112,6 +112,14 @@ class Pixels(NamedTuple):
     depth: np.ndarray
     stopped: np.ndarray
 
+
+LANES = 16
+"""Samples of a ray that are placed at a time: of each the distance and the fractions of its cell in one array, its
+cell of the mask, whether it lies between the mask's vertices and its cell of the grid in another."""
+
+FX, FY, FZ = LANES, 2 * LANES, 3 * LANES
+BETWEEN, CELL_X, CELL_Y, CELL_Z = LANES, 2 * LANES, 3 * LANES, 4 * LANES
+_OUTSIDE_MASK, _ELSEWHERE = -1, -2  # In place of a cell of the mask; elsewhere: in another cube.
 
 CUBES_VISITED, MEETINGS, SAMPLES, EVALUATED, STOPPED, RECORDS = range(6)
 """Counts of a walk: cubes in view, meetings of a ray with a cube, samples in live cubes, densities, rays stopped early,
@@ -225,90 +233,113 @@ def grid_size(factors):
     return lines[2].shape[0], lines[1].shape[0], lines[0].shape[0]
 
 
-@inlined
-def density(planes, lines, ux, uy, uz, size_x, size_y, size_z, law):
-    """Density of a sample at a position in vertices."""
-    i, fx = split(ux, size_x)
-    j, fy = split(uy, size_y)
-    k, fz = split(uz, size_z)
-    sigma = (
-        pair_sum(planes[0], lines[0], j, fy, i, fx, k, fz)
-        + pair_sum(planes[1], lines[1], k, fz, i, fx, j, fy)
-        + pair_sum(planes[2], lines[2], k, fz, j, fy, i, fx)
-    )
+@compiled(fastmath={"contract"}, forceinline=True)
+def density(feature, law):
+    """Density of a sum of products: of log(1 + e^x), log(1 + m) = 2 atanh(m / (2 + m)) with m = e^-|x|, as a series."""
     if not law.softplus:
-        return max(sigma, _ZERO)
-    sigma += law.shift
-    if sigma <= _SOFTPLUS_LINEAR:
-        sigma = np.float32(math.log1p(math.exp(sigma)))
-    return sigma
-
-
-@inlined
-def numbers_inside(low, high, rays, ray):
-    """Numbers of a ray's samples that can lie in a box: (first, last), none if first > last."""
-    enter, leave = -math.inf, math.inf
-    for axis in range(3):
-        along = np.float64(rays.directions[ray, axis])
-        if along == 0:
-            along = _PARALLEL
-        one = (low[axis] - rays.origins[ray, axis]) / along
-        other = (high[axis] - rays.origins[ray, axis]) / along
-        enter = max(enter, min(one, other))
-        leave = min(leave, max(one, other))
-    begin = max((enter - rays.first[ray]) / rays.step - 1, 0.0)
-    end = min((leave - rays.first[ray]) / rays.step + 1, rays.samples - 1.0)
-    if enter > leave or begin > end:
-        return 0, -1
-    return math.ceil(begin), math.floor(end)
+        return max(feature, _ZERO)
+    x = feature + law.shift
+    m = np.float32(math.exp(-abs(x)))
+    t = m / (_TWO + m)
+    square = t * t
+    series = _ZERO
+    for term in range(13, 0, -2):
+        series = series * square + np.float32(2 / term)
+    return max(x, _ZERO) + t * series
 
 
 @compiled
-def march(ray, first, last, cube, edge, rays, mask, factors, law, pixels, records, counts):
+def place(ray, first, cube, edge, rays, mask, box, sizes, lanes):
+    """Find where `LANES` samples of a ray, from number ``first`` on, lie in the grid and in the mask."""
+    places, cells = lanes
+    (size_x, size_y, size_z), (cx, cy, cz) = sizes, (edge * cube[0], edge * cube[1], edge * cube[2])
+    start, step = rays.first[ray], rays.step
+    ox, oy, oz = rays.origins[ray, 0], rays.origins[ray, 1], rays.origins[ray, 2]
+    dx, dy, dz = rays.directions[ray, 0], rays.directions[ray, 1], rays.directions[ray, 2]
+    low_x, low_y, low_z = box.lower[0], box.lower[1], box.lower[2]
+    high_x, high_y, high_z = box.upper[0], box.upper[1], box.upper[2]
+    scale_x, scale_y, scale_z = box.scale[0], box.scale[1], box.scale[2]
+    mask_x, mask_y, mask_z = mask.lower[0], mask.lower[1], mask.lower[2]
+    mask_scale_x, mask_scale_y, mask_scale_z = mask.scale[0], mask.scale[1], mask.scale[2]
+    mask_size_z, mask_size_y, mask_size_x = mask.vertices.shape
+    for n in range(LANES):  # One vector: nothing here branches.
+        z = start + step * np.float32(first + n)
+        px, py, pz = ox + dx * z, oy + dy * z, oz + dz * z
+        i, fx = split(grid_position(px, low_x, scale_x, size_x), size_x)
+        j, fy = split(grid_position(py, low_y, scale_y, size_y), size_y)
+        k, fz = split(grid_position(pz, low_z, scale_z, size_z), size_z)
+        inside = (low_x <= px) & (px <= high_x) & (low_y <= py) & (py <= high_y) & (low_z <= pz) & (pz <= high_z)
+        inside &= (cx <= i) & (i < cx + edge) & (cy <= j) & (j < cy + edge) & (cz <= k) & (k < cz + edge)
+        u = grid_position(px, mask_x, mask_scale_x, mask_size_x)
+        v = grid_position(py, mask_y, mask_scale_y, mask_size_y)
+        w = grid_position(pz, mask_z, mask_scale_z, mask_size_z)
+        a, b, c = math.floor(u), math.floor(v), math.floor(w)
+        within = (a >= -1) & (a < mask_size_x) & (b >= -1) & (b < mask_size_y) & (c >= -1) & (c < mask_size_z)
+        cell = ((c + 1) * (mask_size_y + 1) + b + 1) * (mask_size_x + 1) + a + 1
+        places[n] = z
+        places[FX + n], places[FY + n], places[FZ + n] = fx, fy, fz
+        cells[n] = (cell if within else _OUTSIDE_MASK) if inside else _ELSEWHERE
+        cells[BETWEEN + n] = (a < u) & (b < v) & (c < w)
+        cells[CELL_X + n], cells[CELL_Y + n], cells[CELL_Z + n] = i, j, k
+
+
+@compiled
+def march(ray, first, last, cube, edge, rays, mask, factors, law, nothing, lanes, pixels, records, counts):
     """Composite the samples ``first`` to ``last`` of a ray that lie in a cube, given as (x, y, z)."""
-    cx, cy, cz = edge * cube[0], edge * cube[1], edge * cube[2]
-    lower, upper, scale = factors.box
-    size_x, size_y, size_z = grid_size(factors)
-    for number in range(first, last + 1):
-        z = rays.first[ray] + rays.step * np.float32(number)
-        px = rays.origins[ray, 0] + rays.directions[ray, 0] * z
-        py = rays.origins[ray, 1] + rays.directions[ray, 1] * z
-        pz = rays.origins[ray, 2] + rays.directions[ray, 2] * z
-        if (
-            px < lower[0] or px > upper[0]
-            or py < lower[1] or py > upper[1]
-            or pz < lower[2] or pz > upper[2]
-        ):  # fmt: skip
-            continue
-        ux = grid_position(px, lower[0], scale[0], size_x)
-        uy = grid_position(py, lower[1], scale[1], size_y)
-        uz = grid_position(pz, lower[2], scale[2], size_z)
-        if not lies_in(ux, size_x, cx, edge) or not lies_in(uy, size_y, cy, edge) or not lies_in(uz, size_z, cz, edge):
-            continue
-        counts[SAMPLES] += 1
-        if not is_occupied(px, py, pz, mask):
-            continue
-        counts[EVALUATED] += 1
-        if number == rays.samples - 1:
-            continue  # Its distance to the next sample is 0.
-        sigma = density(factors.planes, factors.lines, ux, uy, uz, size_x, size_y, size_z, law)
-        after = rays.first[ray] + rays.step * np.float32(number + 1)
-        distance = (after - z) * rays.lengths[ray] * law.distance_scale
-        alpha = _ONE - np.float32(math.exp(-sigma * distance))
-        weight = alpha * np.float32(pixels.transmittance[ray])
-        pixels.transmittance[ray] *= _ONE - alpha + _TRANSMITTANCE_EPSILON
-        pixels.acc[ray] += weight
-        pixels.depth[ray] += weight * z
-        if weight > law.shading_threshold:
-            place = counts[RECORDS]
-            records.ray[place] = ray
-            records.z[place] = z
-            records.weight[place] = weight
-            counts[RECORDS] = place + 1
-        if pixels.transmittance[ray] < law.termination:
-            pixels.stopped[ray] = True
-            counts[STOPPED] += 1
-            return
+    places, cells = lanes
+    filled = mask.cells.reshape(-1)
+    for begin in range(first, last + 1, LANES):
+        place(ray, begin, cube, edge, rays, mask, factors.box, grid_size(factors), lanes)
+        for n in range(min(LANES, last + 1 - begin)):
+            cell, z = cells[n], places[n]
+            if cell == _ELSEWHERE:
+                continue
+            counts[SAMPLES] += 1
+            if cell == _OUTSIDE_MASK or not filled[cell]:
+                continue
+            # Between vertices all eight have a weight, and one is set; else it depends.
+            if not cells[BETWEEN + n] and not is_occupied(
+                rays.origins[ray, 0] + rays.directions[ray, 0] * z,
+                rays.origins[ray, 1] + rays.directions[ray, 1] * z,
+                rays.origins[ray, 2] + rays.directions[ray, 2] * z,
+                mask,
+            ):
+                continue
+            counts[EVALUATED] += 1
+            number = begin + n
+            if number == rays.samples - 1:
+                continue  # Its distance to the next sample is 0.
+            feature = feature_sum(
+                factors.planes, factors.lines,
+                cells[CELL_X + n], places[FX + n], cells[CELL_Y + n], places[FY + n], cells[CELL_Z + n], places[FZ + n],
+            )  # fmt: skip
+            if feature < nothing:
+                continue
+            after = rays.first[ray] + rays.step * np.float32(number + 1)
+            distance = (after - z) * rays.lengths[ray] * law.distance_scale
+            alpha = _ONE - np.float32(math.exp(-density(feature, law) * distance))
+            if composite(ray, z, alpha, law, pixels, records, counts):
+                return
+
+
+@inlined
+def composite(ray, z, alpha, law, pixels, records, counts):
+    """Add a sample to its ray; tell whether the ray ends here."""
+    weight = alpha * np.float32(pixels.transmittance[ray])
+    pixels.transmittance[ray] *= _ONE - alpha + _TRANSMITTANCE_EPSILON
+    pixels.acc[ray] += weight
+    pixels.depth[ray] += weight * z
+    if weight > law.shading_threshold:
+        place = counts[RECORDS]
+        records.ray[place] = ray
+        records.z[place] = z
+        records.weight[place] = weight
+        counts[RECORDS] = place + 1
+    if pixels.transmittance[ray] < law.termination:
+        pixels.stopped[ray] = True
+        counts[STOPPED] += 1
+        return True
+    return False
 
 
 @allocating
@@ -338,6 +369,11 @@ def walk(cubes, rays, eye, mask, factors, law):
     counts = np.zeros(6, np.int64)
     order_x, order_y, order_z = order_of_axes(cubes, eye, factors)
     low, high = np.empty(3, np.float64), np.empty(3, np.float64)
+    inverse, slack = reciprocals(rays.directions), rounding(rays)
+    # Below this feature alpha is 0 in float32.
+    longest = rays.step * rays.lengths.max() * law.distance_scale
+    nothing = math.log(1e-8 / longest) - law.shift if law.softplus else 0.0
+    lanes = (np.empty(4 * LANES, np.float32), np.empty(5 * LANES, np.int32))
     window = eye.window
     for cz in order_z:
         low[2], high[2] = cubes.bounds[2][cz, 0], cubes.bounds[2][cz, 1]
@@ -356,7 +392,7 @@ def walk(cubes, rays, eye, mask, factors, law):
                         ray = (row - window[1]) * window[2] + column - window[0]
                         if pixels.stopped[ray]:
                             continue
-                        first, last = numbers_inside(low, high, rays, ray)
+                        first, last = numbers_inside(low, high, rays, inverse, slack, ray)
                         if first > last:
                             continue
                         counts[MEETINGS] += 1
@@ -373,6 +409,8 @@ def walk(cubes, rays, eye, mask, factors, law):
                             mask,
                             factors,
                             law,
+                            nothing,
+                            lanes,
                             pixels,
                             records,
                             counts,
@@ -406,11 +444,3 @@ def appearance_products(ray, z, rays, factors):
         pair_products(planes[1], lines[1], k, fz, i, fx, j, fy, out[one : one + two])
         pair_products(planes[2], lines[2], k, fz, j, fy, i, fx, out[one + two :])
     return products
-
-
-@compiled
-def accumulate(sums, ray, weight, values):
-    """Add weighted values (n, C) to the rows of ``sums``, float64 (R, C), that they belong to."""
-    for sample in range(len(ray)):
-        for channel in range(values.shape[1]):
-            sums[ray[sample], channel] += weight[sample] * values[sample, channel]
