@@ -121,7 +121,7 @@ def _run(
     by_rung = np.zeros(len(tables.nodes), np.int64)
     running, preempted = np.empty(tables.max_batch, np.int64), np.empty(tables.max_batch, np.int64)
     batch = put_off = arrived = finished = 0
-    sent = clients if clients else requests
+    sent = min(clients, requests) if clients else requests
     clock = busy = steps = preemptions = peak = 0
     belief = (0, tables.prior, tables.expected[0, tables.prior])
     ready = np.full(requests, NEVER) if tables.readers else arrival
@@ -231,7 +231,7 @@ def _run_chunked(
     by_rung = np.zeros(len(tables.nodes), np.int64)
     running, preempted = np.empty(tables.max_batch, np.int64), np.empty(tables.max_batch, np.int64)
     batch = decoding = put_off = arrived = finished = 0
-    sent = clients if clients else requests
+    sent = min(clients, requests) if clients else requests
     clock = busy = steps = preemptions = peak = 0
     belief = (0, tables.prior, tables.expected[0, tables.prior])
 
