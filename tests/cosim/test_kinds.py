@@ -50,8 +50,11 @@ MODELS = {
 }
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("kind", MODELS)
+QUICK = ("a mask finer than the factors", "a grid of 500 along x")
+"""On hardware that other tests have built."""
+
+
+@pytest.mark.parametrize("kind", [*QUICK, *under_full(*(kind for kind in MODELS if kind not in QUICK))])
 def test_models(kind):
     config, model = MODELS[kind]
     result = render(model(), CAMERA, config)
