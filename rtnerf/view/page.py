@@ -14,6 +14,7 @@ from typing import Any
 from nerf.contract import formats
 from nerf.contract.config import CUBE, AcceleratorConfig
 from nerf.contract.formats import POSITION, Format
+from nerf.contract.network import COLOURS, MODULATED, MONOMIALS
 from nerf.contract.registers import CAMERA_TABLE
 from nerf.contract.scene_image import MASK_CELL_BITS, MASK_WINDOW, Scene
 from rtnerf.base.errors import require
@@ -57,9 +58,8 @@ def page(
     Raises
     ------
     InputError
-        A scene whose rays are so long that positions on them do not fit the browser's integers, or with plain colours.
+        A scene whose rays are so long that positions on them do not fit the browser's integers.
     """
-    require(config.colours == "network", "colours", "network for the page, which has no others", config.colours)
     require(scene.host["exchanged"] == 0, "scene", "of axes in their order for the page", "of exchanged ones")
     reach = int(scene.host["sample_count"]) * scene.host["step"] / min(scene.host[f"unit_{axis}"] for axis in "xyz")
     cells = 1 << 30 - POSITION.fraction
@@ -100,6 +100,8 @@ def constants(scene: Scene, config: AcceleratorConfig) -> dict[str, int | tuple[
     """
     found: dict[str, int | tuple[int, ...]] = {
         "DENSITY_COMPONENTS": config.density_components,
+        "COLOURS": COLOURS,
+        "MODULATED": MODULATED,
         "CUBE_BITS": CUBE.bit_length() - 1,
         "MASK_WINDOW": MASK_WINDOW,
         "MASK_CELL_BITS": MASK_CELL_BITS,
@@ -124,9 +126,10 @@ def constants(scene: Scene, config: AcceleratorConfig) -> dict[str, int | tuple[
 
 def _source(name: str, scene: Scene, config: AcceleratorConfig) -> str:
     """A shader behind the constants; the page puts the version and what it defines before it."""
-    lines = [f"#define DEFERRED {int(config.shading == 'deferred')}"]
+    monomials = ", ".join(f"ivec2{pair}" for pair in MONOMIALS)
+    lines = [f"#define DEFERRED {int(config.shading == 'deferred')}", f"#define PLAIN {int(config.colours == 'plain')}"]
     lines += [f"precision highp {kind};" for kind in ("float", "int", "isampler2D", "isampler3D", "isampler2DArray")]
-    lines += ["precision highp usampler2D;"]
+    lines += ["precision highp usampler2D;", f"const ivec2 MONOMIALS[] = ivec2[]({monomials});"]
     for constant, value in constants(scene, config).items():
         if isinstance(value, tuple):
             lines.append(f"const ivec3 {constant} = ivec3{value};")

@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from cosim import toolchain
 from nerf.contract.config import load_config
 from nerf.contract.network import NetworkSize
 from tests import sizes
 from tests.cosim.test_accelerator import render, under_full
-from tests.golden.models import look_at, small_model
+from tests.golden.models import look_at, plain_model, small_model
 
 pytestmark = [
     pytest.mark.simulator,
@@ -27,16 +26,9 @@ LARGE = replace(sizes.LARGE, name="large", tile=8, mlp_lanes=16)
 CAMERA = look_at((2.2, 1.0, 0.8), width=12, height=9, focal=20)
 
 
-def plain(colour, features):
-    """A model whose colours are features, or harmonics of them; some below 0, some above 1."""
-    model = small_model(components=(4, 6))
-    basis = torch.randn(features, model.basis.shape[1], generator=torch.Generator().manual_seed(2)) * 0.5
-    return replace(model, colour=colour, basis=basis, mlp=[])
-
-
 MODELS = {
-    "SH": (PLAIN, lambda: plain("harmonics", 27)),
-    "RGB": (PLAIN, lambda: plain("features", 3)),
+    "SH": (PLAIN, lambda: plain_model("harmonics", 27)),
+    "RGB": (PLAIN, lambda: plain_model("features", 3)),
     "featureC 64": (TINY, lambda: small_model(network=NetworkSize(hidden=64))),
     "a mask finer than the factors": (TINY, lambda: small_model(thin=(40, 9, 20))),
     "a grid of 500 along x": (TINY, lambda: small_model(grid=(500, 13, 22), thin=(480, 9, 15))),

@@ -105,3 +105,10 @@ EDGE_CASES = {
     "smallest grid": (small_model, {"grid": (2, 3, 5), "thin": (2, 3, 4), "mask": "full"}, look_at((2.5, 1.2, 1.0))),
 }
 """Views that must render like the reference: name to (model factory, its arguments, camera)."""
+
+
+def plain_model(colour, features):
+    """A model whose colours are features, or harmonics of them; some below 0, some above 1."""
+    model = small_model(components=(4, 6))
+    basis = torch.randn(features, model.basis.shape[1], generator=torch.Generator().manual_seed(2)) * 0.5
+    return replace(model, colour=colour, basis=basis, mlp=[])

@@ -20,7 +20,8 @@ const int QUADS = NETWORK_COMPONENTS / 4;         // Of a pair's appearance.
 const int DENSITY_QUADS = DENSITY_COMPONENTS / 4;
 const int LAYERS = DENSITY_QUADS + QUADS;         // Of a pair in the textures.
 const int FEATURE_ROWS = (NETWORK_FEATURES + 3) / 4 * 4;
-const int INPUTS = NETWORK_FEATURES * (1 + 2 * NETWORK_FEATURE_BANDS) + 3 * (1 + 2 * NETWORK_VIEW_BANDS);
+const int ENCODED = NETWORK_FEATURES * (1 + 2 * NETWORK_FEATURE_BANDS) + 3 * (1 + 2 * NETWORK_VIEW_BANDS);
+const int INPUTS = ENCODED + MODULATED * PLAIN;
 
 // ---- Integers of more than 32 bits ----
 
@@ -210,23 +211,36 @@ ivec3 shade(ivec3 direction) {
         for (int lane = 0; lane < 4; ++lane) features[row + lane] = four[lane];
     }
     for (int quad = 0; quad < (INPUTS + 15) / 16 * 4; ++quad) values[quad] = ivec4(0);
-    const int ENCODED = NETWORK_FEATURES + 3, OF_FEATURES = NETWORK_FEATURES * NETWORK_FEATURE_BANDS;
+    const int SINES = NETWORK_FEATURES + 3, OF_FEATURES = NETWORK_FEATURES * NETWORK_FEATURE_BANDS;
     for (int channel = 0; channel < NETWORK_FEATURES; ++channel) {
         put(channel, features[channel]);
-        int first = ENCODED + channel * NETWORK_FEATURE_BANDS;
+        int first = SINES + channel * NETWORK_FEATURE_BANDS;
         encode(features[channel], first, NETWORK_FEATURE_BANDS, OF_FEATURES);
     }
     for (int axis = 0; axis < 3; ++axis) {
         int value = direction[axis] >> SCENE_SINE_SHIFT;
         put(NETWORK_FEATURES + axis, value);
-        int first = ENCODED + 2 * OF_FEATURES + axis * NETWORK_VIEW_BANDS;
+        int first = SINES + 2 * OF_FEATURES + axis * NETWORK_VIEW_BANDS;
         encode(value, first, NETWORK_VIEW_BANDS, 3 * NETWORK_VIEW_BANDS);
     }
+#if PLAIN
+    ivec4 factors = ivec4(1 << SINE_FRACTION, direction);
+    for (int channel = 0; channel < MODULATED; ++channel) {
+        ivec2 pair = MONOMIALS[channel % (MODULATED / COLOURS)];
+        int monomial = factors[pair.x] * factors[pair.y] >> SINE_FRACTION;
+        int modulated = features[channel] * monomial + (1 << SINE_FRACTION >> 1) >> SINE_FRACTION;
+        put(ENCODED + channel, clamp(modulated, ACTIVATION_LOW, ACTIVATION_HIGH));
+    }
+#endif
     hiddenLayer(FEATURE_ROWS, INPUTS);
     hiddenLayer(FEATURE_ROWS + NETWORK_HIDDEN, NETWORK_HIDDEN);
     ivec3 logits = outputs(FEATURE_ROWS + 2 * NETWORK_HIDDEN, NETWORK_HIDDEN).xyz;
+#if PLAIN
+    return clamp(logits, PLAIN_COLOUR_LOW, PLAIN_COLOUR_HIGH);
+#else
     logits = clamp(logits, -SIGMOID_ENTRIES / 2, SIGMOID_ENTRIES / 2 - 1) + SIGMOID_ENTRIES / 2;
     return ivec3(table(SIGMOID, logits.x), table(SIGMOID, logits.y), table(SIGMOID, logits.z));
+#endif
 }
 
 // ---- Deferred shading: product_buffer.py ----
@@ -271,7 +285,7 @@ uvec4 outputPixel(ivec3 colour, int transmittance) {
     for (int channel = 0; channel < 3; ++channel) {
         int behind = (background >> 8 * channel & 0xFF) * BACKGROUND_UNIT;
         Wide value = plus(product(colour[channel], CHANNEL_HIGH), product(transmittance, behind));
-        word[channel] = uint(min(roundShift(value, UNIT), CHANNEL_HIGH));
+        word[channel] = uint(clamp(roundShift(value, UNIT), 0, CHANNEL_HIGH));
     }
     word.a = uint(min(roundShift(product((1 << UNIT) - transmittance, CHANNEL_HIGH), UNIT), CHANNEL_HIGH));
     return word;

@@ -20,7 +20,7 @@ from nerf.path import orbit
 from rtnerf.base.errors import InputError
 from rtnerf.live import page_of
 from rtnerf.view import page, textures
-from tests.golden.models import look_at, small_model
+from tests.golden.models import look_at, plain_model, small_model
 from tests.sites import check_page
 from tests.sizes import LARGE, SMALL
 
@@ -104,7 +104,17 @@ def test_page_is_well_in_wide_and_narrow_windows(browser, embedded):
     ids=["deferred", "other sizes, from inside"],
 )
 def test_page_shows_other_configurations(browser, tmp_path, config, position):
-    job = rtnerf.prepare(replace(small_model(network=config.network), shading=config.shading), config)
+    show(browser, tmp_path, replace(small_model(network=config.network), shading=config.shading), config, position)
+
+
+@pytest.mark.parametrize(("colour", "features"), [("harmonics", 27), ("features", 3)])
+def test_page_shows_colours_that_no_network_makes(browser, tmp_path, colour, features):
+    config = replace(SMALL, colours="plain", hidden=32, feature_bands=0, view_bands=0, mlp_lanes=16)
+    show(browser, tmp_path, plain_model(colour, features), config, (2.2, 1.0, 0.8))
+
+
+def show(browser, tmp_path, model, config, position):
+    job = rtnerf.prepare(model, config)
     pose = look_at(position, (0.3, 0.0, -0.2)).c2w
     camera = Camera(pose, 23.0, 20, 16, focal_y=21.0, centre=(9.0, 8.5), background=(10, 200, 30))
     path = tmp_path / "page.html"
