@@ -77,11 +77,11 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     # Gives a cube back when its last vector has left the buffer.
     "appearance_interpolator": (
         "interpolator",
-        {"(state.vector or room)": "(state.vector or room) and not (stages & 1 and state.vectors == 3)"},
+        {"(state.number or room)": "(state.number or room) and not (stages & 1 and state.steps == 3)"},
     ),
     "density_interpolator": (
         "interpolator",
-        {"has_current and not here": "has_current and not here and not (stages & 1 and state.vectors == 1)"},
+        {"has_current and not here": "has_current and not here and not (stages & 1 and state.steps == 1)"},
     ),
     "visible_samples": (
         "wiring",

@@ -24,7 +24,7 @@ def scene_stub(grid: tuple[int, int, int], seed: int) -> SimpleNamespace:
         "exchanged": 0,
     }
     host["sample_count"] = int(1.7 * float(np.linalg.norm(np.array(unit) * grid)) / step) + 2
-    return SimpleNamespace(grid=grid, cubes=cubes_of(grid), host=host)
+    return SimpleNamespace(grid=grid, cubes=cubes_of(grid), host=host, forward_facing=False)
 
 
 def camera(scene: SimpleNamespace, seed: int, width: int, height: int, kind: str | None = None) -> View:
