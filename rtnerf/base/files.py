@@ -85,8 +85,17 @@ def written_through(path: str | Path) -> bool:
     path = Path(path)
     found = _status(path)
     places = (os.path.realpath(path.parent), os.readlink(path) if path.is_symlink() else "")
-    own = any(place.startswith(("/proc/", "/dev/fd")) for place in places)
+    own = any(place.startswith(("/proc/", "/dev/fd")) for place in places) or is_standard_output(path)
     return found is not None and (own or not stat.S_ISREG(found.st_mode))
+
+
+def is_standard_output(path: str | Path) -> bool:
+    """Tell whether a path is, by whatever name, the file or pipe that this process's standard output goes to."""
+    try:
+        found = os.fstat(1)
+    except OSError:  # It has none.
+        return False
+    return (found.st_dev, found.st_ino) == _identity(path) != _identity(os.devnull)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -181,9 +183,10 @@ def example(*commands: str, cls: type[click.Command] = Command) -> dict[str, Any
 def check_targets(**targets: Path | None) -> None:
     """Refuse, before anything else is done, files that cannot be written, that are read, or that are written twice.
 
-    What a command reads are its other options that are paths. None is no file.
+    What a command reads are its other options that are paths. None is no file. Where one goes to standard output, what
+    the command says goes to standard error from here on.
     """
-    from rtnerf.base.files import check_distinct, check_target
+    from rtnerf.base.files import check_distinct, check_target, is_standard_output
 
     written = {name: path for name, path in targets.items() if path is not None}
     for name, path in written.items():
@@ -196,6 +199,8 @@ def check_targets(**targets: Path | None) -> None:
         name: value for name, value in read.items() if isinstance(value, Path) or str(value).endswith(".toml")
     }
     check_distinct(written, files)
+    if context is not None and any(map(is_standard_output, written.values())):
+        context.with_resource(redirect_stdout(sys.stderr))
 
 
 def refuse_given(where: str, *names: str) -> None:

@@ -1,4 +1,7 @@
+import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +30,15 @@ def test_render_writes_picture_and_results(call, fakes, tmp_path, pipeline):
     assert result["statistics"] == {"pixels": 12}
     assert fakes["render"] == ("model", (1, 2, 4, 3), pipeline)
     assert fakes["truth"] == (2, 8, 6)
+
+
+def test_a_picture_goes_through_standard_output_alone(tmp_path):
+    command = [sys.executable, "-m", "rtnerf", "render", "--size", "4", "--out", "/dev/stdout"]
+    run = subprocess.run(command, capture_output=True, check=True, timeout=600)
+    through = io.BytesIO(run.stdout)
+    assert np.load(through).shape == (4, 4, 3)
+    assert through.read() == b""
+    assert run.stderr.startswith(b"/dev/stdout: uniform, ")
 
 
 def test_another_model_is_not_measured_against_the_embedded_pictures(call, fakes, tmp_path):

@@ -148,6 +148,32 @@ def test_no_file_is_written_that_is_read_and_none_twice(tmp_path):
     call("--model", model, "--out", tmp_path / "one", "--json", tmp_path / "two")
 
 
+def test_what_a_command_says_does_not_stand_in_the_file_that_it_writes(tmp_path, capfd):
+    @click.group()
+    def group():
+        pass
+
+    @group.command()
+    @click.option("--out", type=PATH)
+    @json_option
+    def command(out, json_file):
+        check_targets(out=out, json=json_file)
+        for path in filter(None, (out, json_file)):
+            files.write_bytes(path, b"content")
+        click.echo("said")
+
+    def call(*arguments):
+        group.main(["command", *map(str, arguments)], standalone_mode=False)
+        return capfd.readouterr()
+
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", tmp_path / "link"):
+        for option in ("--out", "--json"):
+            assert call(option, name) == ("content", "said\n")
+    # Later commands of the process are not touched, nor are other files.
+    assert call("--out", tmp_path / "x") == ("said\n", "")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_json_is_read_with_and_without_byte_order_mark(tmp_path, encoding):
     (tmp_path / "x").write_bytes(json.dumps({"name": "ä"}, ensure_ascii=False).encode(encoding))
