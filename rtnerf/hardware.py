@@ -217,6 +217,8 @@ def cosim(
     check_targets(out=out, wave=wave, json=json_file, **views)
     if memory == "cocotbext":
         refuse_given("with memory cocotbext, which has its own timing", "latency", "beat-interval")
+    if not pause:
+        refuse_given("without pause", "seed")
     job = subject.job(encoding)
     from nerf.contract.memory import MemoryTiming
 

@@ -16,6 +16,7 @@ from rtnerf.base.options import (
     check_targets,
     example,
     json_option,
+    refuse_given,
     together,
 )
 from rtnerf.options import Subject, form_option, memory_options, progress_bar, refuse_timing, save, subject_options
@@ -81,6 +82,7 @@ def simulate(
     With several frames, the report is of the first, and cycles and frame rates are of all.
     """
     check_targets(timeline=timeline, json=json_file)
+    refuse_workers(frames)
     timing = timing_of(memory, latency, beat_interval)
     cameras = [subject.camera(ahead) for ahead in range(frames)]
     job = subject.job(encoding)
@@ -137,6 +139,7 @@ def ablate(
     Only the exact order gives the right picture: the others are cycles only.
     """
     check_targets(json=json_file)
+    refuse_workers(frames)
     timing, clock_hz = timing_of(memory, latency, beat_interval), clock_mhz * 1e6
     cameras = [subject.camera(ahead) for ahead in range(frames)]
     job = subject.job()
@@ -166,6 +169,12 @@ def ablate(
             f"  {name:<22} {row['fps_at_clock_lowest']:>9.3f} {row['dram_gigabytes_per_second']:>7.2f}"
             f"  {row['bottleneck']} {row['bottleneck_share']:.1%}" + ("  (modelled only)" * bool(row["modelled_only"]))
         )
+
+
+def refuse_workers(frames: int) -> None:
+    """Refuse processes that would share one frame."""
+    if frames == 1:
+        refuse_given("with one frame", "workers")
 
 
 def timing_of(memory: str, latency: int, beat_interval: int) -> MemoryTiming | Dram:

@@ -41,7 +41,7 @@ from rtnerf.options import (
 @capture_options("the built-in --scene")
 @background_option
 @click.option("--out", type=PATH, required=True, help="The model, in this project's format.")
-@click.option("--steps", type=Whole(1), help="Training steps; default: that of the trainer.")
+@click.option("--steps", type=Whole(1, 10_000_000), help="Training steps; default: that of the trainer.")
 @click.option(
     "--recipe",
     type=OneOf("default", "full"),

@@ -46,6 +46,7 @@ class MemoryTiming:
             value = getattr(self, name)
             require(type(value) is int and low <= value <= high, name, f"an integer from {low} to {high}", repr(value))
         require(0 <= self.pause < 1, "pause", "a number of at least 0 and below 1", self.pause)
+        require(self.pause == 0 or self.pause_of_256 > 0, "pause", "0 or at least 0.002", self.pause)
 
     def record(self) -> dict[str, Any]:
         """What a result file says of it."""
