@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
+import tempfile
 from types import FrameType
 from typing import NoReturn
 
@@ -87,6 +89,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if error.name is None or error.name.partition(".")[0] in ("nerf", "rtl", "sim", "cosim", "specdec", "reports"):
             raise
         fail(f"{error.name} must be installed, not missing; rtnerf doctor says how", EXIT_TOOL)
+    except OSError as error:
+        # Of temporary files and builds: outputs are refused by name where they are written.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        folder = tempfile.gettempdir()
+        fail(
+            f"disk must have room for temporary files (in {folder}, see TMPDIR) and builds, not be full", EXIT_BAD_INPUT
+        )
     except RuntimeError as error:
         # Known by name: importing cosim here would cost every command its start.
         if type(error).__name__ not in ("SimulationError", "SynthesisError", "ToolMissingError"):

@@ -1,3 +1,4 @@
+import errno
 import re
 import subprocess
 import sys
@@ -148,3 +149,14 @@ def test_a_missing_package_is_named(call, monkeypatch, tmp_path):
     monkeypatch.setattr("builtins.__import__", without_torch)
     status, _, err = call("train", "--out", tmp_path / "model")
     assert (status, err) == (3, "error: torch must be installed, not missing; rtnerf doctor says how\n")
+
+
+def test_a_full_disk_under_temporary_files_is_one_line(call, monkeypatch):
+    def fill(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("rtnerf.base.files.check_distinct", fill)
+    status, out, err = call("doctor")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: disk must have room for temporary files (in ")
+    assert err.count("\n") == 1
