@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +68,11 @@ class Job(Prepared):
         termination: float = TERMINATION,
         ordering: str = "exact",
         sampling: str = "cubes",
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[Simulation]:
         """Simulate some frames as `simulate` does, each from a fresh start, in worker processes.
+
+        ``progress(done, all)`` is called as in `sim.simulate.simulate_all`.
 
         Examples
         --------
@@ -86,7 +89,7 @@ class Job(Prepared):
         timing = memory_of(memory)
         views = [with_ordering(self.view(camera, termination), self.scene, ordering) for camera in cameras]
         options = {"timing": timing, "clock_hz": clock_hz, "uniform": sampling == "uniform"}
-        return simulate_all(self.decoded, views, self.config, workers, **options)
+        return simulate_all(self.decoded, views, self.config, workers, progress, **options)
 
     def cosimulate(self, camera: Camera, **options: Any) -> Cosimulation:
         """Render a frame with the RTL in a Verilog simulator; compare values with the integers, cycles with `simulate`.

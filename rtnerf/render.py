@@ -125,9 +125,13 @@ def encode(model: Path | None, config: str, out: Path, json_file: Path | None) -
 
     started = time.perf_counter()
     job = prepare(load_model(model), load_config(config))
-    image = job.scene.data
-    seconds = time.perf_counter() - started
-    kept = fidelity(job)
+    with progress_bar("encoding") as advance:
+        advance(0, 2)
+        image = job.scene.data
+        seconds = time.perf_counter() - started
+        advance(1, 2, "compared with the floats")
+        kept = fidelity(job)
+        advance(2, 2)
     write_bytes(out, image)
     result = {
         "model": name_of(model),

@@ -95,7 +95,8 @@ def simulate(
     switches = Switches(termination, ordering, encoding, sampling)
     _ = job.decoded  # Here, to be timed apart.
     prepared = time.perf_counter()
-    outcomes = job.simulate_all(cameras, workers, timing, clock_mhz * 1e6, **switches.of_frame)
+    with progress_bar("simulating") as advance:
+        outcomes = job.simulate_all(cameras, workers, timing, clock_mhz * 1e6, **switches.of_frame, progress=advance)
     finished = time.perf_counter()
     frame, cycles = outcomes[0], [each.cycles for each in outcomes]
     if timeline is not None:

@@ -236,8 +236,12 @@ def tune(model: Path | None, factor_bits: str, out: Path, json_file: Path | None
     from nerf.train.tuning import tune as tuned_by
 
     knobs = Knobs(factor_bits=int(factor_bits), **others)
-    before = load_model(model)
-    after = tuned_by(before, knobs)
+    with progress_bar("tuning") as advance:
+        advance(0, 2)
+        before = load_model(model)
+        advance(1, 2)
+        after = tuned_by(before, knobs)
+        advance(2, 2)
     done = {"model": "embedded" if model is None else model.name, "knobs": asdict(knobs)}
     result: dict[str, Any] = {**done, "before": describe(before), "after": describe(after)}
     save_model(after, out, notes={"tuning": json.dumps(done)})

@@ -25,6 +25,7 @@ ROWS = {"hits": "row_hits", "misses": "row_misses", "conflicts": "row_conflicts"
 WATCHDOG_CYCLES = 1 << 44
 WINDOWS = 512
 """Most windows that a frame's activity is recorded in."""
+_PIXELS = tuple(PROBES).index("pixels")
 FIRST_WINDOW = 256
 """Cycles of a window to begin with; where there are too many, two and two become one."""
 
@@ -39,6 +40,7 @@ def simulate(
     record: bool = False,
     elapsed: int = 0,
     end: int = WATCHDOG_CYCLES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
     """Simulate a frame.
 
@@ -59,6 +61,8 @@ def simulate(
         Cycles that the memory had been running for when the frame started: they decide its random pauses.
     end : int
         Stop before this cycle of the frame.
+    progress : callable, optional
+        ``progress(done, all)``, in pixels.
     """
     timing = timing or MemoryTiming()
     regions = place(len(decoded.scene.data), view, config)
@@ -76,6 +80,8 @@ def simulate(
     while now < end and not finished:
         now = run(now, min(window * len(spent), end), blocks, wires, frame, clock)
         moved += _taken(trace, entries if record else None)
+        if progress is not None:
+            progress(int(moved[_PIXELS]), view.window_width * view.window_height)
         if now == window * len(spent) or finished:
             settle_all(clock, now)
             spent.append(clock["spent"].copy())
@@ -126,14 +132,27 @@ def _taken(trace: np.void, kept: list[np.ndarray] | None) -> np.ndarray:
 
 
 def simulate_all(
-    decoded: DecodedScene, views: Sequence[View], config: AcceleratorConfig, workers: int = 1, **options
+    decoded: DecodedScene,
+    views: Sequence[View],
+    config: AcceleratorConfig,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    **options,
 ) -> list[Simulation]:
     """Simulate the frames of some views, each from a fresh start, in worker processes: the same for any number of them.
 
-    ``options`` are those of `simulate`.
+    ``options`` are those of `simulate`; ``progress(done, all)`` is called in pixels, of several processes in frames.
     """
-    run: Callable[[View], Simulation] = partial(simulate, decoded, config=config, **options)
-    if workers == 1 or len(views) == 1:
-        return [run(view) for view in views]
-    with worker_pool(min(workers, len(views))) as pool:
-        return list(pool.map(run, views))
+    run: Callable[..., Simulation] = partial(simulate, decoded, config=config, **options)
+    tell = progress or (lambda done, total: None)
+    if workers > 1 and len(views) > 1:
+        found = []
+        with worker_pool(min(workers, len(views))) as pool:
+            for outcome in pool.map(run, views):
+                found.append(outcome)
+                tell(len(found), len(views))
+        return found
+    return [
+        run(view, progress=lambda done, total, before=number: tell(before * total + done, len(views) * total))
+        for number, view in enumerate(views)
+    ]

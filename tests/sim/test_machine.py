@@ -118,6 +118,16 @@ def test_frames_are_the_same_for_any_number_of_workers(small):
             assert all(np.array_equal(one.transfers[name], other.transfers[name]) for name in PROBES)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_is_told_up_to_the_end_of_the_last_frame(small, workers):
+    decoded, view = small
+    told = []
+    simulate_all(decoded, [view, view], SMALL, workers, lambda *so_far: told.append(so_far))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {total for _, total in told} == {2 * view.window_width * view.window_height if workers == 1 else 2}
+    assert told[-1][0] == told[-1][1]
+
+
 def test_wider_is_faster_and_slower_memory_slower(small):
     cycles = {name: simulate(*small, SMALL, timing).cycles for name, timing in MEMORY_TIMINGS.items()}
     assert cycles["ideal"] < cycles["default"] < cycles["slow"]
