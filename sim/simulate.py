@@ -70,8 +70,7 @@ def simulate(
     wires, clock = new_wires(), new_clock(True)
     frame = new_frame(decoded, view, config, uniform)
     trace, finished = clock["trace"], wires["finished"]["set"]
-    # The cycle of the start is not one of the frame's.
-    now = run(0, 1, blocks, wires, frame, clock)
+    now = run(0, 1, blocks, wires, frame, clock)  # The cycle of the start is not one of the frame's.
     settle_all(clock, now)
     clock["spent"] = 0
     entries: list[np.ndarray] = []
@@ -96,10 +95,7 @@ def simulate(
         timing=timing,
         clock_hz=clock_hz,
         cycles=now - 1,
-        activity={
-            name: dict(zip(NAMES, row, strict=True))
-            for name, row in zip(BLOCKS.names or (), clock["spent"].tolist(), strict=True)
-        },
+        activity=_activity(clock["spent"]),
         generated=int(blocks["uniform_sampler" if uniform else "sample_generator"]["samples"]),
         samples=int(blocks["compositor"]["composited"]),
         shaded=int(blocks["tile_buffer"]["shaded"]),
@@ -114,6 +110,13 @@ def simulate(
         window=window,
         windows=np.diff(np.array(spent), axis=0),
     )
+
+
+def _activity(spent: np.ndarray) -> dict[str, dict[str, int]]:
+    """Return the cycles that each block spent in each activity."""
+    return {
+        name: dict(zip(NAMES, row, strict=True)) for name, row in zip(BLOCKS.names or (), spent.tolist(), strict=True)
+    }
 
 
 def _transfers(entries: list[np.ndarray]) -> dict[str, np.ndarray]:
