@@ -55,6 +55,15 @@ WITH_FLOATS = (
 _PARALLEL = "module."
 """What PyTorch puts before every name of a model that was saved while it trained on several GPUs."""
 
+_ARGUMENTS = {
+    "aabb", "gridSize", "density_n_comp", "appearance_n_comp", "app_dim", "density_shift", "alphaMask_thres",
+    "distance_scale", "rayMarch_weight_thres", "fea2denseAct", "near_far", "step_ratio", "shadingMode", "pos_pe",
+    "view_pe", "fea_pe", "featureC",
+}  # fmt: skip
+"""What the original program writes; of these, sizes follow from the tensors, and `pos_pe` and the mask's threshold are
+of no use to a finished model of the modes that are read."""
+_LAYERS = (0, 2, 4)
+"""Of the network, as the original program numbers them."""
 _SHADING_MODES = {"MLP_Fea": "network", "MLP": "network", "SH": "harmonics", "RGB": "features"}
 """What the original program calls what makes colours; ``MLP`` encodes no features."""
 
@@ -248,7 +257,7 @@ def _from_official(content: dict) -> TensorfModel:
         basis=_take(state, "basis_mat.weight"),
         mlp=[
             (_take(state, f"renderModule.mlp.{layer}.weight"), _take(state, f"renderModule.mlp.{layer}.bias"))
-            for layer in ((0, 2, 4) if colour == "network" else ())
+            for layer in (_LAYERS if colour == "network" else ())
         ],
         mask=mask,
         mask_aabb=mask_aabb,
@@ -263,10 +272,23 @@ def _from_official(content: dict) -> TensorfModel:
         feature_bands=int(_numbers(arguments, "fea_pe", 1)[0]) if shading == "MLP_Fea" else 0,
         colour=colour,
     )
+    _refuse_unknown(arguments, state)
     size = tuple(int(value) for value in _numbers(arguments, "gridSize", 3))
     if size != model.grid_size:
         raise InputError(f"gridSize must be that of the factors {model.grid_size}, not {size}")
     return model
+
+
+def _refuse_unknown(arguments: dict, state: dict) -> None:
+    """Refuse what would change the picture and is not read: other arguments, and tensors of another structure."""
+    for name in sorted(arguments.keys() - _ARGUMENTS, key=str):
+        raise InputError(f"kwargs.{name} must be absent (the original program has none), not {arguments[name]!r:.40}")
+    factors = {
+        f"{kind}_{part}.{pair}" for kind in ("density", "app") for part in ("plane", "line") for pair in range(3)
+    }
+    layers = {f"renderModule.mlp.{layer}.{part}" for layer in _LAYERS for part in ("weight", "bias")}
+    for name in sorted(state.keys() - factors - layers - {"basis_mat.weight"}, key=str):
+        raise InputError(f"state_dict.{name} must be absent (a model of this class has none), not a tensor")
 
 
 def _official_factors(state: dict, kind: str) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

@@ -218,6 +218,14 @@ def placed(content, part, name, value):
             "gridSize must be that of the factors (9, 11, 7), not (9, 11, 8)",
         ),
         (
+            lambda c: placed(c, "kwargs", "contraction", "l2"),
+            "kwargs.contraction must be absent (the original program has none), not 'l2'",
+        ),
+        (
+            lambda c: placed(c, "state_dict", "renderModule.mlp.6.weight", torch.zeros(3, 3)),
+            "state_dict.renderModule.mlp.6.weight must be absent (a model of this class has none), not a tensor",
+        ),
+        (
             lambda c: placed(c, "kwargs", "near_far", [2.0]),
             "kwargs.near_far must be 2 finite numbers, not [2.0]",
         ),
