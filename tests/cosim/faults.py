@@ -152,7 +152,7 @@ class Campaign:
         """Answers that come after up to thousands of cycles, slowly, with pauses on all channels."""
         timing = MemoryTiming(
             latency=int(2 ** rng.uniform(0, 12)), beat_interval=int(rng.integers(1, 9)),
-            pause=float(rng.uniform(0, 0.9)), seed=int(rng.integers(1, 1 << 32)),
+            pause=float(rng.uniform(0.01, 0.9)), seed=int(rng.integers(1, 1 << 32)),
         )  # fmt: skip
         return Fault("slow memory", set(), settings={"timing": timing})
 
