@@ -12,7 +12,7 @@ from nerf.contract.scene_image import MASK_WINDOW, RECORD_BYTES, Scene, unpack_r
 from nerf.golden.compositor import composite
 from nerf.golden.density import alpha, table_position
 from nerf.golden.hybrid_decoder import Factors, decode_factors
-from nerf.golden.interpolator import product
+from nerf.golden.interpolator import product, products
 from nerf.golden.mlp_engine import Network, alpha_table, load_network, shade
 from nerf.golden.occupancy_walker import walk
 from nerf.golden.product_buffer import mean_products, weighted_product
@@ -21,7 +21,7 @@ from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell, occupied, sample
 from nerf.golden.tile_buffer import output_pixel, weighted_colour
 from rtnerf.base.compiled import allocating, compiled
 
-BAND = 32
+BAND = 4
 """Rows of a picture that are rendered at a time."""
 _POSITION_FRACTION = POSITION.fraction
 
@@ -180,8 +180,7 @@ def _pair_products(
     plane: np.ndarray, line: np.ndarray, first: np.ndarray, second: np.ndarray, along: np.ndarray, out: np.ndarray
 ) -> None:
     for n in range(len(first)):
-        for component in range(plane.shape[2]):
-            out[n, component] = product(plane, line, first[n], second[n], along[n], component)
+        products(plane, line, first[n], second[n], along[n], out[n])
 
 
 def _products(planes: Sequence[np.ndarray], lines: Sequence[np.ndarray], positions: np.ndarray) -> np.ndarray:

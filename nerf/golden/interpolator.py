@@ -47,6 +47,18 @@ def product(plane: np.ndarray, line: np.ndarray, first: int, second: int, along:
 
 
 @compiled
+def products(plane: np.ndarray, line: np.ndarray, first: int, second: int, along: int, out: np.ndarray) -> None:
+    """Write the `product` of every component of a pair."""
+    i, j, k = first >> _CELL_SHIFT, second >> _CELL_SHIFT, along >> _CELL_SHIFT
+    wx, wy, w = _weight(first), _weight(second), _weight(along)
+    p00, p10, p01, p11 = plane[j, i], plane[j, i + 1], plane[j + 1, i], plane[j + 1, i + 1]
+    l0, l1 = line[k], line[k + 1]
+    for c in range(len(out)):
+        p = interpolate_plane(int(p00[c]), int(p10[c]), int(p01[c]), int(p11[c]), wx, wy)
+        out[c] = p * interpolate_line(int(l0[c]), int(l1[c]), w)
+
+
+@compiled
 def _weight(position: int) -> int:
     """Return the fraction of a position in its cell, ``FRACTION_BITS``."""
     return position >> _WEIGHT_SHIFT & _ONE - 1

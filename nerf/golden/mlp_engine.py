@@ -20,6 +20,11 @@ from nerf.contract.formats import (
 )
 from nerf.contract.network import COLOURS, MODULATED, MONOMIALS
 from nerf.contract.scene_image import ENTRY, Scene, unpack_network
+from rtnerf.base.compiled import compiled
+
+_SINES = sine_table()
+_BATCH = 512
+"""Samples whose activations stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,24 @@ def layer(network: Network, index: int, inputs: np.ndarray) -> np.ndarray:
 
     The product runs in float64, which is exact here: every partial sum stays far below 2**53.
     """
-    total = (inputs.astype(np.float64) @ network.weights[index].T.astype(np.float64)).astype(np.int64)
-    return requantise(total, network.bias[index], network.multiplier[index], network.shift[index])
+    total = inputs.astype(np.float64) @ network.weights[index].T.astype(np.float64)
+    out = np.empty(total.shape, np.int64)
+    _requantise(total, network.bias[index], network.multiplier[index], network.shift[index], out)
+    return out
 
 
-def requantise(total: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Return sums of products with their biases in the scale of what follows, rounded; ``shift``: 1 or more."""
+@compiled
+def _requantise(
+    total: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, out: np.ndarray
+) -> None:
+    for n in range(total.shape[0]):
+        for c in range(total.shape[1]):
+            out[n, c] = requantise(int(total[n, c]), bias[c], multiplier[c], shift[c])
+
+
+@compiled
+def requantise(total: int, bias: int, multiplier: int, shift: int) -> int:
+    """Return a sum of products with its bias in the scale of what follows, rounded; ``shift``: 1 or more."""
     return ((total + bias) * multiplier + (1 << shift - 1)) >> shift
 
 
@@ -112,17 +129,27 @@ def _modulate(features: np.ndarray, direction: np.ndarray) -> np.ndarray:
 
 def _encode(network: Network, values: np.ndarray, bands: int) -> np.ndarray:
     """Sines, then cosines, of values times 1, 2, 4 and so on: (n, channels) -> (n, 2 * bands * channels)."""
-    turns = [
-        sine(values[:, :, None], network.phase_multiplier, np.arange(bands), ahead, network.sine_shift)
-        for ahead in (0, SINE_ENTRIES // 4)
-    ]
-    return np.concatenate([one.reshape(len(values), bands * values.shape[1]) for one in turns], axis=1)
+    out = np.empty((len(values), 2, values.shape[1], bands), np.int64)
+    _sines(values, network.phase_multiplier, network.sine_shift, out)
+    return out.reshape(len(values), -1)
 
 
-def sine(value: np.ndarray, multiplier: int, band: np.ndarray, ahead: int, shift: int) -> np.ndarray:
-    """Return the sine of values times ``2**band``, ``ahead`` entries of the table on, with ``shift`` bits less."""
+@compiled
+def _sines(values: np.ndarray, multiplier: int, shift: int, out: np.ndarray) -> None:
+    """Fill (n, sine or cosine, channels, bands)."""
+    for n in range(values.shape[0]):
+        for channel in range(values.shape[1]):
+            for band in range(out.shape[3]):
+                for quarter in range(2):
+                    ahead = quarter * (SINE_ENTRIES // 4)
+                    out[n, quarter, channel, band] = sine(values[n, channel], multiplier, band, ahead, shift)
+
+
+@compiled
+def sine(value: int, multiplier: int, band: int, ahead: int, shift: int) -> int:
+    """Return the sine of a value times ``2**band``, ``ahead`` entries of the table on, with ``shift`` bits less."""
     phase = (value * multiplier >> PHASE_SHIFT - band) + ahead
-    return sine_table()[phase % SINE_ENTRIES] >> shift
+    return _SINES[phase % SINE_ENTRIES] >> shift
 
 
 def shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -134,6 +161,14 @@ def shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.n
         Appearance products, rounded to integers.
     direction : int64 array (n, 3)
     """
+    colours = np.empty((len(products), COLOURS), np.int64)
+    for start in range(0, len(products), _BATCH):
+        part = slice(start, start + _BATCH)
+        colours[part] = _shade(network, products[part], direction[part])
+    return colours
+
+
+def _shade(network: Network, products: np.ndarray, direction: np.ndarray) -> np.ndarray:
     features = saturate(layer(network, 0, products), ACTIVATION)
     hidden = network_input(network, features, direction)
     for index in (1, 2):

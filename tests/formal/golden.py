@@ -170,7 +170,7 @@ class _Call:
             case ast.Constant(value=value):
                 return value
             case ast.Name(id=name):
-                return names[name] if name in names else self.module.get(name) or getattr(builtins, name)
+                return next(each[name] for each in (names, self.module, vars(builtins)) if name in each)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
                 return tuple(map(of, parts))
             case ast.Attribute(value=thing, attr=name) if not is_value(of(thing)):
