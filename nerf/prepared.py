@@ -145,7 +145,7 @@ class Prepared:
         termination : float
             Transmittance below which a pixel takes no more samples, 0: never. The reference has none.
         progress : callable, optional
-            ``progress(done, all)``, in rays; ``cubes`` does not call it.
+            ``progress(done, all)``, in rays; of ``cubes`` in samples that are shaded.
 
         Returns
         -------
@@ -161,7 +161,7 @@ class Prepared:
         if pipeline == "uniform":
             return uniform.render(self.floats, camera, progress=progress)
         if pipeline == "cubes":
-            return cubes.render(self.floats, camera, termination)
+            return cubes.render(self.floats, camera, termination, progress=progress)
         scene = self.scene
         started = time.perf_counter()
         view, rays, law = self._integers(camera, termination)

@@ -8,7 +8,7 @@ turned round. Source: Li et al., "RT-NeRF", ICCAD 2022 (view-dependent order).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,8 +102,11 @@ def render(
     camera: Camera,
     termination: float = 1e-3,
     edge: int = CUBE_EDGE,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Rendering:
     """Render the camera's window cube by cube, on one core (plus PyTorch's for the network).
+
+    ``progress(done, all)`` is called in samples that are shaded, which is half of the work: the walk goes before it.
 
     Parameters: ``termination`` ends a ray below it, 0 = never, and samples of a ray with weights below it, and below
     0.001, share one colour, that of their mean, while these weights add up to at most four times as much; ``edge`` of
@@ -130,14 +133,15 @@ def render(
         ),
     )
     shade = Shading(model, rays.directions / rays.lengths[:, None])
+    tell = _told(progress, len(records.ray))
     if model.shading == "deferred":
-        rgb, colours = _shade_rays(model, shade, records, rays)
+        rgb, colours = _shade_rays(model, shade, records, rays, tell)
     else:
         small = min(termination, _SHARING)
         light = shared.sharing(records, len(rays.origins), small, _SHARED * small)
         one_each, in_common = (walk.Records(*(part[which] for part in records)) for which in (~light, light))
-        rgb, colours = _shade_rays(model, shade, in_common, rays)
-        rgb += _shade_samples(model, shade, one_each, rays)
+        rgb, colours = _shade_rays(model, shade, in_common, rays, tell)
+        rgb += _shade_samples(model, shade, one_each, rays, tell)
         colours += len(one_each.ray)
     rgb = np.clip(rgb + (1 - acc[:, None]) * (np.array(camera.background) / 255), 0, 1).astype(np.float32)
     depth = (depth + (1 - acc) * rays.directions[:, 2]).astype(np.float32)
@@ -157,15 +161,33 @@ def render(
     return Rendering(rgb.reshape(height, width, 3), depth.reshape(height, width), statistics)
 
 
-def _shade_samples(model: TensorfModel, shade: Shading, records: walk.Records, rays: walk.Rays) -> np.ndarray:
+def _told(progress: Callable[[int, int], None] | None, samples: int) -> Callable[[int], None]:
+    """Return what is told how many more samples are shaded, of so many behind a walk that counts as many."""
+    done = samples
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, 2 * samples)
+
+    return tell
+
+
+def _shade_samples(
+    model: TensorfModel, shade: Shading, records: walk.Records, rays: walk.Rays, tell: Callable[[int], None]
+) -> np.ndarray:
     """Colour of the recorded samples, added up by ray: (R, 3)."""
     rgb = np.zeros(rays.directions.shape)
     for ray, weight, products in _products(model, records, rays):
         shared.accumulate(rgb, ray, weight, shade(products, ray))
+        tell(len(ray))
     return rgb
 
 
-def _shade_rays(model: TensorfModel, shade: Shading, records: walk.Records, rays: walk.Rays) -> tuple[np.ndarray, int]:
+def _shade_rays(
+    model: TensorfModel, shade: Shading, records: walk.Records, rays: walk.Rays, tell: Callable[[int], None]
+) -> tuple[np.ndarray, int]:
     """Colour of rays from the mean appearance products of their recorded samples: (R, 3), and how many rays have some.
 
     As :func:`nerf.render.uniform.shade_rays`, with memory only for rays that have samples.
@@ -180,6 +202,7 @@ def _shade_rays(model: TensorfModel, shade: Shading, records: walk.Records, rays
         shared.accumulate(composited, owner, weight, products)
         shared.accumulate(total, owner, weight, np.ones((len(ray), 1), np.float32))
         start += len(ray)
+        tell(len(ray))
     rgb = np.zeros(directions.shape)
     for start in range(0, len(shaded), _BATCH):
         part = slice(start, start + _BATCH)

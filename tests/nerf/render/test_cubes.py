@@ -303,3 +303,12 @@ def test_occupancy_test_agrees_with_the_model(random_model, seed):
     walked = walk.Mask(mask, cubes.mask_cells(mask), box[0], scale)
     actual = [walk.is_occupied(*point, walked) for point in points]
     assert actual == expected
+
+
+@pytest.mark.parametrize("shading", ["sample", "deferred"])
+def test_progress_is_told_up_to_the_last_sample(random_model, look_at, shading):
+    told = []
+    model, camera = replace(random_model(0), shading=shading), look_at((2, 1.5, 1))
+    shaded = cubes.render(model, camera, progress=lambda *so_far: told.append(so_far)).statistics["samples_shaded"]
+    assert told == sorted(told)
+    assert told[-1] == (2 * shaded, 2 * shaded)
