@@ -15,7 +15,7 @@ _ONE = np.float32(1)
 _HALF = np.float32(0.5)
 
 VECTOR = 16
-"""Components at a time: a loop of this length becomes vector instructions without a remainder."""
+"""Numbers at a time: a loop, or a product of matrices, over a multiple of it leaves nothing to do one by one."""
 
 
 @inlined

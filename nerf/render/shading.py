@@ -14,13 +14,11 @@ import torch
 from torch.nn import functional
 
 from nerf.model import TensorfModel, encode_frequencies
+from nerf.render.interpolation import VECTOR
 from rtnerf.base.compiled import compiled, inlined
 
 _TWO = np.float32(2)
 _ONE = np.float32(1)
-_VECTOR = 16
-"""A product of matrices, or a loop, is faster over a multiple of so many numbers."""
-
 _S3, _S5, _S7, _S9 = (np.float32(sign / math.factorial(n)) for n, sign in ((3, -1), (5, 1), (7, -1), (9, 1)))
 _C2, _C4, _C6, _C8 = (np.float32(sign / math.factorial(n)) for n, sign in ((2, -1), (4, 1), (6, -1), (8, 1)))
 """Coefficients of the series of sine and cosine."""
@@ -45,7 +43,7 @@ class Shading:
             views = torch.cat([views, encode_frequencies(views, model.view_bands)], dim=1)
         self._views = views.numpy()
         self._features = len(model.basis)
-        padded = functional.pad(model.basis, (0, 0, 0, -self._features % _VECTOR))
+        padded = functional.pad(model.basis, (0, 0, 0, -self._features % VECTOR))
         self._basis = padded.T.contiguous()
         weight, _ = model.mlp[0]
         self._first = weight[:, _order(self._features, model.feature_bands, views.shape[1])].T.contiguous()
@@ -57,7 +55,7 @@ class Shading:
             return model.shade(functional.linear(seen, model.basis), self._directions[ray]).numpy()
         feature = seen @ self._basis
         used = len(self._first)
-        inputs = torch.empty(len(ray), used + _VECTOR + -used % _VECTOR)
+        inputs = torch.empty(len(ray), used + VECTOR + -used % VECTOR)
         sine, cosine = np.empty((2, feature.shape[1]), np.float32)
         _encode(
             feature.numpy(), self._features, model.feature_bands, self._views, ray, sine, cosine, inputs.numpy()
