@@ -145,7 +145,7 @@ class Prepared:
         termination : float
             Transmittance below which a pixel takes no more samples, 0: never. The reference has none.
         progress : callable, optional
-            ``progress(done, all)``, in rays; of ``cubes`` in samples that are shaded.
+            ``progress(done, all)``, in rays; of ``cubes`` in rays twice, for samples are found and then shaded.
 
         Returns
         -------

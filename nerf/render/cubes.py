@@ -20,6 +20,7 @@ from nerf.model import TensorfModel
 from nerf.render import shared, walk
 from nerf.render.forward_facing import device_centre, device_projection, device_rays
 from nerf.render.interpolation import VECTOR
+from nerf.render.opacity import Density
 from nerf.render.shading import Shading
 from nerf.render.uniform import Rendering, camera_rays, first_distance
 from rtnerf.base.errors import InputError
@@ -106,7 +107,8 @@ def render(
 ) -> Rendering:
     """Render the camera's window cube by cube, on one core (plus PyTorch's for the network).
 
-    ``progress(done, all)`` is called in samples that are shaded, which is half of the work: the walk goes before it.
+    ``progress(done, all)`` is called after each layer of cubes and each batch of samples that are shaded, two halves of
+    the work, each of which counts as many as there are rays.
 
     Parameters: ``termination`` ends a ray below it, 0 = never, and samples of a ray with weights below it, and below
     0.001, share one colour, that of their mean, while these weights add up to at most four times as much; ``edge`` of
@@ -124,16 +126,17 @@ def render(
         _eye(model, camera),
         _mask(model),
         _density_factors(model),
-        walk.Density(
+        Density(
             np.float32(model.density_shift),
             model.density_activation == "softplus",
             np.float32(model.distance_scale),
             np.float32(model.shading_threshold),
             float(termination),
         ),
+        _half(progress, 0, len(rays.origins)),
     )
     shade = Shading(model, rays.directions / rays.lengths[:, None])
-    tell = _told(progress, len(records.ray))
+    tell = _told(_half(progress, 1, len(rays.origins)), len(records.ray))
     if model.shading == "deferred":
         rgb, colours = _shade_rays(model, shade, records, rays, tell)
     else:
@@ -161,17 +164,28 @@ def render(
     return Rendering(rgb.reshape(height, width, 3), depth.reshape(height, width), statistics)
 
 
-def _told(progress: Callable[[int, int], None] | None, samples: int) -> Callable[[int], None]:
-    """Return what is told how many more samples are shaded, of so many behind a walk that counts as many."""
-    done = samples
+def _half(progress: Callable[[int, int], None] | None, half: int, rays: int) -> Callable[[int, int], None]:
+    """Return what is told of the first half of the work, 0, or the second, 1, and tells it in rays of twice as many."""
 
-    def tell(more: int) -> None:
-        nonlocal done
-        done += more
+    def tell(done: int, of: int) -> None:
         if progress is not None:
-            progress(done, 2 * samples)
+            progress(half * rays + rays * done // of, 2 * rays)
 
     return tell
+
+
+def _told(tell: Callable[[int, int], None], samples: int) -> Callable[[int], None]:
+    """Return what is told how many more of so many samples are shaded."""
+    done = 0
+
+    def tell_more(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(done, samples)
+
+    if not samples:
+        tell(1, 1)
+    return tell_more
 
 
 def _shade_samples(

@@ -35,9 +35,8 @@ def cube_index(position, vertices, edge):
 @inlined
 def split(position, vertices):
     """Cell and fraction for linear interpolation, clamped to the grid."""
-    cell = min(max(math.floor(position), 0), vertices - 2)
-    fraction = min(max(position - np.float32(cell), _ZERO), _ONE)
-    return cell, fraction
+    cell = min(max(np.floor(position), _ZERO), np.float32(vertices - 2))
+    return np.int32(cell), min(max(position - cell, _ZERO), _ONE)
 
 
 @compiled(fastmath={"reassoc", "contract"}, forceinline=True)

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from nerf.render.interpolation import cube_index, feature_sum, grid_position, pair_products, split
+from nerf.render.opacity import opacity
 from nerf.render.slab import numbers_inside, reciprocals, rounding
 from rtnerf.base.compiled import allocating, compiled, inlined
 
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
-_TWO = np.float32(2)
 _TRANSMITTANCE_EPSILON = np.float32(1e-10)
 
 
@@ -86,16 +86,6 @@ class Factors(NamedTuple):
     box: Box
 
 
-class Density(NamedTuple):
-    """From a sum of products to alpha, and what a weight must exceed to be shaded, a transmittance to go on."""
-
-    shift: np.float32
-    softplus: bool
-    distance_scale: np.float32
-    shading_threshold: np.float32
-    termination: float
-
-
 class Records(NamedTuple):
     """Samples to shade in visiting order: ray int32, distance and weight float32; ``counts[RECORDS]`` are filled."""
 
@@ -115,10 +105,11 @@ class Pixels(NamedTuple):
 
 LANES = 16
 """Samples of a ray that are placed at a time: of each the distance and the fractions of its cell in one array, its
-cell of the mask, whether it lies between the mask's vertices and its cell of the grid in another."""
+cell of the mask, whether it lies between the mask's vertices and its cell of the grid in another, with the numbers of
+those that are chosen; sums of products in a third."""
 
 FX, FY, FZ = LANES, 2 * LANES, 3 * LANES
-BETWEEN, CELL_X, CELL_Y, CELL_Z = LANES, 2 * LANES, 3 * LANES, 4 * LANES
+BETWEEN, CELL_X, CELL_Y, CELL_Z, CHOSEN = LANES, 2 * LANES, 3 * LANES, 4 * LANES, 5 * LANES
 _OUTSIDE_MASK, _ELSEWHERE = -1, -2  # In place of a cell of the mask; elsewhere: in another cube.
 
 CUBES_VISITED, MEETINGS, SAMPLES, EVALUATED, STOPPED, RECORDS = range(6)
@@ -233,26 +224,13 @@ def grid_size(factors):
     return lines[2].shape[0], lines[1].shape[0], lines[0].shape[0]
 
 
-@compiled(fastmath={"contract"}, forceinline=True)
-def density(feature, law):
-    """Density of a sum of products: of log(1 + e^x), log(1 + m) = 2 atanh(m / (2 + m)) with m = e^-|x|, as a series."""
-    if not law.softplus:
-        return max(feature, _ZERO)
-    x = feature + law.shift
-    m = np.float32(math.exp(-abs(x)))
-    t = m / (_TWO + m)
-    square = t * t
-    series = _ZERO
-    for term in range(13, 0, -2):
-        series = series * square + np.float32(2 / term)
-    return max(x, _ZERO) + t * series
-
-
-@compiled
+@compiled(forceinline=True)
 def place(ray, first, cube, edge, rays, mask, box, sizes, lanes):
     """Find where `LANES` samples of a ray, from number ``first`` on, lie in the grid and in the mask."""
-    places, cells = lanes
-    (size_x, size_y, size_z), (cx, cy, cz) = sizes, (edge * cube[0], edge * cube[1], edge * cube[2])
+    places, cells, _ = lanes
+    size_x, size_y, size_z = sizes
+    cx, cy, cz = np.float32(edge * cube[0]), np.float32(edge * cube[1]), np.float32(edge * cube[2])
+    edge = np.float32(edge)
     start, step = rays.first[ray], rays.step
     ox, oy, oz = rays.origins[ray, 0], rays.origins[ray, 1], rays.origins[ray, 2]
     dx, dy, dz = rays.directions[ray, 0], rays.directions[ray, 1], rays.directions[ray, 2]
@@ -262,6 +240,7 @@ def place(ray, first, cube, edge, rays, mask, box, sizes, lanes):
     mask_x, mask_y, mask_z = mask.lower[0], mask.lower[1], mask.lower[2]
     mask_scale_x, mask_scale_y, mask_scale_z = mask.scale[0], mask.scale[1], mask.scale[2]
     mask_size_z, mask_size_y, mask_size_x = mask.vertices.shape
+    msx, msy, msz = np.float32(mask_size_x), np.float32(mask_size_y), np.float32(mask_size_z)
     for n in range(LANES):  # One vector: nothing here branches.
         z = start + step * np.float32(first + n)
         px, py, pz = ox + dx * z, oy + dy * z, oz + dz * z
@@ -273,9 +252,9 @@ def place(ray, first, cube, edge, rays, mask, box, sizes, lanes):
         u = grid_position(px, mask_x, mask_scale_x, mask_size_x)
         v = grid_position(py, mask_y, mask_scale_y, mask_size_y)
         w = grid_position(pz, mask_z, mask_scale_z, mask_size_z)
-        a, b, c = math.floor(u), math.floor(v), math.floor(w)
-        within = (a >= -1) & (a < mask_size_x) & (b >= -1) & (b < mask_size_y) & (c >= -1) & (c < mask_size_z)
-        cell = ((c + 1) * (mask_size_y + 1) + b + 1) * (mask_size_x + 1) + a + 1
+        a, b, c = np.floor(u), np.floor(v), np.floor(w)
+        within = (a >= -_ONE) & (a < msx) & (b >= -_ONE) & (b < msy) & (c >= -_ONE) & (c < msz)
+        cell = ((np.int32(c) + 1) * (mask_size_y + 1) + np.int32(b) + 1) * (mask_size_x + 1) + np.int32(a) + 1
         places[n] = z
         places[FX + n], places[FY + n], places[FZ + n] = fx, fy, fz
         cells[n] = (cell if within else _OUTSIDE_MASK) if inside else _ELSEWHERE
@@ -283,20 +262,23 @@ def place(ray, first, cube, edge, rays, mask, box, sizes, lanes):
         cells[CELL_X + n], cells[CELL_Y + n], cells[CELL_Z + n] = i, j, k
 
 
-@compiled
-def march(ray, first, last, cube, edge, rays, mask, factors, law, nothing, lanes, pixels, records, counts):
+@compiled(forceinline=True)
+def march(ray, first, last, cube, edge, rays, mask, factors, law, lanes, pixels, records, counts):
     """Composite the samples ``first`` to ``last`` of a ray that lie in a cube, given as (x, y, z)."""
-    places, cells = lanes
+    places, cells, features = lanes
     filled = mask.cells.reshape(-1)
     for begin in range(first, last + 1, LANES):
         place(ray, begin, cube, edge, rays, mask, factors.box, grid_size(factors), lanes)
-        for n in range(min(LANES, last + 1 - begin)):
-            cell, z = cells[n], places[n]
-            if cell == _ELSEWHERE:
-                continue
-            counts[SAMPLES] += 1
-            if cell == _OUTSIDE_MASK or not filled[cell]:
-                continue
+        occupied = 0
+        for n in range(min(LANES, last + 1 - begin)):  # Nothing here branches: which are occupied nobody can predict.
+            cell = cells[n]
+            counts[SAMPLES] += cell != _ELSEWHERE
+            cells[CHOSEN + occupied] = n
+            occupied += (cell >= 0) & filled[max(cell, 0)]
+        evaluated = 0
+        for turn in range(occupied):
+            n = cells[CHOSEN + turn]
+            z = places[n]
             # Between vertices all eight have a weight, and one is set; else it depends.
             if not cells[BETWEEN + n] and not is_occupied(
                 rays.origins[ray, 0] + rays.directions[ray, 0] * z,
@@ -305,41 +287,50 @@ def march(ray, first, last, cube, edge, rays, mask, factors, law, nothing, lanes
                 mask,
             ):
                 continue
-            counts[EVALUATED] += 1
-            number = begin + n
-            if number == rays.samples - 1:
-                continue  # Its distance to the next sample is 0.
-            feature = feature_sum(
+            features[n] = feature_sum(
                 factors.planes, factors.lines,
                 cells[CELL_X + n], places[FX + n], cells[CELL_Y + n], places[FY + n], cells[CELL_Z + n], places[FZ + n],
             )  # fmt: skip
-            if feature < nothing:
-                continue
-            after = rays.first[ray] + rays.step * np.float32(number + 1)
-            distance = (after - z) * rays.lengths[ray] * law.distance_scale
-            alpha = _ONE - np.float32(math.exp(-density(feature, law) * distance))
-            if composite(ray, z, alpha, law, pixels, records, counts):
-                return
+            cells[CHOSEN + evaluated] = n
+            evaluated += 1
+        if not evaluated:
+            continue
+        if composite(ray, begin, evaluated, rays, lanes, law, pixels, records, counts):
+            return
 
 
-@inlined
-def composite(ray, z, alpha, law, pixels, records, counts):
-    """Add a sample to its ray; tell whether the ray ends here."""
-    weight = alpha * np.float32(pixels.transmittance[ray])
-    pixels.transmittance[ray] *= _ONE - alpha + _TRANSMITTANCE_EPSILON
-    pixels.acc[ray] += weight
-    pixels.depth[ray] += weight * z
-    if weight > law.shading_threshold:
-        place = counts[RECORDS]
-        records.ray[place] = ray
-        records.z[place] = z
-        records.weight[place] = weight
-        counts[RECORDS] = place + 1
-    if pixels.transmittance[ray] < law.termination:
-        pixels.stopped[ray] = True
-        counts[STOPPED] += 1
-        return True
-    return False
+@compiled(forceinline=True)
+def composite(ray, begin, evaluated, rays, lanes, law, pixels, records, counts):
+    """Add chosen samples to their ray; tell whether the ray ends here."""
+    places, cells, features = lanes
+    transmittance, acc, depth = pixels.transmittance[ray], pixels.acc[ray], pixels.depth[ray]
+    filled, done, ended = counts[RECORDS], 0, False
+    while done < evaluated and not ended:
+        n = cells[CHOSEN + done]
+        done += 1
+        z = places[n]
+        number = begin + n
+        after = rays.first[ray] + rays.step * np.float32(number + 1)
+        distance = (after - z) * rays.lengths[ray] * law.distance_scale
+        if number == rays.samples - 1:
+            distance = _ZERO  # The last one has no next one.
+        alpha = opacity(features[n], distance, law)
+        weight = alpha * np.float32(transmittance)
+        transmittance *= _ONE - alpha + _TRANSMITTANCE_EPSILON
+        acc += weight
+        depth += weight * z
+        if weight > law.shading_threshold:
+            records.ray[filled] = ray
+            records.z[filled] = z
+            records.weight[filled] = weight
+            filled += 1
+        ended = transmittance < law.termination
+    pixels.transmittance[ray], pixels.acc[ray], pixels.depth[ray] = transmittance, acc, depth
+    pixels.stopped[ray] = ended
+    counts[RECORDS] = filled
+    counts[EVALUATED] += done
+    counts[STOPPED] += ended
+    return ended
 
 
 @allocating
@@ -353,74 +344,79 @@ def grown(records, needed):
     return Records(ray, z, weight)
 
 
-@allocating
-def walk(cubes, rays, eye, mask, factors, law):
+class State(NamedTuple):
+    """Of a walk: the orders of the cubes along x and y, what is known of the rays, room for samples, what is found."""
+
+    order_x: np.ndarray
+    order_y: np.ndarray
+    inverse: np.ndarray
+    slack: float
+    lanes: tuple[np.ndarray, np.ndarray, np.ndarray]
+    pixels: Pixels
+    counts: np.ndarray
+
+
+def walk(cubes, rays, eye, mask, factors, law, tell=lambda layer, layers: None):
     """Visit the live cubes front to back and composite their samples' weights.
 
-    Parameters: `Cubes`, `Rays`, `Eye`, `Mask`, `Factors` (of the density) and `Density`.
+    Parameters: `Cubes`, `Rays`, `Eye`, `Mask`, `Factors` (of the density) and `Density`; ``tell(done, all)`` is called
+    after each layer of cubes.
     Returns `Records`, one a sample to shade, in visiting order; (acc, depth) per ray; counts, int64 (6,).
     """
     count = rays.origins.shape[0]
-    pixels = Pixels(
-        np.ones(count, np.float64), np.zeros(count, np.float64), np.zeros(count, np.float64), np.zeros(count, np.bool_)
-    )
     capacity = 4 * count + 1024
     records = Records(np.empty(capacity, np.int32), np.empty(capacity, np.float32), np.empty(capacity, np.float32))
-    counts = np.zeros(6, np.int64)
     order_x, order_y, order_z = order_of_axes(cubes, eye, factors)
-    low, high = np.empty(3, np.float64), np.empty(3, np.float64)
-    inverse, slack = reciprocals(rays.directions), rounding(rays)
-    # Below this feature alpha is 0 in float32.
-    longest = rays.step * rays.lengths.max() * law.distance_scale
-    nothing = math.log(1e-8 / longest) - law.shift if law.softplus else 0.0
-    lanes = (np.empty(4 * LANES, np.float32), np.empty(5 * LANES, np.int32))
-    window = eye.window
-    for cz in order_z:
-        low[2], high[2] = cubes.bounds[2][cz, 0], cubes.bounds[2][cz, 1]
-        for cy in order_y:
-            low[1], high[1] = cubes.bounds[1][cy, 0], cubes.bounds[1][cy, 1]
-            for cx in order_x:
-                if not cubes.live[cz, cy, cx]:
-                    continue
-                low[0], high[0] = cubes.bounds[0][cx, 0], cubes.bounds[0][cx, 1]
-                left, right, top, bottom = pixel_bounds(low, high, eye)
-                if left > right:
-                    continue
-                counts[CUBES_VISITED] += 1
-                for row in range(top, bottom + 1):
-                    for column in range(left, right + 1):
-                        ray = (row - window[1]) * window[2] + column - window[0]
-                        if pixels.stopped[ray]:
-                            continue
-                        first, last = numbers_inside(low, high, rays, inverse, slack, ray)
-                        if first > last:
-                            continue
-                        counts[MEETINGS] += 1
-                        needed = counts[RECORDS] + last - first + 1
-                        if needed > len(records.ray):
-                            records = grown(records, needed)
-                        march(
-                            ray,
-                            first,
-                            last,
-                            (cx, cy, cz),
-                            cubes.edge,
-                            rays,
-                            mask,
-                            factors,
-                            law,
-                            nothing,
-                            lanes,
-                            pixels,
-                            records,
-                            counts,
-                        )
-    filled = counts[RECORDS]
-    return (
-        Records(records.ray[:filled], records.z[:filled], records.weight[:filled]),
-        (pixels.acc, pixels.depth),
-        counts,
+    state = State(
+        order_x,
+        order_y,
+        reciprocals(rays.directions),
+        rounding(rays),
+        (np.empty(4 * LANES, np.float32), np.empty(6 * LANES, np.int32), np.empty(LANES, np.float32)),
+        Pixels(np.ones(count), np.zeros(count), np.zeros(count), np.zeros(count, np.bool_)),
+        np.zeros(6, np.int64),
     )
+    for done, cz in enumerate(order_z, 1):
+        records = walk_layer(cz, cubes, rays, eye, mask, factors, law, state, records)
+        tell(done, len(order_z))
+    filled = state.counts[RECORDS]
+    return Records(*(part[:filled] for part in records)), (state.pixels.acc, state.pixels.depth), state.counts
+
+
+@allocating
+def walk_layer(cz, cubes, rays, eye, mask, factors, law, state, records):
+    """Visit the live cubes of a layer, front to back; return the records, grown where they were full."""
+    window, pixels, counts = eye.window, state.pixels, state.counts
+    low, high = np.empty(3, np.float64), np.empty(3, np.float64)
+    low[2], high[2] = cubes.bounds[2][cz, 0], cubes.bounds[2][cz, 1]
+    for cy in state.order_y:
+        low[1], high[1] = cubes.bounds[1][cy, 0], cubes.bounds[1][cy, 1]
+        for cx in state.order_x:
+            if not cubes.live[cz, cy, cx]:
+                continue
+            low[0], high[0] = cubes.bounds[0][cx, 0], cubes.bounds[0][cx, 1]
+            left, right, top, bottom = pixel_bounds(low, high, eye)
+            if left > right:
+                continue
+            counts[CUBES_VISITED] += 1
+            for row in range(top, bottom + 1):
+                for column in range(left, right + 1):
+                    ray = (row - window[1]) * window[2] + column - window[0]
+                    if pixels.stopped[ray]:
+                        continue
+                    first, last = numbers_inside(low, high, rays, state.inverse, state.slack, ray)
+                    if first > last:
+                        continue
+                    counts[MEETINGS] += 1
+                    needed = counts[RECORDS] + last - first + 1
+                    if needed > len(records.ray):
+                        records = grown(records, needed)
+                    cube = (cx, cy, cz)
+                    march(
+                        ray, first, last, cube, cubes.edge, rays, mask, factors, law,
+                        state.lanes, pixels, records, counts,
+                    )  # fmt: skip
+    return records
 
 
 @allocating

@@ -306,9 +306,14 @@ def test_occupancy_test_agrees_with_the_model(random_model, seed):
 
 
 @pytest.mark.parametrize("shading", ["sample", "deferred"])
-def test_progress_is_told_up_to_the_last_sample(random_model, look_at, shading):
+@pytest.mark.parametrize("density_shift", [0, -90])
+def test_progress_is_told_layer_by_layer_and_up_to_the_last_sample(random_model, look_at, shading, density_shift):
     told = []
-    model, camera = replace(random_model(0), shading=shading), look_at((2, 1.5, 1))
-    shaded = cubes.render(model, camera, progress=lambda *so_far: told.append(so_far)).statistics["samples_shaded"]
+    model = replace(random_model(0, density_shift=density_shift), shading=shading)
+    camera = look_at((2, 1.5, 1))
+    rendering = cubes.render(model, camera, edge=2, progress=lambda *so_far: told.append(so_far))
     assert told == sorted(told)
-    assert told[-1] == (2 * shaded, 2 * shaded)
+    half, whole = rendering.statistics["rays"], 2 * rendering.statistics["rays"]
+    assert told[-1] == (whole, whole)
+    assert len({done for done, _ in told if done <= half}) == len(cubes.cube_grid(model, 2).live)
+    assert (rendering.statistics["samples_shaded"] == 0) == (density_shift == -90)
