@@ -64,7 +64,7 @@ class Frame:
     shaded : int64 array (m, 2)
         What the network runs on, by window pixel and weight: the visible samples, or with deferred shading the rays
         that have some, with the sums of their weights.
-    products : int64 array (m, products of a sample)
+    products : integer array (m, products of a sample)
     colours : int64 array (m, 3)
     """
 
@@ -147,16 +147,18 @@ def render_rays(decoded: DecodedScene, view: View, rays: Rays, law: np.ndarray) 
     )
     visible = np.flatnonzero(samples[:, SAMPLE_FIELDS.index("weight")] > view.shading_threshold)
     shaded = samples[visible][:, [SAMPLE_FIELDS.index("pixel"), SAMPLE_FIELDS.index("weight")]]
-    products = _products(decoded.appearance.planes, decoded.appearance.lines, samples[visible, 2:5])
-    if decoded.shading == "deferred":
-        shaded, products = _composite_products(shaded, products)
-    products = round_shift(products, PRODUCT.fraction)
+    deferred = decoded.shading == "deferred"
+    factors, dropped = decoded.appearance, 0 if deferred else PRODUCT.fraction
+    interpolated = _products(factors.planes, factors.lines, samples[visible, 2:5], dropped)
+    if deferred:
+        shaded, interpolated = _composite_products(shaded, interpolated)
+        interpolated = round_shift(interpolated, PRODUCT.fraction)
     pixel, weight = shaded.T
-    colours = shade(decoded.network, products, rays.direction[pixel])
+    colours = shade(decoded.network, interpolated, rays.direction[pixel])
     total = np.zeros((height * width, 3), np.int64)
     np.add.at(total, pixel, weighted_colour(weight[:, None], colours))
     pixels = output_pixel(total, transmittance, view.background).reshape(height, width, 4).astype(np.uint16)
-    return Frame(pixels, samples, visible, shaded, products, colours)
+    return Frame(pixels, samples, visible, shaded, interpolated, colours)
 
 
 def render_bands(decoded: DecodedScene, view: View, rays: Rays, law: np.ndarray, rows: int = BAND) -> Iterator[Frame]:
@@ -177,20 +179,26 @@ def _composite_products(visible: np.ndarray, products: np.ndarray) -> tuple[np.n
 
 @compiled
 def _pair_products(
-    plane: np.ndarray, line: np.ndarray, first: np.ndarray, second: np.ndarray, along: np.ndarray, out: np.ndarray
-) -> None:
+    plane: np.ndarray, line: np.ndarray, first: np.ndarray, second: np.ndarray, along: np.ndarray, dropped: int,
+    start: int, out: np.ndarray,
+) -> None:  # fmt: skip
     for n in range(len(first)):
-        products(plane, line, first[n], second[n], along[n], out[n])
+        row = out[n][start : start + plane.shape[2]]
+        products(plane, line, first[n], second[n], along[n], row)
+        for component in range(len(row)):
+            row[component] = (row[component] + (1 << dropped >> 1)) >> dropped
 
 
-def _products(planes: Sequence[np.ndarray], lines: Sequence[np.ndarray], positions: np.ndarray) -> np.ndarray:
+def _products(
+    planes: Sequence[np.ndarray], lines: Sequence[np.ndarray], positions: np.ndarray, dropped: int
+) -> np.ndarray:
+    """Return the products of samples (n, 3), int32 (n, products of a sample), rounded to so many fraction bits less."""
     x, y, z = (np.ascontiguousarray(positions[:, axis]) for axis in range(3))
-    parts = []
-    for plane, line, axes in zip(planes, lines, ((x, y, z), (x, z, y), (y, z, x)), strict=True):
-        out = np.empty((len(positions), plane.shape[2]), np.int64)
-        _pair_products(plane, line, *axes, out)
-        parts.append(out)
-    return np.concatenate(parts, axis=1)
+    starts = np.cumsum([0, *(plane.shape[2] for plane in planes)])
+    out = np.empty((len(positions), starts[-1]), np.int32)
+    for plane, line, axes, start in zip(planes, lines, ((x, y, z), (x, z, y), (y, z, x)), starts[:-1], strict=True):
+        _pair_products(plane, line, *axes, dropped, start, out)
+    return out
 
 
 @compiled
