@@ -8,17 +8,19 @@ factors must be channels last in memory: :func:`channels_last`. Loops that write
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from nerf.model import LINE_AXES, PLANE_AXES, TensorfModel
-from nerf.render.interpolation import pair_products, pair_sum, split
+from nerf.render.interpolation import VECTOR, feature_sum, pair_products, pair_sum, shares, split
+from nerf.train.lanes import LANES, add_gradients
 from rtnerf.base.compiled import compiled, inlined
 
-LEAST_TRANSMITTANCE = 2.0**-16
-"""Below it a ray takes no more samples: what is behind them changes no colour of 16 bits."""
+LEAST_TRANSMITTANCE = 2.0**-10
+"""Below it a ray takes no more samples, and sees the background: that changes no colour of 8 bits."""
 
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
@@ -63,6 +65,7 @@ class _Visibility(torch.autograd.Function):
         planes, lines = _views(factors)
         box = model.mask_aabb.numpy()
         scale = np.array([length - 4 for length in cells.shape[::-1]], np.float32) / (box[1] - box[0])
+        in_vectors = {plane.shape[2] for plane in planes} == {planes[0].shape[2] // VECTOR * VECTOR}
         left = np.ones(len(rays), np.float32)
         seen, done, n = _room(len(rays) * 64), 0, 0
         while done < len(rays):
@@ -70,7 +73,8 @@ class _Visibility(torch.autograd.Function):
                 rays.numpy(), jitter.numpy(), cells, box[0], scale, model.aabb.numpy(), (2 / model.extent).numpy(),
                 np.float32(model.near), np.float32(model.far), np.float32(model.step), model.sample_count,
                 np.float32(model.density_shift), model.density_activation == "softplus",
-                np.float32(model.step * model.distance_scale), planes, lines, done, n, *seen, left,
+                np.float32(model.step * model.distance_scale), np.float32(LEAST_TRANSMITTANCE), planes, lines,
+                in_vectors, done, n, *seen, left,
             )  # fmt: skip
             if done < len(rays):
                 seen = [
@@ -86,11 +90,11 @@ class _Visibility(torch.autograd.Function):
     def backward(ctx: Any, _ray: None, _points: None, by_weight: torch.Tensor, by_left: torch.Tensor):
         ray, points, weight, left, slope, *factors = ctx.saved_tensors
         gradients = [torch.zeros_like(factor) for factor in factors]
-        scratch = np.empty((3, factors[0].shape[0]), np.float32)
-        of_feature = np.empty(len(ray), np.float32)
+        of_feature = torch.empty(len(ray))
         seen = ray.numpy(), weight.numpy(), left.numpy(), slope.numpy()
-        _feature_gradients(*seen, by_weight.contiguous().numpy(), by_left.contiguous().numpy(), of_feature)
-        _scatter(points.numpy(), of_feature[:, None], *_views(factors), *_views(gradients), scratch)
+        given = by_weight.contiguous().numpy(), by_left.contiguous().numpy()
+        _feature_gradients(*seen, *given, of_feature.numpy())
+        add_product_gradients(points, of_feature[:, None], factors, gradients)
         return None, None, None, None, *gradients
 
 
@@ -99,16 +103,32 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, normalised: torch.Tensor, *factors: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(normalised, *factors)
         out = normalised.new_empty(len(normalised), sum(len(plane) for plane in factors[:3]))
-        _products(normalised.numpy(), *_views(factors), out.numpy())
+        products_at(normalised, factors, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor):
         normalised, *factors = ctx.saved_tensors
         gradients = [torch.zeros_like(factor) for factor in factors]
-        scratch = np.empty((3, max(len(plane) for plane in factors)), np.float32)
-        _scatter(normalised.numpy(), gradient.contiguous().numpy(), *_views(factors), *_views(gradients), scratch)
+        add_product_gradients(normalised, gradient.contiguous(), factors, gradients)
         return None, *gradients
+
+
+def products_at(normalised: torch.Tensor, factors: Sequence[torch.Tensor], out: torch.Tensor) -> None:
+    """Products, pair-major, of three planes and three lines, channels last, to ``out`` (n, all components)."""
+    _products(normalised.numpy(), *_views(factors), out.numpy())
+
+
+def add_product_gradients(
+    normalised: torch.Tensor, given: torch.Tensor, factors: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]
+) -> None:
+    """Add to ``gradients`` those by the factors, ``given`` those by the products; in a column, the same by each."""
+    planes, lines = _views(factors)
+    shapes = np.array(
+        [(*plane.shape[:2], len(line), plane.shape[2]) for plane, line in zip(planes, lines, strict=True)]
+    )
+    flat = [tuple(one.reshape(-1) for one in group) for group in (planes, lines, *_views(gradients))]
+    _scatter(normalised.numpy(), given.numpy().reshape(-1), shapes, *flat, np.empty(LANES, np.float32))
 
 
 def _room(samples: int) -> list[np.ndarray]:
@@ -148,12 +168,13 @@ def _activated(shifted):
 
 @compiled(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _see(
-    rays, jitter, cells, cells_low, cells_scale, box, scale, near, far, step, most, shift, softplus, opacity,
-    planes, lines, done, n, ray, points, slope, weight, left,
+    rays, jitter, cells, cells_low, cells_scale, box, scale, near, far, step, most, shift, softplus, opacity, least,
+    planes, lines, in_vectors, done, n, ray, points, slope, weight, left,
 ):  # fmt: skip
     """Samples of rays from number ``done`` on, see :func:`visibility`, behind the ``n`` of those before.
 
-    ``slope`` is the derivative of a sample's optical depth by its density feature. Returns the rays done and the
+    ``slope`` is the derivative of a sample's optical depth by its density feature; ``in_vectors``, whether
+    :func:`nerf.render.interpolation.feature_sum` takes the factors. Returns the rays done and the
     samples: not all rays where there may be no room for the next.
     """
     for r in range(done, len(rays)):
@@ -182,19 +203,21 @@ def _see(
             points[n, 0] = (px - box[0, 0]) * scale[0] - _ONE
             points[n, 1] = (py - box[0, 1]) * scale[1] - _ONE
             points[n, 2] = (pz - box[0, 2]) * scale[2] - _ONE
-            feature = np.float32(0)
-            for pair in range(3):
-                plane, line = planes[pair], lines[pair]
-                column, across = _place(points[n, _FIRST[pair]], plane.shape[1])
-                row, down = _place(points[n, _SECOND[pair]], plane.shape[0])
-                index, along = _place(points[n, _LINE[pair]], line.shape[0])
-                feature += pair_sum(plane, line, row, down, column, across, index, along)
+            i, fx = _place(points[n, 0], planes[0].shape[1])
+            j, fy = _place(points[n, 1], planes[0].shape[0])
+            k, fz = _place(points[n, 2], planes[1].shape[0])
+            if in_vectors:
+                feature = feature_sum(planes, lines, i, fx, j, fy, k, fz)
+            else:
+                feature = pair_sum(planes[0], lines[0], j, fy, i, fx, k, fz)
+                feature += pair_sum(planes[1], lines[1], k, fz, i, fx, j, fy)
+                feature += pair_sum(planes[2], lines[2], k, fz, j, fy, i, fx)
             sigma, rise = _activated(feature + shift) if softplus else (max(feature, _ZERO), np.float32(feature > 0))
             after = through * math.exp(-sigma * opacity)
             ray[n], slope[n], weight[n] = r, rise * opacity, through - after
             n += 1
             through = after
-            if through < LEAST_TRANSMITTANCE:
+            if through < least:
                 break
         left[r] = through
     return len(rays), n
@@ -221,64 +244,64 @@ def _feature_gradients(ray, weight, left, slope, by_weight, by_left, out):
 
 @compiled(nogil=True, fastmath={"contract"})
 def _products(normalised, planes, lines, out):
+    one, two = planes[0].shape[2], planes[0].shape[2] + planes[1].shape[2]
     for n in range(len(normalised)):
-        begin = 0
-        for pair in range(3):
-            plane, line = planes[pair], lines[pair]
-            column, across = _place(normalised[n, _FIRST[pair]], plane.shape[1])
-            row, down = _place(normalised[n, _SECOND[pair]], plane.shape[0])
-            index, along = _place(normalised[n, _LINE[pair]], line.shape[0])
-            end = begin + plane.shape[2]
-            pair_products(plane, line, row, down, column, across, index, along, out[n, begin:end])
-            begin = end
-
-
-@inlined
-def _add(to, factor, values, channels):
-    for c in range(channels):
-        to[c] += factor * values[c]
+        i, fx = _place(normalised[n, 0], planes[0].shape[1])
+        j, fy = _place(normalised[n, 1], planes[0].shape[0])
+        k, fz = _place(normalised[n, 2], planes[1].shape[0])
+        pair_products(planes[0], lines[0], j, fy, i, fx, k, fz, out[n, :one])
+        pair_products(planes[1], lines[1], k, fz, i, fx, j, fy, out[n, one:two])
+        pair_products(planes[2], lines[2], k, fz, j, fy, i, fx, out[n, two:])
 
 
 @compiled(nogil=True, fastmath={"contract"})
-def _scatter(normalised, given, planes, lines, plane_gradients, line_gradients, scratch):
-    """Add the gradients of products by the factors.
+def _scatter(normalised, given, shapes, planes, lines, plane_gradients, line_gradients, scratch):
+    """Add the gradients of products by the factors; arrays of factors and of gradients by them are flat.
 
-    Parameters: ``given`` (n, all channels), or (n, 1) for the same on all; ``scratch`` (3, channels of a pair).
+    Parameters: ``given`` (n * channels of all,), or (n,) for the same on all; ``shapes`` (3, 4), second and first
+    length of a plane, length of the line, channels; ``scratch`` (`LANES`,).
     """
-    on_line, on_plane, shares = scratch[0], scratch[1], scratch[2]
-    shared = given.shape[1] == 1
+    shared = len(given) == len(normalised)
+    begin = 0
     for n in range(len(normalised)):
-        begin = 0
+        if shared:
+            for c in range(LANES):
+                scratch[c] = given[n]
         for pair in range(3):
-            plane, line = planes[pair], lines[pair]
-            channels = plane.shape[2]
-            column, across = _place(normalised[n, _FIRST[pair]], plane.shape[1])
-            row, down = _place(normalised[n, _SECOND[pair]], plane.shape[0])
-            index, along = _place(normalised[n, _LINE[pair]], line.shape[0])
-            w00, w01 = (_ONE - down) * (_ONE - across), (_ONE - down) * across
-            w10, w11 = down * (_ONE - across), down * across
-            p00, p01, p10, p11 = (
-                plane[row, column],
-                plane[row, column + 1],
-                plane[row + 1, column],
-                plane[row + 1, column + 1],
-            )
-            l0, l1 = line[index], line[index + 1]
-            if shared:
-                for c in range(channels):
-                    shares[c] = given[n, 0]
-            else:
-                for c in range(channels):
-                    shares[c] = given[n, begin + c]
-            for c in range(channels):
-                on_line[c] = shares[c] * ((_ONE - along) * l0[c] + along * l1[c])
-            for c in range(channels):
-                on_plane[c] = shares[c] * (w00 * p00[c] + w01 * p01[c] + w10 * p10[c] + w11 * p11[c])
-            plane_gradient, line_gradient = plane_gradients[pair], line_gradients[pair]
-            _add(plane_gradient[row, column], w00, on_line, channels)
-            _add(plane_gradient[row, column + 1], w01, on_line, channels)
-            _add(plane_gradient[row + 1, column], w10, on_line, channels)
-            _add(plane_gradient[row + 1, column + 1], w11, on_line, channels)
-            _add(line_gradient[index], _ONE - along, on_plane, channels)
-            _add(line_gradient[index + 1], along, on_plane, channels)
+            rows, columns, length, channels = shapes[pair]
+            column, across = _place(normalised[n, _FIRST[pair]], columns)
+            row, down = _place(normalised[n, _SECOND[pair]], rows)
+            index, along = _place(normalised[n, _LINE[pair]], length)
+            places = (row * columns + column) * channels, ((row + 1) * columns + column) * channels, index * channels
+            around, ends = shares(down, across), (_ONE - along, along)
+            factors, gradients = (planes[pair], lines[pair]), (plane_gradients[pair], line_gradients[pair])
+            for c in range(0, channels - LANES + 1, LANES):
+                upper, lower, line = places[0] + c, places[1] + c, places[2] + c
+                if shared:
+                    add_gradients(scratch, factors, gradients, around, ends, 0, upper, lower, line, channels)
+                else:
+                    add_gradients(given, factors, gradients, around, ends, begin + c, upper, lower, line, channels)
+            for c in range(channels - channels % LANES, channels):
+                by_product = given[n] if shared else given[begin + c]
+                _add_gradient(by_product, factors, gradients, around, ends, places, channels, c)
             begin += channels
+
+
+@inlined
+def _add_gradient(by_product, factors, gradients, around, ends, places, channels, c):
+    """What :func:`nerf.train.lanes.add_gradients` does, for one channel."""
+    plane, line = factors
+    upper, lower, index = places[0] + c, places[1] + c, places[2] + c
+    on_line = by_product * (ends[0] * line[index] + ends[1] * line[index + channels])
+    on_plane = by_product * (
+        around[0] * plane[upper]
+        + around[1] * plane[upper + channels]
+        + around[2] * plane[lower]
+        + around[3] * plane[lower + channels]
+    )
+    gradients[0][upper] += around[0] * on_line
+    gradients[0][upper + channels] += around[1] * on_line
+    gradients[0][lower] += around[2] * on_line
+    gradients[0][lower + channels] += around[3] * on_line
+    gradients[1][index] += ends[0] * on_plane
+    gradients[1][index + channels] += ends[1] * on_plane

@@ -64,11 +64,11 @@ def colours(
     shaded = (weight > model.shading_threshold).nonzero()[:, 0]
     owner, share = ray[shaded], weight[shaded]
     at = normalised[shaded]
-    products = factors.app_products(model, at) if on_cpu else model.app_products(at)
     if model.shading == "deferred":
+        products = factors.app_products(model, at) if on_cpu else model.app_products(at)
         rgb = shade_rays(model, rays, owner, share, products)[2]
     else:
-        colour = (network.shade if on_cpu else shade)(model, products, rays[:, 3:], owner)
+        colour = (network.shade if on_cpu else shade)(model, at, rays[:, 3:], owner)
         rgb = rays.new_zeros(len(rays), 3).index_add(0, owner, share[:, None] * colour)
     return rgb + left[:, None] * background
 
@@ -78,9 +78,9 @@ def compiled_for(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def shade(model: TensorfModel, products: torch.Tensor, direction: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+def shade(model: TensorfModel, normalised: torch.Tensor, direction: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
     """As :func:`nerf.train.network.shade`, on any device."""
-    return model.shade(torch.nn.functional.linear(products, model.basis), direction[owner])
+    return model.shade(model.app_feature(normalised), direction[owner])
 
 
 def visibility(

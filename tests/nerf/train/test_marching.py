@@ -1,11 +1,13 @@
 """The training path against the reference renderer, which is differentiable too."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from nerf.render import uniform
-from nerf.train.factors import app_products, channels_last
+from nerf.train.factors import app_products, channels_last, visibility
 from nerf.train.grids import with_factors
 from nerf.train.marching import colours, occupied_cells
 
@@ -21,6 +23,7 @@ def _rays(look_at):
 def test_colours_and_gradients_are_those_of_the_reference(random_model, look_at, monkeypatch, mask, shading, compiled):
     monkeypatch.setattr("nerf.train.marching.compiled_for", lambda device: compiled)
     monkeypatch.setattr("nerf.train.network.hidden_type", lambda: torch.float32)
+    monkeypatch.setattr("nerf.train.factors.LEAST_TRANSMITTANCE", 2.0**-16)
     others = {"shading": shading}
     if mask == "none":
         others["mask"] = None
@@ -50,6 +53,22 @@ def test_rays_that_miss_are_white(random_model):
     model = with_factors(random_model(), channels_last)
     away = torch.tensor([[3.0, 0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 9.0, 0.0, 0.0, 0.0, 1.0]])
     assert torch.equal(colours(model, away, torch.zeros(2), None), torch.ones(2, 3))
+
+
+def test_density_in_vectors_is_that_one_by_one(random_model, look_at):
+    rays, jitter = _rays(look_at), torch.rand(3 * 192, generator=torch.Generator().manual_seed(1))
+    wide = with_factors(random_model(3, density=32, near=0.5, density_shift=-3.0), channels_last)
+    padded = [[torch.cat([one, 0 * one[:1]]) for one in group] for group in (wide.density_planes, wide.density_lines)]
+    odd = with_factors(replace(wide, density_planes=padded[0], density_lines=padded[1]), channels_last)
+    found = []
+    for model in (wide, odd):
+        for tensor in (*model.density_planes, *model.density_lines):
+            tensor.requires_grad_()
+        _, _, weight, left = visibility(model, rays, jitter, occupied_cells(model))
+        found.append((weight, *torch.autograd.grad((left * left).sum(), [*model.density_planes, *model.density_lines])))
+    assert float(found[0][0].detach().max()) > 0.1
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(two[: len(one)], one, atol=1e-4 * float(one.detach().abs().max()), rtol=0)
 
 
 def test_one_component_is_enough(random_model, look_at, monkeypatch):
