@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rtnerf.base.errors import require
 from specdec.laws.language_model import LanguageModel, Tokens
+from specdec.models.few_rows import product
 from specdec.models.network import Network
 from specdec.models.packing import Packing
 
@@ -68,7 +69,7 @@ class CachedModel(LanguageModel):
         hidden = self._last_hidden(context, paths)
         if self._repetition == 1:
             return self.output(hidden)
-        logits = torch.matmul(hidden, self._unembedding)
+        logits = product(hidden, self._unembedding)
         for row, path in zip(logits, paths, strict=True):
             seen = list({*context, *path})
             row[seen] = torch.where(row[seen] > 0, row[seen] / self._repetition, row[seen] * self._repetition)
@@ -82,7 +83,7 @@ class CachedModel(LanguageModel):
     @torch.no_grad()
     def output(self, hidden: Tensor) -> np.ndarray:
         """Return the laws that last hidden states tell, float64 of shape (..., V)."""
-        return torch.matmul(hidden, self._unembedding).softmax(-1).double().numpy()
+        return product(hidden, self._unembedding).softmax(-1).double().numpy()
 
     def _forget(self) -> None:
         self._prefix: Tokens = ()

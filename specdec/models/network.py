@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from specdec.models.few_rows import product
 from specdec.models.packing import Packing
 
 
@@ -51,8 +52,8 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows, shape (..., inputs)."""
-        product = torch.matmul(x, self.weight)
-        return product if self.bias is None else product + self.bias
+        mapped = product(x, self.weight)
+        return mapped if self.bias is None else mapped + self.bias
 
 
 class Mixing(Layer):

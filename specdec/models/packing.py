@@ -58,7 +58,9 @@ class Packing:
     @cached_property
     def visible(self) -> Tensor:
         """What each new node sees of the prefix (all of it) and of the nodes: bool of shape (N, S + P)."""
-        return torch.from_numpy(np.pad(self._seen_by_new, ((0, 0), (self.committed, 0)), constant_values=True))
+        visible = np.ones((self.new, self.committed + len(self.parent)), bool)
+        visible[:, self.committed :] = self._seen_by_new
+        return torch.from_numpy(visible)
 
     @cached_property
     def bias(self) -> Tensor:
