@@ -24,6 +24,7 @@ def test_colours_and_gradients_are_those_of_the_reference(random_model, look_at,
     monkeypatch.setattr("nerf.train.marching.compiled_for", lambda device: compiled)
     monkeypatch.setattr("nerf.train.network.hidden_type", lambda: torch.float32)
     monkeypatch.setattr("nerf.train.factors.LEAST_TRANSMITTANCE", 2.0**-16)
+    monkeypatch.setattr("nerf.train.factors.LEAST_GRADIENT", 0.0)
     others = {"shading": shading}
     if mask == "none":
         others["mask"] = None
