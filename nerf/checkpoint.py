@@ -272,22 +272,26 @@ def _from_official(content: dict) -> TensorfModel:
         feature_bands=int(_numbers(arguments, "fea_pe", 1)[0]) if shading == "MLP_Fea" else 0,
         colour=colour,
     )
-    _refuse_unknown(arguments, state)
+    _refuse_unknown(arguments, state, colour)
     size = tuple(int(value) for value in _numbers(arguments, "gridSize", 3))
     if size != model.grid_size:
         raise InputError(f"gridSize must be that of the factors {model.grid_size}, not {size}")
     return model
 
 
-def _refuse_unknown(arguments: dict, state: dict) -> None:
-    """Refuse what would change the picture and is not read: other arguments, and tensors of another structure."""
+def _refuse_unknown(arguments: dict, state: dict, colour: str) -> None:
+    """Refuse what would change the picture and is not read: other arguments, and tensors of another structure.
+
+    A network beside colours that need none is one of these: which of the two is meant, the file does not tell.
+    """
     for name in sorted(arguments.keys() - _ARGUMENTS, key=str):
         raise InputError(f"kwargs.{name} must be absent (the original program has none), not {arguments[name]!r:.40}")
     factors = {
         f"{kind}_{part}.{pair}" for kind in ("density", "app") for part in ("plane", "line") for pair in range(3)
     }
     layers = {f"renderModule.mlp.{layer}.{part}" for layer in _LAYERS for part in ("weight", "bias")}
-    for name in sorted(state.keys() - factors - layers - {"basis_mat.weight"}, key=str):
+    known = factors | {"basis_mat.weight"} | (layers if colour == "network" else set())
+    for name in sorted(state.keys() - known, key=str):
         raise InputError(f"state_dict.{name} must be absent (a model of this class has none), not a tensor")
 
 

@@ -506,6 +506,11 @@ def test_colours_without_a_network_are_kept_and_need_hardware_for_plain_colours(
 ):
     model = random_model(features=features)
     content = official(model, shadingMode=mode)
+    torch.save(content, tmp_path / "x.th")
+    with pytest.raises(
+        InputError, match=r"state_dict\.renderModule\.mlp\.0\.bias must be absent \(a model of this class"
+    ):
+        load_model(tmp_path / "x.th")
     content["state_dict"] = {k: v for k, v in content["state_dict"].items() if not k.startswith("renderModule")}
     torch.save(content, tmp_path / "x.th")
     found = load_model(tmp_path / "x.th")
