@@ -68,7 +68,7 @@ def test_a_damaged_image_is_refused(call, image, tmp_path):
 
 
 def test_encode_says_how_far_the_integers_are(call, tmp_path, monkeypatch):
-    monkeypatch.setattr("nerf.fidelity.SIDE", 4)
+    monkeypatch.setattr("nerf.surroundings.SIDE", 4)
     status, out, err = call("encode", "--out", tmp_path / "s.rtn", "--json", tmp_path / "s.json")
     assert (status, err) == (0, "")
     found = json.loads((tmp_path / "s.json").read_text())["fidelity"]
