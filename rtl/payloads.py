@@ -52,13 +52,13 @@ Local = vector3(LOCAL_BITS)
 FactorVector = data.ArrayLayout(signed(FACTOR.width), COMPONENTS)
 
 
-def cell_factors(lanes: int) -> data.ArrayLayout:
-    """Return the layout of the factors round a cell, of ``lanes`` component groups, per pair.
+def cell_factors(components: int) -> data.ArrayLayout:
+    """Return the layout of the factors round a cell, so many components of each, per pair.
 
     ``corners``: of the plane at (first, second), (first + 1, second), (first, second + 1), (first + 1, second + 1);
     ``ends``: of the line at along, along + 1; the components of the groups one behind the other.
     """
-    vector = data.ArrayLayout(signed(FACTOR.width), lanes * COMPONENTS)
+    vector = data.ArrayLayout(signed(FACTOR.width), components)
     pair = data.StructLayout({"corners": data.ArrayLayout(vector, 4), "ends": data.ArrayLayout(vector, 2)})
     return data.ArrayLayout(pair, len(PAIRS))
 
@@ -271,3 +271,17 @@ class LookUp(wiring.Signature):
 
     def __init__(self, address, shape) -> None:
         super().__init__({"address": Out(address), "enable": Out(1), "data": In(shape)})
+
+
+class FactorLookUp(wiring.Signature):
+    """An interpolator's side of a cube buffer's read port: a `LookUp` of the factors round a cell.
+
+    ``part``: of the vectors that were read, the one that is shown in this cycle, each of so many components as the
+    interpolator takes at a time. ``lanes``: component groups that are read at a time.
+    """
+
+    def __init__(self, cfg: AcceleratorConfig, lanes: int) -> None:
+        shown = cell_factors(lanes * cfg.interpolated_components)
+        # A single part has a bit, too: Verilog has no signal without.
+        part = Out(range(max(cfg.vector_parts, 2)))
+        super().__init__(dict(LookUp(BlockLayouts(cfg).FactorAddress, shown).members) | {"part": part})

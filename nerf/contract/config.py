@@ -26,7 +26,7 @@ POWERS = {
     "ray_units": (1, 128),
     "sample_lanes": (1, 8),
     "density_lanes": (1, 2),
-    "interpolated_components": (4, 16),
+    "interpolated_components": (1, 16),
     "hidden": (32, 256),
     "sample_queue": (4, 8192),
     "payload_queue": (32, 512),
@@ -103,7 +103,7 @@ class AcceleratorConfig:
         Samples of a cube, of as many columns, that get their density and are composited at a time; 1 or 2, at most
         ``sample_lanes``.
     interpolated_components : int
-        Of the components of a group, how many an interpolator computes at a time; a power of two, 4 to 16. Fewer than
+        Of the components of a group, how many an interpolator computes at a time; a power of two, 1 to 16. Fewer than
         16 take one density lane and one appearance lane.
     sample_queue : int
         Depth of the queues of samples before the density and the appearance interpolators; a power of two, 4 to 8192.

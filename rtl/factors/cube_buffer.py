@@ -5,11 +5,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
-from nerf.contract.config import AcceleratorConfig
+from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.parts.lanes import each, of_lane, several
-from rtl.payloads import BlockLayouts, FactorVector, LookUp, cell_factors, vector3
+from rtl.parts.lanes import each, of_lane, part_of, several
+from rtl.payloads import BlockLayouts, FactorLookUp, FactorVector, vector3
 
 
 class CubeBuffer(wiring.Component):
@@ -19,7 +19,8 @@ class CubeBuffer(wiring.Component):
     128. Every pair has its own memories, and neighbouring vertices lie in different ones (by the parity of their
     coordinates), so that a read never conflicts.
 
-    A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``enable``.
+    A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``enable``; of it,
+    the part that is asked for in the same cycle.
 
     Latency: 1 cycle from ``enable`` to ``data``.
     Throughput: 1 write and 1 read (4 plane and 2 line vectors of each pair, of ``lanes`` groups) a cycle and copy.
@@ -38,7 +39,7 @@ class CubeBuffer(wiring.Component):
     -------
     i : In(stream)
         `VectorWrite`, always ready.
-    factors : In(LookUp)
+    factors : In(FactorLookUp)
         `cell_factors` by `FactorAddress`, modulo the window. Of several copies, one each.
     """
 
@@ -47,12 +48,11 @@ class CubeBuffer(wiring.Component):
     def __init__(self, cfg: AcceleratorConfig, kind: str, lanes: int = 1, copies: int = 1) -> None:
         self._groups, self._lanes, self._copies = cfg.groups[kind], lanes, copies
         self._window_bits = cfg.window_bits[kind]
-        layouts = BlockLayouts(cfg)
-        factors = In(LookUp(layouts.FactorAddress, cell_factors(lanes)))
+        self._shown = lanes * cfg.interpolated_components
         super().__init__(
             {
-                "i": In(stream.Signature(layouts.VectorWrite, always_ready=True)),
-                "factors": several(factors, copies),
+                "i": In(stream.Signature(BlockLayouts(cfg).VectorWrite, always_ready=True)),
+                "factors": several(In(FactorLookUp(cfg, lanes)), copies),
             }
         )
 
@@ -72,7 +72,7 @@ class CubeBuffer(wiring.Component):
         return m
 
     def _bank(self, m: Module, port, name: str, depth: int, here, write_place, read_place) -> Value:
-        """Add memories, one a lane, of ``depth`` vectors a component group; return what they have read."""
+        """Add memories, one a lane, of ``depth`` vectors a group; return the part of what is read to show."""
         to, found = self.i.payload.to, []
         for lane in range(self._lanes):
             memory = Memory(shape=FactorVector, depth=self._groups // self._lanes * depth, init=[])
@@ -87,7 +87,8 @@ class CubeBuffer(wiring.Component):
                 read.en.eq(port.enable),
             ]
             found.append(read.data.as_value())
-        return Cat(found)
+        vector = data.View(data.ArrayLayout(FactorVector.elem_shape, self._lanes * COMPONENTS), Cat(found))
+        return part_of(vector, port.part, self._shown).as_value()
 
     def _plane(self, m: Module, port, name: str, pair: int, first: str, second: str, odd: data.View) -> None:
         """Add a pair's plane."""

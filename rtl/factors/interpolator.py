@@ -1,6 +1,6 @@
 """Interpolate the current cube's factors at each sample: bilinear plane times linear line, all three pairs at once."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLike, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,9 +8,9 @@ from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import FACTOR, FRACTION_BITS, INTERPOLATED, PRODUCT
 from nerf.contract.scene_image import PAIRS
 from rtl.parts.carry_save import few_rows
-from rtl.parts.lanes import each, of_lane, sample_in, several
+from rtl.parts.lanes import each, of_lane, part_of, sample_in, several
 from rtl.parts.shared_module import PART, build_in
-from rtl.payloads import AXES, BlockLayouts, Cube, LookUp, cell_factors, product_vectors, vector3
+from rtl.payloads import AXES, Cube, FactorLookUp, product_vectors, vector3
 
 PLANE_SHIFT = 2 * FRACTION_BITS - INTERPOLATED.fraction
 PLANE_BITS = PLANE_SHIFT + INTERPOLATED.width
@@ -30,7 +30,8 @@ class Interpolator(wiring.Component):
     - ``last`` samples pass in their order on ``o_sample``; they need no cube and leave the current one as it is.
     - A sample's vectors are those of the component groups in order, ``lanes`` of them at a time; the pairs in a vector
       are those of `nerf.contract.scene_image.PAIRS`.
-    - A vector is made in ``cfg.vector_parts`` steps, some of its components in each; the buffer is read for the first.
+    - A vector is made in ``cfg.vector_parts`` steps, some of its components in each; the buffer is read for the first,
+      and shows a part of what was read in each.
     - A sample is offered on ``o_sample`` before its first vector is offered on ``o_vector``. The reader must be able
       to accept the next sample before it has all vectors of this one, or the next one is not begun.
     - Factors are -127 to 127, as the encoder makes them: with -128 a product would not fit.
@@ -60,7 +61,7 @@ class Interpolator(wiring.Component):
         Cubes that the cube buffer holds, in the order of the samples.
     finished : Out(1)
         Strobe: the current cube's half of the buffer may be overwritten; what was read of it is not read again.
-    factors : Out(LookUp)
+    factors : Out(FactorLookUp)
         Read of the cube buffer. The answer must stay until the next read. Of several samples, one each.
     o_sample, o_vector : Out(stream)
         Samples, and their `product_vectors` (none for ``last``).
@@ -78,13 +79,13 @@ class Interpolator(wiring.Component):
     ) -> None:
         self._lanes, self._vectors, self._samples = lanes, groups // lanes, samples
         self._parts = cfg.vector_parts
-        factors, vector = Out(LookUp(BlockLayouts(cfg).FactorAddress, cell_factors(lanes))), product_vectors(lanes)
+        vector = product_vectors(lanes)
         super().__init__(
             {
                 "i": In(stream.Signature(sample_layout)),
                 "loaded": In(stream.Signature(Cube)),
                 "finished": Out(1),
-                "factors": several(factors, samples),
+                "factors": several(Out(FactorLookUp(cfg, lanes)), samples),
                 "o_sample": Out(stream.Signature(sample_layout)),
                 "o_vector": Out(stream.Signature(vector if samples == 1 else data.ArrayLayout(vector, samples))),
             }
@@ -134,9 +135,7 @@ class Interpolator(wiring.Component):
         group = Signal(range(max(self._vectors, 2)))
         begin = group == 0
         final = group == self._vectors - 1
-        part = Signal(range(max(self._parts, 2)))
-        self._shown = Signal.like(part)
-        """Part that the first step behind the buffer takes of what was read."""
+        part, shown = Signal(range(max(self._parts, 2))), Signal(range(max(self._parts, 2)))
         if self._parts > 1:
             begin, final = begin & (part == 0), final & (part == self._parts - 1)
         ready_to_pass = ~self.o_sample.valid | self.o_sample.ready
@@ -147,7 +146,7 @@ class Interpolator(wiring.Component):
         ]
         for number, port in enumerate(self._reads):
             own, present = sample_in(sample, number)
-            m.d.comb += port.address.group.eq(group)
+            m.d.comb += [port.address.group.eq(group), port.part.eq(shown)]
             if port.enable is not read:
                 m.d.comb += port.enable.eq(read & present & (part == 0))
             for axis in AXES:
@@ -155,7 +154,7 @@ class Interpolator(wiring.Component):
                 m.d.comb += port.address.cell[axis].eq(cell)
         with m.If(read):
             if self._parts > 1:
-                m.d.sync += [part.eq(part + 1), self._shown.eq(part)]
+                m.d.sync += [part.eq(part + 1), shown.eq(part)]
             with m.If(part == self._parts - 1):
                 m.d.sync += group.eq(Mux(final, 0, group + 1))
 
@@ -189,21 +188,11 @@ class Interpolator(wiring.Component):
             components = build_in(
                 m, platform, f"{PART}component", [f"{name}_{pair}_{n}" for n in range(width)], _Component, common
             )
-            read = [_part(vector, self._shown, width) for vector in (*factors.corners, *factors.ends)]
-            made = _part(vector[pair], self._made, width)
+            made = part_of(vector[pair], self._made, width)
             for n, component in enumerate(components):
-                m.d.comb += Cat(component.factors).eq(Cat(vector[n] for vector in read))
+                m.d.comb += Cat(component.factors).eq(Cat(read[n] for read in (*factors.corners, *factors.ends)))
                 with m.If(advance):
                     m.d.sync += made[n].eq(component.product)
-
-
-def _part(vector: data.View, part: Value, width: int) -> data.View:
-    """Return a part of a vector, of so many components; all of them if that is the width."""
-    layout = vector.shape()
-    if width == layout.length:
-        return vector
-    bits = width * Shape.cast(layout.elem_shape).width
-    return data.View(data.ArrayLayout(layout.elem_shape, width), vector.as_value().word_select(part, bits))
 
 
 def _held(m: Module, advance: Signal, value: ValueLike, name: str) -> Signal:

@@ -2,7 +2,7 @@
 
 A full adder a bit turns three rows into two with the same sum. So a product is cut into steps of a pipeline: rows
 (`product_rows`), fewer rows (`compress`), and one addition at the end; `few_rows` does the first two. All rows are
-modulo ``2**width``.
+modulo ``2**width``. Where there are multipliers (`rtl.parts.shared_module.Platform`), a product is one row.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Const, Elaboratable, Module, Shape, Signal, Value,
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.parts.shared_module import PART, build_in
+from rtl.parts.shared_module import PART, Platform, build_in
 
 
 def product_rows(m: Module, left: Value, right: Value, width: int) -> list[Value]:
@@ -132,9 +132,10 @@ class _Product(Elaboratable):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        if platform is None:
-            # In Amaranth's simulator one row has it all: gate by gate it would take minutes.
-            m.d.comb += self.rows[0].eq(sum(self._addends, self._factors[0] * self._factors[1]))
+        if not isinstance(platform, Platform) or platform.has_multipliers:
+            # In Amaranth's simulator, too: gate by gate it would take minutes.
+            m.d.comb += self.rows[0].eq(self._factors[0] * self._factors[1])
+            m.d.comb += self.rows[1].eq(sum(self._addends))
             return m
         addends = [Value.cast(addend)[: self._width] for addend in self._addends]
         shapes = [Value.cast(factor).shape() for factor in self._factors]

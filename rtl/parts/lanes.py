@@ -3,7 +3,7 @@
 One lane is no lane: its ports, names and layouts are those of a single sample.
 """
 
-from amaranth.hdl import Value
+from amaranth.hdl import Shape, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Member
 
@@ -56,3 +56,12 @@ def each(port, lanes: int) -> list:
 def of_lane(name: str, lane: int, lanes: int) -> str:
     """Return the name of a lane's part."""
     return name if lanes == 1 else f"{name}_{lane}"
+
+
+def part_of(vector: data.View, part: Value, width: int) -> data.View:
+    """Return a part of a vector, of so many components; all of them if that is the width."""
+    layout = vector.shape()
+    if width == layout.length:
+        return vector
+    bits = width * Shape.cast(layout.elem_shape).width
+    return data.View(data.ArrayLayout(layout.elem_shape, width), vector.as_value().word_select(part, bits))

@@ -25,9 +25,16 @@ _TOP = re.compile(r"^attribute \\top 1\n", re.MULTILINE)
 
 
 class Platform:
-    """What `text_of` hands down: one component of each kind, by the name of its module."""
+    """What `text_of` hands down: one component of each kind, by the name of its module.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    has_multipliers : bool
+        Products are left whole, as an FPGA takes them.
+    """
+
+    def __init__(self, has_multipliers: bool = False) -> None:
+        self.has_multipliers = has_multipliers
         self.components: dict[str, wiring.Component] = {}
 
 

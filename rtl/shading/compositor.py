@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import UNIT
-from rtl.parts.carry_save import compress, product_rows
+from rtl.parts.carry_save import few_rows
 from rtl.parts.lanes import each, of_lane, pass_on, sample_in, several
 from rtl.parts.pixel_memory import PixelMemory
 from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters
@@ -192,7 +192,7 @@ class Compositor(wiring.Component):
         margin = Signal(signed(UNIT_BITS + 1))
         # T - round(T * alpha) is T * (1 - alpha), a half rounded down.
         product, carries = Signal(PRODUCT_BITS), Signal(PRODUCT_BITS)
-        rows = [*product_rows(m, here, remainder, PRODUCT_BITS), Const((1 << UNIT >> 1) - 1, PRODUCT_BITS)]
+        rows = few_rows(m, here, remainder, PRODUCT_BITS, [Const((1 << UNIT >> 1) - 1, PRODUCT_BITS)])
         m.d.comb += [
             here.eq(Mux(handed_on, behind, found)),
             ends.eq(dropped | (behind < self.view.termination)),
@@ -209,7 +209,7 @@ class Compositor(wiring.Component):
                 handed_on.eq(_follows(reading.sample, adding, lane)),
             ]
             m.d.sync += [
-                Cat(product, carries).eq(Cat(compress(m, rows))),
+                Cat(product, carries).eq(Cat(rows)),
                 before.eq(here),
                 was_terminated.eq(terminated | handed_on & ends),
             ]

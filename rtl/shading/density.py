@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import COMPONENTS, AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES, DENSITY_MULTIPLIER, FEATURE_SUM, FRACTION_BITS, UNIT
-from rtl.parts.carry_save import compress, product_rows
+from rtl.parts.carry_save import few_rows
 from rtl.parts.lanes import each, of_lane, pass_on, sample_in
 from rtl.payloads import (
     TREE_CREDITS,
@@ -183,7 +183,6 @@ class Density(wiring.Component):
         """Three steps from a sum to its position in the table."""
         multiplier = self.scene.density_multiplier
         bits = len(total) + len(multiplier)
-        rows = product_rows(m, total, multiplier, bits)
         product, carries = (Signal(bits, name=name) for name in ("product", "product_carries"))
         scaled = Signal(signed(self._sum_bits))
         moved = Signal(signed(34))
@@ -191,7 +190,7 @@ class Density(wiring.Component):
         m.d.comb += moved.eq(scaled + self.scene.density_offset)
         with m.If(advance):
             m.d.sync += [
-                Cat(product, carries).eq(Cat(compress(m, rows))),
+                Cat(product, carries).eq(Cat(few_rows(m, total, multiplier, bits))),
                 scaled.eq((product + carries)[DENSITY_MULTIPLIER.fraction : bits]),
                 position.eq(Mux(moved < 0, 0, Mux(moved > highest, highest, moved))),
             ]
@@ -223,7 +222,7 @@ class Density(wiring.Component):
         entry = Signal(_Entry)
         bits = UNIT_BITS + 1 + FRACTION_BITS
         base = Cat(Const(1 << FRACTION_BITS >> 1, FRACTION_BITS), entry.base, Const(0, 1))
-        rows = [*product_rows(m, entry.difference, fraction_of_entry, bits), base]
+        rows = few_rows(m, entry.difference, fraction_of_entry, bits, [base])
         product, carries = (Signal(bits, name=name) for name in ("alpha_product", "alpha_carries"))
         interpolated = Signal(UNIT_BITS + 1)
         m.d.comb += interpolated.eq((product + carries)[FRACTION_BITS:bits])
@@ -232,6 +231,6 @@ class Density(wiring.Component):
                 Cat(half, fraction).eq(Cat(position[FRACTION_BITS], position[:FRACTION_BITS])),
                 entry.eq(row[half]),
                 fraction_of_entry.eq(fraction),
-                Cat(product, carries).eq(Cat(compress(m, rows))),
+                Cat(product, carries).eq(Cat(rows)),
                 alpha.eq(Mux(interpolated > 1 << UNIT, 1 << UNIT, interpolated)),
             ]

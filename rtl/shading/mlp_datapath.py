@@ -26,7 +26,7 @@ from nerf.contract.formats import (
 from nerf.contract.network import COLOURS, Stage
 from nerf.contract.scene_image import PAIRS
 from rtl.parts.banks import BATCHES
-from rtl.parts.carry_save import compress, product_rows
+from rtl.parts.carry_save import few_rows
 from rtl.payloads import AXES, Direction, SceneRegisters
 
 CHANNELS = COLOURS
@@ -181,7 +181,7 @@ class MlpLanes(wiring.Component):
         m.d.sync += [
             taken.eq(accumulator),
             biased.eq(taken + entries[0].bias),
-            Cat(partial, carries).eq(Cat(compress(m, product_rows(m, biased, entries[1].multiplier, bits)))),
+            Cat(partial, carries).eq(Cat(few_rows(m, biased, entries[1].multiplier, bits))),
             product.eq(partial + carries),
             shifted.eq(product >> (entries[3].shift - 1)[: len(entries[3].shift)]),
         ]
@@ -371,7 +371,7 @@ class MlpDatapath(wiring.Component):
         m.d.sync += [
             chosen.eq(source),
             multiplied.eq(chosen),
-            Cat(partial, carries).eq(Cat(compress(m, product_rows(m, chosen, self.phase_multiplier, turn_bits)))),
+            Cat(partial, carries).eq(Cat(few_rows(m, chosen, self.phase_multiplier, turn_bits))),
             looked_up.eq(multiplied),
             negative.eq(index[-1]),
         ]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import CHANNEL, COLOUR_BITS, PLAIN_SUM, UNIT
-from rtl.parts.carry_save import compress, product_rows
+from rtl.parts.carry_save import compress, few_rows
 from rtl.parts.pixel_memory import PixelMemory
 from rtl.payloads import UNIT_BITS, LookUp, TileLayouts, ViewRegisters, shape_of
 
@@ -138,9 +138,9 @@ class TileBuffer(wiring.Component):
             addend, waiting, found, total = (
                 Signal(self._sum, name=f"{name}_{n}") for name in ("addend", "waiting", "found", "total")
             )
-            rows = [*product_rows(m, weight, colour[n], bits), Const(1 << COLOUR_BITS >> 1, bits)]
+            rows = few_rows(m, weight, colour[n], bits, [Const(1 << COLOUR_BITS >> 1, bits)])
             m.d.sync += [
-                Cat(product, carries).eq(Cat(compress(m, rows))),
+                Cat(product, carries).eq(Cat(rows)),
                 addend.eq((product + carries)[COLOUR_BITS:bits]),
                 waiting.eq(addend),
                 found.eq(Mux(written, total, colours.read.data[n])),
@@ -201,19 +201,19 @@ class TileBuffer(wiring.Component):
             ]
         bits = self._sum.width + CHANNEL.width + 1
         for n in range(CHANNELS + 1):
-            value, backing = opaque, []
+            value = opaque
             if n < CHANNELS:
                 value = Signal(self._sum, name=f"colour_{n}")
                 with m.If(advance):
                     m.d.sync += value.eq(Mux(fills, 0, colour[n]))
-                background = self.view.background.word_select(n, 8)
-                # BACKGROUND_UNIT is 1 << 8 and 1.
-                backing = product_rows(m, through, Cat(background, background), bits)
             # CHANNEL.high is 1 << CHANNEL.width less 1.
             sign = value[-1] if value.shape().signed else Const(0, 1)
             extended = Cat(value, sign.replicate(bits - len(value)))
-            rows = [Cat(Const(0, CHANNEL.width), extended)[:bits], ~extended]
-            rounding = Const((1 << UNIT >> 1) + 1, bits)
+            rows = [Cat(Const(0, CHANNEL.width), extended)[:bits], ~extended, Const((1 << UNIT >> 1) + 1, bits)]
+            if n < CHANNELS:
+                background = self.view.background.word_select(n, 8)
+                # BACKGROUND_UNIT is 1 << 8 and 1.
+                rows = few_rows(m, through, Cat(background, background), bits, rows)
             total, carries = (Signal(bits, name=f"{name}_{n}") for name in ("backed", "backed_carries"))
             # Colour and transmittance add up to at most 1.0 by the compositor's rule, but for roundings up. Plain
             # colours have no such limits.
@@ -224,6 +224,6 @@ class TileBuffer(wiring.Component):
                 limited = Mux(scaled < 0, 0, limited)
             with m.If(advance):
                 m.d.sync += [
-                    Cat(total, carries).eq(Cat(compress(m, [*rows, *backing, rounding]))),
+                    Cat(total, carries).eq(Cat(compress(m, rows))),
                     self.o.payload.channels[n].eq(limited),
                 ]

@@ -56,8 +56,8 @@ _CONSTANT_PART = re.compile(r"always @\*(\n\s+[^\n=]+ = \d+'h[0-9a-f]+;)")
 class _Verilog(Platform):
     """Memories become instances of modules, too."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, has_multipliers: bool) -> None:
+        super().__init__(has_multipliers)
         self.memories = Memories()
 
     def get_memory(self, memory: Memory) -> Instance:
@@ -66,14 +66,15 @@ class _Verilog(Platform):
 
 
 def parts_of(
-    component: wiring.Component, name: str, tell: Callable[[str], None] = _silent
+    component: wiring.Component, name: str, tell: Callable[[str], None] = _silent, *, has_multipliers: bool = False
 ) -> tuple[str, dict[str, Kind]]:
     """Return the Verilog of a component without its memories and source paths, and the memories by their module.
 
-    ``tell`` is called with each module before its turn. Where a part of a signal is constant, the back end writes
-    ``always @*`` with nothing to wait for, which Verilog never runs; ``initial`` is what it means.
+    ``tell`` is called with each module before its turn; ``has_multipliers``, see `Platform`. Where a part of a signal
+    is constant, the back end writes ``always @*`` with nothing to wait for, which Verilog never runs; ``initial`` is
+    what it means.
     """
-    platform = _Verilog()
+    platform = _Verilog(has_multipliers)
     text = _in_verilog(text_of(component, name, platform, tell=tell))
     return _CONSTANT_PART.sub(r"initial\1", text), platform.memories.kinds
 
@@ -178,9 +179,13 @@ def kept_design(
     return kept["text"], kept["sidecar"]
 
 
-def rtlil_of(config: AcceleratorConfig) -> tuple[str, dict[str, Any]]:
-    """Return (RTLIL with sources, sidecar) of a configuration."""
-    return kept_design("rtlil", config, lambda component: text_of(component, TOP, sources=True))
+def rtlil_of(config: AcceleratorConfig, has_multipliers: bool = False) -> tuple[str, dict[str, Any]]:
+    """Return (RTLIL with sources, sidecar) of a configuration; ``has_multipliers``, see `Platform`."""
+
+    def write(component: Accelerator) -> str:
+        return text_of(component, TOP, Platform(has_multipliers), sources=True)
+
+    return kept_design("rtlil_fpga" if has_multipliers else "rtlil", config, write)
 
 
 def design_in_parts(

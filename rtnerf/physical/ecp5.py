@@ -105,7 +105,7 @@ def place(
     """
     find_nextpnr()
     names = list(names)
-    units = choose(Design.of(config).units, names)
+    units = choose(Design.of(config, has_multipliers=True).units, names)
     found = {}
     for done, unit in enumerate(units, 1):
         found[unit.name] = {"instances": unit.instances, **measure_unit(unit, cache)}

@@ -70,9 +70,9 @@ def main(folder: str) -> None:
     wires = [wire for _, wire in unit.wires_.items() if wire.port_id]
     ports = [(wire.name.str().lstrip("\\"), wire.width, wire.port_input) for wire in wires]
     Path("bench.v").write_text(bench([port for port in ports if port[0] != "clk"]))
-    run("read_verilog bench.v", f"synth_ecp5 -noflatten -top {BENCH}")
+    run("read_verilog bench.v", f"synth_ecp5 -noflatten -top {BENCH} -run :check")
     Path("counts.json").write_text(json.dumps(Counter(cell.type.str().lstrip("\\") for cell in _cells(design))))
-    run("flatten", "opt_clean -purge", "write_json netlist.part")
+    run("blackbox =A:whitebox", "flatten", "opt_clean -purge", "write_json netlist.part")
     Path("netlist.part").replace("netlist.json")
 
 

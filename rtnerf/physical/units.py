@@ -66,9 +66,12 @@ class Design:
         self._modules = {name: SOURCE.sub("", body) for name, body in self._sourced.items()}
 
     @classmethod
-    def of(cls, config: AcceleratorConfig) -> Design:
-        """Return the design of a configuration; its text is kept until the RTL is edited."""
-        return cls(rtlil_of(config)[0])
+    def of(cls, config: AcceleratorConfig, has_multipliers: bool = False) -> Design:
+        """Return the design of a configuration; its text is kept until the RTL is edited.
+
+        ``has_multipliers``: products are left whole, see `rtl.parts.shared_module.Platform`.
+        """
+        return cls(rtlil_of(config, has_multipliers)[0])
 
     @cached_property
     def _places(self) -> list[tuple[str, str]]:

@@ -42,10 +42,6 @@ class Products:
         """Take the place of `rtl.parts.carry_save.few_rows`: one row has it all."""
         return only_row(m, sum(addends, self.of(left, right)), width, count)
 
-    def product_rows(self, m: Module, left, right, width: int) -> list[Value]:
-        """Take the place of `rtl.parts.carry_save.product_rows`."""
-        return self.few_rows(m, left, right, width)
-
 
 def only_row(m: Module, total: Value, width: int, count: int = 2) -> list[Value]:
     """Return a value modulo ``2**width``, and rows of 0."""

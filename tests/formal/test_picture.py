@@ -146,7 +146,7 @@ def colour_bench(monkeypatch, colours: str, fault: int = 0) -> Bench:
     """What a sample adds to the colour of its pixel, of whose samples none is on its way."""
     bench = Bench()
     products = Products(bench)
-    monkeypatch.setattr(tile_buffer, "product_rows", products.product_rows)
+    monkeypatch.setattr(tile_buffer, "few_rows", products.few_rows)
     weight = bench.free("weight", UNIT_BITS)
     colour = bench.free("colour", signed(PLAIN_COLOUR.width) if colours == "plain" else COLOUR_BITS)
     cfg = AcceleratorConfig(tile=4, sample_lanes=2, colours=colours)
@@ -187,13 +187,13 @@ def channel_bench(monkeypatch, colours: str, rounding: int = 0) -> Bench:
     bench = Bench()
     products = Products(bench)
 
-    def backing(m, through, background, width):
+    def backing(m, through, background, width, addends):
         """The golden model multiplies a background of 8 bits, then by `BACKGROUND_UNIT`."""
         byte = background[:8]
         bench.claim("a background is its 8 bits, in a channel", background == times(byte, BACKGROUND_UNIT))
-        return only_row(m, times(products.of(through, byte), BACKGROUND_UNIT), width)
+        return only_row(m, sum(addends, times(products.of(through, byte), BACKGROUND_UNIT)), width)
 
-    monkeypatch.setattr(tile_buffer, "product_rows", backing)
+    monkeypatch.setattr(tile_buffer, "few_rows", backing)
     # That it keeps the sum is proved in `test_products`.
     monkeypatch.setattr(tile_buffer, "compress", lambda m, rows: only_row(m, sum(rows, rounding), len(rows[0])))
     through, fills = bench.free("through", UNIT_BITS), bench.free("fills")

@@ -43,7 +43,7 @@ def compositor_bench(monkeypatch, lanes: int) -> Bench:
         monkeypatch.setattr(compositor, name, value)
     bench = Bench()
     products = [bench.free(f"product_{lane}", bits) for lane in range(lanes)]
-    monkeypatch.setattr(compositor, "product_rows", lambda *_: [products.pop()])
+    monkeypatch.setattr(compositor, "few_rows", lambda *_: [products.pop(), Const(0, bits)])
     unit = compositor.Compositor(AcceleratorConfig(tile=4, sample_lanes=2, density_lanes=lanes))
     inner = bench.add_open("compositor", unit)
     watched = bench.constant("watched", len(unit.initialise_pixel))
@@ -104,7 +104,7 @@ def colours_bench(monkeypatch) -> Bench:
         monkeypatch.setattr(tile_buffer, name, value)
     bench = Bench()
     addend = bench.free("addend", UNIT + 2)
-    monkeypatch.setattr(tile_buffer, "product_rows", lambda *_: [addend])
+    monkeypatch.setattr(tile_buffer, "few_rows", lambda *_: [addend, Const(0, UNIT + 2)])
     monkeypatch.setattr(tile_buffer.TileBuffer, "_channels", lambda *_: None)
     unit = tile_buffer.TileBuffer(AcceleratorConfig(tile=4, sample_lanes=2))
     inner = bench.add_open("buffer", unit)

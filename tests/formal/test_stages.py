@@ -105,9 +105,8 @@ def shading(monkeypatch):
         bench = Bench()
         products = Products(bench)
         for module in modules:
-            for name in ("product_rows", "few_rows"):
-                if hasattr(module, name):
-                    monkeypatch.setattr(module, name, getattr(products, name))
+            if hasattr(module, "few_rows"):
+                monkeypatch.setattr(module, "few_rows", products.few_rows)
             if hasattr(module, "Memory"):
                 monkeypatch.setattr(module, "Memory", Table)
         return bench, products
@@ -201,11 +200,11 @@ def compositor_bench(monkeypatch, fault: int = 0) -> Bench:
         for name, shape in (("valid", 1), ("last", 1), ("termination", UNIT_BITS), ("threshold", UNIT_BITS))
     )
 
-    def rows(m, left, right, width):
+    def rows(m, left, right, width, addends):
         bench.claim("what alpha leaves", right == ONE - alpha)
-        return only_row(m, (left << UNIT) - products.of(left, alpha) - fault, width)
+        return only_row(m, sum(addends, (left << UNIT) - products.of(left, alpha) - fault), width)
 
-    monkeypatch.setattr(compositor, "product_rows", rows)
+    monkeypatch.setattr(compositor, "few_rows", rows)
     reading, nothing, writing = (Signal(layout, name=name) for name in ("reading", "nothing", "writing"))
     behind, ends = Signal(UNIT_BITS), Signal()
 

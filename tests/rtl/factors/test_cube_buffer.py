@@ -26,6 +26,7 @@ from tests.sizes import SMALL, TINY
         (SMALL, "density", 1, 2),
         (replace(SMALL, density_window_scale=2), "density", 1, 2),
         (replace(SMALL, density_window_scale=2), "appearance", 1, 1),
+        (replace(SMALL, interpolated_components=4), "appearance", 1, 1),
     ],
 )
 def test_reads_return_the_corners_of_what_was_written(cfg, kind, lanes, copies):
@@ -72,15 +73,18 @@ def test_reads_return_the_corners_of_what_was_written(cfg, kind, lanes, copies):
             await ctx.tick()
             assert buffer.LATENCY == 1
             for hold in range(2):
+                part = generator.randrange(cfg.vector_parts)
+                ctx.set(port.part, part)
+                shown = slice(part * 16 // cfg.vector_parts, (part + 1) * 16 // cfg.vector_parts)
                 for pair, axes in enumerate(PAIRS):
                     first, second, along = (cell[axis] for axis in axes)
                     corners, ends = vectors(ctx, port.data[pair].corners), vectors(ctx, port.data[pair].ends)
                     for corner in range(4):
                         at = (second + corner // 2) % plane_size, (first + corner % 2) % plane_size
-                        assert corners[corner] == planes[pair, of_read, *at].ravel().tolist()
+                        assert corners[corner] == planes[pair, of_read, *at, shown].ravel().tolist()
                     for end in range(2):
                         at = (along + end) % line_size
-                        assert ends[end] == lines[pair, of_read, at].ravel().tolist()
+                        assert ends[end] == lines[pair, of_read, at, shown].ravel().tolist()
                 if hold == 0 and generator.random() < 0.3:
                     ctx.set(port.enable, 0)
                     for other in ports:

@@ -55,7 +55,7 @@ class Bench(wiring.Component):
         groups, layout, _, lanes = KINDS[kind]
         cfg = replace(CFG, interpolated_components=COMPONENTS // PARTS.get(kind, 1))
         self.planes, self.lines = factors(groups, seed)
-        self.lanes = lanes
+        self.lanes, self.parts = lanes, cfg.vector_parts
         self.samples = 2 if kind == "two samples" else 1
         self.dut = Interpolator(cfg, groups, layout, lanes, self.samples)
         super().__init__(
@@ -107,12 +107,12 @@ class Bench(wiring.Component):
             m.d.comb += factors.ends[end].as_value().eq(Mux(right, vector, -1))
 
     def memory(self, m, reader, name, values, *at):
-        """What a memory of vectors (group, ..., component) answers to the read."""
+        """What a memory of vectors (group, ..., component) answers to the read: the part that is asked for."""
         init = memory_rows(side_by_side(values, self.lanes))
         m.submodules[name] = memory = Memory(shape=8 * COMPONENTS * self.lanes, depth=len(init), init=init)
         port = memory.read_port()
         m.d.comb += [port.addr.eq(Cat(*at, reader.address.group)), port.en.eq(reader.enable)]
-        return port.data
+        return port.data.word_select(reader.part, len(port.data) // self.parts)
 
 
 def make_samples(layout, extra, count, seed, per_cube=5):
@@ -157,12 +157,13 @@ KINDS = {
     "density": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64)), 1),
     "appearance": (3, LAYOUTS.VisibleSample, WEIGHT, 1),
     "density in quarters": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64)), 1),
+    "density one by one": (1, LAYOUTS.Sample, ("pixel", lambda generator: generator.randrange(64)), 1),
     "appearance in halves": (3, LAYOUTS.VisibleSample, WEIGHT, 1),
     "appearance at once": (3, LAYOUTS.VisibleSample, WEIGHT, 3),
     "two samples": (2, samples_of(LAYOUTS.Sample, 2), ("pixel", lambda generator: generator.randrange(64)), 1),
 }
 """Groups, samples, what else they have, and lanes."""
-PARTS = {"density in quarters": 4, "appearance in halves": 2}
+PARTS = {"density in quarters": 4, "density one by one": 16, "appearance in halves": 2}
 """Steps of a vector."""
 
 

@@ -32,6 +32,7 @@ LAYOUTS = TileLayouts(CFG)
 KINDS = {
     "density": (1, LAYOUTS.Sample, TREE_REQUEST, 1, 16),
     "density in quarters": (1, LAYOUTS.Sample, TREE_REQUEST, 1, 4),
+    "density one by one": (1, LAYOUTS.Sample, TREE_REQUEST, 1, 1),
     "appearance": (3, LAYOUTS.VisibleSample, PRODUCTS, 1, 16),
     "appearance in halves": (3, LAYOUTS.VisibleSample, PRODUCTS, 1, 8),
     "appearance at once": (3, LAYOUTS.VisibleSample, PRODUCTS, 3, 16),
