@@ -229,7 +229,9 @@ def _unpickle(path: Path) -> dict:
             f"other content ({_line(error)})"
         ) from None
     except Exception as error:  # noqa: BLE001 - damaged files fail in many ways inside torch.load.
-        raise InputError(f"file must be a complete checkpoint, not {_line(error)}") from None
+        # An error of the operating system is of a place in the file that is not there.
+        found = "one that is cut off" if isinstance(error, OSError) else _line(error)
+        raise InputError(f"file must be a complete checkpoint, not {found}") from None
     if not isinstance(content, dict):
         raise InputError(f"file must be a dictionary, not a {type(content).__name__}")
     return content

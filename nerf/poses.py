@@ -28,8 +28,10 @@ def check_pose(name: str, pose: np.ndarray, mirrored: bool = False) -> None:
         float(np.abs(rotation @ rotation.T - np.eye(3)).max()),
         float(np.abs(pose[3] - [0, 0, 0, 1]).max()),
     )
-    if off > _ROTATION_TOLERANCE or (np.linalg.det(rotation) < 0 and not mirrored):
-        raise InputError(f"{name} must be a rotation and a translation, not {off:.3g} away from it")
+    mirrors = off <= _ROTATION_TOLERANCE and np.linalg.det(rotation) < 0
+    if off > _ROTATION_TOLERANCE or (mirrors and not mirrored):
+        found = "a reflection, as of axes of the other hand" if mirrors else f"{off:.3g} away from it"
+        raise InputError(f"{name} must be a rotation and a translation, not {found}")
 
 
 def checked_pose(name: str, values: object) -> np.ndarray:

@@ -156,7 +156,7 @@ def frame(matrix):
             frame(np.diag([2.0, 2, 2, 1]).tolist()),
             "frames[0].transform_matrix must be a rotation and a translation, not 3 away from it",
         ),
-        (frame(np.diag([1.0, 1, -1, 1]).tolist()), "must be a rotation and a translation"),
+        (frame(np.diag([1.0, 1, -1, 1]).tolist()), "must be a rotation and a translation, not a reflection"),
         (frame(np.diag([1.0, 1, math.nan, 1]).tolist()), "transform_matrix must be finite, not nan"),
         ({"w": 0}, "w must be a number of pixels above 0, not 0"),
     ],

@@ -528,3 +528,14 @@ def test_colours_without_a_network_are_kept_and_need_hardware_for_plain_colours(
     rule = 'one with colours = "plain", as the model needs .lines of a TOML file.'
     with pytest.raises(InputError, match=f"^config must be {rule}, not tiny$"):
         encode_model(found, load_config("tiny"))
+
+
+def test_a_checkpoint_that_is_cut_off_is_said_to_be(tmp_path, random_model):
+    torch.save(official(random_model()), tmp_path / "x.th")
+    whole = (tmp_path / "x.th").read_bytes()
+    for share in (0.3, 0.5, 0.9):
+        (tmp_path / "x.th").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(
+            InputError, match=r"file must be a complete checkpoint, not (one that is cut off|PytorchStream)"
+        ):
+            load_model(tmp_path / "x.th")
