@@ -138,7 +138,8 @@ def prepare(
     model : TensorfModel or Scene
         From `load_model`, or trained here; or a scene image from `load_scene`, for all but floats.
     config : str or path or AcceleratorConfig
-        A preset (``tiny``, ``edge``, ``edge-deferred``, ``cloud``), a TOML file, or what `load_config` returned.
+        A preset (``tiny``, ``nano``, ``edge``, ``edge-deferred``, ``cloud``), a TOML file, or what `load_config`
+        returned.
     encoding : str
         Form of the factor blocks: ``hybrid``, ``dense``, ``bitmap`` or ``coordinate``.
 

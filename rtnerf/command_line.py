@@ -13,6 +13,7 @@ import click
 
 from rtnerf import (
     benchmark,
+    board,
     design_space,
     doctor,
     evaluate,
@@ -66,8 +67,9 @@ def cli(context: click.Context) -> None:
 
 for command in (
     doctor.doctor, inspect.inspect, train.train, train.tune, render.render, evaluate.evaluate, render.encode,
-    hardware.generate, simulate.simulate, simulate.ablate, design_space.compare, hardware.cosim, synth.synth,
-    design_space.sweep, design_space.size, search.optimise, benchmark.benchmark, report.report, live.view, specdec,
+    hardware.generate, simulate.simulate, simulate.ablate, design_space.compare, hardware.cosim, board.board,
+    synth.synth, design_space.sweep, design_space.size, search.optimise, benchmark.benchmark, report.report, live.view,
+    specdec,
 ):  # fmt: skip
     cli.add_command(command)
 
@@ -99,7 +101,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         )
     except RuntimeError as error:
         # Known by name: importing cosim here would cost every command its start.
-        if type(error).__name__ not in ("SimulationError", "SynthesisError", "ToolMissingError"):
+        if type(error).__name__ not in ("BoardError", "SimulationError", "SynthesisError", "ToolMissingError"):
             raise
         fail(str(error), EXIT_TOOL)
     sys.exit(status if isinstance(status, int) else 0)

@@ -63,16 +63,32 @@ _COSIM_SUMMARY = (
     help="For an ASIC, with what OpenROAD-flow-scripts or LibreLane needs to place and route it in IHP's sg13g2.",
 )
 @click.option(
+    "--board",
+    type=OneOf("ulx3s"),
+    help="For an FPGA board whose serial line leads to a computer that is memory and host: with its top and its pins.",
+)
+@click.option(
     "--soc",
     is_flag=True,
     help="Besides, in soc/: a system in plain Verilog that renders 16 pixels of the embedded model in any simulator.",
 )
 @click.option(
-    "--clock-mhz", type=Number(0, min_open=True), default=50.0, show_default=True, help="Of the constraints of an ASIC."
+    "--clock-mhz",
+    type=Number(0, min_open=True),
+    default=50.0,
+    show_default=True,
+    help="Of the constraints of an ASIC, or of a board.",
 )
 @json_option
 def generate(
-    config: str, out: Path, target: str, hand_off: str | None, soc: bool, clock_mhz: float, json_file: Path | None
+    config: str,
+    out: Path,
+    target: str,
+    hand_off: str | None,
+    board: str | None,
+    soc: bool,
+    clock_mhz: float,
+    json_file: Path | None,
 ) -> None:
     """Write the accelerator's Verilog, with a description of its ports and registers."""
     check_targets(json=json_file)
@@ -82,8 +98,10 @@ def generate(
         if target != "asic":
             refuse_given("with hand-off, which is for target asic", "target")
         target = "asic"
-    if target != "asic":
-        refuse_given("without target asic or hand-off", "clock-mhz")
+    if board is not None:
+        refuse_given("with a board", "target", "hand-off", "soc")
+    elif target != "asic":
+        refuse_given("without target asic, hand-off or board", "clock-mhz")
     else:
         refuse_given("with target asic, whose memories are macros", "soc")
     from nerf.contract.config import load_config
@@ -100,6 +118,10 @@ def generate(
 
         if target == "asic":
             sidecar = _generate_asic(accelerator, out, hand_off, clock_mhz, tell)
+        elif board is not None:
+            from rtl.board.export import generate_for_board
+
+            sidecar = generate_for_board(accelerator, out, board, clock_mhz, tell=tell)
         else:
             sidecar = write_verilog(accelerator, out, tell=tell)
             if soc:
@@ -110,6 +132,7 @@ def generate(
         "config_digest": accelerator.digest,
         "target": target,
         "hand_off": hand_off,
+        "board": board,
         "out": str(out),
         "sidecar": sidecar,
         "seconds": time.perf_counter() - started,

@@ -28,7 +28,7 @@ from rtnerf.options import config_option, progress_bar, save
     type=OneOf("cells", "ecp5"),
     default="cells",
     show_default=True,
-    help="Cells of a library, or an FPGA (LFE5U-85F), placed and routed unit by unit.",
+    help="Cells of a library, or an FPGA (LFE5U-85F): units placed and routed one by one, else all on a ULX3S board.",
 )
 @click.option("--unit", "units", multiple=True, help="Only this unit, again for each; default: all, and their sums.")
 @click.option(
@@ -52,19 +52,26 @@ def synth(
     """Map every unit to cells of a library: area, flip-flops, memories, and the slowest path of each."""
     check_targets(json=json_file)
     if target == "ecp5":
-        refuse_given("with target ecp5", "library", "workers")
+        refuse_given("with target ecp5", "library")
+        if units:
+            refuse_given("with units on an ecp5", "workers")
     from nerf.contract.config import load_config
 
     accelerator = load_config(config)
     cache = build_dir or kept_folder("synthesis")
     started = time.perf_counter()
     if target == "ecp5":
-        from rtnerf.physical.ecp5 import place
-
         with progress_bar("place and route") as progress:
-            result = place(accelerator, units, cache=cache, progress=progress)
+            if units:
+                from rtnerf.physical.ecp5 import place
+
+                result = place(accelerator, units, cache=cache, progress=progress)
+            else:
+                from rtnerf.physical.ecp5_board import route
+
+                result = route(accelerator, cache=cache, workers=workers, progress=progress)
         save(json_file, "synth", {**result, "seconds": time.perf_counter() - started})
-        _show_ecp5(result)
+        (_show_ecp5 if units else _show_board)(result)
         return
     from rtnerf.physical.libraries import load_technology
     from rtnerf.physical.synthesis import synthesize
@@ -83,10 +90,19 @@ def _show_ecp5(result: dict[str, Any]) -> None:
             f"  {name:<28} {unit['instances']:>6} {unit['luts']:>7,} {unit['flip_flops']:>7,} {unit['dsps']:>5} "
             f"{unit['block_rams']:>10} {unit['fmax_mhz']:>6.1f}"
         )
-    if "fits" in result:
-        sums = ", ".join(f"{result[key]:,} of {count:,} {key}" for key, count in result["available"].items())
-        fits = "fit" if result["fits"] else "do not fit"
-        click.echo(f"{result['config']}: the units {fits} on an {result['device']}: {sums}; not routed together")
+
+
+def _show_board(result: dict[str, Any]) -> None:
+    taken = ", ".join(
+        f"{result[key]:,} of {count:,} {key.replace('_', ' ')}" for key, count in result["available"].items()
+    )
+    seeds = ", ".join(f"{clock:.1f}" for clock in result["fmax_mhz_of_seeds"])
+    click.echo(f"{result['config']} on a {result['board']}: {taken}")
+    click.echo(f"{result['fmax_mhz']:.1f} MHz on an {result['device']} ({seeds} by seed)")
+    click.echo(
+        f"{result['fmax_mhz_on_board']:.1f} MHz at the board's speed grade {result['board_speed_grade']}, clocked with "
+        f"{result['clock_mhz']:g}: {result['bitstream']}"
+    )
 
 
 def _show(result: dict[str, Any]) -> None:

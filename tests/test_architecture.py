@@ -28,7 +28,8 @@ MAY_IMPORT = {
 }
 
 DATA_FOLDERS = (
-    "nerf/data", "specdec/data", "cosim/bench", "rtl/verilog/drivers", "rtnerf/physical/data", "rtnerf/view/data",
+    "nerf/data", "specdec/data", "cosim/bench", "rtl/board/data", "rtl/verilog/drivers", "rtnerf/physical/data",
+    "rtnerf/view/data",
 )  # fmt: skip
 LONGEST_FILE, LONGEST_FUNCTION = 450, 80
 REASON = "One function"

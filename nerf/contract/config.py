@@ -307,6 +307,8 @@ PRESETS = {
     preset.name: preset
     for preset in (
         AcceleratorConfig(),
+        # What an LFE5U-85F holds.
+        AcceleratorConfig("nano", tile=16, mlp_lanes=16, interpolated_components=1, buffer_window=4),
         _EDGE,
         # Rays are few beside their samples, so the lanes of samples and the factors that they find decide.
         replace(

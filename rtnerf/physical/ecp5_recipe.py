@@ -1,7 +1,8 @@
-"""Map one unit to an ECP5 with Yosys, in a process of its own.
+"""Map one unit, or a whole board, to an ECP5 with Yosys, in a process of its own.
 
 ``python -m rtnerf.physical.ecp5_recipe FOLDER`` reads ``unit.il`` there and writes ``netlist.json``, the unit in a
-bench of registers, and ``counts.json``, what the unit alone takes.
+bench of registers, and ``counts.json``, what the unit alone takes. ``... FOLDER TOP FILE.v ...`` reads Verilog, and
+writes the same of its top.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from pyosys import libyosys
@@ -21,6 +23,9 @@ FLAT = (
 """One module; units inside it have become ports."""
 
 BENCH = "bench"
+_MAP = "synth_ecp5 {options} -top {top} -run :check"
+"""Without its last step, which names all cells: in a large design that takes longer than the rest."""
+_PLAIN = ("blackbox =A:whitebox", "opt_clean -purge")
 
 
 def bench(ports: list[tuple[str, int, bool]]) -> str:
@@ -56,8 +61,8 @@ endmodule
 """
 
 
-def main(folder: str) -> None:
-    """Map the unit in a folder."""
+def main(folder: str, top: str = "", *sources: str) -> None:
+    """Map the unit in a folder, or a top."""
     os.chdir(folder)
     design = libyosys.Design()
 
@@ -65,20 +70,30 @@ def main(folder: str) -> None:
         for command in commands:
             libyosys.run_pass(command, design)
 
+    if top:
+        run(*(f"read_verilog -sv {source}" for source in sources), _MAP.format(options="", top=top), *_PLAIN)
+        _count(design, top)
+    else:
+        _map_unit(design, run)
+    run("write_json netlist.part")
+    Path("netlist.part").replace("netlist.json")
+
+
+def _map_unit(design: libyosys.Design, run: Callable[..., None]) -> None:
     run(*FLAT)
     (unit,) = (module for name, module in design.modules_.items() if name.str() == "\\unit")
     wires = [wire for _, wire in unit.wires_.items() if wire.port_id]
     ports = [(wire.name.str().lstrip("\\"), wire.width, wire.port_input) for wire in wires]
     Path("bench.v").write_text(bench([port for port in ports if port[0] != "clk"]))
-    run("read_verilog bench.v", f"synth_ecp5 -noflatten -top {BENCH} -run :check")
-    Path("counts.json").write_text(json.dumps(Counter(cell.type.str().lstrip("\\") for cell in _cells(design))))
-    run("blackbox =A:whitebox", "flatten", "opt_clean -purge", "write_json netlist.part")
-    Path("netlist.part").replace("netlist.json")
+    run("read_verilog bench.v", _MAP.format(options="-noflatten", top=BENCH))
+    _count(design, "unit")
+    run("flatten", *_PLAIN)
 
 
-def _cells(design: libyosys.Design):
-    (unit,) = (module for name, module in design.modules_.items() if name.str() == "\\unit")
-    return (cell for _, cell in unit.cells_.items())
+def _count(design: libyosys.Design, name: str) -> None:
+    (module,) = (module for found, module in design.modules_.items() if found.str() == f"\\{name}")
+    kinds = Counter(cell.type.str().lstrip("\\") for _, cell in module.cells_.items())
+    Path("counts.json").write_text(json.dumps(kinds))
 
 
 if __name__ == "__main__":

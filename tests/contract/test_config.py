@@ -98,7 +98,8 @@ def test_every_size_has_its_range_and_is_in_the_digest(name):
 
 def test_unknown_preset_is_refused():
     with pytest.raises(
-        InputError, match="config must be one of tiny, edge, edge-deferred, cloud or an existing TOML file, not huge"
+        InputError,
+        match="config must be one of tiny, nano, edge, edge-deferred, cloud or an existing TOML file, not huge",
     ):
         load_config("huge")
     with pytest.raises(InputError, match="not 3"):

@@ -113,7 +113,7 @@ def test_an_empty_space_is_refused_with_the_first_reason(tmp_path):
         ({"termination": 1}, "termination must be a number of at least 0 and below 1, not 1"),
         (
             {"config": "huge"},
-            "config must be one of tiny, edge, edge-deferred, cloud or an existing TOML file, not huge",
+            "config must be one of tiny, nano, edge, edge-deferred, cloud or an existing TOML file, not huge",
         ),
         ({"model": "/nowhere/m.th"}, "model must be an existing file, not /nowhere/m.th"),
     ],
