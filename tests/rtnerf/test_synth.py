@@ -19,7 +19,10 @@ needs_pyosys = pytest.mark.skipif(importlib.util.find_spec("pyosys") is None, re
             "library must be one name, or Liberty files that belong together, not compact asap7",
         ),
         (["--library", "/"], "library must be one of asap7, sg13g2, sky130, compact or Liberty files, not /"),
-        (["--target", "ecp5", "--workers", "2"], "workers must be absent with target ecp5, not 2"),
+        (
+            ["--target", "ecp5", "--unit", "density", "--workers", "2"],
+            "workers must be absent with units on an ecp5, not 2",
+        ),
         (["--target", "ice40"], "target must be one of cells, ecp5, not ice40"),
         (["--workers", "0"], "workers must be a whole number of at least 1, not 0"),
         (["--config", "gigantic"], "config must be "),
