@@ -11,14 +11,13 @@ from specdec.advice.drafters import PASS_HOST_MS, Drafter, drafter
 from specdec.advice.plans import Choice, Costs, Plan, Timed, chains, trees
 from specdec.advice.reasons import reason
 from specdec.advice.schedule import Ranges, batches_to
-from specdec.cost.blocks import Experts
 from specdec.cost.deployment import ALONE, Deployment
 from specdec.cost.hardware import hardware_of
 from specdec.cost.kernels import Kernels
 from specdec.cost.memory import Setting
 from specdec.cost.models import model_of
 from specdec.cost.step import Step
-from specdec.laws.acceptance_length import AcceptanceLaw, expect
+from specdec.laws.acceptance_length import AcceptanceLaw, believe, expect
 from specdec.trees.shape import Shape
 
 LONGEST = 8
@@ -237,11 +236,9 @@ def advise(
         If something is out of range or unknown.
     """
     target, hardware = model_of(question.target), hardware_of(question.hardware)
-    sparse = any(isinstance(block, Experts) for block, _ in target.blocks)
-    experts = question.deployment.experts
-    require(sparse or experts == 1, "expert-parallel", "1 for a model without experts", experts)
+    question.deployment.check_spread(target)
     way = drafter(method, target, draft, vocabulary)
-    law, known = expect(lengths), max(lengths)
+    law, known = believe(lengths), max(lengths)
     lower = expect({drafted: max(LOWER * length, 1.0) for drafted, length in lengths.items()})
     plans = _plans(way, law, max(question.longest or LONGEST, known), question.nodes, question.fixed)
     setting = Setting(target, hardware, question.deployment, way.run(known), way.own_formats)
@@ -276,7 +273,7 @@ def advise_timed(
     known, way = max(lengths), costs[0].drafter
     lower = expect({drafted: max(LOWER * length, 1.0) for drafted, length in lengths.items()})
     most = known if law is not None else max(longest or LONGEST, known)
-    expected = law or expect(lengths)
+    expected = law or believe(lengths)
     plans = _plans(way, expected, most, nodes, fixed)
     return _advice(way.name, expected, lower, known, plans, costs, batches, None)
 

@@ -122,6 +122,7 @@ def measure(
     results.check()
     import torch
 
+    from specdec.decoding import methods
     from specdec.decoding.measure import measure as measure_pair
     from specdec.decoding.pair import Pair
     from specdec.decoding.prompts import Printed, read_prompts
@@ -134,6 +135,10 @@ def measure(
     cuts = {name: options[name] for name in ("top_k", "top_p", "min_p") if options[name] is not None}
     if not temperature:
         refuse_given("at temperature 0", "top-k", "top-p", "min-p")
+    if options["proposer"] in methods.DRAFTLESS:
+        refuse_given(f"with {options['proposer']}", "draft")
+    if options["proposer"] in methods.BOUNDLESS:
+        refuse_given(f"with {options['proposer']}", "depth")
     if own is not None:
         refuse_given("with prompts-file", "prompts")
     if options["batch"] > 1:

@@ -55,6 +55,9 @@ UNKNOWN = (
 )
 """Keys of architectures that this reader does not know."""
 
+SPECIAL_FLOATS = ("Infinity", "-Infinity", "NaN")
+"""What JSON has no word for."""
+
 EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
 
 
@@ -63,7 +66,7 @@ class Config:
 
     def __init__(self, values: Mapping[str, Any], name: str):
         inner: Mapping[str, Any] = next((values[key] for key in TEXT if isinstance(values.get(key), Mapping)), {})
-        self.values = {**values, **inner}
+        self.values = {key: _plain(value) for key, value in {**values, **inner}.items()}
         self.kind = str(inner.get("model_type", values.get("model_type", "")))
         self._name = name
         decodes = not any(word in self.kind for word in ENCODERS)
@@ -92,6 +95,14 @@ class Config:
         fits = isinstance(value, list) and len(value) == length
         require(fits, f"{key} of {self._name}", f"a list of {length}", type(value).__name__)
         return list(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with the floats that JSON lacks, which transformers 5 writes as ``{"__float__": "Infinity"}``."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    special = isinstance(value, Mapping) and list(value) == ["__float__"] and value["__float__"] in SPECIAL_FLOATS
+    return float(value["__float__"]) if special else value
 
 
 def read_config(path: Path) -> Architecture:

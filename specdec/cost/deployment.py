@@ -63,6 +63,11 @@ class Deployment:
         """The same machines for a draft, in the formats in which it is published."""
         return replace(self, weights=None, kv=None, activations=None)
 
+    def check_spread(self, target: Architecture) -> None:
+        """Refuse to spread the experts of a target that has none; its draft may have none."""
+        sparse = any(isinstance(block, Experts) for block, _ in target.blocks)
+        require(sparse or self.experts == 1, "expert-parallel", "1 for a model without experts", self.experts)
+
     def check(self, model: Architecture, hardware: Hardware) -> None:
         """Refuse what the model or the machine cannot do.
 

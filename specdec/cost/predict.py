@@ -184,6 +184,7 @@ def speculation_of(
         search = min(times.last // len(shape), LARGEST_BATCH) if isinstance(times, Measured) else LARGEST_BATCH
     else:
         model, machine = model_of(target or ""), hardware_of(hardware or "")
+        deployment.check_spread(model)
         times, search = passes(measured, model, machine, context, deployment=deployment), LARGEST_BATCH
     drafting: PassTime = Constant(draft_ms or 0.0)
     if draft is not None:

@@ -188,6 +188,13 @@ PROPOSERS: dict[str, Callable[[Brief], Proposer]] = {
 }
 
 
+DRAFTLESS = {"medusa", "medusa-lookup", "retrieval", "lookup"}
+"""Proposers that ask no draft."""
+
+BOUNDLESS = {"dyspec", "dyspec-threshold", "dyspec-calibrated", "retrieval", "lookup"}
+"""Proposers whose depth is limited by values and nodes only."""
+
+
 def verifier(name: str, temperature: float, lossless: bool = True) -> Verifier:
     """Return a verifier by name, or refuse one that does not keep the target's law at this temperature."""
     require(name in VERIFIERS, "verifier", f"one of {', '.join(VERIFIERS)}", name)

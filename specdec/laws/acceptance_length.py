@@ -36,6 +36,10 @@ NOISE = 0.015
 """Standard deviation of a published length, relative: what the law leaves over of whole curves, 0.5 to 2.9 %."""
 
 
+WORST_FIT = 0.15
+"""Relative error of a known length beyond which the law says nothing: none of the published curves has 8 %."""
+
+
 @dataclass(frozen=True)
 class Drafters:
     """What is known of decays beforehand: a mixture of drafters that hold their rate and of others.
@@ -98,7 +102,7 @@ def fit(curve: Mapping[int, float]) -> AcceptanceLaw:
     --------
     >>> law = fit({1: 1.8, 2: 2.3, 3: 2.6})
     >>> round(law.first, 2), round(law.decay, 2), round(law.length(8), 2)
-    (0.8, 0.77, 2.87)
+    (0.79, 0.83, 2.79)
     """
     require(len(curve) >= 2, "acceptance lengths", "at least two, for two numbers", len(curve))
     _check_lengths(curve)
@@ -138,6 +142,27 @@ def expect(curve: Mapping[int, float], drafters: Drafters = Drafters()) -> Accep
     posterior = np.exp(misfit.min() - misfit).sum(axis=0) * drafters.density(log_decay)
     median = int(np.searchsorted(posterior.cumsum(), posterior.sum() / 2))
     return AcceptanceLaw(float(first[misfit[:, median].argmin()]), float(np.exp(log_decay[median])))
+
+
+def believe(curve: Mapping[int, float]) -> AcceptanceLaw:
+    """Return what is to be `expect`ed of lengths, or refuse those that no drafter has: falling or leaping with K.
+
+    Raises
+    ------
+    InputError
+        As `expect`, and if a length is more than `WORST_FIT` from the law's.
+
+    Examples
+    --------
+    >>> believe({1: 1.2, 2: 2.5})
+    Traceback (most recent call last):
+    rtnerf.base.errors.InputError: acceptance lengths must be within 15% of a rate even in depth, not off by 37%
+    """
+    law = expect(curve)
+    worst = max(abs(law.length(drafted) / length - 1) for drafted, length in curve.items())
+    rule = f"within {WORST_FIT:.0%} of a rate even in depth"
+    require(worst <= WORST_FIT, "acceptance lengths", rule, f"off by {worst:.0%}")
+    return law
 
 
 def learn(laws: Iterable[AcceptanceLaw]) -> Drafters:

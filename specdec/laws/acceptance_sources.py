@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rtnerf.base.errors import InputError, require
-from specdec.laws.acceptance_length import MOST_DRAFTED, AcceptanceLaw, expect, fit
+from specdec.laws.acceptance_length import MOST_DRAFTED, AcceptanceLaw, believe, expect, fit
 
 LARGEST = 64 << 20
 """Bytes of a log."""
@@ -181,7 +181,7 @@ def _lengths(value: Any, drafted: int | None) -> Acceptance | None:
     found = Acceptance(
         "acceptance length by drafted tokens", None, {int(key): float(one) for key, one in value.items()}
     )
-    expect(found.lengths)  # Refuses what is out of range.
+    believe(found.lengths)  # Refuses what is out of range or no drafter's.
     return found
 
 

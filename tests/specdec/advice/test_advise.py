@@ -325,6 +325,8 @@ def test_trees_of_a_file_and_of_a_size_are_looked_at(run, tmp_path):
         (["--tensor-parallel=99999"], "tensor-parallel must be from 1 to 4096, not 99999"),
         (["--tensor-parallel=1e400"], "tensor-parallel must be a whole number of at least 1, not 1e400"),
         (["--expert-parallel=8"], "expert-parallel must be 1 for a model without experts, not 8"),
+        (["--al=1.2@1,2.5@2"], "acceptance lengths must be within 15% of a rate"),
+        (["--al=2@1,1.5@3"], "acceptance lengths must be within 15% of a rate"),
         (["--target=/absent/config.json"], "model must be a readable file, not /absent/config.json"),
         (["--hardware=abacus"], "hardware must be one of v100"),
         (["--method=ngram", "--draft-host-ms=1"], "draft-host-ms must be absent where nothing drafts by passes, not 1"),

@@ -152,6 +152,7 @@ def test_named_models_on_named_hardware(tmp_path):
         (["--target=llama-2-7b"], "hardware must be given for named models, not missing"),
         (["--target=llama-2-7b", "--hardware=abacus"], "hardware must be one of v100, .*, not abacus"),
         (["--step-times={}/absent.csv"], "step times must be a readable CSV file, not .*absent.csv"),
+        (["--target=llama-2-7b", "--hardware=h100", "--expert-parallel=2"], "expert-parallel must be 1 for a model"),
         (["--draft=llama-68m", "--draft-ms=1", "--target=llama-2-7b"], "draft must be given by its time or by name"),
         (["--batch=1,0"], "batch must be whole numbers from 1 to 65536, separated by commas, not 1,0"),
         (["--batch=1,,2"], "batch must be whole numbers from 1 to 65536, separated by commas, not 1,,2"),

@@ -324,7 +324,9 @@ def test_the_command_measures(capsys, tmp_path):
         (["--plot", "tree.txt"], "plot must be a file name that ends with .png, .svg, .pdf, not tree.txt"),
         (["--target", "/"], "model must be a folder with config.json, not / without"),
         (["--target", "gpt"], f"model must be one of {', '.join(pretrained.MODELS)}, not gpt"),
-        (["--draft", "ssm-draft"], "draft must be one on the tokens of target, not ssm-draft"),
+        (["--proposer", "lookup", "--draft", "draft"], "draft must be absent with lookup, not draft"),
+        (["--proposer", "dyspec", "--depth", "3"], "depth must be absent with dyspec, not 3"),
+        (["--draft", "ssm-draft", "--proposer", "chain"], "draft must be one on the tokens of target, not ssm-draft"),
         (
             ["--proposer", "specinfer", "--verifier", "without-replacement", "--temperature", "1"],
             "candidates of WithoutReplacement must be WITHOUT_REPLACEMENT, not WITH_REPLACEMENT",

@@ -8,7 +8,17 @@ from click.testing import CliRunner
 from rtnerf.base.errors import InputError
 from rtnerf.base.folders import data_folder
 from specdec.command_line.group import specdec
-from specdec.laws.acceptance_length import AcceptanceLaw, Drafters, check, check_all, expect, fit, learn, read_curves
+from specdec.laws.acceptance_length import (
+    AcceptanceLaw,
+    Drafters,
+    believe,
+    check,
+    check_all,
+    expect,
+    fit,
+    learn,
+    read_curves,
+)
 
 CURVE = "model:\n  thinking:\n    1: 1.79\n    2: 2.27\n    3: 2.49\n    4: 2.54\n    8: 2.58\n"
 
@@ -131,5 +141,9 @@ def test_impossible_lengths_are_refused():
         expect({})
     with pytest.raises(InputError, match=r"acceptance length at 1 must be from 1 to 2, not nan"):
         expect({1: float("nan")})
+    for curve in ({1: 1.2, 2: 2.5}, {1: 2.0, 3: 1.5}):
+        with pytest.raises(InputError, match="acceptance lengths must be within 15% of a rate"):
+            believe(curve)
+    assert believe({1: 1.9, 8: 2.0}) == expect({1: 1.9, 8: 2.0})
     with pytest.raises(InputError, match="from must be among 1, 2, not"):
         check({1: 1.5, 2: 1.7}, (1, 3))

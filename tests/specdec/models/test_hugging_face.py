@@ -189,6 +189,20 @@ def test_the_command_decodes_a_folder(folders, tmp_path, capsys):
     assert json.loads((tmp_path / "found.json").read_text())["top_p"] == 0.9
 
 
+def test_bounds_without_end_are_read_as_transformers_writes_them(folders, tmp_path):
+    source = folders / "mamba2"
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).symlink_to(source / name)
+    config = json.loads((source / "config.json").read_text())
+    del config["time_step_limit"]
+    logits = []
+    for limit in ({}, {"time_step_limit": [0.0, {"__float__": "Infinity"}]}, {"time_step_limit": [0.0, float("inf")]}):
+        (tmp_path / "config.json").write_text(json.dumps(config | limit))
+        network = hugging_face.load(tmp_path).network
+        logits.append(network.logits(network(torch.tensor(PROMPT))))
+    assert all(torch.equal(logits[0], other) for other in logits)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
