@@ -123,7 +123,7 @@ class Pair:
     ----------
     target, draft : str or Path
         Names of `specdec.models.pretrained.MODELS`, or folders as `specdec.models.hugging_face` reads them. Without a
-        draft, a named target has ``draft``, a folder none.
+        draft, a named target has ``draft`` if on its tokens; others and a folder have none.
     temperature : float
         Of both, 0 or at least 0.01. At 0 the target takes its likeliest token; the draft keeps a temperature above 0,
         as its laws say where to spend the nodes.
@@ -171,14 +171,15 @@ class Pair:
         self.temperature, self._cut, self._repetition = temperature, cut, repetition
         self.tokenizer, self.ends, self.places = loaded.tokenizer, loaded.ends, loaded.places
         self._target, self._draft = loaded.network, None
+        given = draft is not None
         if draft is None and not hugging_face.is_checkpoint(Path(target)):
             draft = "draft"
         if draft is not None:
             drafting = _load(draft, directory)
             rows = [len(one.network.embedding.weight) for one in (loaded, drafting)]
             same = loaded.tokenizer.pieces == drafting.tokenizer.pieces and rows[0] == rows[1]
-            require(same, "draft", f"one on the tokens of {target}", draft)
-            self._draft = drafting.network
+            require(same or not given, "draft", f"one on the tokens of {target}", draft)
+            self._draft = drafting.network if same else None
         self._acceptance: dict[Source, np.ndarray] = {}
         self._heads = pretrained.medusa_heads(directory) if target == "target" else None
 

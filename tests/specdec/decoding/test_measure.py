@@ -14,7 +14,7 @@ from specdec.decoding import methods
 from specdec.decoding.decode import decode_plain, speculate
 from specdec.decoding.ending import NEVER
 from specdec.decoding.measure import TIE, measure
-from specdec.decoding.pair import RANKS, Models, Pair
+from specdec.decoding.pair import RANKS, Models, NoDraft, Pair
 from specdec.decoding.statistics import tokens_per_step
 from specdec.laws.chance import Likeliest, Sampler
 from specdec.laws.language_model import LanguageModel, MarkovModel
@@ -257,6 +257,7 @@ def test_static_methods_are_tuned_by_what_was_measured(pair):
 def test_pairs_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="draft must be one on the tokens of target, not byte-draft"):
         Pair("target", "byte-draft")
+    assert isinstance(Pair("byte-target").models().draft, NoDraft)
     with pytest.raises(InputError, match=r"temperature must be 0 or at least 0\.01, not -1"):
         Pair(temperature=-1)
 
