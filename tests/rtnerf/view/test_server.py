@@ -242,7 +242,7 @@ def test_a_pixel_is_made_of_the_samples_of_the_golden_model(scene):
         ({"camera": "1,2,3"}, "camera must be 12 finite numbers"),
         ({"camera": ",".join("0" * 12)}, "c2w must be"),
         ({"camera": ",".join(["nan"] * 12)}, "camera must be 12 finite numbers"),
-        ({"config": "../../secret.toml"}, "config must be one of tiny, edge"),
+        ({"config": "../../secret.toml"}, "config must be one of tiny, nano, edge"),
         ({"config": "edge-deferred"}, "config must be one of"),
         ({"termination": "much"}, "termination must be a number"),
         ({"termination": "2"}, "termination must be a number"),
