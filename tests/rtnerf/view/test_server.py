@@ -175,7 +175,7 @@ def test_models_and_configurations_of_given_folders_are_served_and_nothing_else(
         served.page({"config": "tiny"})
     camera = camera_text(rtnerf.load_cameras().camera(0, SIZE))
     for config in ("deep.toml", "below/deep.toml", "../wide.toml"):
-        with pytest.raises(InputError, match=r"^config must be one of tiny, edge, cloud, wide\.toml, not "):
+        with pytest.raises(InputError, match=r"^config must be one of tiny, nano, edge, cloud, wide\.toml, not "):
             served.simulate({"camera": camera, "config": config})
     small = served.simulate({"camera": camera, "config": "wide.toml", "model": "small.safetensors"})
     assert small["result"]["config_parameters"]["tile"] == 16
