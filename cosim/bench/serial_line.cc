@@ -1,8 +1,8 @@
 // A board in a simulator: its serial line is this program's standard input and output. Ends with its input.
 #include "Vulx3s.h"
 #include "verilated.h"
+#include <cstdlib>
 #include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
 static const int BITS = 10;

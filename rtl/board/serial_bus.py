@@ -38,7 +38,7 @@ class SerialBus(wiring.Component):
     Parameters
     ----------
     cfg : AcceleratorConfig
-        With addresses of 32 bits.
+        Of its addresses the lower 32 bits count: the computer has no more memory than that.
     register_bits : int
         Width of a register's address.
 
@@ -107,6 +107,12 @@ class SerialBus(wiring.Component):
         with m.If(axi.bready):
             m.d.sync += answers.eq(0)
         head = 1 + ADDRESS_BYTES + 1
+
+        def burst(kind: int, address: Value, last: Value) -> Value:
+            """Return the head of a burst; an address has as many bits as its bytes, whatever the bus has."""
+            whole = Cat(address, Const(0, 8 * ADDRESS_BYTES))[: 8 * ADDRESS_BYTES]
+            return Cat(Const(kind, 8), whole, last)
+
         with m.If(left != 0), m.If(self.o.ready):
             m.d.sync += [message.eq(message >> 8), left.eq(left - 1)]
         with m.Elif(writes):
@@ -121,17 +127,14 @@ class SerialBus(wiring.Component):
         with m.Elif(axi.awvalid):
             m.d.comb += axi.awready.eq(1)
             m.d.sync += [
-                message.eq(Cat(Const(WRITE, 8), axi.awaddr[: 8 * ADDRESS_BYTES], axi.awlen)),
+                message.eq(burst(WRITE, axi.awaddr, axi.awlen)),
                 left.eq(head),
                 answered.eq(axi.awid),
                 writes.eq(1),
             ]
         with m.Elif(axi.arvalid & may_read):
             m.d.comb += [axi.arready.eq(1), bursts.valid.eq(1), sent.eq(axi.arlen + 1)]
-            m.d.sync += [
-                message.eq(Cat(Const(READ, 8), axi.araddr[: 8 * ADDRESS_BYTES], axi.arlen)),
-                left.eq(head),
-            ]
+            m.d.sync += [message.eq(burst(READ, axi.araddr, axi.arlen)), left.eq(head)]
         return sent
 
     def _receive(self, m: Module, beats, answer) -> None:

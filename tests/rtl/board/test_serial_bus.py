@@ -22,8 +22,8 @@ SIZE = 1 << 16
 class Bench:
     """The bus between a computer with a memory, a master of bursts and registers; chances that each side waits."""
 
-    def __init__(self, seed, chance, reads=(), writes=(), accesses=()):
-        self.dut = SerialBus(AcceleratorConfig(), 10)
+    def __init__(self, seed, chance, reads=(), writes=(), accesses=(), address_width=32):
+        self.dut = SerialBus(AcceleratorConfig(address_width=address_width), 10)
         self.random, self.chance = random.Random(seed), chance
         self.memory = bytearray(random.Random(7).randbytes(SIZE))
         self.reads, self.writes = deque(reads), deque(writes)
@@ -189,8 +189,8 @@ class Bench:
         play(self.dut, self.computer, self.line, self.master, self.writer, self.host)
 
 
-@pytest.mark.parametrize("chance", [1.0, 0.5, 0.2])
-def test_bursts_and_registers_pass(chance):
+@pytest.mark.parametrize(("chance", "address_width"), [(1.0, 32), (0.5, 24), (0.2, 64)])
+def test_bursts_and_registers_pass(chance, address_width):
     generator = random.Random(3)
     # Reads from the lower half of the memory, writes to the upper.
     lasts = [generator.choice((0, 1, 15, generator.randrange(32))) for _ in range(24)]
@@ -201,7 +201,7 @@ def test_bursts_and_registers_pass(chance):
         beats = [(generator.getrandbits(128), strobes) for strobes in halves]
         writes.append((number % 3, SIZE // 2 + 1024 * number, beats))
     accesses = [("w", 12, 0x8000_0001), ("r", 12), ("r", 4 * 200), ("w", 12, 7), ("r", 12), *[("r", 16)] * 9]
-    bench = Bench(5, chance, reads, writes, accesses)
+    bench = Bench(5, chance, reads, writes, accesses, address_width)
     before = bytes(bench.memory)
     other = bench.registers[4 * 200]
     bench.run()
