@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import tempfile
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -24,11 +23,14 @@ from nerf.contract.memory import place
 from nerf.contract.registers import CAMERA_REGISTERS
 from nerf.golden.frame import render_frame
 from nerf.prepared import Prepared
-from rtl.board.export import board_verilog, serial_design
-from rtl.verilog.export import DRIVERS, TOP
+from rtl.board.export import board_verilog, serial_verilog
+from rtl.verilog.drivers.rtnerf_driver import Driver
+from rtl.verilog.drivers.rtnerf_serial import Computer
+from rtl.verilog.export import TOP, describe
 from rtnerf.base.builds import kept_build
 from rtnerf.base.files import write_bytes
 from rtnerf.base.folders import plain_folder
+from rtnerf.base.processes import run_supervised
 
 BOARD = "ulx3s"
 SIMULATED_CYCLES = 4
@@ -91,11 +93,11 @@ def render_on_board(job: Prepared, camera: Camera, port: Port) -> BoardFrame:
     view = job.view(camera)
     regions = place(len(job.scene.data), view, job.config)
     memory = bytearray(job.scene.data) + bytearray(regions.end - len(job.scene.data))
-    computer = _driver("rtnerf_serial").Computer(port.read, port.write, memory)
+    computer = Computer(port.read, port.write, memory)
     with tempfile.TemporaryDirectory() as folder:
         description = Path(folder) / f"{TOP}.json"
-        write_bytes(description, json.dumps(serial_design(job.config, SIMULATED_CYCLES)[1]).encode())
-        accelerator = _driver("rtnerf_driver").Driver(computer.read, computer.write, description)
+        write_bytes(description, json.dumps(describe(job.config, [])).encode())
+        accelerator = Driver(computer.read, computer.write, description)
     try:
         accelerator.check()
         accelerator.place(0, regions.frame_base, regions.list_base)
@@ -152,7 +154,7 @@ class _Pipes:
 def _build(config: AcceleratorConfig, folder: Path) -> Path:
     tool = require_engine("verilator")
     sources = {
-        f"{TOP}.v": serial_design(config, SIMULATED_CYCLES)[0],
+        f"{TOP}.v": serial_verilog(config, SIMULATED_CYCLES),
         f"{BOARD}.v": board_verilog(BOARD, 50),
         **{name: bench_text(name) for name in ("ehxplll.v", "serial_line.cc")},
     }
@@ -161,22 +163,12 @@ def _build(config: AcceleratorConfig, folder: Path) -> Path:
         for name, text in sources.items():
             (build / name).write_text(text, encoding="utf-8")
         command = [str(tool.path), *_FLAGS, *sources]
-        done = subprocess.run(
-            command, cwd=build, env=dict(tool.environment), capture_output=True, text=True, timeout=_BUILD_SECONDS,
-            check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise SimulationError(f"{BOARD}: Verilator must build the board, not fail\n{done.stderr[-2000:]}")
+        with open(build / "build.log", "wb") as log:
+            status = run_supervised(
+                command, log=log, timeout_seconds=_BUILD_SECONDS, folder=build, environment=dict(tool.environment)
+            )
+        if status != 0:
+            raise SimulationError(f"{BOARD}: the build failed with status {status} ({build / 'build.log'})")
 
     ingredients = [tool.version, str(tool.path), _FLAGS, sources]
     return kept_build(plain_folder(folder), f"{BOARD}-{config.name}", ingredients, make) / "obj_dir" / "board"
-
-
-def _driver(name: str) -> Any:
-    """Return a driver as the module that goes with the Verilog."""
-    spec = importlib.util.spec_from_file_location(name, DRIVERS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

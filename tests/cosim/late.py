@@ -21,7 +21,7 @@ from rtl.factors.interpolator import Interpolator
 from rtl.samples.cube_list import CubeList
 from rtl.samples.ray_setup import RaySetup
 from rtl.shading.tile_buffer import TileBuffer
-from rtl.verilog.export import TOP, describe
+from rtl.verilog.export import TOP, describe, ports_of
 
 STROBES = {
     FrameController: ("load", "render", "finished"),
@@ -167,4 +167,4 @@ def late_design(config: AcceleratorConfig) -> tuple[str, dict[str, Any], list[st
     """Return RTLIL, sidecar, blocks, and the outputs that can be late, in the order of their numbers."""
     top = LateAccelerator(config)
     text = rtlil.convert(top, name=TOP, emit_src=False)
-    return text, describe(config, top), top.blocks.names, top.blocks.late
+    return text, describe(config, ports_of(top)), top.blocks.names, top.blocks.late

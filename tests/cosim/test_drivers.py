@@ -26,7 +26,7 @@ from nerf.contract.registers import (
 from nerf.golden.frame import decode_scene, render_frame
 from nerf.prepared import Prepared
 from rtl.accelerator import Accelerator
-from rtl.verilog.export import beside, describe, write_files
+from rtl.verilog.export import beside, describe, ports_of, write_files
 from tests.cosim.test_accelerator import FOLDER
 from tests.golden.models import look_at, small_model
 from tests.sizes import SMALL
@@ -75,7 +75,7 @@ def golden(job):
 def files(tmp_path_factory):
     """What comes with the Verilog."""
     folder = tmp_path_factory.mktemp("generated")
-    write_files(folder, beside(SMALL, describe(SMALL, Accelerator(SMALL)), ["rtnerf.v"]))
+    write_files(folder, beside(SMALL, describe(SMALL, ports_of(Accelerator(SMALL))), ["rtnerf.v"]))
     return folder
 
 

@@ -17,7 +17,7 @@ from nerf.contract.registers import CAMERA_REGISTERS, CONTROL_START, REGISTERS
 from nerf.golden.frame import render_frame
 from nerf.prepared import Prepared
 from rtl.accelerator import Accelerator
-from rtl.verilog.export import describe, generate
+from rtl.verilog.export import describe, generate, ports_of
 from tests.golden.models import look_at, small_model
 from tests.sizes import SMALL
 
@@ -33,7 +33,7 @@ def job():
 @pytest.fixture(scope="module")
 def system(job, tmp_path_factory):
     folder = tmp_path_factory.mktemp("system")
-    assert sorted(write_soc(folder, job, CAMERA, describe(CONFIG, Accelerator(CONFIG)))) == sorted(
+    assert sorted(write_soc(folder, job, CAMERA, describe(CONFIG, ports_of(Accelerator(CONFIG))))) == sorted(
         path.name for path in folder.iterdir()
     )
     return folder

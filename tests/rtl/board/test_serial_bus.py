@@ -1,6 +1,5 @@
 """The bus over a line of bytes, with the computer's end of it that goes with the Verilog."""
 
-import importlib.util
 import random
 from collections import deque
 
@@ -9,11 +8,7 @@ import pytest
 from cosim.unit import play
 from nerf.contract.config import AcceleratorConfig
 from rtl.board.serial_bus import BEATS, BURSTS, SerialBus
-from rtl.verilog.export import DRIVERS
-
-spec = importlib.util.spec_from_file_location("rtnerf_serial", DRIVERS / "rtnerf_serial.py")
-rtnerf_serial = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(rtnerf_serial)
+from rtl.verilog.drivers import rtnerf_serial
 
 WATCHDOG = 60_000
 SIZE = 1 << 16

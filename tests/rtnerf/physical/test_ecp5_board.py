@@ -35,7 +35,7 @@ PACKER = "import sys; open(sys.argv[-1], 'w').write('bits of ' + sys.argv[-2])"
 def tools(monkeypatch):
     monkeypatch.setattr(ecp5_board, "find_nextpnr", lambda: ([sys.executable, "-c", ROUTER], "0"))
     monkeypatch.setattr(ecp5_board, "find_ecppack", lambda: [sys.executable, "-c", PACKER])
-    monkeypatch.setattr(ecp5_board, "serial_design", lambda config, divisor: (SMALL, {}))
+    monkeypatch.setattr(ecp5_board, "serial_verilog", lambda config, divisor: SMALL)
 
 
 @needs_pyosys
