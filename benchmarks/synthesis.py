@@ -31,7 +31,9 @@ def rounded(value: object, digits: int = 5) -> object:
         kept = {key: item for key, item in value.items() if key not in ("slack", "library_digest")}
         if isinstance(value.get("memories"), list):
             kept["memories"] = [{key: memory[key] for key in SHAPE} for memory in value["memories"]]
-        return {key: rounded(item) for key, item in kept.items()}
+        return {key: rounded(item, digits) for key, item in kept.items()}
+    if isinstance(value, list):
+        return [rounded(item, digits) for item in value]
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 

@@ -1,4 +1,4 @@
-"""The compact library: 30 cells of ASAP7 as figures, so that synthesis needs no download.
+"""The compact library: some 40 cells of ASAP7 as figures, so that synthesis needs no download.
 
 ``python -m rtnerf.physical.compact`` derives ``data/compact.lib`` from the ASAP7 Liberty files. Of each cell it keeps
 area, leakage, the capacitance of the pins and, for each arc and edge, delay and transition as a function that is linear
@@ -19,9 +19,9 @@ from rtnerf.physical.libraries import COMPACT, load_technology
 
 CELLS = (
     "INVx1", "INVx2", "INVx4", "BUFx2", "BUFx3", "BUFx4", "BUFx8", "BUFx12",
-    "NAND2x1", "NAND3x1", "NOR2x1", "NOR2x2", "NOR3x1", "AND2x2", "AND3x1", "AND4x1", "OR2x2", "OR3x1", "OR4x1",
-    "AO21x1", "OA21x2", "AO22x1", "OA22x2", "AOI21x1", "OAI21x1", "AOI22x1", "OAI22x1", "OA211x2", "AO211x2",
-    "MAJx2", "XOR2x1", "XOR2x2", "XNOR2x1", "XNOR2x2", "DFFHQx4",
+    "NAND2x1", "NAND3x1", "NOR2x1", "NOR2x2", "NOR3x1", "AND2x2", "AND3x1", "AND4x1", "AND5x1", "OR2x2", "OR3x1",
+    "OR4x1", "OR5x1", "AO21x1", "OA21x2", "AO22x1", "OA22x2", "AOI21x1", "OAI21x1", "AOI22x1", "OAI22x1", "OA211x2",
+    "AO211x2", "MAJx2", "XOR2x1", "XOR2x2", "XNOR2x1", "XNOR2x2", "DFFHQx4",
 )  # fmt: skip
 
 TRANSITIONS = 80.0

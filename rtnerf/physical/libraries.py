@@ -17,7 +17,7 @@ from rtnerf.physical.memories import ASAP7, IHP, SKY130, MemoryModel
 from rtnerf.physical.timing import cell_delay
 
 COMPACT = Path(__file__).with_name("data") / "compact.lib"
-"""Some 30 cells of ASAP7 as figures: see `rtnerf.physical.compact`."""
+"""Some 40 cells of ASAP7 as figures: see `rtnerf.physical.compact`."""
 
 
 @dataclass(frozen=True)
