@@ -15,7 +15,17 @@ from cosim.scoreboard import compare, unpack
 from cosim.simulation import Simulation
 from cosim.toolchain import require_engine
 from cosim.wave import write_wave
-from cosim.wrapper import BENCH, MEMORIES, Probe, bench_verilog, memory_image, memory_words, ports_of, read_trace
+from cosim.wrapper import (
+    BENCH,
+    MEMORIES,
+    Probe,
+    Watch,
+    bench_verilog,
+    memory_image,
+    memory_words,
+    ports_of,
+    read_trace,
+)  # fmt: skip
 from nerf.cameras import Camera
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import CHANNEL
@@ -106,6 +116,7 @@ def run_rtl(
     render_again: bool = False,
     timeout_seconds: float = 3600,
     watchdog_cycles: int = WATCHDOG_CYCLES,
+    watch: Watch | None = None,
 ) -> RtlFrame:
     """Run one frame of the RTL on a memory that holds a scene image (right or corrupt) at address 0.
 
@@ -130,6 +141,8 @@ def run_rtl(
         Read burst, counted from 0, that the ``verilog`` memory answers with an error.
     render_again : bool
         Render a second frame after the first has ended, and return that one.
+    watch : Watch, optional
+        Instances whose ports are recorded; not with cxxrtl.
     """
     build_dir, timing = Path(build_dir or kept_folder("simulation")), timing or MemoryTiming()
     regions = place(len(image), view, config)
@@ -142,8 +155,9 @@ def run_rtl(
     run: dict[str, Any] = {"fail_read": fail_read, "record": record, "timeout_seconds": timeout_seconds}
     if engine == "cxxrtl":
         require(memory == "verilog", "memory", "verilog for the engine cxxrtl", memory)
+        require(watch is None, "engine", "verilator or icarus where ports are watched", engine)
         return _run_cxxrtl(*frame, host | run)
-    return _run_verilog(*frame, host, engine, memory, **run)
+    return _run_verilog(*frame, host, engine, memory, watch, **run)
 
 
 def _memory_bytes(regions: Regions) -> int:
@@ -161,6 +175,7 @@ def _run_verilog(
     host: Mapping[str, Any],
     engine: str,
     memory: str,
+    watch: Watch | None,
     fail_read: int | None,
     record: bool,
     timeout_seconds: float,
@@ -168,7 +183,8 @@ def _run_verilog(
     require(memory in MEMORIES, "memory", f"one of {', '.join(MEMORIES)}", memory)
     text, sidecar = design(config)
     probes = [Probe(p["name"], p["fire"], "", (p["payload"],)) for p in sidecar["probes"]]
-    bench = bench_verilog(TOP, ports_of(sidecar), memory_bytes=_memory_bytes(regions), probes=probes)
+    watched = None if watch is None else watch.ports
+    bench = bench_verilog(TOP, ports_of(sidecar), memory_bytes=_memory_bytes(regions), probes=probes, watched=watched)
     simulation = Simulation(BENCH, {f"{TOP}.v": text, f"{BENCH}.v": bench}, engine, build_dir)
     started = time.perf_counter()
     simulation.build()
@@ -191,6 +207,8 @@ def _run_verilog(
             **host,
         }
         plusargs = [f"+trace={folder / 'trace'}"] if record else []
+        if watch is not None:
+            plusargs += [f"+watch={watch.file}", f"+watch_ticks={watch.ticks}"]
         if memory == "verilog":
             (folder / "memory").write_text(memory_words(image, BEAT))
             plusargs += _memory_plusargs(folder, timing, fail_read)

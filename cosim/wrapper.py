@@ -100,6 +100,24 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Instances inside the top, and where what stands at their ports is recorded.
+
+    Parameters
+    ----------
+    ports : mapping of str to sequence of Port
+        By the path of the instance below the top: ``sample_generator.lane_0``.
+    file : Path
+    ticks : int
+        Cycles that are recorded, from the first edge of the clock on, reset included.
+    """
+
+    ports: Mapping[str, Sequence[Port]]
+    file: Path
+    ticks: int
+
+
+@dataclass(frozen=True)
 class Transaction:
     """One accepted item of a recorded stream: cycle after reset, stream, payload bits."""
 
@@ -120,6 +138,7 @@ def bench_verilog(
     memory_bytes: int = 1 << 24,
     probes: Sequence[Probe] = (),
     axi: str = "axi",
+    watched: Mapping[str, Sequence[Port]] | None = None,
 ) -> str:
     """The Verilog of the module `BENCH` round the module ``top``.
 
@@ -133,7 +152,7 @@ def bench_verilog(
     ($readmemh, one data word a line), ``+memory_out=FILE`` (words ``dump_first`` to ``dump_last``, by
     default all, written when ``dump_memory`` rises), ``+latency=N`` (default 20), ``+interval=N`` (1),
     ``+pause=N`` of 256 (0), ``+seed=N`` (1); ``+fail_read=N`` answers the N-th read burst, counted
-    from 0, with SLVERR.
+    from 0, with SLVERR. ``+watch=FILE`` and ``+watch_ticks=N`` record ``watched``.
 
     Parameters
     ----------
@@ -147,6 +166,8 @@ def bench_verilog(
         What ``+trace`` records.
     axi : str
         Name of the top's AXI4 master interface.
+    watched : mapping, optional
+        Instances inside the top whose ports ``+watch`` records, see `Watch` and `read_watch`.
     """
     by_name = {port.name: port for port in ports}
     for name in ("clk", "rst", *(f"{axi}__{signal}" for signal in AXI_SIGNALS)):
@@ -171,7 +192,7 @@ def bench_verilog(
                 connections=",\n    ".join(connections),
                 holds="\n    ".join(holds),
                 memory=_memory_instance(axi, by_name, memory_bytes),
-                trace=_trace(probes, by_name),
+                trace=_trace(probes, by_name) + _watch(watched or {}),
             ),
             bench_text("axi_memory.v"),
         ]
@@ -186,6 +207,25 @@ def read_trace(lines: Iterable[str]) -> list[Transaction]:
         # Undefined bits, in Icarus, are no number and must not pass for one.
         transactions.append(Transaction(int(cycle), stream, int(payload, 16)))
     return transactions
+
+
+def read_watch(
+    lines: Iterable[str], ports: Mapping[str, Sequence[Port]]
+) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    """Return what a ``+watch`` file says: of each instance and port the ticks at which it has changed, and the values.
+
+    Of the instance without a name there is the port ``rst``, the reset of the top.
+    """
+    names = _watched(ports)
+    found: dict[tuple[str, str], list[tuple[int, int]]] = {name: [] for name in names}
+    for line in lines:
+        tick, number, value = line.split()
+        found[names[int(number)]].append((int(tick), int(value, 16)))
+    return found
+
+
+def _watched(ports: Mapping[str, Sequence[Port]]) -> list[tuple[str, str]]:
+    return [("", "rst"), *((path, port.name) for path, mine in ports.items() for port in mine)]
 
 
 def memory_words(image: bytes, word_bytes: int) -> str:
@@ -265,6 +305,22 @@ def _trace(probes: Sequence[Probe], ports: Mapping[str, Port]) -> str:
         payload = ", ".join(ports[name].bench_name for name in reversed(probe.payload))
         writes.append(f'      if ({fire}) $fwrite(trace, "%0d {probe.name} %h\\n", cycle, {{{payload}}});')
     return bench_template("trace.v").substitute(writes="\n".join(writes))
+
+
+def _watch(watched: Mapping[str, Sequence[Port]]) -> str:
+    if not watched:
+        return ""
+    widths = [1, *(port.width for mine in watched.values() for port in mine)]
+    declarations, writes = [], []
+    for number, ((path, name), width) in enumerate(zip(_watched(watched), widths, strict=True)):
+        signal = "".join(f".\\{part} " for part in (*path.split("."), name)) if path else ""
+        signal, last = f"dut{signal}" if path else "rst_held", f"watched_{number}"
+        declarations.append(f"reg [{width - 1}:0] {last} = 0;")
+        writes.append(
+            f"      if (tick == 0 || {signal} !== {last}) "
+            f'begin $fwrite(watch, "%0d {number} %h\\n", tick, {signal}); {last} <= {signal}; end'
+        )
+    return bench_template("watch.v").substitute(declarations="\n  ".join(declarations), writes="\n".join(writes))
 
 
 class _Template(Template):

@@ -22,9 +22,11 @@ from rtnerf.physical.memories import ASAP7
 
 ENERGY = Path(__file__).with_name("data") / "energy.json"
 """What operations cost: see `rtnerf.physical.operations`."""
+RECORDED = ENERGY.with_name("recorded.json")
+"""What a cycle of some units costs under recorded activity: see `benchmarks.recorded_energy`."""
 CAUSES = ("operations", "control", "registers", "idle", "memories", "leakage", "dram")
-"""Arithmetic; other gates and registers in busy cycles; the clock of registers in all other cycles; accesses; leakage
-of cells and memories; DRAM."""
+"""Arithmetic (of units with recorded activity all gates); other gates and registers in busy cycles; what all other
+cycles cost, most of it the clock of registers; accesses; leakage of cells and memories; DRAM."""
 LIBRARIES = ("asap7", "compact")
 """Those whose energies are known."""
 GATE_CHANGES = (0.05, 0.2)
@@ -44,6 +46,12 @@ Range = np.ndarray
 @cache
 def _prices() -> dict[str, Any]:
     return json.loads(ENERGY.read_text(encoding="utf-8"))
+
+
+@cache
+def recorded_prices() -> dict[str, Any]:
+    """Return what cycles of the units with recorded activity cost, by family."""
+    return json.loads(RECORDED.read_text(encoding="utf-8"))["units"]
 
 
 def operation_pj(name: str) -> Range:
@@ -84,10 +92,10 @@ def frame_energy(activity: Activity, synthesis: Synthesis) -> dict[str, Any]:
         ``energy_by_cause_mj``; ``operations`` and ``memory_accesses`` as counted; ``energy_assumptions``.
     """
     seconds = activity.cycles / (synthesis.clock_mhz * 1e6)
-    accesses = _accesses(activity, synthesis)
+    accesses, shares = _accesses(activity, synthesis), _shares(synthesis)
     parts: dict[str, dict[str, Range]] = {}
     for name, unit in synthesis.units.items():
-        parts[name] = _of_logic(name, unit, activity) | {
+        parts[name] = _of_logic(name, unit, activity, shares[name]) | {
             "memories": _of_memories(name, unit, accesses),
             "leakage": _leakage_pj(unit, seconds),
         }
@@ -102,7 +110,10 @@ def frame_energy(activity: Activity, synthesis: Synthesis) -> dict[str, Any]:
         "energy_by_unit_mj": {name: _mj(energy) for name, energy in by_unit.items()},
         "energy_parts_mj": {name: {cause: _mj(energy) for cause, energy in row.items()} for name, row in parts.items()},
         "operations": {
-            name: {operation: count * activity.passes_of(family(name)) for operation, count in unit.operations.items()}
+            name: {
+                operation: count * activity.passes_of(family(name)) * shares[name]
+                for operation, count in unit.operations.items()
+            }
             for name, unit in synthesis.units.items()
             if unit.operations and activity.passes_of(family(name))
         },
@@ -113,6 +124,7 @@ def frame_energy(activity: Activity, synthesis: Synthesis) -> dict[str, Any]:
             "dram_pj_per_bit": DRAM_PJ_PER_BIT,
             "memory_scales_from_sg13g2": MEMORY_SCALES,
             "operations": "a quarter of the operand bits changes, nets change once; random operands, equal delays",
+            "recorded": [name for name in synthesis.units if family(name) in recorded_prices()],
         },
     }
 
@@ -126,10 +138,20 @@ def _mj(picojoules: Range) -> list[float]:
     return [float(value) * 1e-9 for value in picojoules]
 
 
-def _of_logic(name: str, unit: SynthesisedUnit, activity: Activity) -> dict[str, Range]:
-    """Return the energy of a unit's gates and registers by cause, pJ."""
+def _shares(synthesis: Synthesis) -> dict[str, float]:
+    """Return the share of each unit in the instances of its family."""
+    whole: dict[str, int] = {}
+    for name, unit in synthesis.units.items():
+        whole[family(name)] = whole.get(family(name), 0) + unit.instances
+    return {name: unit.instances / whole[family(name)] for name, unit in synthesis.units.items()}
+
+
+def _of_logic(name: str, unit: SynthesisedUnit, activity: Activity, share: float) -> dict[str, Range]:
+    """Return the energy of a unit's gates and registers by cause, pJ; ``share``: of its family's passes."""
+    passes = activity.passes_of(family(name)) * share
+    if family(name) in recorded_prices():
+        return _as_recorded(unit, activity.cycles, passes, recorded_prices()[family(name)])
     busy = activity.busy_of(name)
-    passes = activity.passes_of(family(name))
     flip_flops, gates = unit.instances * unit.flip_flops, unit.instances * unit.gates_um2
     gate, register, clock = _cycle_prices()
     return {
@@ -139,6 +161,22 @@ def _of_logic(name: str, unit: SynthesisedUnit, activity: Activity) -> dict[str,
         "control": gates * busy * gate,
         "registers": flip_flops * busy * register,
         "idle": flip_flops * (activity.cycles - busy) * clock * np.ones(2),
+    }
+
+
+def _as_recorded(unit: SynthesisedUnit, cycles: int, passes: float, recorded: dict[str, Any]) -> dict[str, Range]:
+    """Return the energy of a unit whose gates and registers do as much a pass, and else, as in the recording, pJ."""
+    at_work = min(passes / recorded["passes_per_busy_cycle"], cycles * unit.instances)
+    gates_um2, clock = unit.gates_um2 + unit.arithmetic_um2, _cycle_prices()[2]
+    gates, registers = (
+        {kind: size * np.array(recorded[kind][key]) / 1000 for kind in ("busy", "other")}
+        for key, size in (("gates_fj_per_um2", gates_um2), ("register_fj", unit.flip_flops))
+    )
+    return {
+        "operations": at_work * gates["busy"],
+        "control": np.zeros(2),
+        "registers": at_work * (unit.flip_flops * clock + registers["busy"]),
+        "idle": (cycles * unit.instances - at_work) * (unit.flip_flops * clock + registers["other"] + gates["other"]),
     }
 
 

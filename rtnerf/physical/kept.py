@@ -14,6 +14,7 @@ from typing import Any
 from nerf.contract.config import AcceleratorConfig
 from rtnerf.base.errors import InputError
 from rtnerf.physical.netlist import Memory
+from rtnerf.physical.words import GATE_KINDS
 
 SYNTHESISED = Path(__file__).with_name("data") / "synthesised.json"
 
@@ -27,6 +28,8 @@ class SynthesisedUnit:
     instances, flip_flops : int
     gates_um2 : float
         Area of gates that are neither arithmetic nor registers.
+    arithmetic_um2 : float
+        Area of its multipliers and adders.
     leakage_uw : float
         Of its cells.
     operations : dict
@@ -38,6 +41,7 @@ class SynthesisedUnit:
     instances: int
     flip_flops: int
     gates_um2: float
+    arithmetic_um2: float
     leakage_uw: float
     operations: dict[str, int]
     memories: tuple[Memory, ...]
@@ -74,7 +78,7 @@ def kept_synthesis(config: AcceleratorConfig) -> Synthesis | None:
     """Return the result of a configuration that comes along, or None."""
     for record in json.loads(SYNTHESISED.read_text(encoding="utf-8"))["runs"]:
         if record["config_digest"] == config.digest:
-            return _synthesis(record, f"rtnerf/physical/data/{SYNTHESISED.name}")
+            return synthesis_of(record, f"rtnerf/physical/data/{SYNTHESISED.name}")
     return None
 
 
@@ -91,7 +95,7 @@ def read_synthesis(path: Path, config: AcceleratorConfig) -> Synthesis:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["config_digest"] != config.digest:
             raise InputError(f"{rule}, not {path} (of {record['config']})")
-        return _synthesis(record, str(path))
+        return synthesis_of(record, str(path))
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -105,7 +109,7 @@ def short_record(run: Mapping[str, Any]) -> dict[str, Any]:
             "instances": unit["instances"],
             "flip_flops": unit["flip_flops"],
             "leakage_uw": unit["leakage_uw"],
-            "area_by_kind_um2": {kind: unit["area_by_kind_um2"][kind] for kind in ("selection", "control")},
+            "area_by_kind_um2": {kind: unit["area_by_kind_um2"][kind] for kind in GATE_KINDS},
             "operations": unit["operations"],
             "memories": [
                 {key: memory[key] for key in ("name", "words", "bits", "reads", "writes")}
@@ -118,7 +122,8 @@ def short_record(run: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: run[key] for key in kept}, "units": units}
 
 
-def _synthesis(record: Mapping[str, Any], source: str) -> Synthesis:
+def synthesis_of(record: Mapping[str, Any], source: str) -> Synthesis:
+    """Return what `short_record` or a result has; ``source``: where it is from."""
     return Synthesis(
         record["config"],
         record["library"],
@@ -136,6 +141,7 @@ def _unit(record: Mapping[str, Any]) -> SynthesisedUnit:
         int(record["instances"]),
         int(record["flip_flops"]),
         float(area["selection"] + area["control"]),
+        float(area["multipliers"] + area["adders"]),
         float(record["leakage_uw"]),
         {str(name): int(count) for name, count in record["operations"].items()},
         tuple(

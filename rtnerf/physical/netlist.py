@@ -114,23 +114,23 @@ class Netlist:
         return Counter({kind: len(rows) for kind, rows in self.nets.items()})
 
 
-def _number(text: str | int) -> int:
+def number_of(text: str | int) -> int:
     """Return a parameter of Yosys's JSON: a number, or a string of bits."""
     return text if isinstance(text, int) else int(text.replace("x", "0").replace("z", "0"), 2)
 
 
 def memory_of(name: str, parameters: Mapping[str, Any]) -> Memory:
     """Return the shape of a ``$mem_v2`` cell."""
-    reads, writes = _number(parameters["RD_PORTS"]), _number(parameters["WR_PORTS"])
+    reads, writes = number_of(parameters["RD_PORTS"]), number_of(parameters["WR_PORTS"])
     initial = parameters["INIT"]
     return Memory(
         name=_readable(parameters["MEMID"]),
-        words=_number(parameters["SIZE"]),
-        bits=_number(parameters["WIDTH"]),
+        words=number_of(parameters["SIZE"]),
+        bits=number_of(parameters["WIDTH"]),
         reads=reads,
         writes=writes,
-        synchronous=reads == _number(parameters["RD_CLK_ENABLE"]).bit_count(),
-        forwards=writes > 0 and _number(parameters["RD_TRANSPARENCY_MASK"]) != 0,
+        synchronous=reads == number_of(parameters["RD_CLK_ENABLE"]).bit_count(),
+        forwards=writes > 0 and number_of(parameters["RD_TRANSPARENCY_MASK"]) != 0,
         initialised=not isinstance(initial, str) or "1" in initial or "0" in initial,
     )
 

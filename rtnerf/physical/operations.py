@@ -81,7 +81,7 @@ def _at(values: str) -> float:
 
 
 @cache
-def _function(cell_function: str) -> Any:
+def function_of(cell_function: str) -> Any:
     """Return a cell's function of arrays of bits, packed."""
     text = re.sub(r"\b[A-Z]\w*\b", lambda name: f"v[{name[0]!r}]", cell_function)
     return eval(f"lambda v: {text.replace('!', '~').replace('*', '&').replace('+', '|')}")
@@ -102,7 +102,7 @@ def _step(gates: list[Any], values: np.ndarray) -> np.ndarray:
     new = values.copy()
     for cell, rows, names, output in gates:
         pins = {name: values[rows[:, place]] for place, name in enumerate(names) if place != output}
-        new[rows[:, output]] = _function(cell.outputs[0].function)(pins)
+        new[rows[:, output]] = function_of(cell.outputs[0].function)(pins)
     return new
 
 

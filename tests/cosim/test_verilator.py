@@ -16,6 +16,7 @@ from cosim.wrapper import (
     memory_words,
     ports_of,
     read_trace,
+    read_watch,
 )
 from tests.cosim import copy_engine
 from tests.cosim.copy_engine import BURST_BEATS, BURST_BYTES, PROBE, TOP, WORD_BYTES
@@ -123,6 +124,36 @@ def test_memory_timing_is_as_stated(design, engine, tmp_path):
         copy(built, "verilog", tmp_path, latency=40, interval=interval)
         cycles = [item.cycle for item in read_trace((tmp_path / "trace.txt").read_text().splitlines())]
         assert {after - before for before, after in pairwise(cycles[:BURST_BEATS])} == {interval}
+
+
+COUNTER = """
+  reg [3:0] counted = 0;
+  always @(posedge clk) counted <= counted + 4'd1;
+  watched inner(.\\the.value (counted));
+endmodule
+module watched(input [3:0] \\the.value );
+endmodule
+"""
+
+
+@engines
+def test_ports_inside_are_recorded_from_the_first_edge_on(design, engine, tmp_path):
+    text, ports = design
+    head, tail = text.split(f"module {TOP}(")
+    text = head + f"module {TOP}(" + tail.replace("endmodule", COUNTER, 1)
+    watched = {"inner": [Port("the.value", "input", 4)]}
+    bench = bench_verilog(TOP, ports, memory_bytes=MEMORY_BYTES, watched=watched)
+    built = Simulation(BENCH, {"bench.v": bench, "top.v": text}, engine, FOLDER)
+    plusargs = [f"+watch={tmp_path / 'watch'}", "+watch_ticks=40", "+python_memory"]
+    parameters = {"memory": "cocotbext", "bursts": 1, "idle": 10, "pause": 0, "data": bytes(BURST_BYTES).hex()}
+    built.run(
+        "copy_bench", parameters, seed=1, plusargs=plusargs,
+        testcase="copies", python_path=[Path(__file__).parent], run_folder=tmp_path,
+    )  # fmt: skip
+    found = read_watch((tmp_path / "watch").read_text().splitlines(), watched)
+    assert found["inner", "the.value"] == [(tick, tick % 16) for tick in range(40)]
+    (first, second) = found["", "rst"]
+    assert (first, second[1]) == ((0, 1), 0)
 
 
 @needs["verilator"]

@@ -1,5 +1,6 @@
 """A unit small enough to be counted by hand, and what comes along."""
 
+import dataclasses
 import itertools
 import json
 
@@ -9,21 +10,24 @@ import pytest
 from nerf.contract.activity import Accesses, Activity
 from nerf.contract.config import load_config
 from rtnerf.base.errors import InputError
+from rtnerf.base.folders import ROOT
 from rtnerf.physical.energy import (
     CAUSES,
     DRAM_PJ_PER_BIT,
     GATE_CHANGES,
     REGISTER_CHANGES,
     _prices,
+    family,
     frame_energy,
     operation_pj,
+    recorded_prices,
 )
 from rtnerf.physical.kept import Synthesis, SynthesisedUnit, kept_synthesis, read_synthesis
 from rtnerf.physical.memories import ASAP7
 from rtnerf.physical.netlist import Memory
 
 STORE = Memory("store.bank_0", 1024, 64, 1, 1, synchronous=True, forwards=False, initialised=False)
-LANE = SynthesisedUnit(2, 10, 4.0, 3.0, {"mul 8x8": 2, "add 32": 1}, (STORE,))
+LANE = SynthesisedUnit(2, 10, 4.0, 6.0, 3.0, {"mul 8x8": 2, "add 32": 1}, (STORE,))
 SYNTHESIS = Synthesis("by hand", "compact", "here", "box.lane_0", 500.0, 0.1, {"box.lane_0": LANE})
 ACTIVITY = Activity(
     cycles=1000,
@@ -60,6 +64,45 @@ def test_a_unit_by_hand(found):
     assert parts["dram"]["dram"] == pytest.approx(np.array(DRAM_PJ_PER_BIT) * 16_000e-9)
     assert found["operations"] == {"box.lane_0": {"mul 8x8": 600, "add 32": 300}}
     assert found["memory_accesses"] == {"box.lane.store.bank_0": [700, 50]}
+
+
+def test_a_unit_with_recorded_activity_by_hand(monkeypatch):
+    rows = {
+        "busy": {"gates_fj_per_um2": [1.0, 2.0], "register_fj": [0.1, 0.2]},
+        "other": {"gates_fj_per_um2": [0.01, 0.02], "register_fj": [0.001, 0.001]},
+    }
+    recorded = {"box.lane": {"passes_per_busy_cycle": 0.5, **rows}}
+    monkeypatch.setattr("rtnerf.physical.energy.recorded_prices", lambda: recorded)
+    found = frame_energy(ACTIVITY, SYNTHESIS)
+    pj = {cause: np.array(energy) * 1e9 for cause, energy in found["energy_parts_mj"]["box.lane_0"].items()}
+    # 300 passes, one in every second busy cycle: 600 of the 2,000 cycles of two lanes with 10 um2 of gates each.
+    assert pj["operations"] == pytest.approx([600 * 10 * 1.0e-3, 600 * 10 * 2.0e-3])
+    clock = _prices()["register_clock"] / 1000
+    assert pj["registers"] == pytest.approx([600 * 10 * (clock + 0.1e-3), 600 * 10 * (clock + 0.2e-3)])
+    assert pj["idle"] == pytest.approx([1400 * (10 * (clock + 1e-6) + 10 * fj * 1e-3) for fj in (0.01, 0.02)])
+    assert not pj["control"].any()
+    assert found["energy_assumptions"]["recorded"] == ["box.lane_0"]
+
+
+def test_lanes_that_differ_share_the_passes_of_their_family():
+    other = dataclasses.replace(LANE, instances=1)
+    both = dataclasses.replace(SYNTHESIS, units={"box.lane_0": LANE, "box.lane_2": other})
+    found = frame_energy(ACTIVITY, both)["operations"]
+    assert found == {
+        "box.lane_0": {"mul 8x8": 400, "add 32": 200}, "box.lane_2": {"mul 8x8": 200, "add 32": 100},
+    }  # fmt: skip
+
+
+def test_recorded_prices_come_from_the_kept_result():
+    kept = json.loads((ROOT / "reports" / "results" / "recorded_energy.json").read_text())
+    assert {family(name) for name in kept["units"]} == set(recorded_prices())
+    for name, unit in kept["units"].items():
+        assert unit["outputs_different"] == 0
+        assert unit["outputs_compared"] > 0
+        for kind in ("busy", "other"):
+            lower, upper = unit[kind]["gate_changes"]
+            assert 0 <= lower <= upper
+            assert unit[kind]["gates_fj_per_um2"] == recorded_prices()[family(name)][kind]["gates_fj_per_um2"]
 
 
 def test_parts_add_up(found):
