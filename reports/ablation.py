@@ -87,3 +87,60 @@ for idea, variants in result["ideas"].items():
             f"{busy[0]:.2f} to {busy[1]:.2f}" if busy else "", f"{row['idle_pj']:.2f}",
         ])  # fmt: skip
 table(["hardware", "cells", "um2", "flip-flops", "area, shared = 1", "ps", "pJ a cycle at work", "else"], rows, result)
+
+# %% [markdown]
+# ## The exact order, and hardware that sorts
+#
+# Cubes are walked in the order of the view, so that none needs to be sorted. In its place a merge sort between two
+# memories (`benchmarks/merge_sorter.py`), as long as the fullest tile of the embedded scene, would sort the cubes of
+# each tile by depth before its first sample. Memories are assumed, see docs/silicon.md.
+
+# %%
+sorter = result["sorting"]
+table(
+    ["quantity", "of the sorter", "of the exact order"],
+    [
+        ["cells", f"{sorter['cells']:,}", "0"],
+        ["logic, um2", f"{sorter['area_um2']:,.0f}", "0"],
+        ["memories, um2 and bits", f"{sorter['memory_area_um2']:,.0f}, {sorter['memory_bits']:,}", "0"],
+        ["flip-flops", f"{sorter['flip_flops']:,}", "0"],
+        ["cubes of a tile at most, and room", f"{sorter['most_cubes_of_a_tile']}, {sorter['capacity']}", ""],
+        [f"cycles of a frame, {sorter['size']}x{sorter['size']}", f"{sorter['frame_cycles']:,}", "0"],
+        ["logic, uJ a frame", "{:.2f} to {:.2f}".format(*sorter["frame_logic_uj"]), "0"],
+        ["memories, uJ a frame", "{:.2f} to {:.2f}".format(*sorter["frame_memory_uj"]), "0"],
+    ],
+    result,
+)
+
+# %% [markdown]
+# ## Shading each ray, and each sample
+#
+# All units of `tiny` with a network that runs once a ray, on composited products, and with one that runs for every
+# visible sample: mapped to cells, and the energy of a frame of the embedded scene. Both get the same factors and the
+# same samples; pictures are not compared here (docs/deferred.md does).
+
+# %%
+kinds = {"each sample": result["shading"]["sample"], "each ray": result["shading"]["deferred"]}
+rows = [
+    [name, *(shown(one) for one in kinds.values())]
+    for name, shown in (
+        ("cells", lambda one: f"{one['cells']:,}"),
+        ("flip-flops", lambda one: f"{one['flip_flops']:,}"),
+        ("logic, mm2", lambda one: f"{one['logic_mm2']:.4f}"),
+        ("memories, mm2 (assumed)", lambda one: f"{one['memory_mm2']:.4f}"),
+        ("cycles of the frame", lambda one: f"{one['cycles']:,}"),
+        ("samples", lambda one: f"{one['samples']:,}"),
+        ("runs of the network", lambda one: f"{one['shaded']:,}"),
+        ("energy, mJ", lambda one: "{:.2f} to {:.2f}".format(*one["energy_mj"])),
+        ("of it DRAM, mJ", lambda one: "{:.2f} to {:.2f}".format(*one["energy_by_unit_mj"]["dram"])),
+    )
+]
+table(["quantity", *kinds], rows, result)
+areas = {kind: one["units_um2"] for kind, one in kinds.items()}
+names = {name: None for units in areas.values() for name in units}
+rows = [
+    [name, *(f"{units[name]:,.0f}" if name in units else "" for units in areas.values())]
+    for name in names
+    if len({round(units.get(name, 0), -2) for units in areas.values()}) > 1
+]
+table(["unit, um2 with memories", *kinds], rows, result)
