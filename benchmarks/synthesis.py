@@ -29,9 +29,9 @@ def rounded(value: object, digits: int = 5) -> object:
     """Return a result with its numbers in a few digits, without what only a single run is asked for."""
     if isinstance(value, dict):
         kept = {key: item for key, item in value.items() if key not in ("slack", "library_digest")}
-        # Of a unit; of energies by cause it is a range.
-        if all(isinstance(memory, dict) for memory in value.get("memories") or [0]):
-            kept["memories"] = [{key: memory[key] for key in SHAPE} for memory in value["memories"]]
+        # Of a unit; of areas and energies by cause it is a number or a range.
+        if isinstance(memories := value.get("memories"), list) and all(isinstance(memory, dict) for memory in memories):
+            kept["memories"] = [{key: memory[key] for key in SHAPE} for memory in memories]
         return {key: rounded(item, digits) for key, item in kept.items()}
     if isinstance(value, list):
         return [rounded(item, digits) for item in value]

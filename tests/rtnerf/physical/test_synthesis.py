@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from benchmarks.synthesis import COMPARED, RESULTS, worse
+from benchmarks.synthesis import COMPARED, RESULTS, SHAPE, rounded, worse
 from rtnerf.physical.netlist import from_json
 from rtnerf.physical.synthesis import measure, netlist_of, summary
 from rtnerf.physical.units import Design
@@ -240,3 +240,11 @@ def test_the_compact_library_is_close_to_the_full_one():
         # A single flip-flop more or less is a tenth of what has twenty.
         assert abs(error.get("area_um2", 0)) <= (0.10 if units[name]["area_um2"] > 20 else 0.20), name
         assert abs(error.get("delay_ps", 0)) <= 0.15, name
+
+
+def test_a_result_is_kept_in_a_few_digits_and_memories_by_their_shape():
+    memory = {**dict.fromkeys(SHAPE, 1), "read_pj": 0.123456789}
+    found = rounded({"memories": [memory], "slack": [1], "by_kind": {"memories": 1.23456789}, "range": [0.123456789]})
+    assert found == {"memories": [dict.fromkeys(SHAPE, 1)], "by_kind": {"memories": 1.2346}, "range": [0.12346]}
+    assert rounded({"memories": [0.123456789, 2.0]}, 3) == {"memories": [0.123, 2.0]}
+    assert rounded({"memories": []}) == {"memories": []}
