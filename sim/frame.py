@@ -8,11 +8,11 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.memory import rows_of_tiles
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
-from nerf.golden.ray_setup import set_up
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.control import registers
 from sim.parts.activity import NEVER
 from sim.samples import cube_list
+from sim.samples.marches import Marches
 
 SCENE_BASE = 0
 """Address of the scene image in memory."""
@@ -32,30 +32,21 @@ class Frame(NamedTuple):
     """Shading is."""
     pairs: bool
     """There are two density lanes."""
-    rank: np.ndarray
-    windows: np.ndarray
-    bases: np.ndarray
-    planes: tuple[np.ndarray, ...]
-    lines: tuple[np.ndarray, ...]
-    alpha_table: np.ndarray
-    rays: np.ndarray
-    """First sample, step and inverse step of all window pixels, int64 (pixels, 3, 3)."""
-    live: np.ndarray
-    tile_position: np.ndarray
-    """These and the following by pixel: (place of its tile * tile + row) * tile + column."""
-    tile_step: np.ndarray
-    tile_inverse: np.ndarray
+    marches: Marches
+    tiles: np.ndarray
+    """By place of a tile: its first window pixel, x and y; int64 (tiles, 2)."""
     tile_live: np.ndarray
+    """By pixel, as the arrays below: (place of its tile * tile + row) * tile + column."""
     rays_from: np.ndarray
     """By place of a tile: the cycle from which its rays are there."""
     transmittance: np.ndarray
     terminated_from: np.ndarray
 
 
-def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, uniform: bool = False) -> Frame:
-    """Return the constants of a frame: registers, scene, and the rays of all pixels."""
-    row, column = np.divmod(np.arange(view.window_height * view.window_width, dtype=np.int64), view.window_width)
-    rays = set_up(column, row, view, decoded.scene.grid)
+def new_frame(
+    decoded: DecodedScene, view: View, config: AcceleratorConfig, marches: Marches, uniform: bool = False
+) -> Frame:
+    """Return the constants of a frame: registers, scene, and the marches of its view."""
     pixels = config.tiles * config.tile**2
     lists = cube_list.new_lists(decoded.scene.live_cubes, rows_of_tiles(view, config))
     if uniform:
@@ -68,17 +59,8 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, unif
         uniform=uniform,
         deferred=config.shading == "deferred",
         pairs=config.density_lanes == 2,
-        rank=decoded.rank,
-        windows=decoded.windows,
-        bases=decoded.bases,
-        planes=decoded.density.planes,
-        lines=decoded.density.lines,
-        alpha_table=decoded.alpha_table,
-        rays=np.stack([rays.position, rays.step, rays.inverse], axis=1),
-        live=rays.live.astype(np.int64),
-        tile_position=np.zeros((pixels, 3), np.int64),
-        tile_step=np.zeros((pixels, 3), np.int64),
-        tile_inverse=np.zeros((pixels, 3), np.int64),
+        marches=marches,
+        tiles=np.zeros((config.tiles, 2), np.int64),
         tile_live=np.zeros(pixels, np.int64),
         rays_from=np.full(config.tiles, NEVER, np.int64),
         transmittance=np.zeros(pixels, np.int64),
@@ -86,16 +68,12 @@ def new_frame(decoded: DecodedScene, view: View, config: AcceleratorConfig, unif
     )
 
 
-@compiled
+@merged
 def take_tile(frame, tile, size: int) -> None:
-    """Copy the rays of a tile from those of the window; they are not set up yet."""
+    """Take note of a tile's place in the window, and of which of its rays meet the box; they are not set up yet."""
     frame.rays_from[tile.place] = NEVER
+    frame.tiles[tile.place, 0], frame.tiles[tile.place, 1] = tile.x, tile.y
     for row in range(tile.last_y + 1):
         for column in range(tile.last_x + 1):
             pixel = (tile.y + row) * frame.camera.window_width + tile.x + column
-            at = (tile.place * size + row) * size + column
-            frame.tile_live[at] = frame.live[pixel]
-            for axis in range(3):
-                frame.tile_position[at, axis] = frame.rays[pixel, 0, axis]
-                frame.tile_step[at, axis] = frame.rays[pixel, 1, axis]
-                frame.tile_inverse[at, axis] = frame.rays[pixel, 2, axis]
+            frame.tile_live[(tile.place * size + row) * size + column] = frame.marches.live[pixel]

@@ -9,7 +9,7 @@ all.
 import numpy as np
 
 from rtnerf.base.compiled import compiled, inlined
-from sim.clock import TRACE_LENGTH, begin, settle, tell
+from sim.clock import TRACE_LENGTH, begin, end_window, settle, tell
 from sim.control import frame_controller, scene_loader, tile_scheduler
 from sim.factors import block_fetch, cube_loader, cube_sequencer, hybrid_decoder, interpolator, tree_server
 from sim.frame import SCENE_BASE, take_tile
@@ -17,6 +17,7 @@ from sim.memory import memory, read_master, write_master
 from sim.parts import queue
 from sim.parts.clients import Reader, TreeUser
 from sim.samples import cube_list, occupancy_walker, projector, ray_setup, sample_generator, uniform_sampler
+from sim.samples.marches import has_room
 from sim.shading import appearance, compositor, density, mlp_engine, product_buffer, serialiser, tile_buffer
 from sim.wiring import LOADERS, Block
 
@@ -110,7 +111,7 @@ def _step_samples(now: int, b, w, words, frame, clock) -> None:
     if clock.todo >> Block.DENSITY & 1:
         wake = density.step(
             now, b.density, w.interpolated_samples, w.density_vectors, w.tree_requests[TreeUser.DENSITY],
-            w.tree_responses[TreeUser.DENSITY], frame.scene, w.opaque, frame.planes, frame.lines, frame.alpha_table,
+            w.tree_responses[TreeUser.DENSITY], w.opaque,
         )  # fmt: skip
         settle(clock, words, Block.DENSITY, wake, b.density.activity)
     if clock.todo >> Block.DENSITY_INTERPOLATOR & 1:
@@ -159,9 +160,8 @@ def _step_cubes(now: int, b, w, words, frame, all_written: bool, clock) -> None:
     """From samples back to the cubes that are projected."""
     if clock.todo >> Block.SAMPLE_GENERATOR & 1 and not frame.uniform:
         wake = sample_generator.step(
-            now, b.sample_generator, frame.scene, frame.camera, SCENE_BASE, w.rectangles,
-            w.read_requests[Reader.RECORDS], w.beat, w.sampled_cubes, w.samples, frame.rays_from, frame.tile_position,
-            frame.tile_step, frame.tile_inverse, frame.terminated_from, frame.windows, frame.bases,
+            now, b.sample_generator, frame.scene, SCENE_BASE, w.rectangles, w.read_requests[Reader.RECORDS], w.beat,
+            w.sampled_cubes, w.samples, frame.rays_from, frame.terminated_from, frame.tiles, frame.marches,
         )  # fmt: skip
         settle(clock, words, Block.SAMPLE_GENERATOR, wake, b.sample_generator.activity)
     if clock.todo >> Block.CUBE_LIST & 1 and not frame.uniform:
@@ -228,7 +228,7 @@ def run(now: int, end: int, blocks, wires, frame, clock) -> int:
     """Simulate from a cycle on; return the cycle to go on from.
 
     Stops when the frame has ended (the strobe ``finished`` is set: in the cycle before the one returned), at the cycle
-    ``end`` or when the trace is full.
+    ``end``, or when the trace is full or the marches have no more room.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def run(now: int, end: int, blocks, wires, frame, clock) -> int:
     clock : CLOCK
     """
     b, w, words = blocks, wires[0], wires.view(np.int64)
-    while now < end and not w.finished.set and clock.trace.count < TRACE_LENGTH:
+    while now < end and not w.finished.set and clock.trace.count < TRACE_LENGTH and has_room(frame.marches):
         begin(clock, now)
         _offer(now, b, w, words, clock)
         written = write_master.idle(b.write_master)
@@ -254,4 +254,18 @@ def run(now: int, end: int, blocks, wires, frame, clock) -> int:
             now += 1
         else:
             now = max(now + 1, min(clock.earliest, end))
+    return now
+
+
+@compiled
+def run_windows(now: int, end: int, blocks, wires, frame, clock, windows, most: int) -> int:
+    """`run`, and note what the blocks do in each window (``windows``: WINDOWS); stop, too, when ``most`` have ended."""
+    while most and now < end and not wires[0].finished.set:
+        window_end = windows.length * (windows.count + 1)
+        now = run(now, min(window_end, end), blocks, wires, frame, clock)
+        if now == window_end or wires[0].finished.set:
+            end_window(windows, clock, now)
+            most -= 1
+        elif now < end:
+            break
     return now

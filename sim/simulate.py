@@ -10,24 +10,41 @@ from nerf.contract.memory import MemoryTiming, place
 from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
 from rtnerf.base.processes import worker_pool
-from sim.clock import new_clock, settle_all
+from sim.clock import new_clock, new_windows, settle_all
 from sim.frame import new_frame
-from sim.machine import run
+from sim.machine import run_windows
 from sim.memory import memory
 from sim.memory.dram import Dram
 from sim.parts.activity import NAMES
 from sim.parts.clients import Reader
 from sim.result import Simulation
+from sim.samples.marches import Marches, new_marches, with_room
 from sim.wiring import BLOCKS, PROBES, new_blocks, new_wires
 
 READERS = tuple(reader.name.lower() for reader in Reader)
 ROWS = {"hits": "row_hits", "misses": "row_misses", "conflicts": "row_conflicts", "refreshes": "refreshes"}
 WATCHDOG_CYCLES = 1 << 44
-WINDOWS = 512
-"""Most windows that a frame's activity is recorded in."""
+WINDOWS_AT_ONCE = 32
+"""Windows between one and the next time that progress is told."""
 _PIXELS = tuple(PROBES).index("pixels")
-FIRST_WINDOW = 256
-"""Cycles of a window to begin with; where there are too many, two and two become one."""
+
+
+class Values:
+    """What no configuration changes in the frames of a view: samples and their alphas, as far as they were looked up.
+
+    Parameters
+    ----------
+    decoded : DecodedScene
+    view : View
+    """
+
+    def __init__(self, decoded: DecodedScene, view: View) -> None:
+        self.marches = new_marches(decoded, view)
+
+    def with_room(self) -> Marches:
+        """Return them with room for those that a cycle may add."""
+        self.marches = with_room(self.marches)
+        return self.marches
 
 
 def simulate(
@@ -41,6 +58,7 @@ def simulate(
     elapsed: int = 0,
     end: int = WATCHDOG_CYCLES,
     progress: Callable[[int, int], None] | None = None,
+    values: Values | None = None,
 ) -> Simulation:
     """Simulate a frame.
 
@@ -63,29 +81,29 @@ def simulate(
         Stop before this cycle of the frame.
     progress : callable, optional
         ``progress(done, all)``, in pixels.
+    values : Values, optional
+        Of the same scene and view: with those of frames before, in whatever configuration, they are at hand.
     """
     timing = timing or MemoryTiming()
+    values = values or Values(decoded, view)
     regions = place(len(decoded.scene.data), view, config)
     blocks = new_blocks(config, memory.new(timing, elapsed, clock_hz), regions, view)
-    wires, clock = new_wires(), new_clock(True)
-    frame = new_frame(decoded, view, config, uniform)
+    wires, clock, windows = new_wires(), new_clock(record), new_windows()
+    frame = new_frame(decoded, view, config, values.marches, uniform)
     trace, finished = clock["trace"], wires["finished"]["set"]
-    now = run(0, 1, blocks, wires, frame, clock)  # The cycle of the start is not one of the frame's.
+    # The cycle of the start is not one of the frame's.
+    now = run_windows(0, 1, blocks, wires, frame, clock, windows, 1)
     settle_all(clock, now)
     clock["spent"] = 0
     entries: list[np.ndarray] = []
-    spent, window = [clock["spent"].copy()], FIRST_WINDOW
-    moved = np.zeros(len(PROBES), np.int64)
     while now < end and not finished:
-        now = run(now, min(window * len(spent), end), blocks, wires, frame, clock)
-        moved += _taken(trace, entries if record else None)
+        now = run_windows(now, end, blocks, wires, frame, clock, windows, WINDOWS_AT_ONCE)
+        frame = frame._replace(marches=values.with_room())
+        if record:
+            entries.append(trace["entries"][: trace["count"]].copy())
+            trace["count"] = 0
         if progress is not None:
-            progress(int(moved[_PIXELS]), view.window_width * view.window_height)
-        if now == window * len(spent) or finished:
-            settle_all(clock, now)
-            spent.append(clock["spent"].copy())
-            if len(spent) > WINDOWS:
-                spent, window = spent[::2], 2 * window
+            progress(int(trace["moved"][_PIXELS]), view.window_width * view.window_height)
     if now >= WATCHDOG_CYCLES:
         raise RuntimeError("the simulated accelerator has come to a standstill")
     settle_all(clock, now)
@@ -101,14 +119,14 @@ def simulate(
         shaded=int(blocks["tile_buffer"]["shaded"]),
         read_bytes=dict(zip(READERS, blocks["memory"]["read_bytes"].tolist(), strict=True)),
         written_bytes=int(blocks["memory"]["written_bytes"]),
-        moved=dict(zip(PROBES, moved.tolist(), strict=True)),
+        moved=dict(zip(PROBES, trace["moved"].tolist(), strict=True)),
         tiles=int(blocks["tile_scheduler"]["set_up_tiles"]),
         rows={name: int(banks[field]) for name, field in ROWS.items()} if isinstance(timing, Dram) else {},
         steps=int(clock["steps"]),
         doing={name: NAMES[blocks[name]["activity"]] for name in BLOCKS.names or ()},
         transfers=_transfers(entries) if record else None,
-        window=window,
-        windows=np.diff(np.array(spent), axis=0),
+        window=int(windows["length"]),
+        windows=np.diff(windows["spent"][: windows["count"] + 1], axis=0),
     )
 
 
@@ -123,15 +141,6 @@ def _transfers(entries: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Return the cycles of what was kept, by probe."""
     table = np.concatenate(entries)
     return {name: table[table[:, 1] == index, 0] for index, name in enumerate(PROBES)}
-
-
-def _taken(trace: np.void, kept: list[np.ndarray] | None) -> np.ndarray:
-    """Empty the trace; return its transfers by probe, after keeping them where they are to be kept."""
-    found = trace["entries"][: trace["count"]]
-    if kept is not None:
-        kept.append(found.copy())
-    trace["count"] = 0
-    return np.bincount(found[:, 1], minlength=len(PROBES))
 
 
 def simulate_all(

@@ -27,6 +27,12 @@ compiled = partial(_compile, _nrt=False)
 References to arrays are not counted: that costs more than most steps of the simulator do, and the callers hold them.
 """
 
+merged = partial(compiled, forceinline=True)
+"""Decorator: to machine code as a part of each function that calls it.
+
+An array is handed to a function of its own word by word, which costs more than most steps of the simulator do.
+"""
+
 allocating = _compile
 """Decorator: to machine code, of a function that may allocate."""
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from nerf.cameras import Camera, Cameras, load_cameras
 from nerf.checkpoint import load_model
 from nerf.contract.config import AcceleratorConfig
+from nerf.contract.registers import View
 from nerf.encode import IMAGE_FIELDS
 from nerf.metrics import psnr
 from nerf.model import TensorfModel
@@ -23,10 +24,12 @@ from rtnerf.explore.points import Point, Subject, digest
 from rtnerf.physical.inventory import macros_mm2, on_chip_bytes
 from sim.ablation import with_ordering
 from sim.result import Simulation
-from sim.simulate import WATCHDOG_CYCLES, simulate
+from sim.simulate import WATCHDOG_CYCLES, Values, simulate
 
 MODELS_KEPT = 2
 """Of each kind, in a process."""
+VIEWS_KEPT = 4
+"""Whose samples are kept, in a process: about 100 MB each for 800x800 pixels."""
 
 
 class Task(NamedTuple):
@@ -92,7 +95,9 @@ def frames_of(point: Point, ends: Iterable[int] = itertools.repeat(WATCHDOG_CYCL
     for number, end in zip(point.subject.views, ends, strict=False):
         view = job.view(camera_of(point.subject, number), switches.termination)
         view = with_ordering(view, job.scene, switches.ordering)
-        yield simulate(job.decoded, view, point.config, point.timing, point.clock_mhz * 1e6, uniform, end=end)
+        values = _values(job, tuple(view.values.items()))
+        hertz = point.clock_mhz * 1e6
+        yield simulate(job.decoded, view, point.config, point.timing, hertz, uniform, end=end, values=values)
 
 
 def _frames(task: Task) -> dict[str, Any]:
@@ -132,6 +137,11 @@ def _model(path: str | None) -> TensorfModel:
 @lru_cache(MODELS_KEPT)
 def _prepared(path: str | None, knobs: Knobs, encoding: str, sizes: tuple[tuple[str, Any], ...]) -> Prepared:
     return Prepared(tune(_model(path), knobs), AcceleratorConfig("image", **dict(sizes)), encoding)
+
+
+@lru_cache(VIEWS_KEPT)
+def _values(job: Prepared, registers: tuple[tuple[str, int], ...]) -> Values:
+    return Values(job.decoded, View(dict(registers)))
 
 
 @lru_cache(MODELS_KEPT)

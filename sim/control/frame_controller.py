@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER
 
 IDLES, RESETS, LOADING, RENDERING, FINISHES = range(5)
@@ -16,7 +16,7 @@ def new() -> np.void:
     return np.zeros(1, STATE)[0]
 
 
-@compiled
+@merged
 def step(now: int, state, start, load, render, loaded, rendered, bus_idle: int, finished) -> int:
     """Sequence a frame: ``RESET`` in the cycle after ``start``, the strobe ``finished`` in the frame's last cycle.
 

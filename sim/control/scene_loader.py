@@ -6,7 +6,7 @@ The scenes are whole, so nothing is checked here, and what was read is known bef
 import numpy as np
 
 from nerf.contract.scene_image import BEAT, HEADER_WORDS
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER
 from sim.parts.clients import Reader
 
@@ -26,7 +26,7 @@ def new() -> np.void:
     return np.zeros(1, STATE)[0]
 
 
-@compiled
+@merged
 def step(now: int, state, start, scene, scene_base: int, request, beat, done) -> int:
     """Load the header and the tables of a scene."""
     phase = state.phase

@@ -6,7 +6,7 @@ RTL: `rtl.control.tile_scheduler`.
 import numpy as np
 
 from nerf.contract.config import POWERS, AcceleratorConfig
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, IDLE, NEVER
 from sim.parts.streams import TILE
 
@@ -40,7 +40,7 @@ def new(config: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(
     now: int, state, start, view, lists, set_up_tile, walk_tile, put_out_tile, blank, set_up, walk, rays_ready, walked,
     tile_done, done, rays_from,

@@ -8,7 +8,7 @@ import numpy as np
 from nerf.contract.blocks import HEADER_BYTES, Form
 from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.scene_image import BEAT
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.factors.tree_server import count_of
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT
 from sim.parts.clients import Reader
@@ -62,14 +62,14 @@ def new(config: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
+@merged
 def _copy_job(source, target) -> None:
     target.appearance, target.line, target.pair = source.appearance, source.line, source.pair
     target.group, target.slot = source.group, source.slot
     target.form, target.mask, target.count, target.skip = source.form, source.mask, source.count, source.skip
 
 
-@compiled
+@merged
 def _take_header(state, scene, image) -> None:
     """Read the header that has arrived first (see `nerf.contract.blocks`), and find its payload."""
     wanted = state.waiting[state.first_wanted]
@@ -90,17 +90,17 @@ def _take_header(state, scene, image) -> None:
     block.address = address
     block.last_beat = (size + 8 * job.skip - 1) // BEAT if job.mask else -1
     state.here = 1
-    state.first_wanted = (state.first_wanted + 1) % HEADERS_LIMIT
+    state.first_wanted = (state.first_wanted + 1) & HEADERS_LIMIT - 1
     state.wanted -= 1
     state.arrived -= 1
 
 
-@compiled
+@merged
 def _request_header(state, i, appearance: int, scene, headers) -> None:
     """Take the request of a density or an appearance block, and ask for its header."""
     section = i.pair + 3 * i.line
     offset = scene.appearance_headers[section] if appearance else scene.density_headers[section]
-    wanted = state.waiting[(state.first_wanted + state.wanted) % HEADERS_LIMIT]
+    wanted = state.waiting[(state.first_wanted + state.wanted) & HEADERS_LIMIT - 1]
     wanted.address = offset + HEADER_BYTES * i.index
     job = wanted.job
     job.appearance, job.line, job.pair, job.group, job.slot = appearance, i.line, i.pair, i.group, i.slot
@@ -112,7 +112,7 @@ def _request_header(state, i, appearance: int, scene, headers) -> None:
     headers.valid = 1
 
 
-@compiled
+@merged
 def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat, o_job, o_payload, image) -> int:
     """Work on a request, a header and a payload a cycle; ``beat``: what the memory offers in this cycle.
 
@@ -139,13 +139,13 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
         o_payload.last = state.beat_last[state.first_beat]
         o_payload.valid = 1
         state.payload_offered = 1
-        state.first_beat = (state.first_beat + 1) % PAYLOAD_LIMIT
+        state.first_beat = (state.first_beat + 1) & PAYLOAD_LIMIT - 1
         state.beats -= 1
         changed = True
     if state.jobs and not o_job.valid:
         _copy_job(state.queue[state.first_job], o_job)
         o_job.valid = 1
-        state.first_job = (state.first_job + 1) % JOBS_LIMIT
+        state.first_job = (state.first_job + 1) & JOBS_LIMIT - 1
         state.jobs -= 1
         changed = True
 
@@ -155,7 +155,7 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
         block = state.taken[1]
         reading = block.last_beat >= 0
         if jobs_room and (not reading or (reserved + block.last_beat < state.payload_queue and not payload.valid)):
-            _copy_job(block.job, state.queue[(state.first_job + state.jobs) % JOBS_LIMIT])
+            _copy_job(block.job, state.queue[(state.first_job + state.jobs) & JOBS_LIMIT - 1])
             state.jobs += 1
             state.checking = 0
             changed = True
@@ -195,10 +195,10 @@ def step(now: int, state, i_density, i_appearance, scene, headers, payload, beat
         beat.valid = 0
         changed = True
         if beat.client == HEADERS_CLIENT:
-            state.waiting[(state.first_wanted + state.arrived) % HEADERS_LIMIT].due = now + HEADER_DELAY
+            state.waiting[(state.first_wanted + state.arrived) & HEADERS_LIMIT - 1].due = now + HEADER_DELAY
             state.arrived += 1
         else:
-            place = (state.first_beat + state.beats) % PAYLOAD_LIMIT
+            place = (state.first_beat + state.beats) & PAYLOAD_LIMIT - 1
             state.beat_address[place] = beat.address
             state.beat_last[place] = beat.last
             state.beats += 1

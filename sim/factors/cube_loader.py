@@ -7,7 +7,7 @@ import numpy as np
 
 from nerf.contract.config import POWERS, WINDOWS, AcceleratorConfig
 from nerf.contract.scene_image import PAIRS
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, FACTORS, IDLE, MEMORY, NEVER, OUTPUT
 
 CANDIDATES = 6
@@ -62,7 +62,7 @@ def _examine(state, scene, candidate: int) -> bool:
     """Find slot and index of one of the 18 blocks; return whether it exists and is not in the buffer."""
     pair, which = candidate // CANDIDATES, candidate % CANDIDATES
     first_axis, second_axis, line_axis = AXES_OF_PAIR[pair, 0], AXES_OF_PAIR[pair, 1], AXES_OF_PAIR[pair, 2]
-    cube = state.cubes[state.examined % CUBES_LIMIT]
+    cube = state.cubes[state.examined & CUBES_LIMIT - 1]
     if which < 4:
         first, second = cube[first_axis] + (which & 1), cube[second_axis] + (which >> 1)
         exists = first < scene.cubes[first_axis] and second < scene.cubes[second_axis]
@@ -95,7 +95,7 @@ def _in_use(state, finished: int) -> bool:
     """Return whether the slot of the missing candidate may be read for a cube that is waiting or being read."""
     used = False
     for number in range(finished, state.examined):
-        used |= _uses(state, state.cubes[number % CUBES_LIMIT], state.place)
+        used |= _uses(state, state.cubes[number & CUBES_LIMIT - 1], state.place)
     return used
 
 
@@ -113,7 +113,7 @@ def _go_on(now: int, state, scene, candidate: int, taken: int) -> None:
     state.examined += 1
     state.phase = REST
     if state.examined != taken:
-        waited = state.came[state.examined % CUBES_LIMIT] < moved_before
+        waited = state.came[state.examined & CUBES_LIMIT - 1] < moved_before
         _look_ahead(state, scene, 0, now + 1 if waited else now + STEPS)
 
 
@@ -143,7 +143,7 @@ def _put_request(state, o_request) -> None:
     o_request.valid = 1
 
 
-@compiled
+@merged
 def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
     """Examine the candidates of the cubes, request the missing blocks, and offer a token when a cube's are all there.
 
@@ -162,15 +162,15 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
         state.finished += 1
     if state.offering and not o.valid:
         state.offering = 0
-        state.there -= state.blocks[state.accepted % CUBES_LIMIT]
+        state.there -= state.blocks[state.accepted & CUBES_LIMIT - 1]
         state.accepted += 1
         changed = True
     if i.valid and were_taken - were_finished != state.cube_queue:
         i.valid = 0
-        cube = state.cubes[were_taken % CUBES_LIMIT]
+        cube = state.cubes[were_taken & CUBES_LIMIT - 1]
         cube[0], cube[1], cube[2] = i.x, i.y, i.z
-        state.came[were_taken % CUBES_LIMIT] = now
-        state.blocks[were_taken % CUBES_LIMIT] = 0
+        state.came[were_taken & CUBES_LIMIT - 1] = now
+        state.blocks[were_taken & CUBES_LIMIT - 1] = 0
         state.taken += 1
         changed = True
 
@@ -201,7 +201,7 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
     elif o_request.valid:
         state.activity = MEMORY
     else:
-        state.blocks[state.examined % CUBES_LIMIT] += 1
+        state.blocks[state.examined & CUBES_LIMIT - 1] += 1
         state.group += 1
         changed = True
         if state.group < state.groups:
@@ -210,7 +210,7 @@ def step(now: int, state, i, o, finished, o_request, vector, scene) -> int:
             _go_on(now, state, scene, state.candidate + 1, were_taken)
 
     # ---- The token ----
-    number = state.accepted % CUBES_LIMIT
+    number = state.accepted & CUBES_LIMIT - 1
     if not state.offering and state.accepted != state.examined and state.there >= state.blocks[number]:
         o.x, o.y, o.z = state.cubes[number, 0], state.cubes[number, 1], state.cubes[number, 2]
         o.valid = 1

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nerf.golden.sample_generator import CUBE_SHIFT
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.streams import copy_sample
 
@@ -16,7 +16,7 @@ def new() -> np.void:
     return np.zeros(1, STATE)[0]
 
 
-@compiled
+@merged
 def offer(now: int, state, i, o, o_cube) -> None:
     """Offer the sample, or the announcement of its cube; an announcement taken in the cycle before counts now."""
     if not i.valid:
@@ -35,7 +35,7 @@ def offer(now: int, state, i, o, o_cube) -> None:
         state.announcing = 1
 
 
-@compiled
+@merged
 def step(now: int, state, i, o, o_cube) -> int:
     """Accept the sample if it has been accepted behind. Who takes the announcement may step before or after."""
     if not i.valid:

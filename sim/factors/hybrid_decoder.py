@@ -8,7 +8,7 @@ import numpy as np
 from nerf.contract.blocks import POSITIONS, Form
 from nerf.contract.config import COMPONENTS
 from nerf.contract.scene_image import BEAT
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.factors.tree_server import count_of
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, TREE
 from sim.parts.streams import DECODE_JOB, PREFIX
@@ -41,7 +41,7 @@ def new() -> np.void:
     return state
 
 
-@compiled
+@merged
 def offer(now: int, state, vector) -> None:
     """Put up, for one cycle, the vector that the step before has made: a cube buffer always takes it."""
     vector.valid = state.vector_at == now
@@ -49,7 +49,7 @@ def offer(now: int, state, vector) -> None:
     vector.block_last = state.vector_last
 
 
-@compiled
+@merged
 def _take_job(state, i_job) -> bool:
     """Take the next job, if there is one; return whether."""
     state.phase = REST
@@ -67,7 +67,7 @@ def _take_job(state, i_job) -> bool:
     return True
 
 
-@compiled
+@merged
 def step(now: int, state, i_job, i_payload, request, response, image) -> int:
     """Load maps or entries, or make a vector; take a beat into the byte window, which holds two.
 

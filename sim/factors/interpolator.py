@@ -8,7 +8,7 @@ is the network's `PRODUCTS`, which what lies between passes in the same cycle.
 import numpy as np
 
 from nerf.golden.sample_generator import CUBE_SHIFT
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, FACTORS, IDLE, NEVER, OUTPUT
 from sim.parts.streams import copy_sample
 
@@ -32,7 +32,7 @@ def new(groups: int, parts: int = 1) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, i, loaded, finished, o_sample, o_vector) -> int:
     """Begin a part of a vector a cycle for the sample at the head, if its cube is the current one; else change it."""
     stages = state.stages

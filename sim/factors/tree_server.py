@@ -3,7 +3,7 @@
 import numpy as np
 
 from nerf.contract.config import COMPONENTS
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.clients import TreeUser
 from sim.parts.streams import SEARCH, SUM, TREE_RESPONSE
@@ -13,11 +13,13 @@ LATENCY = 5
 """Cycles from an accepted request to its valid response."""
 CREDITS = 6
 """Responses that a client may have asked for and not taken."""
+PLACES = 8
+"""For those of a client, in a circle."""
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "last", "in_flight", "works_until")]
     + [(name, np.int64, (CLIENTS,)) for name in ("asked", "first", "offered")]
-    + [("due", np.int64, (CLIENTS * CREDITS,)), ("responses", TREE_RESPONSE, (CLIENTS * CREDITS,))]
+    + [("due", np.int64, (CLIENTS * PLACES,)), ("responses", TREE_RESPONSE, (CLIENTS * PLACES,))]
 )
 """``last``: the client served last; ``in_flight``: all that the clients have asked for and not taken;
 ``works_until``: cycle in which the tree has answered everything."""
@@ -41,7 +43,7 @@ def place_of(bits: int, k: int) -> int:
     return 0
 
 
-@compiled
+@merged
 def count_of(bits: int) -> int:
     """Return how many of 16 bits are set."""
     count = 0
@@ -51,17 +53,17 @@ def count_of(bits: int) -> int:
     return count
 
 
-@compiled
+@merged
 def offer(now: int, state, client: int, response) -> None:
     """Put up the next response of a client, if it is due."""
     if not state.asked[client]:
         return
     if state.offered[client] and not response.valid:
         state.offered[client] = 0
-        state.first[client] = (state.first[client] + 1) % CREDITS
+        state.first[client] = (state.first[client] + 1) & PLACES - 1
         state.asked[client] -= 1
         state.in_flight -= 1
-    place = CREDITS * client + state.first[client]
+    place = PLACES * client + state.first[client]
     if state.asked[client] and not state.offered[client] and now >= state.due[place]:
         state.offered[client] = 1
         response.total = state.responses[place].total
@@ -69,21 +71,22 @@ def offer(now: int, state, client: int, response) -> None:
         response.valid = 1
 
 
-@compiled
+@merged
 def offer_all(now: int, state, responses) -> None:
     """Put up the responses that are due, each client's in order (``responses``: an array of `TREE_RESPONSE`)."""
     for client in range(CLIENTS):
         offer(now, state, client, responses[client])
 
 
-@compiled
+@merged
 def step(now: int, state, requests, responses) -> int:
     """Grant one of the clients' ``requests`` (an array of `sim.parts.streams.TREE_REQUEST`) in turn."""
     for distance in range(1, CLIENTS + 1):
-        client = (state.last + distance) % CLIENTS
+        client = state.last + distance
+        client -= CLIENTS if client >= CLIENTS else 0
         request = requests[client]
         if request.valid and state.asked[client] != CREDITS:
-            place = CREDITS * client + (state.first[client] + state.asked[client]) % CREDITS
+            place = PLACES * client + (state.first[client] + state.asked[client] & PLACES - 1)
             response = state.responses[place]
             response.total = request.total if request.mode == SUM else count_of(request.bits)
             response.index = place_of(request.bits, request.k) if request.mode == SEARCH else 0
@@ -104,5 +107,5 @@ def step(now: int, state, requests, responses) -> int:
         if requests[client].valid and (taken or state.asked[client] != CREDITS):
             return now + 1
         if state.asked[client] and not state.offered[client]:
-            wake = min(wake, max(state.due[CREDITS * client + state.first[client]], now + 1))
+            wake = min(wake, max(state.due[PLACES * client + state.first[client]], now + 1))
     return wake

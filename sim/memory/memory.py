@@ -8,7 +8,7 @@ import numpy as np
 
 from nerf.contract.memory import MemoryTiming
 from nerf.contract.scene_image import BEAT
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.memory import dram
 from sim.parts.activity import BUSY, IDLE, NEVER
 from sim.parts.clients import Reader
@@ -62,13 +62,13 @@ def _next_random(random: int) -> int:
     return random ^ (random << 5 & 0xFFFFFFFF)
 
 
-@compiled
+@merged
 def _holds_back(state, channel: int) -> bool:
     """Return whether the memory pauses in this cycle: 0 read bursts, 1 read data, 2 write addresses, 3 the others."""
     return (state.random >> 8 * channel & 255) < state.pause
 
 
-@compiled
+@merged
 def offer(now: int, state, beat, answer) -> None:
     """Put up read data, the beat after the one that was taken in the cycle before, and the answer to a write."""
     first = state.first
@@ -80,7 +80,7 @@ def offer(now: int, state, beat, answer) -> None:
         if state.beat > state.bursts[first].last_beat:
             state.beat = 0
             state.waiting -= 1
-            first = (first + 1) % QUEUE
+            first = (first + 1) & QUEUE - 1
             state.first = first
     due = state.waiting and not state.offered and now >= max(state.due[first, state.beat], state.read_from)
     if due and not _holds_back(state, 1):
@@ -94,7 +94,7 @@ def offer(now: int, state, beat, answer) -> None:
         answer.valid = 1
 
 
-@compiled
+@merged
 def step(now: int, state, burst, address, data, answer) -> int:
     """Take a read burst, the address of a write burst or a beat of it; an answer that is up is always taken."""
     if not (state.waiting or state.write or burst.valid or address.valid or state.pause):
@@ -103,7 +103,7 @@ def step(now: int, state, burst, address, data, answer) -> int:
     state.activity = BUSY if state.waiting or state.write else IDLE
     wake = NEVER
     if burst.valid and state.waiting < QUEUE and not _holds_back(state, 0):
-        place = (state.first + state.waiting) % QUEUE
+        place = (state.first + state.waiting) & QUEUE - 1
         taken = state.bursts[place]
         taken.client, taken.address, taken.last_beat = burst.client, burst.address, burst.last_beat
         for beat in range(burst.last_beat + 1):

@@ -6,7 +6,7 @@ Beats go from the memory to the clients directly: the master adds no cycle to th
 import numpy as np
 
 from nerf.contract.scene_image import BEAT
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.memory.memory import CLIENTS
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER
 from sim.parts.streams import READ_REQUEST
@@ -26,7 +26,7 @@ def new() -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, requests, burst) -> int:
     """Grant one of the requests that wait in turn, and take a client's if it has none; 2 cycles to the bus."""
     granted = NOBODY
@@ -57,7 +57,7 @@ def step(now: int, state, requests, burst) -> int:
     return now + 1 if moved else NEVER
 
 
-@compiled
+@merged
 def idle(state, memory, burst) -> bool:
     """Return whether no request waits and no burst is on the bus or with the memory; before the steps of a cycle."""
     return not (state.waiting or memory.waiting or burst.valid)

@@ -8,7 +8,7 @@ import numpy as np
 from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.memory import PIXEL_BYTES
 from nerf.contract.scene_image import BEAT
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER
 
 BURST = 16
@@ -38,7 +38,7 @@ def new(config: AcceleratorConfig, frame_base: int, width: int) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, i, beats, address, data, answer) -> int:
     """Collect a pixel, or a beat, and write a burst that is whole; 2 cycles to the bus."""
     held = state.collected - state.written
@@ -56,7 +56,7 @@ def step(now: int, state, i, beats, address, data, answer) -> int:
             _offer_beat(state, data)
         moved = True
     if begins:
-        state.at = state.first[state.written % HELD_LIMIT]
+        state.at = state.first[state.written & HELD_LIMIT - 1]
         address.address = PIXEL_BYTES * state.at & -BEAT
         address.valid = 1
         state.unanswered += 1
@@ -81,10 +81,10 @@ def step(now: int, state, i, beats, address, data, answer) -> int:
     return now + 1 if moved else NEVER
 
 
-@compiled
+@merged
 def _offer_beat(state, data) -> None:
     """Put up the next beat of a burst, or the half of it that is enabled."""
-    last = state.last[state.written % HELD_LIMIT]
+    last = state.last[state.written & HELD_LIMIT - 1]
     end = min(state.at | PIXELS_OF_BEAT - 1, last)
     data.bytes = PIXEL_BYTES * (end + 1 - state.at)
     data.last = end == last
@@ -92,20 +92,20 @@ def _offer_beat(state, data) -> None:
     state.at = end + 1
 
 
-@compiled
+@merged
 def _collect_beat(state, beats) -> None:
     """Take a beat: it is a burst."""
-    place = state.collected % HELD_LIMIT
+    place = state.collected & HELD_LIMIT - 1
     beats.valid = 0
     state.first[place] = beats.address // PIXEL_BYTES
     state.last[place] = state.first[place] + PIXELS_OF_BEAT - 1
     state.collected += 1
 
 
-@compiled
+@merged
 def _collect_pixel(state, i) -> None:
     """Take a pixel: a burst is whole with the row of the tile or with its block."""
-    place = state.collected % HELD_LIMIT
+    place = state.collected & HELD_LIMIT - 1
     i.valid = 0
     if state.collecting:
         state.last[place] += 1
@@ -119,7 +119,7 @@ def _collect_pixel(state, i) -> None:
         state.phase = RESTS
 
 
-@compiled
+@merged
 def idle(state) -> bool:
     """Return whether everything accepted has been written and answered."""
     return state.collected == state.written and not state.collecting and state.unanswered == 0

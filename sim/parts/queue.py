@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.streams import SAMPLE, copy_sample
 
@@ -27,7 +27,7 @@ def new(depth: int) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, i, o) -> int:
     """Hand on and take in, a payload each a cycle; 2 cycles through an empty queue."""
     has_room = state.held != state.depth - 1
@@ -35,11 +35,11 @@ def step(now: int, state, i, o) -> int:
     if state.held and not o.valid:
         copy_sample(state.samples[state.first], o)
         o.valid = 1
-        state.first = (state.first + 1) % DEPTH_LIMIT
+        state.first = (state.first + 1) & DEPTH_LIMIT - 1
         state.held -= 1
         moved = True
     if i.valid and has_room:
-        copy_sample(i, state.samples[(state.first + state.held) % DEPTH_LIMIT])
+        copy_sample(i, state.samples[(state.first + state.held) & DEPTH_LIMIT - 1])
         i.valid = 0
         state.held += 1
         moved = True

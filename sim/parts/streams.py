@@ -5,7 +5,7 @@ Positions are whole grid positions in the format POSITION; the cube of a sample 
 
 import numpy as np
 
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 
 
 def stream(*fields: str) -> np.dtype:
@@ -22,8 +22,8 @@ SAMPLE = stream(
     *("pixel", "x", "y", "z", "value", "last"),
     *("paired", "second_pixel", "second_x", "second_y", "second_z", "second_value"),
 )
-"""A sample, or a pair of a cube's, of an even and an odd column. ``value``: alpha of an opaque sample, weight of a
-visible one; nothing before that; ``paired``: there is a second one."""
+"""A sample, or a pair of a cube's, of an even and an odd column. ``value``: its alpha, known beforehand, then
+the weight of a visible one; ``paired``: there is a second one."""
 RAY = stream("pixel", "live")
 BLOCK_REQUEST = stream("line", "pair", "group", "slot", "index")
 DECODE_JOB = stream("appearance", "line", "pair", "group", "slot", "form", "mask", "count", "skip")
@@ -55,7 +55,7 @@ def new(kind: np.dtype) -> np.void:
     return np.zeros(1, kind)[0]
 
 
-@compiled
+@merged
 def copy_sample(source, target) -> None:
     """Copy a `SAMPLE`, ``valid`` apart."""
     target.pixel = source.pixel
@@ -73,7 +73,7 @@ def copy_sample(source, target) -> None:
         target.second_value = source.second_value
 
 
-@compiled
+@merged
 def second_alone(sample) -> None:
     """Make a pair the second of its samples."""
     sample.pixel = sample.second_pixel

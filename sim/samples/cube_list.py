@@ -9,7 +9,7 @@ import numpy as np
 
 from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.registers import LIST_ENTRY_BYTES, list_stride
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT
 from sim.parts.clients import Reader
 from sim.parts.streams import FOOTPRINT, RECTANGLE
@@ -70,7 +70,7 @@ def new_lists(live_cubes: int, rows: int) -> Lists:
     return Lists(list_stride(live_cubes), counts, first, last, np.zeros((rows, live_cubes), FOOTPRINT))
 
 
-@compiled
+@merged
 def step(now: int, state, i, write, written: bool, listed, start, tile, request, beat, o, done, lists) -> int:
     """Write a footprint to a list, or read the list of a tile's row.
 
@@ -94,11 +94,11 @@ def step(now: int, state, i, write, written: bool, listed, start, tile, request,
     if state.held and not state.offers:
         copy(state.queue[state.first], o)
         o.valid, state.offers = 1, 1
-        state.first = (state.first + 1) % AHEAD_LIMIT
+        state.first = (state.first + 1) & AHEAD_LIMIT - 1
         state.held -= 1
         moved = True
     if state.cut != NOTHING:
-        if _cut(lists.entries[state.row, state.cut], tile, state.queue[(state.first + state.held) % AHEAD_LIMIT]):
+        if _cut(lists.entries[state.row, state.cut], tile, state.queue[(state.first + state.held) & AHEAD_LIMIT - 1]):
             state.held += 1
         else:
             state.ahead -= 1
@@ -141,7 +141,7 @@ def step(now: int, state, i, write, written: bool, listed, start, tile, request,
     return now + 1 if moved or counts else state.cleared_from if clears else NEVER
 
 
-@compiled
+@merged
 def _write(now: int, state, i, write, written: bool, lists) -> bool:
     """Count a footprint in the next row that it meets, and write its entry; return whether anything was done.
 
@@ -176,13 +176,13 @@ def _write(now: int, state, i, write, written: bool, lists) -> bool:
     return True
 
 
-@compiled
+@merged
 def _base(state, lists, row: int) -> int:
     """Return the address of a row's list."""
     return state.list_base + lists.stride * row
 
 
-@compiled
+@merged
 def _cut(entry, tile, rectangle) -> bool:
     """Write the pixels of an entry that lie in the tile; return whether there are any."""
     rectangle.first_x, rectangle.last_x = max(entry.first_x - tile.x, 0), min(entry.last_x - tile.x, tile.last_x)

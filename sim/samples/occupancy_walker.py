@@ -7,7 +7,7 @@ import numpy as np
 
 from nerf.contract.config import COMPONENTS, POWERS, AcceleratorConfig
 from nerf.contract.scene_image import BEAT, RANK_BITS, ROW_BITS
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT, TREE
 from sim.parts.clients import Reader
 from sim.parts.streams import PREFIX, SEARCH
@@ -45,7 +45,7 @@ def new(config: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
+@merged
 def offer(now: int, state, response, o) -> None:
     """Offer the cube that the tree has found."""
     if state.phase == VISITS and response.valid:
@@ -55,7 +55,7 @@ def offer(now: int, state, response, o) -> None:
         o.valid = 1
 
 
-@compiled
+@merged
 def step(
     now: int, state, start, scene, view, scene_base: int, request, beat, tree_request, response, o, image
 ) -> int:  # fmt: skip
@@ -70,7 +70,7 @@ def step(
     moved = _advance_queues(state)
     if beat.valid and beat.client == CLIENT and entries_have_room:
         beat.valid = 0
-        state.entries[(state.entries_first + state.entries_held) % AHEAD_LIMIT] = beat.address
+        state.entries[(state.entries_first + state.entries_held) & AHEAD_LIMIT - 1] = beat.address
         state.entries_held += 1
         moved = True
     if state.requesting:
@@ -101,7 +101,7 @@ def _request_row(state, scene, view, scene_base: int, request) -> None:
     request.address = scene_base + scene.rows_offset + BEAT * (state.place_z * scene.cubes[1] + state.place_y)
     request.last_beat = 0
     request.valid = 1
-    place = state.places[(state.places_first + state.places_held) % AHEAD_LIMIT]
+    place = state.places[(state.places_first + state.places_held) & AHEAD_LIMIT - 1]
     state.places_held += 1
     place.y, place.z, place.last = state.place_y, state.place_z, 0
     if not _is_last(state.place_y, state.falls_y, view.start_cube[1], scene.cubes[1]):
@@ -123,7 +123,7 @@ def _first(start: int, count: int) -> tuple[int, int]:
     return max(start, 0), 0
 
 
-@compiled
+@merged
 def _next(place: int, falls: int, start: int, count: int) -> tuple[int, int]:
     """Return the place behind another one, and whether it belongs to the downward part."""
     if falls:
@@ -146,13 +146,13 @@ def _advance_queues(state) -> bool:
         place = state.places[state.places_first]
         state.place.y, state.place.z, state.place.last = place.y, place.z, place.last
         state.place_valid = 1
-        state.places_first = (state.places_first + 1) % AHEAD_LIMIT
+        state.places_first = (state.places_first + 1) & AHEAD_LIMIT - 1
         state.places_held -= 1
         moved = True
     if state.entries_held and not state.entry_valid:
         state.entry = state.entries[state.entries_first]
         state.entry_valid = 1
-        state.entries_first = (state.entries_first + 1) % AHEAD_LIMIT
+        state.entries_first = (state.entries_first + 1) & AHEAD_LIMIT - 1
         state.entries_held -= 1
         moved = True
     return moved

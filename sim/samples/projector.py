@@ -4,7 +4,7 @@ import numpy as np
 
 from nerf.contract.formats import DEPTH_FRACTION, INVERSE_DEPTH_FRACTION
 from nerf.golden.projector import IMAGE_FRACTION, NEAREST, centre, covered, inverse_depth
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.streams import FOOTPRINT
 
@@ -33,7 +33,7 @@ def new() -> np.void:
     return np.zeros(1, STATE)[0]
 
 
-@compiled
+@merged
 def step(now: int, state, view, i, o) -> int:
     """Project cubes, one in each part."""
     visit, ball, depths, cut = state.visit, state.ball, state.depths, state.cut

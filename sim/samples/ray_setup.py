@@ -6,7 +6,7 @@ The rays are those of `nerf.golden.ray_setup.set_up`; here they are only initial
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 
 CYCLES = 119
@@ -31,7 +31,7 @@ def new(cfg: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, start, tile, o, done, live) -> int:
     """Set up the rays of a tile; ``live``: whether each ray meets the box, by pixel."""
     state.activity = BUSY

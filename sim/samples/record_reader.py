@@ -9,7 +9,7 @@ import numpy as np
 
 from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.contract.scene_image import BEAT, PAGE, RECORD_BYTES
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import NEVER
 from sim.parts.clients import Reader
 from sim.parts.streams import RECTANGLE
@@ -39,13 +39,13 @@ def new(config: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
+@merged
 def offers(state) -> bool:
     """Return whether ``o`` is ready for use."""
     return state.o.valid and (state.o.last or state.window_valid)
 
 
-@compiled
+@merged
 def use_up(state) -> None:
     """Make room for the next cube."""
     state.o.valid = 0
@@ -53,13 +53,13 @@ def use_up(state) -> None:
         state.window_valid = 0
 
 
-@compiled
+@merged
 def waits(state) -> bool:
     """Return whether a record is on its way."""
     return state.phase != IDLES or state.held or state.o.valid
 
 
-@compiled
+@merged
 def step(now: int, state, scene, scene_base: int, i, request, beat) -> int:
     """Ask for the records of some rectangles ahead; ``last`` passes without one."""
     has_room = state.held != state.record_queue - 1
@@ -101,14 +101,14 @@ def step(now: int, state, scene, scene_base: int, i, request, beat) -> int:
     return now + 1 if moved else NEVER
 
 
-@compiled
+@merged
 def _move_queues(state) -> bool:
     """Hand on what the queues hold, and take in a record; return whether anything has changed."""
     moved = False
     if state.held and not state.o.valid:
         copy(state.queue[state.first], state.o)
         state.o.valid = 1
-        state.first = (state.first + 1) % AHEAD_LIMIT
+        state.first = (state.first + 1) & AHEAD_LIMIT - 1
         state.held -= 1
         moved = True
     if state.windows_held and not state.window_valid:
@@ -122,15 +122,15 @@ def _move_queues(state) -> bool:
     return moved
 
 
-@compiled
+@merged
 def _put_in(state) -> None:
     """Put the rectangle into the queue."""
-    copy(state.taken, state.queue[(state.first + state.held) % AHEAD_LIMIT])
+    copy(state.taken, state.queue[(state.first + state.held) & AHEAD_LIMIT - 1])
     state.held += 1
     state.phase = IDLES
 
 
-@compiled
+@merged
 def copy(source, target) -> None:
     """Copy a rectangle, ``valid`` apart."""
     target.x, target.y, target.z, target.rank, target.last = source.x, source.y, source.z, source.rank, source.last

@@ -7,11 +7,11 @@ import numpy as np
 
 from nerf.contract.config import POWERS, AcceleratorConfig
 from nerf.golden.sample_generator import CUBE_SHIFT
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, MEMORY, OUTPUT
 from sim.parts.streams import RECTANGLE
 from sim.samples import record_reader, sample_lane
-from sim.samples.sample_lane import ENDS, LAST, SAMPLE, SLOTS
+from sim.samples.sample_lane import ENDS, LAST, QUEUE_LIMIT, SAMPLE, SLOTS
 
 LANES_LIMIT, DENSITY_LANES_LIMIT = (POWERS[name][1] for name in ("sample_lanes", "density_lanes"))
 
@@ -37,23 +37,22 @@ def new(config: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(
-    now: int, state, scene, view, scene_base: int, i, request, beat, o_cube, o,
-    rays_from, position, direction, inverse, terminated_from, windows, bases,
-) -> int:  # fmt: skip
+    now: int, state, scene, scene_base: int, i, request, beat, o_cube, o, rays_from, terminated_from, tiles, its
+) -> int:
     """Enumerate the samples of rectangles.
 
     Parameters
     ----------
     rays_from : int64 array
         By place of a tile: the cycle from which its rays are there.
-    position, direction, inverse : int64 arrays (pixels, 3)
-        First sample, step and inverse step of the tile's rays by pixel, as `nerf.golden.ray_setup.Rays`.
-    terminated_from : int64 array (pixels,)
-        Cycle from which a pixel's flag reads 1: it takes no more samples.
-    windows, bases : arrays (cubes, 6, 6, 6) and (cubes, 3)
-        Mask windows by rank, as `nerf.golden.frame.DecodedScene`.
+    terminated_from : int64 array
+        By pixel of the tiles on chip: the cycle from which its flag reads 1: it takes no more samples.
+    tiles : int64 array (tiles, 2)
+        By place of a tile: its first window pixel, x and y.
+    its : sim.samples.marches.Marches
+        Of the view.
     """
     reader = state.reader
     moved = _merge(state, o_cube, o)
@@ -64,9 +63,8 @@ def step(
         lane_moved = sample_lane.hand_on(lane)
         if lane_moved or not lane.sleeps:
             lane_moved |= sample_lane.step(
-                now, lane, state.count, number, state.tile_size, state.cubes, scene, view, position, direction,
-                inverse, terminated_from, windows, bases,
-            )  # fmt: skip
+                now, lane, state.count, number, state.tile_size, state.cubes, terminated_from, tiles, its
+            )
             lane.sleeps = not lane_moved
             moved |= lane_moved
     if loads:
@@ -80,17 +78,17 @@ def step(
     return wake
 
 
-@compiled
+@merged
 def _load(state) -> None:
     """Give all lanes the cube that the reader offers."""
     record_reader.copy(state.reader.o, state.cubes[state.slot])
     record_reader.use_up(state.reader)
     for number in range(state.count):
         sample_lane.load(state.lanes[number], state.slot)
-    state.slot = (state.slot + 1) % SLOTS
+    state.slot = state.slot + 1 & SLOTS - 1
 
 
-@compiled
+@merged
 def _merge(state, o_cube, o) -> bool:
     """Take a sample of each group of lanes, or the end of a cube of all; return whether anything has changed."""
     first = _next(state, 0)
@@ -104,7 +102,8 @@ def _merge(state, o_cube, o) -> bool:
             _take(state, second, o)
             if first >= 0:
                 o.paired = 1
-                o.second_pixel, o.second_x, o.second_y, o.second_z, o.second_value = o.pixel, o.x, o.y, o.z, 0
+                o.second_pixel, o.second_x, o.second_y, o.second_z = o.pixel, o.x, o.y, o.z
+                o.second_value = o.value
         if first >= 0:
             _take(state, first, o)
         o.valid = 1
@@ -113,36 +112,37 @@ def _merge(state, o_cube, o) -> bool:
             o_cube.x, o_cube.y, o_cube.z = o.x >> CUBE_SHIFT, o.y >> CUBE_SHIFT, o.z >> CUBE_SHIFT
             o_cube.valid = 1
         return True
-    last = state.lanes[0].o.kind == LAST
+    last = state.lanes[0].o == LAST
     if last and o.valid:
         return False
     for number in range(state.count):
-        if state.lanes[number].o.kind < ENDS:
+        if state.lanes[number].o < ENDS:
             return False
     if last:
         o.valid, o.last, o.paired = 1, 1, 0
     for number in range(state.count):
-        state.lanes[number].o.kind = 0
+        state.lanes[number].o = 0
     state.announced = 0
     return True
 
 
-@compiled
+@merged
 def _next(state, group: int) -> int:
     """Return the lane of a group whose turn it is to give a sample, or -1."""
     number = state.turn[group]
     for _ in range(group, state.count, state.groups):
-        number = (number + state.groups) % state.count
-        if state.lanes[number].o.kind == SAMPLE:
+        number = number + state.groups & state.count - 1
+        if state.lanes[number].o == SAMPLE:
             return number
     return -1
 
 
-@compiled
+@merged
 def _take(state, number: int, o) -> None:
     """Put a lane's sample where the first one stands."""
-    entry = state.lanes[number].o
-    o.pixel, o.x, o.y, o.z, o.value = entry.pixel, entry.x, entry.y, entry.z, 0
-    entry.kind = 0
-    state.turn[number % state.groups] = number
+    lane = state.lanes[number]
+    entry = lane.queue[lane.first - 1 & QUEUE_LIMIT - 1]
+    o.pixel, o.x, o.y, o.z, o.value = entry.pixel, entry.x, entry.y, entry.z, entry.value
+    lane.o = 0
+    state.turn[number & state.groups - 1] = number
     state.samples += 1

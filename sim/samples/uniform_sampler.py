@@ -8,10 +8,10 @@ it announces that cube first.
 import numpy as np
 
 from nerf.contract.formats import POSITION, STEP
-from nerf.contract.scene_image import MASK_WINDOW
-from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell
-from rtnerf.base.compiled import compiled
+from nerf.golden.sample_generator import CUBE_SHIFT
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
+from sim.samples.marches import alpha_at, is_occupied
 
 FINE = STEP.fraction - POSITION.fraction
 POSITION_FRACTION = POSITION.fraction
@@ -33,7 +33,7 @@ def new(tile_size: int) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, start, tile, o_cube, o, done, frame) -> int:
     """Look at a pixel, or at one point of its ray; ``frame``: `sim.frame.Frame`; ``done``: with the tile."""
     if state.phase == IDLES:
@@ -54,7 +54,7 @@ def step(now: int, state, start, tile, o_cube, o, done, frame) -> int:
         else:
             state.index, state.entered = 0, 0
             for axis in range(3):
-                state.point[axis] = frame.tile_position[pixel, axis] << FINE
+                state.point[axis] = frame.marches.rays[_in_window(state, tile, frame), 0, axis] << FINE
             state.phase = MARCHES
         return now + 1
     if o.valid or o_cube.valid:
@@ -69,14 +69,16 @@ def step(now: int, state, start, tile, o_cube, o, done, frame) -> int:
     inside = _in_box(frame.scene, x, 0) and _in_box(frame.scene, y, 1) and _in_box(frame.scene, z, 2)
     if inside:
         state.entered = 1
-        if _occupied(frame.scene, x, y, z, frame.rank, frame.windows, frame.bases):
-            o.pixel, o.x, o.y, o.z, o.value, o.last = pixel, x, y, z, 0, 0
+        cube = frame.marches.rank[z >> CUBE_SHIFT, y >> CUBE_SHIFT, x >> CUBE_SHIFT]
+        if cube >= 0 and is_occupied(frame.marches, x, y, z, cube):
+            o.pixel, o.x, o.y, o.z, o.last = pixel, x, y, z, 0
+            o.value = alpha_at(frame.marches, x, y, z)
             state.samples += 1
             o.valid = 1
             _announce(state, o, o_cube)
     state.index += 1
     for axis in range(3):
-        state.point[axis] += frame.tile_step[pixel, axis]
+        state.point[axis] += frame.marches.rays[_in_window(state, tile, frame), 1, axis]
     left = state.entered and not inside
     if left or state.index == frame.camera.sample_limit or frame.terminated_from[pixel] <= now:
         state.phase = LOOKS
@@ -90,15 +92,9 @@ def _in_box(scene, place: int, axis: int) -> bool:
 
 
 @compiled
-def _occupied(scene, x: int, y: int, z: int, rank, windows, bases) -> bool:
-    """Return whether a position lies in a live cube and in an occupied mask cell."""
-    cube = rank[z >> CUBE_SHIFT, y >> CUBE_SHIFT, x >> CUBE_SHIFT]
-    if cube < 0:
-        return False
-    i = mask_cell(x, scene.mask_scale[0], scene.mask_offset[0]) - bases[cube, 0]
-    j = mask_cell(y, scene.mask_scale[1], scene.mask_offset[1]) - bases[cube, 1]
-    k = mask_cell(z, scene.mask_scale[2], scene.mask_offset[2]) - bases[cube, 2]
-    return min(i, j, k) >= 0 and max(i, j, k) < MASK_WINDOW and windows[cube, k, j, i]
+def _in_window(state, tile, frame) -> int:
+    """Return the window pixel that is looked at."""
+    return (tile.y + state.row) * frame.camera.window_width + tile.x + state.column
 
 
 @compiled

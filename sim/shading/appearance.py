@@ -6,7 +6,7 @@ network's.
 
 import numpy as np
 
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 
 STATE = np.dtype([("activity", np.int64)])
@@ -17,7 +17,7 @@ def new() -> np.void:
     return np.zeros(1, STATE)[0]
 
 
-@compiled
+@merged
 def step(now: int, state, i_sample, o_job) -> int:
     """Accept a sample and look its direction up; its job is offered from the next cycle on."""
     if not i_sample.valid:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nerf.contract.formats import UNIT
 from nerf.golden.compositor import composite
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.streams import SAMPLE, copy_sample, second_alone
 
@@ -31,14 +31,14 @@ def new() -> np.void:
     return np.zeros(1, STATE)[0]
 
 
-@compiled
+@merged
 def initialise(transmittance, terminated_from, pixel: int, live: int) -> None:
     """Start a pixel at full transmittance; terminated from the start if its ray does not meet the grid."""
     transmittance[pixel] = 1 << UNIT
     terminated_from[pixel] = NEVER if live else 0
 
 
-@compiled
+@merged
 def step(now: int, state, view, i, o, transmittance, terminated_from) -> int:
     """Composite the oldest sample and take one, unless its pixel is that of the one taken before; all, or nothing."""
     stages = state.stages
@@ -50,20 +50,20 @@ def step(now: int, state, view, i, o, transmittance, terminated_from) -> int:
         return NEVER
     state.activity = BUSY
     if stages & LAST_STAGE:
-        _composite(now, state, view, state.samples[state.ended % RING], o, transmittance, terminated_from)
+        _composite(now, state, view, state.samples[state.ended & RING - 1], o, transmittance, terminated_from)
         state.ended += 1
-    before = state.samples[(state.begun - 1) % RING]
+    before = state.samples[(state.begun - 1) & RING - 1]
     waits = stages & 1 and not before.last and not i.last and _shares_pixel(before, i)
     takes = 1 if i.valid and not waits else 0
     if takes:
-        copy_sample(i, state.samples[state.begun % RING])
+        copy_sample(i, state.samples[state.begun & RING - 1])
         i.valid = 0
         state.begun += 1
     state.stages = (stages << 1 | takes) & (2 * LAST_STAGE - 1)
     return now + 1
 
 
-@compiled
+@merged
 def _shares_pixel(before, sample) -> bool:
     """Return whether a sample, or one of a pair, is of the same pixel as one of those before."""
     if before.pixel == sample.pixel or (before.paired and before.second_pixel == sample.pixel):
@@ -73,7 +73,7 @@ def _shares_pixel(before, sample) -> bool:
     return before.pixel == sample.second_pixel or (before.paired and before.second_pixel == sample.second_pixel)
 
 
-@compiled
+@merged
 def _composite(now: int, state, view, sample, o, transmittance, terminated_from) -> None:
     """Composite a sample or a pair of two pixels; pass on what is visible."""
     if sample.last:
@@ -96,7 +96,7 @@ def _composite(now: int, state, view, sample, o, transmittance, terminated_from)
         o.valid = 1
 
 
-@compiled
+@merged
 def _weight(now: int, state, view, pixel: int, alpha: int, transmittance, terminated_from) -> int:
     """Return the weight of a sample, which its pixel's transmittance falls by; 0 if it is dropped."""
     if terminated_from[pixel] <= now:

@@ -1,16 +1,14 @@
 """From a total of the tree to the alpha of a sample. RTL: `rtl.shading.density`.
 
 A vector's products are added by threes, and it is a request of the tree in the next cycle. The tree's responses,
-one for each component group of a sample, count, but what they say is not read: the golden model gives the sum.
+one for each component group of a sample, count, but what they say is not read: a sample's value is its alpha from the
+beginning (`sim.samples.marches`).
 """
 
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from nerf.contract.formats import FRACTION_BITS
-from nerf.golden.density import alpha, table_position
-from nerf.golden.frame import density_sum
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT, TREE
 from sim.parts.streams import SAMPLE, copy_sample
 
@@ -38,19 +36,14 @@ def new(config: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
-def step(now: int, state, i_sample, i_vector, request, response, scene, o, planes, lines, table) -> int:
+@merged
+def step(now: int, state, i_sample, i_vector, request, response, o) -> int:
     """Take a sample, a vector and a total, begin and end a sample, all in one cycle.
 
     Parameters
     ----------
     i_vector, request : TREE_REQUEST
     response : TREE_RESPONSE
-    scene : SCENE
-    planes, lines : tuple
-        Dense density factors, as `nerf.golden.hybrid_decoder.Factors`.
-    table : int64 array (entries, 2)
-        Alpha: base and difference.
     """
     waiting = state.waiting
     stages = state.stages
@@ -66,7 +59,7 @@ def step(now: int, state, i_sample, i_vector, request, response, scene, o, plane
         moved = True
 
     if i_sample.valid and waiting != PLACES:
-        copy_sample(i_sample, state.samples[state.taken % RING])
+        copy_sample(i_sample, state.samples[state.taken & RING - 1])
         i_sample.valid = 0
         state.taken += 1
         state.waiting += 1
@@ -75,7 +68,7 @@ def step(now: int, state, i_sample, i_vector, request, response, scene, o, plane
     complete = False
     begins = 0
     if waiting:
-        sample = state.samples[state.begun % RING]
+        sample = state.samples[state.begun & RING - 1]
         is_part = response.valid and not sample.last and state.group != state.groups - 1
         complete = not is_part and (sample.last or response.valid)
         if is_part and advance:
@@ -89,15 +82,10 @@ def step(now: int, state, i_sample, i_vector, request, response, scene, o, plane
             if not sample.last:
                 response.valid = 0
                 state.group = 0
-                sample.value = _alpha_at(sample.x, sample.y, sample.z, scene, planes, lines, table)
-                if sample.paired:
-                    sample.second_value = _alpha_at(
-                        sample.second_x, sample.second_y, sample.second_z, scene, planes, lines, table
-                    )
 
     if advance and (stages or begins):
         if stages & LAST_STAGE:
-            copy_sample(state.samples[state.ended % RING], o)
+            copy_sample(state.samples[state.ended & RING - 1], o)
             o.valid = 1
             state.ended += 1
         state.stages = (stages << 1 | begins) & (2 * LAST_STAGE - 1)
@@ -108,12 +96,3 @@ def step(now: int, state, i_sample, i_vector, request, response, scene, o, plane
         return now + 1
     state.activity = OUTPUT if not advance and (stages or complete) else TREE
     return NEVER
-
-
-@compiled
-def _alpha_at(x: int, y: int, z: int, scene, planes, lines, table) -> int:
-    """Return the alpha of a position."""
-    total = density_sum(planes, lines, x, y, z)
-    at = table_position(total, scene.density_multiplier, scene.density_offset)
-    entry = at >> FRACTION_BITS
-    return alpha(at, table[entry, 0], table[entry, 1])

@@ -7,7 +7,7 @@ from those of the batches before, up to the colours, which wait for their reader
 import numpy as np
 
 from nerf.contract.config import AcceleratorConfig
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 
 COUNT = 4
@@ -21,8 +21,8 @@ BATCHES = 9
 """That can be under way."""
 RING = 16
 """Batches whose times are kept, in a circle."""
-PLACES = 64 * BATCHES
-"""Jobs under way, of the largest configuration."""
+PLACES = 1024
+"""In a circle, for the jobs that are under way: 64 * BATCHES in the largest configuration."""
 
 STATE = np.dtype(
     [
@@ -70,7 +70,7 @@ def new(cfg: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, i_job, i_products, o) -> int:
     """Load a batch, know when each layer begins it, put its colours out."""
     moved = state.offered and not o.valid
@@ -91,16 +91,16 @@ def step(now: int, state, i_job, i_products, o) -> int:
         moved = True
     if coloured:
         moved |= _put_out(state, o)
-    elif computed < state.begun[COUNT - 1] and now >= state.there_at[COUNT, computed % RING]:
-        state.coloured = state.counts[computed % RING]
+    elif computed < state.begun[COUNT - 1] and now >= state.there_at[COUNT, computed & RING - 1]:
+        state.coloured = state.counts[computed & RING - 1]
         state.computed += 1
-        state.free_at[COUNT, computed % RING] = now + 1
+        state.free_at[COUNT, computed & RING - 1] = now + 1
         _schedule(state)
         moved = True
     return now + 1 if moved else _next_event(now, state, i_job)
 
 
-@compiled
+@merged
 def _take(now: int, state, i_job, i_products) -> bool:
     """Take products for a job that is there, and a job of the batch."""
     taken = False
@@ -111,7 +111,7 @@ def _take(now: int, state, i_job, i_products) -> bool:
         taken = True
     if i_job.valid and not i_job.last and jobs < state.batch and now >= _room_from(state):
         i_job.valid = 0
-        place = state.taken % PLACES
+        place = state.taken & PLACES - 1
         state.pixels[place], state.weights[place] = i_job.pixel, i_job.weight
         state.taken += 1
         state.jobs += 1
@@ -119,16 +119,16 @@ def _take(now: int, state, i_job, i_products) -> bool:
     return taken
 
 
-@compiled
+@merged
 def _room_from(state) -> int:
     """Return the cycle from which a batch can be loaded."""
-    return state.free_at[0, (state.loaded - PRODUCT_BANKS) % RING]
+    return state.free_at[0, (state.loaded - PRODUCT_BANKS) & RING - 1]
 
 
 @compiled
 def _begin(state, there_at: int) -> None:
     """Let the batch that is loaded pass on."""
-    place = state.loaded % RING
+    place = state.loaded & RING - 1
     state.counts[place] = state.jobs
     state.there_at[0, place] = there_at
     state.free_at[0, place] = NEVER
@@ -151,11 +151,11 @@ def _schedule_layer(state, layer: int) -> bool:
     batch = state.begun[layer]
     if batch == (state.begun[layer - 1] if layer else state.loaded):
         return False
-    place = batch % RING
+    place = batch & RING - 1
     begin = max(
         state.there_at[layer, place],
-        state.free_at[layer, (batch - 1) % RING],
-        state.free_at[layer + 1, (batch - BANKS[layer]) % RING],
+        state.free_at[layer, (batch - 1) & RING - 1],
+        state.free_at[layer + 1, (batch - BANKS[layer]) & RING - 1],
     )
     if begin == NEVER:
         return False
@@ -166,12 +166,12 @@ def _schedule_layer(state, layer: int) -> bool:
     return True
 
 
-@compiled
+@merged
 def _put_out(state, o) -> bool:
     """Put a colour out, if there is room."""
     if o.valid:
         return False
-    place = state.put_out % PLACES
+    place = state.put_out & PLACES - 1
     o.pixel, o.weight, o.last = state.pixels[place], state.weights[place], 0
     o.valid = state.offered = 1
     state.put_out += 1
@@ -179,18 +179,18 @@ def _put_out(state, o) -> bool:
     return True
 
 
-@compiled
+@merged
 def _hidden_times(now: int, state) -> tuple[int, int, int, int]:
     """Return when the hidden layers begin and end, one after the other, for the batch that they have or wait for."""
-    while state.hidden < state.begun[2] and state.free_at[2, state.hidden % RING] <= now:
+    while state.hidden < state.begun[2] and state.free_at[2, state.hidden & RING - 1] <= now:
         state.hidden += 1
-    place = state.hidden % RING
+    place = state.hidden & RING - 1
     first_end = state.free_at[1, place] if state.hidden < state.begun[1] else NEVER
     second_end = state.free_at[2, place] if state.hidden < state.begun[2] else NEVER
     return first_end - state.cycles[1], first_end, second_end - state.cycles[2], second_end
 
 
-@compiled
+@merged
 def _set_activity(now: int, state) -> None:
     """Judge the engine by the hidden layers, which hold the others up."""
     first, first_end, second, _ = _hidden_times(now, state)
@@ -200,7 +200,7 @@ def _set_activity(now: int, state) -> None:
         state.activity = BUSY if now < first_end or now >= second else OUTPUT
 
 
-@compiled
+@merged
 def _next_event(now: int, state, i_job) -> int:
     """Return the next of the times that lie ahead."""
     wake = NEVER
@@ -211,5 +211,5 @@ def _next_event(now: int, state, i_job) -> int:
         wake = min(wake, _room_from(state))
     computed = state.computed
     if computed < state.begun[COUNT - 1] and not state.coloured:
-        wake = min(wake, state.there_at[COUNT, computed % RING])
+        wake = min(wake, state.there_at[COUNT, computed & RING - 1])
     return wake

@@ -6,7 +6,7 @@ What the products are is not read: only the weights, which tell the rays that ha
 import numpy as np
 
 from nerf.contract.config import POWERS, AcceleratorConfig
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts import queue
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.streams import SAMPLE
@@ -44,7 +44,7 @@ def new(cfg: AcceleratorConfig) -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, i_sample, i_vector, o_sample, o_vector) -> int:
     """Take a transfer of one tile; look at a pixel of the other or put one of its transfers out."""
     if state.phase == CLEAR:

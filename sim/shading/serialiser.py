@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 from sim.parts.streams import copy_sample, second_alone
 
@@ -14,7 +14,7 @@ def new() -> np.void:
     return np.zeros(1, STATE)[0]
 
 
-@compiled
+@merged
 def step(now: int, state, i, o) -> int:
     """Hand on a sample a cycle, the first of a pair first."""
     if not i.valid:

@@ -5,7 +5,7 @@ Colours change no cycle and are not computed.
 
 import numpy as np
 
-from rtnerf.base.compiled import compiled
+from rtnerf.base.compiled import compiled, merged
 from sim.parts.activity import BUSY, IDLE, NEVER, OUTPUT
 
 ADDING = 5
@@ -43,7 +43,7 @@ def new() -> np.void:
     return state
 
 
-@compiled
+@merged
 def step(now: int, state, tile, blank, i, o, done) -> int:
     """Take a sample a cycle; behind a marker scan the tile, four steps from a pixel's read to its output.
 

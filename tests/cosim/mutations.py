@@ -122,8 +122,11 @@ SIMULATOR: dict[str, tuple[str, dict[str, str]]] = {
     "density_loader": ("cube_loader", {"state.until = at\n": "state.until = at + 1 - state.appearance\n"}),
     # Merges in every other cycle only.
     "sample_generator": ("sample_generator", {"moved = _merge(": "moved = now & 1 == 0 or _merge("}),
-    # Leaves out one of the cycles of a pixel's set-up.
-    "sample_lane": ("sample_lane", {"SET_UP_STAGES = 9": "SET_UP_STAGES = 8"}),
+    # Begins to march a cycle after the march before.
+    "sample_lane": (
+        "sample_lane",
+        {"AHEAD and not stages & MARCH:": "AHEAD and not stages & (MARCH | SCALED):"},
+    ),
     # Takes a record in with its second beat, not in the cycle behind.
     "record_reader": ("record_reader", {"state.whole = 1": "state.windows_held += 1"}),
     # Hands on an entry when the next one is dropped.

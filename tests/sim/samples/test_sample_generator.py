@@ -11,7 +11,8 @@ from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run, shared
-from nerf.contract.registers import AXES, View
+from nerf.contract.formats import ALPHA_ENTRIES
+from nerf.contract.registers import AXES
 from nerf.golden.occupancy_walker import axis_order
 from nerf.golden.projector import project
 from rtl.payloads import Cube, Ray, SceneRegisters, TileLayouts, ViewRegisters
@@ -20,7 +21,7 @@ from sim.parts.activity import NEVER
 from sim.parts.streams import CUBE as CUBE_STREAM
 from sim.parts.streams import READ_BEAT, READ_REQUEST, RECTANGLE, SAMPLE, new
 from sim.parts.streams import stream as record_of
-from sim.samples import record_reader, sample_generator
+from sim.samples import marches, record_reader, sample_generator
 from tests.rtl.memory.helpers_memory import ReadMemory as HardwareMemory
 from tests.rtl.samples.test_sample_generator import (
     BASE,
@@ -37,7 +38,7 @@ from tests.rtl.samples.test_sample_generator import (
     usual_case,
 )
 from tests.sim.replay import replay
-from tests.sim.samples.helpers_front_end import ReadMemory, scene_record, sleeper, view_record
+from tests.sim.samples.helpers_front_end import ReadMemory, scene_record, sleeper
 from tests.sim.shading.helpers_shading import modelled, sample_fields
 from tests.sizes import LARGE, SMALL
 
@@ -99,6 +100,29 @@ class Bench(wiring.Component):
         return m
 
 
+def marches_of(case, scene, windows, bases):
+    """Return marches for the rays of a window that is a tile, which all cubes may cover; all alphas are 0."""
+    ranks = np.arange(len(bases))
+    nothing = np.zeros((0, 1, 0), np.int8)
+    return marches.Marches(
+        scene=scene,
+        limit=case.limit,
+        width=CONFIG.tile,
+        rays=np.stack([case.rays.position, case.rays.step, case.rays.inverse], axis=1),
+        live=np.ones(PIXELS, np.int64),
+        rank=np.zeros((1, 1, 1), np.int64),
+        windows=windows,
+        bases=bases,
+        planes=(nothing,) * 3,
+        lines=(np.zeros((0, 0), np.int8),) * 3,
+        alpha_table=np.zeros((ALPHA_ENTRIES, 2), np.int64),
+        footprints=np.stack([0 * ranks, 0 * ranks, 0 * ranks + CONFIG.tile, PIXELS * ranks], axis=1),
+        marches=np.zeros(PIXELS * len(ranks), marches.MARCH),
+        points=np.zeros(1 << 14, np.int32),
+        used=np.zeros(1, np.int64),
+    )
+
+
 def simulate(case, rectangles, terminations, rays_after, stalls, seed, latency, lanes, skip, sizes):
     """Return the cycles and payloads of the simulator, run until the last sample and a while beyond."""
     state = sample_generator.new(replace(sizes, tile=CONFIG.tile, tiles=CONFIG.tiles, sample_lanes=lanes))
@@ -107,20 +131,21 @@ def simulate(case, rectangles, terminations, rays_after, stalls, seed, latency, 
     scene = scene_record(
         grid=case.grid, records_offset=case.records_offset, mask_scale=case.scale, mask_offset=case.offset
     )
-    view = view_record(View({"sample_limit": case.limit}))
     store = ReadMemory(request, beat, record_reader.CLIENT, seed, latency)
     terminated_from = np.array([0] * PIXELS + [0 if flag else NEVER for flag in case.terminated])
     ranks = max(case.rank.values()) + 1
     windows, bases = np.zeros((ranks, 6, 6, 6), bool), np.zeros((ranks, 3), np.int64)
     for cube, rank in case.rank.items():
         windows[rank], bases[rank] = case.windows[cube], case.bases[cube]
-    of_tile = case.rays.position, case.rays.step, case.rays.inverse
-    rays = (np.concatenate([0 * of_pixels, of_pixels]) for of_pixels in of_tile)
     rays_from = np.full(2, NEVER if rays_after else 0)
-    shared = (rays_from, *rays, terminated_from, windows, bases)
+    its = marches_of(case, scene, windows, bases)
 
     def step_generator(now):
-        return sample_generator.step(now, state, scene, view, BASE, i, request, beat, o_cube, o, *shared)
+        nonlocal its
+        its = marches.with_room(its)
+        return sample_generator.step(
+            now, state, scene, BASE, i, request, beat, o_cube, o, rays_from, terminated_from, np.zeros((2, 2), int), its
+        )
 
     told = np.zeros(1, bool)
     maybe = sleeper(step_generator, [i, o, o_cube, request, beat, told]) if skip else step_generator

@@ -13,14 +13,14 @@ from amaranth.lib.wiring import In, Out
 from cosim.unit import STALLS, run, shared
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import ALPHA_ENTRIES
+from nerf.golden.density import alpha, table_position
 from nerf.golden.frame import density_sum
 from rtl.payloads import TREE_SUM, SceneRegisters, TileLayouts
 from rtl.shading.density import ENTRIES_A_BEAT, ENTRY_BITS, Density
-from sim.control.registers import SCENE
 from sim.parts.streams import SAMPLE, TREE_REQUEST, TREE_RESPONSE, new
 from sim.shading import density
 from tests.sim.replay import replay
-from tests.sim.shading.helpers_shading import MORE_STALLS, modelled, random_samples, registers, sample_fields, watched
+from tests.sim.shading.helpers_shading import MORE_STALLS, modelled, random_samples, sample_fields, watched
 
 CFG = AcceleratorConfig(tile=8)
 LAYOUTS = TileLayouts(CFG)
@@ -105,13 +105,16 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, lasts, groups):
     cfg = replace(CFG, density_components=16 * groups)
     table, (planes, lines) = random_table(chance), random_factors(np.random.default_rng(3), components=16 * groups)
     samples = random_samples(chance, 60, 5, cubes=CUBES, lasts=lasts)
-    totals = []
+    scene = {"density_multiplier": 1 << 19, "density_offset": 500 << 8}
+    totals, offered = [], []
     for sample in samples:
+        offered.append(sample_fields(sample))
         if not sample["last"]:
             total = int(density_sum(planes, lines, *sample_fields(sample)[1:4]))
+            at = table_position(total, *scene.values())
+            offered[-1] = (*offered[-1][:4], int(alpha(at, *table[at >> 8].tolist())), 0)
             parts = [chance.randrange(-(1 << 20), 1 << 20) for _ in range(groups - 1)]
             totals += [*parts, total - sum(parts)]
-    scene = {"density_multiplier": 1 << 19, "density_offset": 500 << 8}
     hardware = run(
         shared(Bench, cfg),
         {"i_sample": samples, "total": totals},
@@ -123,20 +126,20 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, lasts, groups):
     )
     activities: dict[bool, list[int]] = {False: [], True: []}
     for skip, activity in activities.items():
-        state, its_scene = density.new(cfg), registers(SCENE, **scene)
+        state = density.new(cfg)
         i_sample, response, o = new(SAMPLE), new(TREE_RESPONSE), new(SAMPLE)
         vector, request = new(TREE_REQUEST), new(TREE_REQUEST)
 
-        def step(now, state=state, i_sample=i_sample, tree=(vector, request, response), scene=its_scene, o=o):
+        def step(now, state=state, i_sample=i_sample, tree=(vector, request, response), o=o):
             # A beat leaves the player's memory a cycle after its read; the cycle after the last one is the first.
             if now <= BEATS:
                 return BEATS + 1
-            return density.step(now, state, i_sample, *tree, scene, o, planes, lines, table)
+            return density.step(now, state, i_sample, *tree, o)
 
         cycles, payloads = replay(
             step,
             {
-                "i_sample": (i_sample, [sample_fields(sample) for sample in samples]),
+                "i_sample": (i_sample, offered),
                 "total": (response, [(total, 0) for total in totals]),
             },
             {"o": (o, len(samples))},

@@ -26,7 +26,7 @@ from rtl.shading.compositor import Compositor
 from rtl.shading.density import Density
 from rtl.shading.mlp_engine import MlpEngine
 from rtl.shading.tile_buffer import TileBuffer
-from sim.control.registers import SCENE, VIEW
+from sim.control.registers import VIEW
 from sim.factors import cube_sequencer, interpolator, tree_server
 from sim.parts import queue
 from sim.parts.streams import (
@@ -208,8 +208,8 @@ class Bench(wiring.Component):
 class Twin:
     """The same bench in the simulator."""
 
-    def __init__(self, table, planes, lines):
-        scene, view = registers(SCENE, **SCENE_WORDS), registers(VIEW, **VIEW_WORDS)
+    def __init__(self):
+        view = registers(VIEW, **VIEW_WORDS)
         tile = registers(TILE, **TILE_WORDS)
         self.samples, self.queue_i, queued, interpolated, opaque, visible, sequenced, queued_visible, to_appearance = (
             new(SAMPLE) for _ in range(9)
@@ -254,11 +254,7 @@ class Twin:
                     vector,
                     requests[0],
                     responses[0],
-                    scene,
                     opaque,
-                    planes,
-                    lines,
-                    table,
                 ),
             ),
             (
@@ -310,6 +306,13 @@ class Twin:
         return now + 1
 
 
+def alpha_of(sample, table, planes, lines):
+    """Return the alpha of a sample."""
+    total = density_sum(planes, lines, *sample_fields(sample)[1:4])
+    at = table_position(total, SCENE_WORDS["density_multiplier"], SCENE_WORDS["density_offset"])
+    return int(alpha(at, *table[at >> 8].tolist()))
+
+
 def visible_samples(samples, table, planes, lines):
     """Return the samples and markers that the compositor passes on."""
     visible, remaining = [], {}
@@ -321,9 +324,7 @@ def visible_samples(samples, table, planes, lines):
         transmittance = remaining.get(sample["pixel"], ONE)
         if sample["pixel"] == DEAD or transmittance < VIEW_WORDS["termination"]:
             continue
-        total = density_sum(planes, lines, *sample_fields(sample)[1:4])
-        at = table_position(total, SCENE_WORDS["density_multiplier"], SCENE_WORDS["density_offset"])
-        weight, remaining[sample["pixel"]] = composite(transmittance, alpha(at, *table[at >> 8].tolist()))
+        weight, remaining[sample["pixel"]] = composite(transmittance, alpha_of(sample, table, planes, lines))
         if weight > VIEW_WORDS["shading_threshold"]:
             visible.append(sample)
     return visible
@@ -351,11 +352,14 @@ def test_every_transfer_comes_in_the_same_cycle(stalls, tiles):
     }
     constants = {"scene": SCENE_WORDS, "view": VIEW_WORDS, "tile": TILE_WORDS}
     hardware = run(shared(Bench), inputs, counts, constants, stalls=stalls, seed=9)
-    twin = Twin(table, planes, lines)
+    twin = Twin()
+    offered = [
+        sample if sample["last"] else sample | {"alpha": alpha_of(sample, table, planes, lines)} for sample in samples
+    ]
     cycles, payloads = replay(
         twin.step,
         {
-            "samples": (twin.samples, [sample_fields(sample) for sample in samples]),
+            "samples": (twin.samples, [sample_fields(sample, "alpha") for sample in offered]),
             "density_cubes": (twin.density_cubes, [tuple(cube[axis] for axis in AXES) for cube in density_cubes]),
             "appearance_cubes": (
                 twin.appearance_cubes,
