@@ -99,7 +99,7 @@ def sweep(
     points, refused = space.points(space.seed)
     about = heading("sweep", space)
     folder = points_of.open_folder(out, about)
-    tasks = points_of.tasks_of(points, synthesis_files(space.synthesis), space.on_chip)
+    tasks = points_of.tasks_of(points, synthesis_files(space.synthesis), space.on_chip, space.estimates)
     counts = {"points": len(points), "frames": sum(len(point.subject.views) for point in points)}
     result = {**about, **counts, "refused": [asdict(each) for each in refused]}
     tell_refused(refused)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sim.result import Simulation
 
 
-def synthesis_of(config: AcceleratorConfig, path: Path | None) -> Synthesis | None:
-    """Return a configuration's synthesis from a file, or the one that comes along, if there is one.
+def synthesis_of(config: AcceleratorConfig, path: Path | None, estimates: bool = False) -> Synthesis | None:
+    """Return a configuration's synthesis from a file, or the one that comes along, if there is one; or its estimate.
 
     Raises
     ------
@@ -25,7 +25,14 @@ def synthesis_of(config: AcceleratorConfig, path: Path | None) -> Synthesis | No
     """
     from rtnerf.physical.kept import kept_synthesis, read_synthesis
 
-    return kept_synthesis(config) if path is None else read_synthesis(path, config)
+    if path is not None:
+        return read_synthesis(path, config)
+    found = kept_synthesis(config)
+    if found is None and estimates:
+        from rtnerf.physical.estimate import estimated_synthesis
+
+        return estimated_synthesis(config)
+    return found
 
 
 def synthesis_files(paths: Sequence[Path]) -> dict[str, Path]:

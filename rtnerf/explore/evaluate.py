@@ -44,12 +44,15 @@ class Task(NamedTuple):
         Result of its configuration.
     on_chip : bool
         Count the bytes on chip.
+    estimates : bool
+        Estimate area and energy where there is no synthesis.
     """
 
     point: Point
     quality: bool = False
     synthesis: Path | None = None
     on_chip: bool = True
+    estimates: bool = False
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -102,10 +105,11 @@ def frames_of(point: Point, ends: Iterable[int] = itertools.repeat(WATCHDOG_CYCL
 
 def _frames(task: Task) -> dict[str, Any]:
     point = task.point
-    synthesis = synthesis_of(point.config, task.synthesis)
+    synthesis = synthesis_of(point.config, task.synthesis, task.estimates)
     found: dict[str, Any] = {
         "frames": [record_of(frame, synthesis) for frame in frames_of(point)],
         "area_mm2": None if synthesis is None else synthesis.area_mm2,
+        "area_source": None if synthesis is None else synthesis.source,
         "on_chip_bytes": None,
         "memory_mm2": None,
     }

@@ -110,7 +110,9 @@ def optimise(
     while len(trials) < points:
         asked = [study.ask() for _ in range(min(BATCH, points - len(trials)))]
         proposed = [_proposed(space, one) for one in asked]
-        tasks = tasks_of([one.point for one in proposed if one.point is not None], synthesis, space.on_chip)
+        tasks = tasks_of(
+            [one.point for one in proposed if one.point is not None], synthesis, space.on_chip, space.estimates
+        )
         run(folder, tasks, where, lambda done, total: None)
         for one, trial in zip(asked, proposed, strict=True):
             answered = _answered(trial, folder, wanted)

@@ -16,7 +16,7 @@ from rtnerf.base.errors import InputError, require
 from rtnerf.explore.points import NAMES, Point, point_of
 
 TABLES = {"fixed": dict, "grid": dict, "points": list, "space": dict}
-KEYS = (*TABLES, "samples", "seed", "synthesis", "on_chip")
+KEYS = (*TABLES, "samples", "seed", "synthesis", "on_chip", "estimates")
 MOST_POINTS = 1_000_000
 DRAWS = 200
 """For each sample that is wanted, before a space is taken to have no more of them."""
@@ -94,6 +94,8 @@ class Specification:
         Results of rtnerf synth, for area and energy of their configurations.
     on_chip : bool
         Whether the bytes on chip of every configuration are counted: seconds each.
+    estimates : bool
+        Whether area and energy are estimated where there is no synthesis.
     """
 
     folder: Path
@@ -106,6 +108,7 @@ class Specification:
     seed: int = 0
     synthesis: list[Path] = field(default_factory=list)
     on_chip: bool = True
+    estimates: bool = False
 
     def point(self, settings: Settings) -> Point:
         """Return the point of some settings over the fixed ones; `InputError` where they do not go together."""
@@ -192,7 +195,8 @@ def load_specification(path: Path) -> Specification:
     for key in ("samples", "seed"):
         value = found.get(key, 0)
         require(type(value) is int and 0 <= value < 1 << 32, key, "a whole number of at least 0", repr(value))
-    require(type(found.get("on_chip", True)) is bool, "on_chip", "true or false", found.get("on_chip"))
+    for key in ("on_chip", "estimates"):
+        require(type(found.get(key, True)) is bool, key, "true or false", found.get(key))
     count = math.prod(map(len, grid.values())) + found.get("samples", 0)
     require(count <= MOST_POINTS, "space", f"of at most {MOST_POINTS} points", count)
     require(not found.get("samples") or bool(space), "space", "given with samples", "missing")
@@ -203,7 +207,7 @@ def load_specification(path: Path) -> Specification:
     files = [folder / name for name in synthesis]
     return Specification(
         folder, text, fixed, grid, listed, space, found.get("samples", 0), found.get("seed", 0), files,
-        found.get("on_chip", True),
+        found.get("on_chip", True), found.get("estimates", False),
     )  # fmt: skip
 
 

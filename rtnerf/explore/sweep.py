@@ -68,9 +68,11 @@ class Folder:
         return read_json("result", self.place(task))
 
 
-def tasks_of(points: Iterable[Point], synthesis: Mapping[str, Path], on_chip: bool) -> list[Task]:
+def tasks_of(
+    points: Iterable[Point], synthesis: Mapping[str, Path], on_chip: bool, estimates: bool = False
+) -> list[Task]:
     """Return what is to be done for points, those with the same model and values side by side; pictures once each."""
-    frames = [Task(point, False, synthesis.get(point.config.digest), on_chip) for point in points]
+    frames = [Task(point, False, synthesis.get(point.config.digest), on_chip, estimates) for point in points]
     pictures = {quality_digest(point): Task(point, True) for point in points if has_quality(point)}
     return sorted([*pictures.values(), *frames], key=lambda task: quality_digest(task.point))
 
@@ -149,6 +151,7 @@ def rows(folder: Folder, points: Sequence[Point]) -> list[dict[str, Any]]:
                     "view": view,
                     "psnr_db": quality.get("psnr_db"),
                     **{key: result[key] for key in ("on_chip_bytes", "memory_mm2", "area_mm2", "seconds")},
+                    "area_source": result.get("area_source"),
                     **flattened({"settings": result["settings"], **frame}),
                 }
             )

@@ -109,6 +109,7 @@ def short_record(run: Mapping[str, Any]) -> dict[str, Any]:
             "instances": unit["instances"],
             "flip_flops": unit["flip_flops"],
             "leakage_uw": unit["leakage_uw"],
+            "area_um2": unit["area_um2"],
             "area_by_kind_um2": {kind: unit["area_by_kind_um2"][kind] for kind in GATE_KINDS},
             "operations": unit["operations"],
             "memories": [

@@ -16,6 +16,7 @@ from sim.frame import new_frame
 from sim.machine import run
 from sim.memory import memory
 from sim.memory.dram import Dram
+from sim.samples.marches import new_marches
 from sim.simulate import simulate, simulate_all
 from sim.wiring import PROBES, new_blocks, new_wires
 from tests.golden.models import EDGE_CASES, look_at, small_model
@@ -38,7 +39,8 @@ def small():
 def every_cycle(decoded, view, timing):
     """Step every block in every cycle."""
     blocks = new_blocks(SMALL, memory.new(timing), place(1 << 20, view, SMALL), view)
-    wires, frame, clock = new_wires(), new_frame(decoded, view, SMALL), new_clock(True)
+    wires, clock = new_wires(), new_clock(True)
+    frame = new_frame(decoded, view, SMALL, new_marches(decoded, view))
     everyone, entries = int(clock["following"]), []
     now = run(0, 1, blocks, wires, frame, clock)
     settle_all(clock, now)
