@@ -12,8 +12,8 @@ from rtnerf.explore.points import Point
 from rtnerf.physical.inventory import macros_mm2, on_chip_bytes
 
 QUEUES = (
-    "sample_queue", "payload_queue", "buffer_window", "density_window_scale", "row_queue", "list_queue", "record_queue",
-    "ray_queue", "lane_queue", "cube_queue", "header_queue", "job_queue", "write_bursts",
+    "tiles", "sample_queue", "payload_queue", "buffer_window", "density_window_scale", "row_queue", "list_queue",
+    "record_queue", "ray_queue", "lane_queue", "cube_queue", "header_queue", "job_queue", "write_bursts",
 )  # fmt: skip
 """Fields of a configuration that decide how far blocks run ahead, and change no pixel."""
 

@@ -100,16 +100,16 @@ def _unit(
 ) -> SynthesisedUnit:
     """Return a unit on the line between two."""
     gates, other_gates = (sum(unit["area_by_kind_um2"].values()) for unit in (one, other))
-    names = dict.fromkeys([*one["operations"], *other["operations"]])
+    operations = {
+        name: round(_between(one["operations"].get(name, 0), other["operations"].get(name, 0), along))
+        for name in [*one["operations"], *other["operations"]]
+    }
     return SynthesisedUnit(
         instances,
         round(_between(one["flip_flops"], other["flip_flops"], along)),
         _between(gates, other_gates, along),
         _between(one["leakage_uw"], other["leakage_uw"], along),
-        {
-            name: round(_between(one["operations"].get(name, 0), other["operations"].get(name, 0), along))
-            for name in names
-        },
+        {name: count for name, count in operations.items() if count},
         memories,
     )
 

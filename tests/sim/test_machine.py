@@ -16,8 +16,9 @@ from sim.frame import new_frame
 from sim.machine import run
 from sim.memory import memory
 from sim.memory.dram import Dram
+from sim.samples import marches
 from sim.samples.marches import new_marches
-from sim.simulate import simulate, simulate_all
+from sim.simulate import Values, simulate, simulate_all
 from sim.wiring import PROBES, new_blocks, new_wires
 from tests.golden.models import EDGE_CASES, look_at, small_model
 
@@ -105,6 +106,25 @@ def test_repeats_bit_for_bit_and_stops_where_told(small):
     assert part.cycles == first.cycles // 2 - 1
     samples = first.transfers["samples"]
     assert np.array_equal(part.transfers["samples"], samples[samples < first.cycles // 2])
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_values_at_hand_change_nothing(small, uniform, monkeypatch):
+    """Frames of another configuration have looked up others of them, in another order, and made room twice."""
+    decoded, view = small
+    monkeypatch.setattr(marches, "LEAST_POINTS", 0)
+    values = Values(decoded, view)
+    room = len(values.marches.points)
+    with_few_lanes = AcceleratorConfig(tile=8, mlp_lanes=128, sample_queue=16)
+    for config in (with_few_lanes, SMALL, with_few_lanes):
+        alone, shared = (
+            simulate(decoded, view, config, uniform=uniform, record=True, **more) for more in ({}, {"values": values})
+        )
+        assert alone.activity == shared.activity
+        assert (alone.samples, alone.shaded) == (shared.samples, shared.shaded)
+        assert all(np.array_equal(alone.transfers[name], shared.transfers[name]) for name in PROBES)
+    assert uniform or 0 < values.marches.used[0] <= len(values.marches.points)
+    assert uniform or len(values.marches.points) > room
 
 
 def test_frames_are_the_same_for_any_number_of_workers(small):

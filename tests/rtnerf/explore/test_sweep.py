@@ -115,6 +115,17 @@ def test_psnr_is_that_of_the_accelerators_pixels_once_for_equal_values(tmp_path)
     assert not kept.has_quality(point_of({"ordering": "none"}, tmp_path))
 
 
+def test_estimates_say_that_they_are(tmp_path):
+    point = point_of({"memory": "fixed", "psnr_size": 0, "size": 3, "sample_queue": 32}, tmp_path)
+    unknown, found = (evaluate.run(kept.Task(point, estimates=estimates)) for estimates in (False, True))
+    assert unknown["area_mm2"] is unknown["area_source"] is unknown["frames"][0]["energy_mj"] is None
+    assert found["area_mm2"] > 0
+    assert found["frames"][0]["energy_mj"][0] > 0
+    assert found["area_source"].startswith("estimated")
+    preset = point_of({"memory": "fixed", "psnr_size": 0, "size": 3}, tmp_path)
+    assert not evaluate.run(kept.Task(preset, estimates=True))["area_source"].startswith("estimated")
+
+
 def test_an_image_depends_on_its_fields_of_the_configuration_alone():
     model = replace(rtnerf.load_model(), shading="deferred")
     usual = AcceleratorConfig(shading="deferred")
