@@ -99,7 +99,11 @@ def _unit(
     one: Mapping[str, Any], other: Mapping[str, Any], along: float, instances: int, memories: tuple[Memory, ...]
 ) -> SynthesisedUnit:
     """Return a unit on the line between two."""
-    gates, other_gates = (sum(unit["area_by_kind_um2"].values()) for unit in (one, other))
+
+    def area(*kinds: str) -> float:
+        low, high = (sum(unit["area_by_kind_um2"][kind] for kind in kinds) for unit in (one, other))
+        return _between(low, high, along)
+
     operations = {
         name: round(_between(one["operations"].get(name, 0), other["operations"].get(name, 0), along))
         for name in [*one["operations"], *other["operations"]]
@@ -107,7 +111,8 @@ def _unit(
     return SynthesisedUnit(
         instances,
         round(_between(one["flip_flops"], other["flip_flops"], along)),
-        _between(gates, other_gates, along),
+        area("selection", "control"),
+        area("multipliers", "adders"),
         _between(one["leakage_uw"], other["leakage_uw"], along),
         {name: count for name, count in operations.items() if count},
         memories,
