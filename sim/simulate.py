@@ -11,6 +11,7 @@ from nerf.contract.registers import View
 from nerf.golden.frame import DecodedScene
 from rtnerf.base.processes import worker_pool
 from sim.clock import new_clock, new_windows, settle_all
+from sim.control import registers
 from sim.frame import new_frame
 from sim.machine import run_windows
 from sim.memory import memory
@@ -39,7 +40,9 @@ class Values:
     """
 
     def __init__(self, decoded: DecodedScene, view: View) -> None:
-        self.marches = new_marches(decoded, view)
+        self.marches = new_marches(
+            decoded, view, registers.scene_registers(decoded.scene), registers.view_registers(view)
+        )
 
     def with_room(self) -> Marches:
         """Return them with room for those that a cycle may add."""

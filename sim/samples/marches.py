@@ -17,7 +17,6 @@ from nerf.golden.frame import DecodedScene, density_sum
 from nerf.golden.ray_setup import set_up
 from nerf.golden.sample_generator import CUBE_SHIFT, mask_cell
 from rtnerf.base.compiled import compiled, merged
-from sim.control import registers
 from sim.parts.streams import FOOTPRINT, VISIT
 from sim.samples.projector import fate
 
@@ -64,15 +63,14 @@ class Marches(NamedTuple):
     """How many of ``points`` are, int64 (1,)."""
 
 
-def new_marches(decoded: DecodedScene, view: View) -> Marches:
-    """Return the marches of a view, none of which has been found."""
+def new_marches(decoded: DecodedScene, view: View, scene: Any, camera: Any) -> Marches:
+    """Return the marches of a view, none of which has been found; ``scene``, ``camera``: the registers of both."""
     row, column = np.divmod(np.arange(view.window_height * view.window_width, dtype=np.int64), view.window_width)
     rays = set_up(column, row, view, decoded.scene.grid)
-    camera = registers.view_registers(view)
     footprints = np.zeros((len(decoded.bases), 4), np.int64)
     pixels = _project(decoded.rank, camera, np.zeros(1, VISIT)[0], np.zeros(1, FOOTPRINT)[0], footprints)
     return Marches(
-        scene=registers.scene_registers(decoded.scene),
+        scene=scene,
         limit=view.sample_limit,
         width=view.window_width,
         rays=np.stack([rays.position, rays.step, rays.inverse], axis=1),

@@ -17,7 +17,6 @@ from sim.machine import run
 from sim.memory import memory
 from sim.memory.dram import Dram
 from sim.samples import marches
-from sim.samples.marches import new_marches
 from sim.simulate import Values, simulate, simulate_all
 from sim.wiring import PROBES, new_blocks, new_wires
 from tests.golden.models import EDGE_CASES, look_at, small_model
@@ -41,7 +40,7 @@ def every_cycle(decoded, view, timing):
     """Step every block in every cycle."""
     blocks = new_blocks(SMALL, memory.new(timing), place(1 << 20, view, SMALL), view)
     wires, clock = new_wires(), new_clock(True)
-    frame = new_frame(decoded, view, SMALL, new_marches(decoded, view))
+    frame = new_frame(decoded, view, SMALL, Values(decoded, view).marches)
     everyone, entries = int(clock["following"]), []
     now = run(0, 1, blocks, wires, frame, clock)
     settle_all(clock, now)
