@@ -2,7 +2,7 @@
 
 A full adder a bit turns three rows into two with the same sum. So a product is cut into steps of a pipeline: rows
 (`product_rows`), fewer rows (`compress`), and one addition at the end; `few_rows` does the first two. All rows are
-modulo ``2**width``. Where there are multipliers (`rtl.parts.shared_module.Platform`), a product is one row.
+modulo ``2**width``. Where there are multipliers (`rtl.parts.shared_module.Platform`), each makes one row.
 """
 
 from collections.abc import Sequence
@@ -50,6 +50,29 @@ def product_rows(m: Module, left: Value, right: Value, width: int) -> list[Value
         signs -= 1 << bits + 2 * place
     corrections = Const(signs % (1 << width), width)
     return [*rows, Cat(*negative[:-1], corrections[2 * digits - 1 :])[:width]]
+
+
+MULTIPLIER_BITS = 18
+"""Of a factor that a multiplier of a device takes, sign included: an ECP5's, a 7 series' narrower one."""
+
+
+def multiplied_rows(m: Module, left: Value, right: Value, width: int) -> list[Value]:
+    """Return rows whose sum is ``left * right``, each the product of factors of at most `MULTIPLIER_BITS`."""
+    products = [(one * other) << at + place for at, one in _pieces(left) for place, other in _pieces(right)]
+    rows = [Signal(width, name=f"multiplied_{n}") for n in range(len(products))]
+    m.d.comb += [row.eq(product) for row, product in zip(rows, products, strict=True)]
+    return rows
+
+
+def _pieces(factor: Value) -> list[tuple[int, Value]]:
+    """Return a factor as signed pieces that a multiplier takes, each with the place of its lowest bit."""
+    factor = Value.cast(factor)
+    if not factor.shape().signed:
+        factor = Cat(factor, Const(0, 1)).as_signed()
+    taken = MULTIPLIER_BITS - 1
+    ends = range(0, max(len(factor) - 1, 1), taken)
+    low = [(at, Cat(factor[at : at + taken], Const(0, 1)).as_signed()) for at in ends[:-1]]
+    return [*low, (ends[-1], factor[ends[-1] :].as_signed())]
 
 
 def compress(m: Module, rows: Sequence[Value], most: int = 2) -> list[Value]:
@@ -132,12 +155,17 @@ class _Product(Elaboratable):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        if not isinstance(platform, Platform) or platform.has_multipliers:
-            # In Amaranth's simulator, too: gate by gate it would take minutes.
+        if not isinstance(platform, Platform):
+            # In Amaranth's simulator: gate by gate it would take minutes.
             m.d.comb += self.rows[0].eq(self._factors[0] * self._factors[1])
             m.d.comb += self.rows[1].eq(sum(self._addends))
             return m
         addends = [Value.cast(addend)[: self._width] for addend in self._addends]
+        if platform.has_multipliers:
+            products = multiplied_rows(m, *self._factors, self._width)
+            rows = compress(m, [*products, *addends], len(self.rows))
+            m.d.comb += [held.eq(row) for held, row in zip(self.rows, rows, strict=False)]
+            return m
         shapes = [Value.cast(factor).shape() for factor in self._factors]
         sizes = (*shapes, len(addends), self._width, len(self.rows))
         kind = "_".join(
