@@ -57,27 +57,48 @@ class PixelMemory(wiring.Component):
         readers = [self.read, *self.look_ups]
         answers = []
         for bank in range(1 << self._place_bits):
-            m.submodules[f"bank_{bank}"] = memory = Memory(shape=self._shape, depth=1 << self._tile_bits, init=[])
-            write = memory.write_port()
+            write = PixelWrite(self._tile_bits, self._shape).create(path=(f"write_{bank}",))
+            late = PixelWrite(self._tile_bits, self._shape).create(path=(f"late_{bank}",))
             initialises = Signal(name=f"initialises_{bank}")
             m.d.comb += [
                 initialises.eq(self.initialise.enable & (self._place(self.initialise) == bank)),
-                write.en.eq(initialises | self.update.enable & (self._place(self.update) == bank)),
-                write.addr.eq(Mux(initialises, self.initialise.address, self.update.address)),
+                write.enable.eq(initialises | self.update.enable & (self._place(self.update) == bank)),
+                write.address.eq(Mux(initialises, self.initialise.address, self.update.address)),
                 Value.cast(write.data).eq(
                     Mux(initialises, Value.cast(self.initialise.data), Value.cast(self.update.data))
                 ),
             ]
-            ports = [memory.read_port(transparent_for=[write] if user is self.read else []) for user in readers]
-            for port, user in zip(ports, readers, strict=True):
-                m.d.comb += [port.addr.eq(user.address), port.en.eq(user.enable)]
-            answers.append(ports)
+            m.d.sync += [
+                Value.cast(getattr(late, name)).eq(Value.cast(getattr(write, name))) for name in write.signature.members
+            ]
+            # A look-up finds what was there before by a copy that is written a cycle later. A macro promises nothing
+            # for a row that is read while it is written.
+            answers.append(
+                [
+                    *self._memory(m, f"bank_{bank}", write, readers[:1]),
+                    *self._memory(m, f"looked_up_{bank}", late, readers[1:]),
+                ]
+            )
         for number, (user, *ports) in enumerate(zip(readers, *answers, strict=True)):
             place = Signal(self._place_bits, name=f"place_{number}")
             with m.If(user.enable):
                 m.d.sync += place.eq(self._place(user))
             m.d.comb += Value.cast(user.data).eq(Array(Value.cast(port.data) for port in ports)[place])
         return m
+
+    def _memory(self, m: Module, name: str, write, readers: list) -> list:
+        """Add a memory; return the port of each reader, which finds what is written in the same cycle."""
+        m.submodules[name] = memory = Memory(shape=self._shape, depth=1 << self._tile_bits, init=[])
+        port = memory.write_port()
+        m.d.comb += [
+            port.en.eq(write.enable),
+            port.addr.eq(write.address),
+            Value.cast(port.data).eq(Value.cast(write.data)),
+        ]
+        ports = [memory.read_port(transparent_for=[port]) for _ in readers]
+        for read, user in zip(ports, readers, strict=True):
+            m.d.comb += [read.addr.eq(user.address), read.en.eq(user.enable)]
+        return ports
 
     def _place(self, user) -> Value:
         return user.address[self._tile_bits :]

@@ -59,7 +59,7 @@ def gates(m: Module, left: Signal, right: Signal, addend: Signal) -> list:
     return list(rows.rows)
 
 
-@pytest.mark.parametrize("rows, prepare", [(few, lambda m: m), (few, with_multipliers), (gates, lambda m: m)])
+@pytest.mark.parametrize(("rows", "prepare"), [(few, lambda m: m), (few, with_multipliers), (gates, lambda m: m)])
 @pytest.mark.parametrize("shapes", FACTORS)
 def test_rows_of_factors_with_and_without_sign(shapes, rows, prepare):
     chance = random.Random(str(shapes))
