@@ -21,7 +21,7 @@ class PixelMemory(wiring.Component):
     ``initialise`` and ``update`` write, never to the same tile in the same cycle.
 
     Latency: 1 cycle from ``address`` to ``data``, which then stays until the next cycle with ``enable``; ``read`` also
-    finds what is updated in the same cycle, a look-up what was there before.
+    finds what is updated in the same cycle, a look-up what was there before, where it ``meets_updates``.
     Throughput: an initialisation, an update, a read and all look-ups a cycle.
 
     Parameters
@@ -32,6 +32,9 @@ class PixelMemory(wiring.Component):
     look_ups : int
     place_bits : int
         Top bits of a pixel index.
+    meets_updates : bool
+        Whether pixels are looked up that are written in the same cycle. A macro promises nothing for such a row, so
+        look-ups have a copy of their own, which is written a cycle later.
 
     Members
     -------
@@ -40,8 +43,11 @@ class PixelMemory(wiring.Component):
     look_ups : array of In(LookUp)
     """
 
-    def __init__(self, pixel_bits: int, shape, look_ups: int = 1, place_bits: int = 1) -> None:
+    def __init__(
+        self, pixel_bits: int, shape, look_ups: int = 1, place_bits: int = 1, *, meets_updates: bool = False
+    ) -> None:
         self._tile_bits, self._place_bits, self._shape = pixel_bits - place_bits, place_bits, shape
+        self._meets_updates = meets_updates
         super().__init__(
             {
                 "initialise": In(PixelWrite(pixel_bits, shape)),
@@ -58,7 +64,6 @@ class PixelMemory(wiring.Component):
         answers = []
         for bank in range(1 << self._place_bits):
             write = PixelWrite(self._tile_bits, self._shape).create(path=(f"write_{bank}",))
-            late = PixelWrite(self._tile_bits, self._shape).create(path=(f"late_{bank}",))
             initialises = Signal(name=f"initialises_{bank}")
             m.d.comb += [
                 initialises.eq(self.initialise.enable & (self._place(self.initialise) == bank)),
@@ -68,17 +73,15 @@ class PixelMemory(wiring.Component):
                     Mux(initialises, Value.cast(self.initialise.data), Value.cast(self.update.data))
                 ),
             ]
-            m.d.sync += [
-                Value.cast(getattr(late, name)).eq(Value.cast(getattr(write, name))) for name in write.signature.members
-            ]
-            # A look-up finds what was there before by a copy that is written a cycle later. A macro promises nothing
-            # for a row that is read while it is written.
-            answers.append(
-                [
-                    *self._memory(m, f"bank_{bank}", write, readers[:1]),
-                    *self._memory(m, f"looked_up_{bank}", late, readers[1:]),
-                ]
-            )
+            if self._meets_updates:
+                late = PixelWrite(self._tile_bits, self._shape).create(path=(f"late_{bank}",))
+                for name in write.signature.members:
+                    m.d.sync += Value.cast(getattr(late, name)).eq(Value.cast(getattr(write, name)))
+                found = self._memory(m, f"bank_{bank}", write, [self.read])
+                found += self._memory(m, f"looked_up_{bank}", late, self.look_ups, transparent=True)
+            else:
+                found = self._memory(m, f"bank_{bank}", write, readers)
+            answers.append(found)
         for number, (user, *ports) in enumerate(zip(readers, *answers, strict=True)):
             place = Signal(self._place_bits, name=f"place_{number}")
             with m.If(user.enable):
@@ -86,8 +89,8 @@ class PixelMemory(wiring.Component):
             m.d.comb += Value.cast(user.data).eq(Array(Value.cast(port.data) for port in ports)[place])
         return m
 
-    def _memory(self, m: Module, name: str, write, readers: list) -> list:
-        """Add a memory; return the port of each reader, which finds what is written in the same cycle."""
+    def _memory(self, m: Module, name: str, write, readers, *, transparent: bool = False) -> list:
+        """Add a memory; return the port of each reader. ``read``, or each, finds what is written in the same cycle."""
         m.submodules[name] = memory = Memory(shape=self._shape, depth=1 << self._tile_bits, init=[])
         port = memory.write_port()
         m.d.comb += [
@@ -95,7 +98,9 @@ class PixelMemory(wiring.Component):
             port.addr.eq(write.address),
             Value.cast(port.data).eq(Value.cast(write.data)),
         ]
-        ports = [memory.read_port(transparent_for=[port]) for _ in readers]
+        ports = [
+            memory.read_port(transparent_for=[port] if transparent or user is self.read else []) for user in readers
+        ]
         for read, user in zip(ports, readers, strict=True):
             m.d.comb += [read.addr.eq(user.address), read.en.eq(user.enable)]
         return ports

@@ -145,7 +145,7 @@ class Compositor(wiring.Component):
         """Add a lane's transmittances and flags."""
         bits = self._pixel_bits - self._lane_bits
         transmittance = PixelMemory(bits, UNIT_BITS, place_bits=self._place_bits)
-        flags = PixelMemory(bits, 1, self._look_ups // self._lanes, self._place_bits)
+        flags = PixelMemory(bits, 1, self._look_ups // self._lanes, self._place_bits, meets_updates=True)
         m.submodules[of_lane("transmittance", lane, self._lanes)] = transmittance
         m.submodules[of_lane("flags", lane, self._lanes)] = flags
         return transmittance, flags
