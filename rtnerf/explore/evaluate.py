@@ -20,7 +20,7 @@ from nerf.prepared import Prepared
 from nerf.train.tuning import Knobs, tune
 from rtnerf.base.errors import InputError
 from rtnerf.explore.cost import record_of, synthesis_of
-from rtnerf.explore.points import Point, Subject, digest
+from rtnerf.explore.points import Point, Subject, digest, file_digest
 from rtnerf.physical.inventory import macros_mm2, on_chip_bytes
 from sim.ablation import with_ordering
 from sim.result import Simulation
@@ -53,6 +53,12 @@ class Task(NamedTuple):
     synthesis: Path | None = None
     on_chip: bool = True
     estimates: bool = False
+
+    @property
+    def costs(self) -> dict[str, Any]:
+        """What area, energy and bytes on chip come from."""
+        synthesis = None if self.synthesis is None else file_digest(str(self.synthesis))
+        return {"synthesis": synthesis, "estimates": self.estimates, "on_chip": self.on_chip}
 
 
 def run(task: Task) -> dict[str, Any]:

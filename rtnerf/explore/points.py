@@ -121,7 +121,7 @@ class Point:
     @property
     def origins(self) -> list[str | None]:
         """Digests of the files that it reads, and of the code that makes its results."""
-        files = [_file_digest(path) for path in (self.subject.model, self.subject.transforms) if path is not None]
+        files = [file_digest(path) for path in (self.subject.model, self.subject.transforms) if path is not None]
         return [*files, _sources()]
 
     @cached_property
@@ -229,7 +229,7 @@ def _sources() -> str | None:
 
 
 @cache
-def _file_digest(path: str) -> str:
+def file_digest(path: str) -> str:
     """Of a file's content; of a folder, of names, sizes and times of the files in it, which may be many pictures."""
     place = Path(path)
     try:

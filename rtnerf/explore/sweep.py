@@ -54,13 +54,14 @@ class Folder:
         return self.path / "points" / f"{task.point.digest}.json"
 
     def has(self, task: Task) -> bool:
-        """Whether a task has ended."""
-        return self.place(task).is_file()
+        """Whether a task has ended, with figures of area and energy from the same source."""
+        place = self.place(task)
+        return place.is_file() and (task.quality or self.result(task).get("costs") == task.costs)
 
     def keep(self, task: Task, found: Mapping[str, Any]) -> None:
         """Keep a result."""
         place = self.place(task)
-        described = {"point": place.stem, "settings": task.point.settings()}
+        described = {"point": place.stem, "settings": task.point.settings(), "costs": task.costs}
         write_json(place, {**self.heading, **described, **found})
 
     def result(self, task: Task) -> dict[str, Any]:

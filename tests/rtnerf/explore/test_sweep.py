@@ -126,6 +126,21 @@ def test_estimates_say_that_they_are(tmp_path):
     assert not evaluate.run(kept.Task(preset, estimates=True))["area_source"].startswith("estimated")
 
 
+def test_points_with_figures_of_another_source_are_done_again(tmp_path):
+    point = point_of({"memory": "fixed", "psnr_size": 0, "size": 3, "sample_queue": 32}, tmp_path)
+    folder, done = kept.open_folder(tmp_path / "out", {}), []
+    for estimates in (False, True, True):
+        tasks = kept.tasks_of([point], {}, False, estimates)
+        done.append(kept.run(folder, tasks, None, lambda done, total: None))
+    assert done == [1, 1, 0]
+    (row,) = kept.rows(folder, [point])
+    assert row["area_source"].startswith("estimated")
+    result = tmp_path / "synthesis.json"
+    result.write_text("1")
+    before = kept.Task(point, synthesis=result)
+    assert before.costs == kept.Task(point, synthesis=result).costs != kept.Task(point).costs
+
+
 def test_an_image_depends_on_its_fields_of_the_configuration_alone():
     model = replace(rtnerf.load_model(), shading="deferred")
     usual = AcceleratorConfig(shading="deferred")
