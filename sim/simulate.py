@@ -12,7 +12,7 @@ from nerf.golden.frame import DecodedScene
 from rtnerf.base.processes import worker_pool
 from sim.clock import new_clock, new_windows, settle_all
 from sim.control import registers
-from sim.frame import new_frame
+from sim.frame import Frame, new_frame
 from sim.machine import run_windows
 from sim.memory import memory
 from sim.memory.dram import Dram
@@ -93,22 +93,13 @@ def simulate(
     blocks = new_blocks(config, memory.new(timing, elapsed, clock_hz), regions, view)
     wires, clock, windows = new_wires(), new_clock(record), new_windows()
     frame = new_frame(decoded, view, config, values.marches, uniform)
-    trace, finished = clock["trace"], wires["finished"]["set"]
-    # The cycle of the start is not one of the frame's.
-    now = run_windows(0, 1, blocks, wires, frame, clock, windows, 1)
-    settle_all(clock, now)
-    clock["spent"] = 0
-    entries: list[np.ndarray] = []
-    while now < end and not finished:
-        now = run_windows(now, end, blocks, wires, frame, clock, windows, WINDOWS_AT_ONCE)
-        frame = frame._replace(marches=values.with_room())
-        if record:
-            entries.append(trace["entries"][: trace["count"]].copy())
-            trace["count"] = 0
+    trace = clock["trace"]
+
+    def tell() -> None:
         if progress is not None:
             progress(int(trace["moved"][_PIXELS]), view.window_width * view.window_height)
-    if now >= WATCHDOG_CYCLES:
-        raise RuntimeError("the simulated accelerator has come to a standstill")
+
+    now, entries = _run(frame, values, blocks, wires, clock, windows, end, tell)
     settle_all(clock, now)
     banks = blocks["memory"]["banks"]
     return Simulation(
@@ -131,6 +122,28 @@ def simulate(
         window=int(windows["length"]),
         windows=np.diff(windows["spent"][: windows["count"] + 1], axis=0),
     )
+
+
+def _run(
+    frame: Frame, values: Values, blocks, wires, clock, windows, end: int, tell: Callable[[], None]
+) -> tuple[int, list[np.ndarray]]:
+    """Run a frame to its last cycle or to ``end``; return the cycle, and the transfers if they are recorded."""
+    trace, finished = clock["trace"], wires["finished"]["set"]
+    # The cycle of the start is not one of the frame's.
+    now = run_windows(0, 1, blocks, wires, frame, clock, windows, 1)
+    settle_all(clock, now)
+    clock["spent"] = 0
+    entries: list[np.ndarray] = []
+    while now < end and not finished:
+        now = run_windows(now, end, blocks, wires, frame, clock, windows, WINDOWS_AT_ONCE)
+        frame = frame._replace(marches=values.with_room())
+        if trace["recording"]:
+            entries.append(trace["entries"][: trace["count"]].copy())
+            trace["count"] = 0
+        tell()
+    if now >= WATCHDOG_CYCLES:
+        raise RuntimeError("the simulated accelerator has come to a standstill")
+    return now, entries
 
 
 def _activity(spent: np.ndarray) -> dict[str, dict[str, int]]:

@@ -6,14 +6,17 @@ All times are in ps, capacitances in fF, areas in um2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 RISE, FALL = 0, 1
+VOLTAGE = 0.7
+"""Of ASAP7's typical corner, V."""
 
 
 class Table(NamedTuple):
@@ -117,3 +120,18 @@ class Library:
                 if not any(fnmatchcase(name, pattern) for pattern in patterns)
             },
         )
+
+
+@cache
+def function_of(text: str) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """Return the function of a cell of arrays of bits, packed, by the names of its inputs.
+
+    Raises
+    ------
+    ValueError
+        The text is more than names, 0, 1 and ``! * + ( )``.
+    """
+    if not re.fullmatch(r"([A-Z]\w*|[!*+() 01])*", text):
+        raise ValueError(f"a cell's function must be of names, 0, 1 and ! * + ( ), not {text}")
+    values = re.sub(r"[A-Z]\w*", lambda name: f"v[{name[0]!r}]", text)
+    return eval(f"lambda v: {values.replace('!', '~').replace('*', '&').replace('+', '|')}")

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtnerf.physical.cells import Cell, Library
+from rtnerf.physical.cells import VOLTAGE, Cell, Library, function_of
 from rtnerf.physical.netlist import Memory, memory_of, number_of
-from rtnerf.physical.operations import VOLTAGE, function_of
 
 ZERO, ONE = 0, 1
 """The nets of the constants."""

@@ -15,20 +15,17 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rtnerf.base.files import write_bytes
-from rtnerf.physical.cells import Cell
+from rtnerf.physical.cells import VOLTAGE, Cell, function_of
 from rtnerf.physical.energy import ENERGY
 from rtnerf.physical.libraries import NAMED, Technology, liberty_folder, load_technology
 from rtnerf.physical.netlist import Netlist
 
-VOLTAGE = 0.7
-"""Of ASAP7's typical corner, V."""
 TRANSITION, LOAD = 2, 2
 """Places in ASAP7's power tables: 20 ps, and 4 times the smallest load."""
 PAIRS = 512
@@ -78,13 +75,6 @@ def _at(values: str) -> float:
 
 
 # ---- Changes of a netlist ----
-
-
-@cache
-def function_of(cell_function: str) -> Any:
-    """Return a cell's function of arrays of bits, packed."""
-    text = re.sub(r"\b[A-Z]\w*\b", lambda name: f"v[{name[0]!r}]", cell_function)
-    return eval(f"lambda v: {text.replace('!', '~').replace('*', '&').replace('+', '|')}")
 
 
 def _gates(netlist: Netlist) -> list[tuple[Cell, np.ndarray, list[str], int]]:

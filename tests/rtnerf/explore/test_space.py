@@ -160,7 +160,7 @@ def test_a_capture_that_changes_is_another_point(tmp_path):
     (capture / "transforms.json").write_text("{}")
 
     def found():
-        points._file_digest.cache_clear()
+        points.file_digest.cache_clear()
         return point_of({"transforms": "capture"}, tmp_path).digest
 
     first = found()

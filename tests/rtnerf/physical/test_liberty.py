@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rtnerf.base.errors import InputError
-from rtnerf.physical.cells import FALL, RISE
+from rtnerf.physical.cells import FALL, RISE, function_of
 from rtnerf.physical.liberty import parse, read_library, written
 from rtnerf.physical.libraries import COMPACT, load_technology
 
@@ -117,3 +117,9 @@ def test_compact_library_is_small_and_whole():
     assert 25 <= len(library.cells) <= 40
     assert parse(COMPACT.read_text()).name == "compact"
     assert load_technology(["compact"]).fo4_ps == pytest.approx(22, rel=0.1)
+
+
+@pytest.mark.parametrize("text", ["__import__('os')", "exit()", "A if B else C", "A.x"])
+def test_a_function_that_is_more_than_gates_is_not_evaluated(text):
+    with pytest.raises(ValueError, match="must be of names"):
+        function_of(text)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from rtnerf.physical.cells import VOLTAGE
 from rtnerf.physical.netlist import Netlist
-from rtnerf.physical.operations import VOLTAGE, _gates, _settled, energy_of, net_energies
+from rtnerf.physical.operations import _gates, _settled, energy_of, net_energies
 
 
 @pytest.fixture

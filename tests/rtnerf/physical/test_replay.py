@@ -14,8 +14,8 @@ from amaranth.sim import Simulator
 from nerf.contract.config import load_config
 from rtl.memory.write_master import WriteMaster
 from rtl.parts.shared_module import text_of
+from rtnerf.physical.cells import VOLTAGE
 from rtnerf.physical.circuit import circuit_of
-from rtnerf.physical.operations import VOLTAGE
 from rtnerf.physical.replay import replay
 from rtnerf.physical.synthesis import map_unit
 from rtnerf.physical.units import Unit
