@@ -85,6 +85,11 @@ def embed() -> None:
     write_bytes(SYNTHESISED, (json.dumps(content, indent=1) + "\n").encode())
 
 
+def told(done: int, total: int, name: str) -> None:
+    """Say which unit is done."""
+    print(f"{done} of {total}: {name}", file=sys.stderr)
+
+
 def main() -> None:
     """Read the options, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.synthesis", description=__doc__)
@@ -105,7 +110,7 @@ def main() -> None:
             options.unit,
             cache=CACHE,
             workers=options.workers,
-            progress=lambda done, total, name: print(f"{done} of {total}: {name}", file=sys.stderr),
+            progress=told,
         )
         for config in options.config
         for library in options.library

@@ -20,7 +20,7 @@ from amaranth.lib import wiring
 
 import rtnerf
 from benchmarks.merge_sorter import MergeSorter, sorting_cycles
-from benchmarks.synthesis import rounded
+from benchmarks.synthesis import rounded, told
 from nerf.cameras import load_cameras
 from nerf.checkpoint import load_model
 from nerf.contract.blocks import Form
@@ -132,11 +132,6 @@ def sorting(technology: Technology) -> dict[str, Any]:
         "frame_memory_uj": [moves * (price["read_pj"] + price["write_pj"]) / 1e6 for price in prices],
         "frame_logic_uj": [cycles * busy / 1e6 for busy in row["busy_pj"]],
     }
-
-
-def told(done: int, total: int, name: str) -> None:
-    """Say which unit is done."""
-    print(f"{done} of {total}: {name}", file=sys.stderr)
 
 
 def shading(technology: Technology) -> dict[str, Any]:

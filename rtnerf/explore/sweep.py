@@ -106,13 +106,16 @@ def estimate(folder: Folder, tasks: Sequence[Task]) -> tuple[int, float]:
     By the mean of those of the folder that have ended; without any, by one of frames and one of pictures at a quarter
     of the width and height.
     """
-    missing = [task for task in tasks if not folder.has(task)]
+    ended: list[Task] = []
+    missing: list[Task] = []
+    for task in tasks:
+        (ended if folder.has(task) else missing).append(task)
     seconds = 0.0
     for kind in (False, True):
         mine = [task for task in missing if task.quality is kind]
-        ended = [folder.result(task)["seconds"] for task in tasks if task.quality is kind and folder.has(task)]
+        took = [folder.result(task)["seconds"] for task in ended if task.quality is kind]
         if mine:
-            seconds += len(mine) * (sum(ended) / len(ended) if ended else _trial(mine[0]))
+            seconds += len(mine) * (sum(took) / len(took) if took else _trial(mine[0]))
     return len(missing), seconds
 
 

@@ -142,13 +142,14 @@ def circuit_of(
     }
     held = _memories(memories, nets)
     gates = _gates([(cell, pins) for cell, pins in cells if not cell.flip_flop])
-    readers, first = _by_net(gates.inputs, gates.pins, nets.count)
+    used = np.arange(PINS) < gates.pins[:, None]
+    order, first = grouped(gates.inputs[used], nets.count)
     flops = [_flop(cell, pins) for cell, pins in cells if cell.flip_flop]
     return Circuit(
         nets=nets.count,
         gates=gates,
         first_reader=first,
-        readers=readers,
+        readers=np.nonzero(used)[0][order],
         flops=np.array(flops, np.int64).reshape(-1, 2),
         memories=held,
         ports=ports,
@@ -218,12 +219,13 @@ def _table(cell: Cell) -> int:
     return sum(1 << int(state) for state in states[output])
 
 
-def _by_net(inputs: np.ndarray, pins: np.ndarray, nets: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return gates by the nets that lead to them, and where each net's begin."""
-    used = np.arange(PINS) < pins[:, None]
-    gates, sources = np.nonzero(used)[0], inputs[used]
-    order = np.argsort(sources, kind="stable")
-    return gates[order], np.searchsorted(sources[order], np.arange(nets + 1))
+def grouped(keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of keys, int (n,) from 0 to ``count`` - 1, in their order, and where those of each begin.
+
+    The second has ``count`` + 1 entries; equal keys keep their order.
+    """
+    order = np.argsort(keys, kind="stable")
+    return order, np.searchsorted(keys[order], np.arange(count + 1))
 
 
 # ---- Memories ----

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rtnerf.base.compiled import compiled, inlined
-from rtnerf.physical.circuit import ONE, Circuit, Memories
+from rtnerf.physical.circuit import ONE, Circuit, Memories, grouped
 
 Changes = Mapping[str, Sequence[tuple[int, int]]]
 """Of each port the cycles, rising, in which it has another value than before, and the value."""
@@ -67,7 +67,7 @@ def replay(circuit: Circuit, changes: Changes, cycles: int, compared_from: int =
     outputs = outputs._replace(nets=place[outputs.nets])
     is_flop = np.zeros(circuit.nets, bool)
     is_flop[circuit.flops[:, 1]] = True
-    flops_of, first_flop = _grouped(circuit.flops[:, 0], circuit.nets)
+    flops_of, first_flop = grouped(circuit.flops[:, 0], circuit.nets)
     costs = np.stack([circuit.costs.combinational, circuit.costs.registers], 1)
     energy, counts = np.zeros((cycles, 2, 2)), np.zeros((circuit.nets, 2), np.int64)
     registers, wrong = np.zeros(cycles, np.int64), np.zeros(cycles, np.int64)
@@ -113,12 +113,6 @@ def _events(ports: Mapping[str, np.ndarray], changes: Changes, cycles: int) -> _
     table = table[np.argsort(table[:, 0], kind="stable")]
     first = np.searchsorted(table[:, 0], np.arange(cycles + 1))
     return _Events(first, np.ascontiguousarray(table[:, 1]), table[:, 2].astype(np.uint8))
-
-
-def _grouped(keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of keys in their order, and where those of each key begin."""
-    order = np.argsort(keys, kind="stable")
-    return order, np.searchsorted(keys[order], np.arange(count + 1))
 
 
 @inlined
