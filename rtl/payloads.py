@@ -276,12 +276,12 @@ class LookUp(wiring.Signature):
 class FactorLookUp(wiring.Signature):
     """An interpolator's side of a cube buffer's read port: a `LookUp` of the factors round a cell.
 
-    ``part``: of the vectors that were read, the one that is shown in this cycle, each of so many components as the
-    interpolator takes at a time. ``lanes``: component groups that are read at a time.
+    ``part``: of the vectors, the one that is read: so many components as the interpolator takes at a time. ``lanes``:
+    component groups that are read at a time.
     """
 
     def __init__(self, cfg: AcceleratorConfig, lanes: int) -> None:
-        shown = cell_factors(lanes * cfg.interpolated_components)
+        read = cell_factors(lanes * cfg.interpolated_components)
         # A single part has a bit, too: Verilog has no signal without.
         part = Out(range(max(cfg.vector_parts, 2)))
-        super().__init__(dict(LookUp(BlockLayouts(cfg).FactorAddress, shown).members) | {"part": part})
+        super().__init__(dict(LookUp(BlockLayouts(cfg).FactorAddress, read).members) | {"part": part})

@@ -67,14 +67,14 @@ def _accesses(frame: Simulation, samples: int, visible: int, busy: dict[str, int
     requests = max(moved["density_requests"] + moved["appearance_requests"], 1)
     vectors = busy["hybrid_decoder"]
     density_vectors = vectors * moved["density_requests"] / requests
-    banks = PLANE_BANKS + LINE_BANKS
+    banks, parts = PLANE_BANKS + LINE_BANKS, frame.config.vector_parts
     found = {}
     for name, reads, writes in (
         ("density", groups["density"] * samples, frame.config.density_lanes * density_vectors),
         ("appearance", groups["appearance"] * visible, vectors - density_vectors),
     ):
-        found[f"{name}_buffer.plane_*"] = Accesses(PLANE_BANKS * reads, writes * PLANE_BANKS / banks)
-        found[f"{name}_buffer.line_*"] = Accesses(LINE_BANKS * reads, writes * LINE_BANKS / banks)
+        found[f"{name}_buffer.plane_*"] = Accesses(PLANE_BANKS * parts * reads, parts * writes * PLANE_BANKS / banks)
+        found[f"{name}_buffer.line_*"] = Accesses(LINE_BANKS * parts * reads, parts * writes * LINE_BANKS / banks)
     # Each pixel with a ray is read once; the others are put out unread.
     rays, written = moved["rays"], frame.written_bytes / BEAT
     return {

@@ -74,7 +74,7 @@ class Block(IntEnum):
         lambda its: interpolator.new(its.config.groups["density"], its.config.vector_parts),
     )
     DENSITY_SAMPLES = queue.STATE, lambda its: queue.new(its.config.sample_queue)
-    HYBRID_DECODER = hybrid_decoder.STATE, lambda its: hybrid_decoder.new()
+    HYBRID_DECODER = hybrid_decoder.STATE, lambda its: hybrid_decoder.new(its.config.vector_parts)
     BLOCK_FETCH = block_fetch.STATE, lambda its: block_fetch.new(its.config)
     APPEARANCE_LOADER = cube_loader.STATE, lambda its: cube_loader.new(its.config, True)
     DENSITY_LOADER = cube_loader.STATE, lambda its: cube_loader.new(its.config, False)

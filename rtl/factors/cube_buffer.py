@@ -1,14 +1,14 @@
 """The cube buffer: decoded factors around a cube, read as all that one interpolation needs of a component group."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
-from nerf.contract.config import COMPONENTS, AcceleratorConfig
+from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
-from rtl.parts.lanes import each, of_lane, part_of, several
+from rtl.parts.lanes import each, of_lane, several
 from rtl.payloads import BlockLayouts, FactorLookUp, FactorVector, vector3
 
 
@@ -19,11 +19,15 @@ class CubeBuffer(wiring.Component):
     128. Every pair has its own memories, and neighbouring vertices lie in different ones (by the parity of their
     coordinates), so that a read never conflicts.
 
-    A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``enable``; of it,
-    the part that is asked for in the same cycle.
+    A memory is as wide as the components that an interpolator takes at a time, ``cfg.interpolated_components`` of a
+    group: a vector is written, and read, in ``cfg.vector_parts``.
+
+    A write is seen by reads from the cycle after its last part on. A read returns what it asked for until the next
+    ``enable``.
 
     Latency: 1 cycle from ``enable`` to ``data``.
-    Throughput: 1 write and 1 read (4 plane and 2 line vectors of each pair, of ``lanes`` groups) a cycle and copy.
+    Throughput: 1 part of a write and 1 read (that part of 4 plane and 2 line vectors of each pair, of ``lanes`` groups)
+    a cycle and copy.
 
     Parameters
     ----------
@@ -38,7 +42,7 @@ class CubeBuffer(wiring.Component):
     Members
     -------
     i : In(stream)
-        `VectorWrite`, always ready.
+        `VectorWrite`; it is taken with its last part.
     factors : In(FactorLookUp)
         `cell_factors` by `FactorAddress`, modulo the window. Of several copies, one each.
     """
@@ -48,10 +52,10 @@ class CubeBuffer(wiring.Component):
     def __init__(self, cfg: AcceleratorConfig, kind: str, lanes: int = 1, copies: int = 1) -> None:
         self._groups, self._lanes, self._copies = cfg.groups[kind], lanes, copies
         self._window_bits = cfg.window_bits[kind]
-        self._shown = lanes * cfg.interpolated_components
+        self._parts, self._components = cfg.vector_parts, cfg.interpolated_components
         super().__init__(
             {
-                "i": In(stream.Signature(BlockLayouts(cfg).VectorWrite, always_ready=True)),
+                "i": In(stream.Signature(BlockLayouts(cfg).VectorWrite)),
                 "factors": several(In(FactorLookUp(cfg, lanes)), copies),
             }
         )
@@ -59,6 +63,11 @@ class CubeBuffer(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return four plane memories and two line memories a pair and copy."""
         m = Module()
+        self._part = Signal(range(self._parts)) if self._parts > 1 else Const(0, 1)
+        """Of the vector that is written."""
+        m.d.comb += self.i.ready.eq(self._part == self._parts - 1)
+        if self._parts > 1:
+            m.d.sync += self._part.eq(self._part + self.i.valid)
         for copy, port in enumerate(each(self.factors, self._copies)):
             odd = Signal(vector3(1))
             with m.If(port.enable):
@@ -72,23 +81,28 @@ class CubeBuffer(wiring.Component):
         return m
 
     def _bank(self, m: Module, port, name: str, depth: int, here, write_place, read_place) -> Value:
-        """Add memories, one a lane, of ``depth`` vectors a group; return the part of what is read to show."""
+        """Add memories, one a lane, of ``depth`` vectors a group; return what is read."""
         to, found = self.i.payload.to, []
+        values = self.i.payload.values.as_value()
+        shape = data.ArrayLayout(FactorVector.elem_shape, self._components)
+
+        def row(part: Value, place: Value, group: Value) -> Value:
+            return Cat(part, place, group) if self._parts > 1 else Cat(place, group)
+
         for lane in range(self._lanes):
-            memory = Memory(shape=FactorVector, depth=self._groups // self._lanes * depth, init=[])
+            memory = Memory(shape=shape, depth=self._groups // self._lanes * depth * self._parts, init=[])
             alone = self._lanes == 1
             m.submodules[name if alone else f"{name}_{lane}"] = memory
             read, write = memory.read_port(), memory.write_port()
             m.d.comb += [
-                write.addr.eq(Cat(write_place, to.group)),
-                write.data.eq(self.i.payload.values),
+                write.addr.eq(row(self._part, write_place, to.group)),
+                write.data.eq(values.word_select(self._part, Shape.cast(shape).width)),
                 write.en.eq(self.i.valid & here & (alone or to.group == lane)),
-                read.addr.eq(Cat(read_place, port.address.group)),
+                read.addr.eq(row(port.part, read_place, port.address.group)),
                 read.en.eq(port.enable),
             ]
             found.append(read.data.as_value())
-        vector = data.View(data.ArrayLayout(FactorVector.elem_shape, self._lanes * COMPONENTS), Cat(found))
-        return part_of(vector, port.part, self._shown).as_value()
+        return Cat(found)
 
     def _plane(self, m: Module, port, name: str, pair: int, first: str, second: str, odd: data.View) -> None:
         """Add a pair's plane."""

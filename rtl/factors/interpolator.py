@@ -30,8 +30,7 @@ class Interpolator(wiring.Component):
     - ``last`` samples pass in their order on ``o_sample``; they need no cube and leave the current one as it is.
     - A sample's vectors are those of the component groups in order, ``lanes`` of them at a time; the pairs in a vector
       are those of `nerf.contract.scene_image.PAIRS`.
-    - A vector is made in ``cfg.vector_parts`` steps, some of its components in each; the buffer is read for the first,
-      and shows a part of what was read in each.
+    - A vector is made in ``cfg.vector_parts`` steps, some of its components in each, for which the buffer is read.
     - A sample is offered on ``o_sample`` before its first vector is offered on ``o_vector``. The reader must be able
       to accept the next sample before it has all vectors of this one, or the next one is not begun.
     - Factors are -127 to 127, as the encoder makes them: with -128 a product would not fit.
@@ -135,26 +134,26 @@ class Interpolator(wiring.Component):
         group = Signal(range(max(self._vectors, 2)))
         begin = group == 0
         final = group == self._vectors - 1
-        part, shown = Signal(range(max(self._parts, 2))), Signal(range(max(self._parts, 2)))
+        part = Signal(range(max(self._parts, 2)))
         if self._parts > 1:
             begin, final = begin & (part == 0), final & (part == self._parts - 1)
         ready_to_pass = ~self.o_sample.valid | self.o_sample.ready
-        read = self._reads[0].enable if self._samples == self._parts == 1 else Signal(name="read")
+        read = self._reads[0].enable if self._samples == 1 else Signal(name="read")
         m.d.comb += [
             read.eq(asks & here & advance & (~begin | ready_to_pass)),
             self.i.ready.eq(Mux(sample.last, ready_to_pass, read & final)),
         ]
         for number, port in enumerate(self._reads):
             own, present = sample_in(sample, number)
-            m.d.comb += [port.address.group.eq(group), port.part.eq(shown)]
+            m.d.comb += [port.address.group.eq(group), port.part.eq(part)]
             if port.enable is not read:
-                m.d.comb += port.enable.eq(read & present & (part == 0))
+                m.d.comb += port.enable.eq(read & present)
             for axis in AXES:
                 cell = Cat(own.local[axis][FRACTION_BITS:], sample.cube[axis])
                 m.d.comb += port.address.cell[axis].eq(cell)
         with m.If(read):
             if self._parts > 1:
-                m.d.sync += [part.eq(part + 1), shown.eq(part)]
+                m.d.sync += part.eq(part + 1)
             with m.If(part == self._parts - 1):
                 m.d.sync += group.eq(Mux(final, 0, group + 1))
 

@@ -95,7 +95,7 @@ def _map_unit(design: libyosys.Design, run: Callable[..., None]) -> None:
     ports = [(wire.name.str().lstrip("\\"), wire.width, wire.port_input) for wire in wires]
     Path("bench.v").write_text(bench([port for port in ports if port[0] != "clk"]))
     # What `-no-rw-check` does for memories that are read from Verilog.
-    run("setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:TRANSPARENCY_MASK=1'0 %i")
+    run("setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1'1 %i r:TRANSPARENCY_MASK=1'0 %i")
     run("read_verilog bench.v", *_mapped(BENCH, "-noflatten"))
     _count(design, "unit")
     run("flatten", *_PLAIN)

@@ -57,7 +57,7 @@ class BlockPath(wiring.Component):
         wiring.connect(m, fetch.o_payload, decoder.i_payload)
         wiring.connect(m, decoder.tree, server.client_1)
         vector = decoder.o
-        m.d.comb += [fetch.scene.eq(self.scene), fetch.scene_base.eq(self.scene_base), vector.ready.eq(1)]
+        m.d.comb += [fetch.scene.eq(self.scene), fetch.scene_base.eq(self.scene_base)]
         m.d.sync += self.errors.eq(self.errors + fetch.error_header + decoder.error_payload)
         for number, kind in enumerate(CONFIG.groups):
             loader, buffer = CubeLoader(CONFIG, kind), self.buffers[kind]
@@ -69,10 +69,12 @@ class BlockPath(wiring.Component):
             m.d.comb += [
                 loader.scene.eq(self.scene),
                 loader.finished.eq(getattr(self, f"finished_{kind}")),
-                loader.done.eq(mine & vector.payload.block_last),
+                loader.done.eq(mine & buffer.i.ready & vector.payload.block_last),
                 buffer.i.valid.eq(mine),
                 buffer.i.payload.eq(vector.payload.write),
             ]
+            with m.If(mine):
+                m.d.comb += vector.ready.eq(buffer.i.ready)
         return m
 
 

@@ -45,7 +45,9 @@ def test_reads_return_the_corners_of_what_was_written(cfg, kind, lanes, copies):
         for position, vector in enumerate(vectors):
             values = int.from_bytes(vector.tobytes(), "little")
             ctx.set(payload, to | position << layout["position"].offset | values << layout["values"].offset)
-            await ctx.tick()
+            for part in range(cfg.vector_parts):
+                assert ctx.get(buffer.i.ready) == (part == cfg.vector_parts - 1)
+                await ctx.tick()
 
     async def testbench(ctx):
         ctx.set(buffer.i.valid, 1)
@@ -68,13 +70,13 @@ def test_reads_return_the_corners_of_what_was_written(cfg, kind, lanes, copies):
         for number, (read, *cell) in enumerate(cases):
             port = ports[number % copies]
             of_read = slice(read * lanes, (read + 1) * lanes)
+            part = generator.randrange(cfg.vector_parts)
             ctx.set(port.enable, 1)
+            ctx.set(port.part, part)
             ctx.set(port.address, {"group": read, "cell": dict(zip(AXES, cell, strict=True))})
             await ctx.tick()
             assert buffer.LATENCY == 1
             for hold in range(2):
-                part = generator.randrange(cfg.vector_parts)
-                ctx.set(port.part, part)
                 shown = slice(part * 16 // cfg.vector_parts, (part + 1) * 16 // cfg.vector_parts)
                 for pair, axes in enumerate(PAIRS):
                     first, second, along = (cell[axis] for axis in axes)
@@ -90,6 +92,7 @@ def test_reads_return_the_corners_of_what_was_written(cfg, kind, lanes, copies):
                     for other in ports:
                         ctx.set(other.enable, other is not port)
                     ctx.set(port.address.cell, {axis: generator.randrange(line_size) for axis in AXES})
+                    ctx.set(port.part, generator.randrange(cfg.vector_parts))
                     await ctx.tick()
 
     play(buffer, testbench)

@@ -19,11 +19,18 @@ LAYOUTS = BlockLayouts(TINY)
 
 
 class Harness(wiring.Component):
-    """A decoder with the tree that it needs; ``error``: there was a strobe for this block."""
+    """A decoder with the tree that it needs; ``error``: there was a strobe for this block.
+
+    ``parts``: cycles for which a vector is held up, as a cube buffer does that writes it in so many.
+    """
 
     i_job: In(stream.Signature(LAYOUTS.DecodeJob))
     i_payload: In(stream.Signature(ReadBeat))
     o: Out(stream.Signature(data.StructLayout({"vector": LAYOUTS.DecodedVector, "error": 1})))
+
+    def __init__(self, parts=1):
+        self._parts = parts
+        super().__init__()
 
     def elaborate(self, platform):
         m = Module()
@@ -37,10 +44,16 @@ class Harness(wiring.Component):
         wiring.connect(m, decoder.tree, server.client_1)
         wiring.connect(m, wiring.flipped(self.i_job), decoder.i_job)
         wiring.connect(m, wiring.flipped(self.i_payload), decoder.i_payload)
+        part = Signal(range(self._parts + 1))
+        written = part == self._parts - 1
+        with m.If(decoder.o.valid & ~written):
+            m.d.sync += part.eq(part + 1)
+        with m.Elif(self.o.valid & self.o.ready):
+            m.d.sync += part.eq(0)
         m.d.comb += [
             self.o.payload.vector.eq(decoder.o.payload),
-            self.o.valid.eq(decoder.o.valid),
-            decoder.o.ready.eq(self.o.ready),
+            self.o.valid.eq(decoder.o.valid & written),
+            decoder.o.ready.eq(self.o.ready & written),
         ]
         return m
 

@@ -107,12 +107,16 @@ class Bench(wiring.Component):
             m.d.comb += factors.ends[end].as_value().eq(Mux(right, vector, -1))
 
     def memory(self, m, reader, name, values, *at):
-        """What a memory of vectors (group, ..., component) answers to the read: the part that is asked for."""
-        init = memory_rows(side_by_side(values, self.lanes))
-        m.submodules[name] = memory = Memory(shape=8 * COMPONENTS * self.lanes, depth=len(init), init=init)
+        """What a memory of parts of vectors (group, ..., component) answers to the read."""
+        together = side_by_side(values, self.lanes)
+        init = memory_rows(together.reshape(*together.shape[:-1], self.parts, -1))
+        m.submodules[name] = memory = Memory(
+            shape=8 * COMPONENTS * self.lanes // self.parts, depth=len(init), init=init
+        )
         port = memory.read_port()
-        m.d.comb += [port.addr.eq(Cat(*at, reader.address.group)), port.en.eq(reader.enable)]
-        return port.data.word_select(reader.part, len(port.data) // self.parts)
+        place = Cat(*at, reader.address.group)
+        m.d.comb += [port.addr.eq(Cat(reader.part, place) if self.parts > 1 else place), port.en.eq(reader.enable)]
+        return port.data
 
 
 def make_samples(layout, extra, count, seed, per_cube=5):

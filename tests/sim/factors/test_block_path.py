@@ -167,7 +167,8 @@ def simulate_fetch(cfg, scene, timing, requests, counts, stalls, seed, skip):
 
 
 def simulate_path(cfg, scene, timing, cubes, asked, stalls, seed, skip):
-    bus, fetch, decoder, server = Memory(timing), block_fetch.new(cfg), hybrid_decoder.new(), tree_server.new()
+    bus, fetch, server = Memory(timing), block_fetch.new(cfg), tree_server.new()
+    decoder = hybrid_decoder.new(cfg.vector_parts)
     loaders = [cube_loader.new(cfg, bool(kind)) for kind in range(2)]
     image, registers = np.frombuffer(scene.data, np.uint8), scene_registers(scene)
     sources, tokens, block_requests, finished = (

@@ -16,8 +16,8 @@ DECODER = 1
 """Number of the decoder at the tree."""
 
 
-def simulate(jobs, beats, stalls, seed, skip):
-    decoder, server = hybrid_decoder.new(), tree_server.new()
+def simulate(jobs, beats, stalls, seed, skip, parts):
+    decoder, server = hybrid_decoder.new(parts), tree_server.new()
     i_job, i_payload, vector = new(DECODE_JOB), new(READ_BEAT), new(VECTOR)
     requests, responses = np.zeros(3, TREE_REQUEST), np.zeros(3, TREE_RESPONSE)
     image = np.frombuffer(b"".join(int(beat["data"]).to_bytes(16, "little") for beat in beats), np.uint8)
@@ -52,10 +52,10 @@ def simulate(jobs, beats, stalls, seed, skip):
     )
 
 
-def check(blocks, noise, stalls, seed=0, skips=None):
+def check(blocks, noise, stalls, seed=0, skips=None, parts=1):
     jobs, beats, _ = build(blocks, noise, skips)
     hardware = run(
-        shared(Harness),
+        shared(Harness, parts),
         {"i_job": jobs, "i_payload": beats},
         {"o": 16 * len(jobs)},
         stalls=stalls,
@@ -64,16 +64,17 @@ def check(blocks, noise, stalls, seed=0, skips=None):
     )
     expected = [(entry.vector.appearance, entry.vector.block_last) for entry in hardware.outputs["o"]]
     for skip in (False, True):
-        cycles, payloads = simulate(jobs, beats, stalls, seed, skip)
+        cycles, payloads = simulate(jobs, beats, stalls, seed, skip, parts)
         assert payloads["o"] == expected
         assert cycles == hardware.cycles
 
 
-# A cube buffer always takes a vector.
+# A cube buffer takes a vector as soon as it has written its parts.
+@pytest.mark.parametrize("parts", [1, 2, 16])
 @pytest.mark.parametrize("source", [1.0, 0.7, 0.3, 0.1])
-def test_blocks_of_every_form(source):
+def test_blocks_of_every_form(source, parts):
     noise = np.random.default_rng(random.Random(source).getrandbits(32))
-    check([*edge_blocks(noise), *random_blocks(noise, 14)], noise, (source, 1.0), seed=int(10 * source))
+    check([*edge_blocks(noise), *random_blocks(noise, 14)], noise, (source, 1.0), seed=int(10 * source), parts=parts)
 
 
 @pytest.mark.parametrize("skips", [0, 1])
