@@ -223,7 +223,8 @@ class Projector(wiring.Component):
         """Multiply the edges by the reciprocals of depth, and cut them to the window."""
         view, footprint = self.view, self.o.payload
         step = Signal(range(CUT + 1))
-        held, misses = Signal(Divided), Signal()
+        held = Signal(Divided)
+        misses = Signal()
         m.submodules.multiply = unit = MultiplyAdd(
             IMAGE_BITS, INVERSE_BITS + 1, PIXEL.width + 1 + INVERSE_DEPTH_FRACTION
         )

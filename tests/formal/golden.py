@@ -25,8 +25,8 @@ OPERATORS: dict[type, Callable] = {
     ast.BitAnd: operator.and_,
     ast.BitOr: operator.or_,
     ast.BitXor: operator.xor,
-    ast.LShift: lambda left, right: left << _amount(right),
-    ast.RShift: lambda left, right: left >> _amount(right),
+    ast.LShift: lambda left, right: _shift(left, right, operator.lshift, Value.shift_left),
+    ast.RShift: lambda left, right: _shift(left, right, operator.rshift, Value.shift_right),
     ast.USub: operator.neg,
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -213,9 +213,11 @@ class _Call:
         raise _unknown(node)
 
 
-def _amount(shift):
-    """Return an amount to shift by: what is signed loses its sign bit, as it is 0 or more."""
-    return shift[:-1] if is_value(shift) and Value.cast(shift).shape().signed else shift
+def _shift(left, amount, by_any: Callable, by_integer: Callable) -> Any:
+    """Return a shifted value, no wider than it has to be; a signed amount loses its sign bit: it is 0 or more."""
+    if is_value(left) and not is_value(amount):
+        return by_integer(Value.cast(left), int(amount))
+    return by_any(left, amount[:-1] if is_value(amount) and Value.cast(amount).shape().signed else amount)
 
 
 def _element(things, place) -> Any:

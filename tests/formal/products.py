@@ -5,24 +5,34 @@ the RTL's products that they are products. Here a product is any integer with wh
 factors have equal products, and a factor's range bounds the product. So the units' proofs hold for real ones too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value
 
 from tests.formal.prove import Bench
 
 
 class Products:
-    """The products of a bench."""
+    """The products of a bench.
+
+    A `steady` one is that of factors that never change; what a unit multiplies in some cycle may be the same factors.
+    """
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._known: list[tuple[Value, Value, Value]] = []
 
+    def steady(self, left: Value, right: Value) -> Value:
+        """Return the product of two values that never change."""
+        return self._new(self._bench.constant, left, right)
+
     def of(self, left: Value, right: Value) -> Value:
         """Return the product of two values."""
+        return self._new(self._bench.free, left, right)
+
+    def _new(self, make: Callable[[str, Shape], Signal], left: Value, right: Value) -> Value:
         left, right = Value.cast(left), Value.cast(right)
-        product = self._bench.free(f"product_{len(self._known)}", (left * right).shape())
+        product = make(f"product_{len(self._known)}", (left * right).shape())
         for one, other, known in self._known:
             same = ((left == one) & (right == other)) | ((left == other) & (right == one))
             self._bench.assume(~same | (product == known))

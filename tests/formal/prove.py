@@ -168,11 +168,12 @@ class Bench:
         self.goal(f"{name} waits", stream.valid & ~stream.ready)
 
     def prove(
-        self, *, induction: bool = False, apart: bool = False, cycles: int = 3, timeout: int = TIMEOUT
+        self, *, induction: bool | int = False, apart: bool = False, cycles: int = 3, timeout: int = TIMEOUT
     ) -> Fault | None:
         """Return None if every claim holds in every run, otherwise a fault.
 
-        Induction looks for a fault in the first ``cycles`` cycles only, then for a cycle after which a claim breaks.
+        Induction looks for a fault in the first ``cycles`` cycles only, then for cycles, one or as many as it says,
+        after which a claim breaks.
         ``apart``: the claims are proved one by one, which is quicker where they do not help each other.
 
         Raises
@@ -195,14 +196,14 @@ class Bench:
                 return Fault(name, own)
         raise AssertionError("two engines disagree")
 
-    def _find(self, output: int, induction: bool, cycles: int, timeout: int) -> tuple[dict[str, int], ...] | None:
+    def _find(self, output: int, induction: bool | int, cycles: int, timeout: int) -> tuple[dict[str, int], ...] | None:
         """Return the inputs of a run in which an output is 1, or None when it is proved that there is none."""
         if not induction:
             return self._ask(output, f"scorr; write_aiger {SWEPT}; pdr", timeout)
         # Frames of a question: the register before each output adds one.
         trace = self._ask(output, f"bmc3 -F {cycles + 1}", timeout)
         if trace is None:
-            self._ask(output, "ind -F 3 -C 0", timeout)
+            self._ask(output, f"ind -F {induction + 2} -C 0", timeout)
         return trace
 
     def unreached(self, cycles: int = REACH_CYCLES, timeout: int = TIMEOUT) -> list[str]:
