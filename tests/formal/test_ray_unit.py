@@ -36,6 +36,8 @@ from tests.formal.products import Products
 from tests.formal.prove import Bench
 
 CFG = AcceleratorConfig(tile=4)
+PATIENCE = 900
+"""Seconds for a question: a minute of a quiet processor."""
 LIMIT = NORM.high + 1
 SATURATES = RECIPROCAL_DIVIDEND >> INVERSE.width
 
@@ -399,7 +401,7 @@ def ray_bench(monkeypatch) -> Bench:
 @pytest.mark.full
 def test_ray_unit(monkeypatch):
     bench = ray_bench(monkeypatch)
-    assert bench.prove(induction=True) is None
+    assert bench.prove(induction=True, timeout=PATIENCE) is None
     assert bench.unreached(3) == []
 
 
@@ -408,4 +410,4 @@ def test_a_ray_of_another_limit_is_found(monkeypatch):
     """Induction finds no run that long: that it does not go through is what shows the fault."""
     monkeypatch.setattr(ray_unit, "SATURATES", ray_unit.SATURATES + 1)
     with pytest.raises(TimeoutError, match="no answer"):
-        ray_bench(monkeypatch).prove(induction=True)
+        ray_bench(monkeypatch).prove(induction=True, timeout=PATIENCE)
