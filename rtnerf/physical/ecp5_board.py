@@ -127,7 +127,8 @@ def _routed(folder: Path, command: Sequence[str], speed: int, seed: int) -> floa
     """Place and route with a seed for a speed grade; return the clock in MHz."""
     name = f"{speed}_{seed}"
     report = folder / f"report_{name}.json"
-    options = [*DEVICE, *ROUTING, "--speed", str(speed), "--json", _NETLIST, "--lpf", f"{BOARD}.lpf", "--seed", str(seed)]
+    options = [*DEVICE, *ROUTING, "--speed", str(speed), "--seed", str(seed)]
+    options += ["--json", _NETLIST, "--lpf", f"{BOARD}.lpf"]
     written = ["--report", report.name, "--textcfg", f"routed_{name}.config"]
     if run_step([*command, *options, *written], folder, f"nextpnr_{name}.log") != 0 or not report.is_file():
         raise SynthesisError(f"{BOARD}: nextpnr failed, see {folder / f'nextpnr_{name}.log'}")
