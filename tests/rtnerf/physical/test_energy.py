@@ -132,7 +132,7 @@ def test_what_comes_along_is_of_today_s_tiny():
     assert synthesis.library == "asap7"
     assert len(synthesis.units) == 33
     assert synthesis.units["mlp_engine.sample_0"].operations["mul 16x8"] == 74
-    assert kept_synthesis(load_config("edge")) is None
+    assert kept_synthesis(load_config("cloud")) is None
 
 
 def test_a_file_of_another_configuration_is_refused(tmp_path):
