@@ -168,12 +168,12 @@ class Bench:
         self.goal(f"{name} waits", stream.valid & ~stream.ready)
 
     def prove(
-        self, *, induction: bool | int = False, apart: bool = False, cycles: int = 3, timeout: int = TIMEOUT
+        self, *, induction: int = 0, apart: bool = False, cycles: int = 3, timeout: int = TIMEOUT
     ) -> Fault | None:
         """Return None if every claim holds in every run, otherwise a fault.
 
-        Induction looks for a fault in the first ``cycles`` cycles only, then for cycles, one or as many as it says,
-        after which a claim breaks.
+        ``induction``: over so many cycles, none if 0. It looks for a fault in the first ``cycles`` cycles only, then
+        for that many after which a claim breaks.
         ``apart``: the claims are proved one by one, which is quicker where they do not help each other.
 
         Raises
@@ -196,7 +196,7 @@ class Bench:
                 return Fault(name, own)
         raise AssertionError("two engines disagree")
 
-    def _find(self, output: int, induction: bool | int, cycles: int, timeout: int) -> tuple[dict[str, int], ...] | None:
+    def _find(self, output: int, induction: int, cycles: int, timeout: int) -> tuple[dict[str, int], ...] | None:
         """Return the inputs of a run in which an output is 1, or None when it is proved that there is none."""
         if not induction:
             return self._ask(output, f"scorr; write_aiger {SWEPT}; pdr", timeout)

@@ -4,44 +4,28 @@ A part works on one cube after another. The claims are about any one of them, an
 cycles as the part spends on it. Multiplications are any (`tests/formal/products.py`).
 """
 
-from functools import reduce
-
 import pytest
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.formats import INVERSE_DEPTH_FRACTION
 from nerf.contract.registers import AXES
 from nerf.golden import projector as golden
-from rtl.parts.divider import Divider
-from rtl.parts.multiply_add import MultiplyAdd
 from rtl.payloads import CubeVisit, ViewRegisters
 from rtl.samples import projector
-from rtl.samples.projector import BITS_PER_CYCLE, DEPTH_BITS, DIVIDEND, INVERSE_BITS
 from tests.formal.golden import evaluate
 from tests.formal.products import Products
 from tests.formal.prove import Bench
+from tests.formal.stand_ins import StandIns
 
 ROWS = "xy"
-LATENCY = Divider(DIVIDEND.bit_length(), DEPTH_BITS, BITS_PER_CYCLE, INVERSE_BITS).LATENCY
 
 
-def any_products(bench: Bench, products: Products) -> type:
-    """Return what takes the place of `MultiplyAdd`: its products are any."""
-
-    class AnyMultiplyAdd(MultiplyAdd):
-        def elaborate(self, platform) -> Module:
-            m = Module()
-            total = products.of(self.left, self.right) + self.addend
-            for step in range(self.LATENCY):
-                held = Signal(signed(len(self.total)), name=f"held_{step}")
-                m.d.sync += held.eq(total)
-                total = held
-            m.d.comb += self.total.eq(total)
-            return m
-
-    return AnyMultiplyAdd
+def assert_follows(bench: Bench, cycles: int) -> None:
+    """Prove a part that spends so many cycles on a cube."""
+    assert bench.prove(induction=cycles + 1, cycles=cycles + 3) is None
+    assert bench.unreached() == []
 
 
 @pytest.fixture
@@ -55,7 +39,7 @@ def made(monkeypatch):
         bench.assume((view["window_width"] != 0) & (view["window_height"] != 0))
 
         def add():
-            monkeypatch.setattr(projector, "MultiplyAdd", any_products(bench, products))
+            monkeypatch.setattr(projector, "MultiplyAdd", StandIns(bench, products).multiply_add())
 
             class Part(wiring.Component):
                 view: In(ViewRegisters)
@@ -106,9 +90,7 @@ def ball_bench(made, fault: int = 0) -> Bench:
 
 
 def test_ball(made):
-    bench = ball_bench(made)
-    assert bench.prove(induction=projector.BALL + 1, cycles=projector.BALL + 3) is None
-    assert bench.unreached() == []
+    assert_follows(ball_bench(made), projector.BALL)
 
 
 @pytest.mark.full
@@ -153,9 +135,7 @@ def cut_bench(made) -> Bench:
 
 
 def test_cut(made):
-    bench = cut_bench(made)
-    assert bench.prove(induction=projector.CUT + 1, cycles=projector.CUT + 3) is None
-    assert bench.unreached() == []
+    assert_follows(cut_bench(made), projector.CUT)
 
 
 @pytest.mark.full
@@ -168,30 +148,15 @@ def divide_bench(made, monkeypatch) -> Bench:
     """A quotient is what `tests/formal/test_arithmetic.py` proves a divider's to be; before it is there, anything."""
     ball, whole, divided, room = Signal(projector.Ball), Signal(), Signal(), Signal()
     depths = stream.Signature(projector.Divided).create(path=("depths",))
-    bench, _, _, add = made(lambda unit, m: projector.Projector._divide(unit, m, ball, whole, divided, room, depths))
+    bench, products, _, add = made(
+        lambda unit, m: projector.Projector._divide(unit, m, ball, whole, divided, room, depths)
+    )
     mine = bench.constant("mine", projector.Ball)
-    quotients = {side: bench.constant(f"quotient_{side}", INVERSE_BITS) for side in ("near", "far")}
+    quotients = {side: bench.constant(f"quotient_{side}", projector.INVERSE_BITS) for side in ("near", "far")}
     bench.assume((mine.near != mine.far) | (quotients["near"] == quotients["far"]))
-    cycles_left = []
-
-    class AnyDivider(Divider):
-        def elaborate(self, platform) -> Module:
-            m = Module()
-            left, divisor = Signal(range(self.LATENCY)), Signal.like(self.i.payload.divisor)
-            there, found = Signal(), Signal.like(self.o.payload)
-            any_other = bench.free(f"other_{id(self)}", len(found))
-            of_mine = [(mine[side].as_unsigned(), quotient) for side, quotient in quotients.items()]
-            exact = reduce(lambda rest, one: Mux(divisor == one[0], one[1], rest), of_mine, any_other)
-            cycles_left.append(left)
-            m.d.comb += [self.i.ready.eq(left == 0), self.o.valid.eq(there), self.o.payload.eq(found)]
-            m.d.sync += [there.eq(left == 1), found.eq(Mux(left == 1, exact, Mux(left == 0, found, any_other)))]
-            with m.If(self.i.valid & self.i.ready):
-                m.d.sync += [left.eq(self.LATENCY - 1), divisor.eq(self.i.payload.divisor)]
-            with m.Elif(left != 0):
-                m.d.sync += left.eq(left - 1)
-            return m
-
-    monkeypatch.setattr(projector, "Divider", AnyDivider)
+    stand_ins = StandIns(bench, products)
+    stand_ins.known["quotient"] += [(mine[side].as_unsigned(), quotient) for side, quotient in quotients.items()]
+    monkeypatch.setattr(projector, "Divider", stand_ins.divider())
     _, inside = add()
     offered, taken = bench.free("offered", projector.Ball), bench.free("taken")
     goes = [bench.free(name) for name in ("goes_whole", "goes_divided")]
@@ -199,9 +164,9 @@ def divide_bench(made, monkeypatch) -> Bench:
     bench.m.d.comb += [whole.eq(goes[0] & room), divided.eq(goes[1] & room & ~goes[0])]
     step = inside["step"]
     bench.claim("step", step <= projector.DIVIDED)
-    for side, left in zip(quotients, cycles_left, strict=True):
-        left_now = Mux((step >= 2) & (step <= LATENCY), LATENCY + 1 - step, 0)
-        bench.claim(f"the {side} depth divides from the second step on", left == left_now)
+    for side, divider in zip(quotients, stand_ins.serial["quotient"], strict=True):
+        left = Mux((step >= 2) & (step <= divider.latency), divider.latency + 1 - step, 0)
+        bench.claim(f"the {side} depth divides from the second step on", divider.left == left)
     divides = depths.valid & ~depths.payload.whole & (depths.payload.ball == mine)
     for side, quotient in quotients.items():
         bench.claim(f"reciprocal of the {side} depth", ~divides | (depths.payload[side] == quotient))
@@ -218,9 +183,7 @@ def divide_bench(made, monkeypatch) -> Bench:
 
 
 def test_divide(made, monkeypatch):
-    bench = divide_bench(made, monkeypatch)
-    assert bench.prove(induction=projector.DIVIDED + 1, cycles=projector.DIVIDED + 3) is None
-    assert bench.unreached() == []
+    assert_follows(divide_bench(made, monkeypatch), projector.DIVIDED)
 
 
 @pytest.mark.full

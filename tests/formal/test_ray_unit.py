@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Mux, Signal, Value, signed
 
 from nerf.contract.config import AcceleratorConfig
 from nerf.contract.formats import (
@@ -24,9 +24,7 @@ from nerf.contract.formats import (
 )
 from nerf.contract.registers import AXES
 from nerf.golden.ray_setup import ONE_STEP, set_up
-from rtl.parts.divider import Divider
 from rtl.parts.multiply_add import MultiplyAdd
-from rtl.parts.square_root import SquareRoot
 from rtl.payloads import SceneRegisters, TileLayouts, ViewRegisters
 from rtl.samples import ray_unit
 from rtl.samples.ray_unit import RayUnit
@@ -34,6 +32,7 @@ from tests.formal import golden_ray
 from tests.formal.golden import evaluate
 from tests.formal.products import Products
 from tests.formal.prove import Bench
+from tests.formal.stand_ins import StandIns
 
 CFG = AcceleratorConfig(tile=4)
 PATIENCE = 900
@@ -71,68 +70,15 @@ def test_the_restatement_is_the_golden_ray_set_up():
     assert 100 < lives < 3000
 
 
-class Stubs:
-    """What takes the place of the unit's arithmetic: results are what a bench says of known operands, else anything."""
+def noting(schedule: type, operations: list[int]) -> type:
+    """Return a schedule that notes in which cycles it has something multiplied."""
 
-    def __init__(self, bench: Bench, products: Products) -> None:
-        self.operations: list[int] = []
-        self.totals: list[Signal] = []
-        self.serial: dict[str, SimpleNamespace] = {}
-        self.known: dict[str, list[tuple[Value, Value]]] = {"root": [], "quotient": []}
-        self._bench, self._products = bench, products
+    class Noted(schedule):
+        def multiply(self, cycle, left, right, addend=0):
+            operations.append(cycle)
+            return super().multiply(cycle, left, right, addend)
 
-    def multiply_add(self) -> type:
-        stubs = self
-
-        class AnyMultiplyAdd(MultiplyAdd):
-            def elaborate(self, platform) -> Module:
-                m = Module()
-                total = stubs._products.of(self.left, self.right) + self.addend
-                stubs.totals += [self.left, self.right, self.addend]
-                for step in range(self.LATENCY):
-                    held = Signal(signed(len(self.total)), name=f"held_{step}")
-                    m.d.sync += held.eq(total)
-                    stubs.totals.append(held)
-                    total = held
-                m.d.comb += self.total.eq(total)
-                return m
-
-        return AnyMultiplyAdd
-
-    def one_by_one(self, unit: type, name: str, operand) -> type:
-        """Return a divider or a square root whose results are those of `known` operands."""
-        stubs = self
-
-        class Any(unit):
-            def elaborate(self, platform) -> Module:
-                m = Module()
-                left, held = Signal(range(self.LATENCY), name="left"), Signal.like(operand(self.i.payload), name="held")
-                found = Signal.like(self.o.payload, name="found")
-                other = stubs._bench.free(f"any_{name}", len(found))
-                exact = other
-                for known, result in stubs.known[name]:
-                    exact = Mux(held == known, result, exact)
-                m.d.comb += [self.i.ready.eq(left == 0), self.o.payload.eq(found)]
-                m.d.sync += found.eq(Mux(left == 1, exact, Mux(left == 0, found, other)))
-                with m.If(self.i.valid & self.i.ready):
-                    m.d.sync += [left.eq(self.LATENCY - 1), held.eq(operand(self.i.payload)), found.eq(other)]
-                with m.Elif(left != 0):
-                    m.d.sync += left.eq(left - 1)
-                stubs.serial[name] = SimpleNamespace(left=left, held=held, found=found, latency=self.LATENCY)
-                return m
-
-        return Any
-
-    def schedule(self, schedule: type) -> type:
-        """Return a schedule that notes in which cycles it has something multiplied."""
-        stubs = self
-
-        class Noted(schedule):
-            def multiply(self, cycle, left, right, addend=0):
-                stubs.operations.append(cycle)
-                return super().multiply(cycle, left, right, addend)
-
-        return Noted
+    return Noted
 
 
 class GoldenRay:
@@ -240,17 +186,19 @@ class GoldenRay:
 class Claims:
     """What is claimed of the unit's registers in the cycles of a pixel's schedule."""
 
-    def __init__(self, bench: Bench, stubs: Stubs, unit: RayUnit, golden: GoldenRay) -> None:
-        self._bench, self._stubs = bench, stubs
+    def __init__(
+        self, bench: Bench, stand_ins: StandIns, operations: list[int], unit: RayUnit, golden: GoldenRay
+    ) -> None:
+        self._bench, self._stand_ins = bench, stand_ins
         self.golden, self.output = golden, unit.o.payload
         self.inside = bench.add_open("unit", unit)
         bench.assume(unit.run & (unit.grid == golden.grid) & (unit.tile == golden.tile))
         bench.assume(Cat(unit.view[name] == value for name, value in golden.view.items()).all())
         self.cycle = self.inside["cycle"]
         self.mine = (self.output.pixel == golden.pixel) & (self.cycle != 0)
-        self._operands = iter(stubs.operations)
-        self.quotients = stubs.known["quotient"]
-        self.latency = {name: serial.latency for name, serial in stubs.serial.items()}
+        self._operands = iter(operations)
+        self.quotients = stand_ins.known["quotient"]
+        self.latency = {name: serial.latency for name, (serial,) in stand_ins.serial.items()}
 
     def holds(self, name: str, value, expected, begin: int, end: int = RayUnit.LATENCY + 1) -> None:
         """Claim that a register has a value in the cycles from ``begin`` to before ``end``."""
@@ -261,7 +209,8 @@ class Claims:
         """Claim that operands are multiplied, and that their total comes; return the cycle in which it is there."""
         begin = next(self._operands)
         product = self.golden.products[made or name][place_in]
-        *latched, first, second, total = self._stubs.totals
+        (pipeline,) = self._stand_ins.pipelines
+        *latched, first, second, total = pipeline
         for held, value in zip(latched, (one, other, addend), strict=True):
             self.holds(f"operands of {name}", held, value, begin + 1, begin + 2)
         for step, held in enumerate((first, second, total), 2):
@@ -270,7 +219,7 @@ class Claims:
 
     def one_by_one(self, name: str, accepts: list[tuple[int, Value, Value]]) -> None:
         """Claim that a divider or a root begins in these cycles, with these operands, and what it gives."""
-        unit, remaining = self._stubs.serial[name], 0
+        (unit,), remaining = self._stand_ins.serial[name], 0
         begins = [begin for begin, *_ in accepts]
         for n, (begin, operand, result) in enumerate(accepts):
             works = (self.cycle > begin) & (self.cycle < begin + unit.latency)
@@ -373,14 +322,14 @@ def claim_first_sample(claims: Claims, known: int) -> None:
 def ray_bench(monkeypatch) -> Bench:
     bench = Bench()
     products = Products(bench)
-    stubs = Stubs(bench, products)
-    golden = GoldenRay(bench, products, stubs.known)
-    monkeypatch.setattr(ray_unit, "MultiplyAdd", stubs.multiply_add())
-    monkeypatch.setattr(ray_unit, "Divider", stubs.one_by_one(Divider, "quotient", lambda payload: payload.divisor))
-    monkeypatch.setattr(ray_unit, "SquareRoot", stubs.one_by_one(SquareRoot, "root", lambda payload: payload))
-    monkeypatch.setattr(ray_unit, "_Schedule", stubs.schedule(ray_unit._Schedule))
+    stand_ins, operations = StandIns(bench, products), []
+    golden = GoldenRay(bench, products, stand_ins.known)
+    monkeypatch.setattr(ray_unit, "MultiplyAdd", stand_ins.multiply_add())
+    monkeypatch.setattr(ray_unit, "Divider", stand_ins.divider())
+    monkeypatch.setattr(ray_unit, "SquareRoot", stand_ins.square_root())
+    monkeypatch.setattr(ray_unit, "_Schedule", noting(ray_unit._Schedule, operations))
     unit = RayUnit(CFG)
-    claims = Claims(bench, stubs, unit, golden)
+    claims = Claims(bench, stand_ins, operations, unit, golden)
     bench.claim("schedule", claims.cycle <= RayUnit.LATENCY)
     rooted = claim_norm(claims)
     claim_first_sample(claims, claim_box(claims, claim_steps(claims, rooted)))
