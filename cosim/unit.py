@@ -24,6 +24,9 @@ PERIOD = 1e-6
 RECORDER: list["Case"] | None = None
 """Where `run` leaves its cases, for another engine to repeat them; None = nowhere."""
 
+LONGEST = 1_000_000
+"""Cycles after which the watchdog ends a play."""
+
 KEPT = 8
 """Components, and simulators, that are kept."""
 
@@ -100,9 +103,14 @@ class _Kept:
         self.players: Sequence[Callable] = ()
         for number in range(count):
             add(self.simulator, partial(self._player, number))
+        self.simulator.add_testbench(self._watch, background=True)
 
     async def _player(self, number, ctx):
         await self.players[number](ctx)
+
+    async def _watch(self, ctx):
+        await ctx.delay(LONGEST * PERIOD)
+        raise AssertionError(f"watchdog: not at an end after {LONGEST} cycles")
 
     def play(self, players: Sequence[Callable]) -> None:
         """Run the players from the first cycle on, as in a new simulator."""
@@ -124,7 +132,13 @@ def _play(component: wiring.Component, players: Sequence[Callable], add: Callabl
 
 
 def play(component: wiring.Component, *testbenches: Callable) -> None:
-    """Run Amaranth testbenches, each a function of the simulator's context, until all have ended."""
+    """Run Amaranth testbenches, each a function of the simulator's context, until all have ended.
+
+    Raises
+    ------
+    AssertionError
+        They have not ended after `LONGEST` cycles.
+    """
     _play(component, testbenches, Simulator.add_testbench)
 
 

@@ -299,12 +299,8 @@ class Accelerator(wiring.Component):
                 buffer.i.valid.eq(mine),
                 loader.done.eq(mine & vector.ready & vector.payload.block_last),
             ]
-            if self.cfg.vector_parts > 1:
-                with m.If(mine):
-                    m.d.comb += vector.ready.eq(buffer.i.ready)
-        if self.cfg.vector_parts == 1:
-            # No logic behind it: the decoder's own would not know that a buffer takes each at once.
-            m.d.comb += vector.ready.eq(1)
+        # No logic behind it: the decoder's own would not know that a buffer takes each at once.
+        m.d.comb += vector.ready.eq(1)
         connect(m, b.density.tree, b.tree_server.client_0)
         connect(m, b.hybrid_decoder.tree, b.tree_server.client_1)
         connect(m, b.occupancy_walker.tree, b.tree_server.client_2)

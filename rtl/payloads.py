@@ -160,10 +160,15 @@ class BlockLayouts:
             {"appearance": 1, "to": self.BlockAddress, "form": 2, "mask": 16, "count": 9, "skip": 1}
         )
         """``skip``: the payload starts in the upper half of its first beat."""
-        self.VectorWrite = data.StructLayout({"to": self.BlockAddress, "position": 4, "values": FactorVector})
-        """One decoded vector on its way into a cube buffer."""
+        self.VectorPart = data.ArrayLayout(FactorVector.elem_shape, cfg.interpolated_components)
+        """As many components of a vector as an interpolator takes at a time."""
+        parts = range(max(cfg.vector_parts, 2))
+        self.VectorWrite = data.StructLayout(
+            {"to": self.BlockAddress, "position": 4, "part": parts, "values": self.VectorPart}
+        )
+        """One part of a decoded vector on its way into a cube buffer; ``part`` 0 where a vector has only one."""
         self.DecodedVector = data.StructLayout({"appearance": 1, "write": self.VectorWrite, "block_last": 1})
-        """A vector for the density or the appearance cube buffer; ``block_last``: the last of its block."""
+        """A part for the density or the appearance cube buffer; ``block_last``: the last of its block."""
 
 
 class TileLayouts:

@@ -63,18 +63,18 @@ def network_passes(config: AcceleratorConfig) -> float:
 def _accesses(frame: Simulation, samples: int, visible: int, busy: dict[str, int]) -> dict[str, Accesses]:
     """Return the accesses of memories; those of single blocks' queues stay with their busy cycles."""
     moved, groups, jobs = frame.moved, frame.config.groups, frame.shaded
-    # A decoded vector a busy cycle of the decoder; how many of them are of density, by the blocks that were asked for.
+    # Of a vector a part in a busy cycle of the decoder; how many are of density, by the blocks that were asked for.
     requests = max(moved["density_requests"] + moved["appearance_requests"], 1)
-    vectors = busy["hybrid_decoder"]
-    density_vectors = vectors * moved["density_requests"] / requests
+    vector_parts = busy["hybrid_decoder"]
+    density_parts = vector_parts * moved["density_requests"] / requests
     banks, parts = PLANE_BANKS + LINE_BANKS, frame.config.vector_parts
     found = {}
     for name, reads, writes in (
-        ("density", groups["density"] * samples, frame.config.density_lanes * density_vectors),
-        ("appearance", groups["appearance"] * visible, vectors - density_vectors),
+        ("density", groups["density"] * samples, frame.config.density_lanes * density_parts),
+        ("appearance", groups["appearance"] * visible, vector_parts - density_parts),
     ):
-        found[f"{name}_buffer.plane_*"] = Accesses(PLANE_BANKS * parts * reads, parts * writes * PLANE_BANKS / banks)
-        found[f"{name}_buffer.line_*"] = Accesses(LINE_BANKS * parts * reads, parts * writes * LINE_BANKS / banks)
+        found[f"{name}_buffer.plane_*"] = Accesses(PLANE_BANKS * parts * reads, writes * PLANE_BANKS / banks)
+        found[f"{name}_buffer.line_*"] = Accesses(LINE_BANKS * parts * reads, writes * LINE_BANKS / banks)
     # Each pixel with a ray is read once; the others are put out unread.
     rays, written = moved["rays"], frame.written_bytes / BEAT
     return {

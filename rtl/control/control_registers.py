@@ -1,7 +1,11 @@
 """The AXI4-Lite register file that the host programs: see `nerf.contract.registers`."""
 
-from amaranth.hdl import Module, Signal, Value
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from nerf.contract.config import AcceleratorConfig
@@ -35,9 +39,12 @@ class ControlRegisters(wiring.Component):
 
     Camera and address registers take writes only while the accelerator is not busy, so they are stable in a frame.
     Writing the status register clears done, error and with them the interrupt. Unknown addresses read 0 and
-    ignore writes; byte strobes are ignored: registers are written whole.
+    ignore writes; byte strobes are ignored: registers are written whole. What is read of a register that is written is
+    what was written last, since reset, bits above its format included: all of them together are a memory beside the
+    registers, for which a multiplexer of so many words would take more room than the registers.
 
-    Latency: 1 cycle from address (and data) to answer. Throughput: one access in 2 cycles.
+    Latency: 1 cycle from address (and data) to answer. Throughput: one access in 2 cycles; a register is read after it
+    is written.
 
     Members
     -------
@@ -79,7 +86,6 @@ class ControlRegisters(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return the register file and its bus side."""
         m = Module()
-        bus = self.control
         done = Signal()
         error = Signal()
         enable = Signal()
@@ -94,8 +100,27 @@ class ControlRegisters(wiring.Component):
         writable = {f"{base}_{half}": word for base, value in bases.items()
                     for half, word in (("low", value[:32]), ("high", value[32:]))}  # fmt: skip
         writable |= view_fields(self.view)
+        taken, cleared = self._write(m, writable, enable)
+        with m.If(self.start | cleared):
+            m.d.sync += [done.eq(0), error.eq(0), code.eq(0)]
+        with m.If(self.finished):
+            m.d.sync += [done.eq(1), error.eq(self.code != 0), code.eq(self.code)]
+        readable = {
+            "status": self.busy | done << 1 | error << 2 | code << STATUS_CODE_SHIFT,
+            "interrupt_enable": enable,
+            "identity": IDENTITY,
+            "config_digest": self.cfg.digest_word,
+            **{name: getattr(self, f"counter_{name}") for name in COUNTERS},
+        }
+        self._read(m, readable, writable, taken)
+        return m
 
+    def _write(self, m: Module, writable: Mapping[str, Value], enable: Signal) -> tuple[Signal, Signal]:
+        """Take what the host writes; return strobes: it goes to a register of a frame, and to the status."""
+        bus = self.control
         write = Signal()
+        taken = Signal()
+        cleared = Signal()
         m.d.comb += [
             write.eq(bus.awvalid & bus.wvalid & (~bus.bvalid | bus.bready)),
             bus.awready.eq(write),
@@ -112,33 +137,47 @@ class ControlRegisters(wiring.Component):
                         self.abort.eq((bus.wdata & CONTROL_ABORT).any() & self.busy),
                     ]
                 with m.Case(REGISTERS["status"]):
-                    m.d.sync += [done.eq(0), error.eq(0), code.eq(0)]
+                    m.d.comb += cleared.eq(1)
                 with m.Case(REGISTERS["interrupt_enable"]):
                     m.d.sync += enable.eq(bus.wdata)
                 for name, target in writable.items():
                     with m.Case(REGISTERS[name]), m.If(~self.busy):
+                        m.d.comb += taken.eq(1)
                         m.d.sync += target.eq(bus.wdata)
-        with m.If(self.start):
-            m.d.sync += [done.eq(0), error.eq(0), code.eq(0)]
-        with m.If(self.finished):
-            m.d.sync += [done.eq(1), error.eq(self.code != 0), code.eq(self.code)]
+        return taken, cleared
 
-        readable = {
-            "status": self.busy | done << 1 | error << 2 | code << STATUS_CODE_SHIFT,
-            "interrupt_enable": enable,
-            "identity": IDENTITY,
-            "config_digest": self.cfg.digest_word,
-            **writable,
-            **{name: getattr(self, f"counter_{name}") for name in COUNTERS},
-        }
-        read = bus.arvalid & (~bus.rvalid | bus.rready)
-        m.d.comb += bus.arready.eq(read)
+    def _read(self, m: Module, readable: Mapping[str, Any], writable: Iterable[str], taken: Signal) -> None:
+        """Answer the host: with a value, or from the memory of what was written."""
+        bus = self.control
+        m.submodules.written = memory = Memory(shape=32, depth=1 + max(map(_row, writable)), init=[])
+        put, get = memory.write_port(), memory.read_port()
+        known, of_memory = Signal(memory.depth), Signal()
+        value = Signal(32)
+        read = bus.arvalid & (~bus.rvalid | bus.rready) & ~(taken & (bus.araddr == bus.awaddr))
+        m.d.comb += [
+            put.addr.eq(bus.awaddr[2:]),
+            put.data.eq(bus.wdata),
+            put.en.eq(taken),
+            get.addr.eq(bus.araddr[2:]),
+            get.en.eq(read),
+            bus.arready.eq(read),
+            bus.rdata.eq(Mux(of_memory, get.data, value)),
+        ]
+        with m.If(taken):
+            m.d.sync += known.bit_select(put.addr, 1).eq(1)
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(read):
-            m.d.sync += [bus.rvalid.eq(1), bus.rdata.eq(0)]
+            m.d.sync += [bus.rvalid.eq(1), of_memory.eq(0), value.eq(0)]
             with m.Switch(bus.araddr):
-                for name, value in readable.items():
+                for name, here in readable.items():
                     with m.Case(REGISTERS[name]):
-                        m.d.sync += bus.rdata.eq(value)
-        return m
+                        m.d.sync += value.eq(here)
+                for name in writable:
+                    with m.Case(REGISTERS[name]):
+                        m.d.sync += of_memory.eq(known[_row(name)])
+
+
+def _row(name: str) -> int:
+    """Return where a register is in the memory of what was written."""
+    return REGISTERS[name] // 4

@@ -1,6 +1,6 @@
 """The cube buffer: decoded factors around a cube, read as all that one interpolation needs of a component group."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
@@ -9,7 +9,7 @@ from nerf.contract.config import AcceleratorConfig
 from nerf.contract.registers import AXES
 from nerf.contract.scene_image import PAIRS
 from rtl.parts.lanes import each, of_lane, several
-from rtl.payloads import BlockLayouts, FactorLookUp, FactorVector, vector3
+from rtl.payloads import BlockLayouts, FactorLookUp, vector3
 
 
 class CubeBuffer(wiring.Component):
@@ -22,8 +22,7 @@ class CubeBuffer(wiring.Component):
     A memory is as wide as the components that an interpolator takes at a time, ``cfg.interpolated_components`` of a
     group: a vector is written, and read, in ``cfg.vector_parts``.
 
-    A write is seen by reads from the cycle after its last part on. A read returns what it asked for until the next
-    ``enable``.
+    A write is seen by reads from the next cycle on. A read returns what it asked for until the next ``enable``.
 
     Latency: 1 cycle from ``enable`` to ``data``.
     Throughput: 1 part of a write and 1 read (that part of 4 plane and 2 line vectors of each pair, of ``lanes`` groups)
@@ -42,7 +41,7 @@ class CubeBuffer(wiring.Component):
     Members
     -------
     i : In(stream)
-        `VectorWrite`; it is taken with its last part.
+        `VectorWrite`, always taken.
     factors : In(FactorLookUp)
         `cell_factors` by `FactorAddress`, modulo the window. Of several copies, one each.
     """
@@ -52,7 +51,7 @@ class CubeBuffer(wiring.Component):
     def __init__(self, cfg: AcceleratorConfig, kind: str, lanes: int = 1, copies: int = 1) -> None:
         self._groups, self._lanes, self._copies = cfg.groups[kind], lanes, copies
         self._window_bits = cfg.window_bits[kind]
-        self._parts, self._components = cfg.vector_parts, cfg.interpolated_components
+        self._parts = cfg.vector_parts
         super().__init__(
             {
                 "i": In(stream.Signature(BlockLayouts(cfg).VectorWrite)),
@@ -63,11 +62,7 @@ class CubeBuffer(wiring.Component):
     def elaborate(self, platform) -> Module:
         """Return four plane memories and two line memories a pair and copy."""
         m = Module()
-        self._part = Signal(range(self._parts)) if self._parts > 1 else Const(0, 1)
-        """Of the vector that is written."""
-        m.d.comb += self.i.ready.eq(self._part == self._parts - 1)
-        if self._parts > 1:
-            m.d.sync += self._part.eq(self._part + self.i.valid)
+        m.d.comb += self.i.ready.eq(1)
         for copy, port in enumerate(each(self.factors, self._copies)):
             odd = Signal(vector3(1))
             with m.If(port.enable):
@@ -82,22 +77,22 @@ class CubeBuffer(wiring.Component):
 
     def _bank(self, m: Module, port, name: str, depth: int, here, write_place, read_place) -> Value:
         """Add memories, one a lane, of ``depth`` vectors a group; return what is read."""
-        to, found = self.i.payload.to, []
-        values = self.i.payload.values.as_value()
-        shape = data.ArrayLayout(FactorVector.elem_shape, self._components)
+        written, found = self.i.payload, []
+        group = written.to.group
 
         def row(part: Value, place: Value, group: Value) -> Value:
             return Cat(part, place, group) if self._parts > 1 else Cat(place, group)
 
         for lane in range(self._lanes):
-            memory = Memory(shape=shape, depth=self._groups // self._lanes * depth * self._parts, init=[])
+            rows = self._groups // self._lanes * depth * self._parts
+            memory = Memory(shape=written.values.shape(), depth=rows, init=[])
             alone = self._lanes == 1
             m.submodules[name if alone else f"{name}_{lane}"] = memory
             read, write = memory.read_port(), memory.write_port()
             m.d.comb += [
-                write.addr.eq(row(self._part, write_place, to.group)),
-                write.data.eq(values.word_select(self._part, Shape.cast(shape).width)),
-                write.en.eq(self.i.valid & here & (alone or to.group == lane)),
+                write.addr.eq(row(written.part, write_place, group)),
+                write.data.eq(written.values),
+                write.en.eq(self.i.valid & here & (alone or group == lane)),
                 read.addr.eq(row(port.part, read_place, port.address.group)),
                 read.en.eq(port.enable),
             ]

@@ -1,6 +1,6 @@
-"""The hybrid decoder: encoded factor blocks in, one dense vector of 16 factors a cycle out."""
+"""The hybrid decoder: encoded factor blocks in, dense vectors of 16 factors out, one a cycle or in parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -100,7 +100,8 @@ class ByteWindow(wiring.Component):
 class HybridDecoder(wiring.Component):
     """Decode blocks in any of the three forms into their 16 vectors.
 
-    Every job gives all 16 positions in order; a position that the mask says is absent is a zero vector. A job with an
+    Every job gives all 16 positions in order, each in ``cfg.vector_parts``, as wide as a cube buffer; a position that
+    the mask says is absent is a zero vector. A job with an
     empty mask has no payload. Bitmap maps go through the shared tree, whose prefix counts are the places of the packed
     values; coordinate entries go through the sparse search unit.
 
@@ -109,8 +110,8 @@ class HybridDecoder(wiring.Component):
     payload that ends too early or too late (the surplus is dropped up to ``last``).
 
     Latency: 2 cycles from the beat that completes the first 16 bytes to the first vector (dense).
-    Throughput: 1 vector a cycle; before the first vector of a block 1 or 2 cycles to load maps and the latency of the
-    tree (bitmap), or 1 cycle for each 8 entries (coordinate).
+    Throughput: 1 part of a vector a cycle; before the first vector of a block 1 or 2 cycles to load maps and the
+    latency of the tree (bitmap), or 1 cycle for each 8 entries (coordinate).
 
     Parameters
     ----------
@@ -135,6 +136,7 @@ class HybridDecoder(wiring.Component):
 
     def __init__(self, cfg: AcceleratorConfig, forms: Iterable[Form] = tuple(Form)) -> None:
         self._forms = frozenset(forms)
+        self._parts, self._components = cfg.vector_parts, cfg.interpolated_components
         self._layouts = layouts = BlockLayouts(cfg)
         super().__init__(
             {
@@ -150,9 +152,9 @@ class HybridDecoder(wiring.Component):
         """Return the byte window, the search unit and the sequencer."""
         m = Module()
         m.submodules.window = window = ByteWindow()
-        m.submodules.search = search = SparseSearch()
+        m.submodules.search = search = SparseSearch(self._components)
         wiring.connect(m, wiring.flipped(self.i_payload), window.i)
-        block = _Block(self._layouts.DecodeJob)
+        block = _Block(self._layouts.DecodeJob, self._parts)
         self._derive(m, block, window, search)
         entries_fit = self._entries_fit(m, search, block.job.mask, block.chunk)
         self._put_out(m, block, window, search)
@@ -187,6 +189,7 @@ class HybridDecoder(wiring.Component):
             block.bitmap.eq(self._is(job, Form.BITMAP)),
             block.coordinate.eq(self._is(job, Form.COORDINATE)),
             block.final.eq(block.position == POSITIONS - 1),
+            block.whole.eq(block.step & (block.part == self._parts - 1)),
             block.room.eq(self.o.ready | ~self.o.valid),
             # Once the last beat is here, waiting for more bytes would be waiting for ever.
             block.enough.eq((window.available >= block.need) | window.ending),
@@ -194,6 +197,7 @@ class HybridDecoder(wiring.Component):
             search.load_count.eq(Mux(block.load_left > LOAD_ENTRIES, LOAD_ENTRIES, block.load_left)),
             search.entries.eq(window.bytes),
             search.position.eq(block.position),
+            search.part.eq(block.part),
             self.tree.request.payload.mode.eq(Mode.PREFIX),
             self.tree.request.payload.bits.eq(block.maps[block.asked[:-1]]),
         ]
@@ -202,28 +206,36 @@ class HybridDecoder(wiring.Component):
         m.d.comb += self.error_payload.eq(errors.any())
 
     def _put_out(self, m: Module, block: "_Block", window: ByteWindow, search: SparseSearch) -> None:
-        """Register the vector of a position, each component from where the form has it."""
-        prefix = self.tree.response.payload.prefix
+        """Register a part of the vector of a position, each component from where the form has it."""
+        prefix, filled = self.tree.response.payload.prefix, block.maps[block.answered]
+        last = COMPONENTS - self._components
         with m.If(block.room):
             m.d.sync += self.o.valid.eq(block.step)
         with m.If(block.step):
             write = self.o.payload.write
             m.d.sync += [
                 self.o.payload.appearance.eq(block.job.appearance),
-                self.o.payload.block_last.eq(block.final),
+                self.o.payload.block_last.eq(block.final & block.whole),
                 write.to.eq(block.job.to),
                 write.position.eq(block.position),
             ]
-            for component in range(COMPONENTS):
-                packed = _pick(window.bytes, prefix[component], component)
-                with m.If(~block.here | (block.bitmap & ~block.maps[block.answered][component])):
-                    m.d.sync += write.values[component].eq(0)
+            if self._parts > 1:
+                m.d.sync += write.part.eq(block.part)
+            for index in range(self._components):
+                value = write.values[index]
+                with m.If(~block.here | (block.bitmap & ~self._of_part(block, filled, index))):
+                    m.d.sync += value.eq(0)
                 with m.Elif(block.coordinate):
-                    m.d.sync += write.values[component].eq(search.values[component])
+                    m.d.sync += value.eq(search.values[index])
                 with m.Elif(block.bitmap):
-                    m.d.sync += write.values[component].eq(packed)
+                    m.d.sync += value.eq(_pick(window.bytes, self._of_part(block, prefix, index), last + index))
                 with m.Else():
-                    m.d.sync += write.values[component].eq(window.bytes[component])
+                    m.d.sync += value.eq(self._of_part(block, window.bytes, index))
+
+    def _of_part(self, block: "_Block", values: Sequence[Value], index: int) -> Value:
+        """Return a component of this part of a vector, of which all are given."""
+        of_parts = [Value.cast(values[component]) for component in range(index, COMPONENTS, self._components)]
+        return Cat(of_parts).word_select(block.part, len(of_parts[0])) if self._parts > 1 else of_parts[0]
 
     def _take_job(self, m: Module) -> None:
         """Accept a job if one is offered; the next state is that of its first work."""
@@ -281,18 +293,23 @@ class HybridDecoder(wiring.Component):
         m.d.comb += [
             following.eq(block.position + 1),
             request.valid.eq(bitmap & (block.asked != block.present)),
-            response.ready.eq(block.step & here & bitmap),
+            response.ready.eq(block.whole & here & bitmap),
             block.step.eq(block.room & block.enough & (response.valid | ~(here & bitmap))),
         ]
         with m.If(request.valid & request.ready):
             m.d.sync += block.asked.eq(block.asked + 1)
-        with m.If(block.step):
+        hit = search.hits.any()
+        if self._parts > 1:
+            hit |= block.hit
+            with m.If(block.step):
+                m.d.sync += [block.part.eq(block.part + 1), block.hit.eq(hit & ~block.whole)]
+        with m.If(block.whole):
             m.d.comb += [
                 window.take.eq(need),
                 block.errors.eq(
                     Cat(
                         window.available < need,
-                        block.coordinate & here & ~search.hits.any(),
+                        block.coordinate & here & ~hit,
                         bitmap & block.final & block.left_after.any(),
                         block.final & block.has_payload & ~window.ending,
                     )
@@ -304,7 +321,7 @@ class HybridDecoder(wiring.Component):
                 block.answered.eq(block.answered + here),
                 block.values_left.eq(block.left_after),
             ]
-        with m.If(block.step & block.final):
+        with m.If(block.whole & block.final):
             with m.If(block.has_payload & ~window.ending):
                 m.next = "DRAIN"
             with m.Else():
@@ -329,7 +346,7 @@ class HybridDecoder(wiring.Component):
 class _Block:
     """The block that is decoded: registers, then wires that tell of it in this cycle."""
 
-    def __init__(self, job: data.StructLayout) -> None:
+    def __init__(self, job: data.StructLayout, parts: int) -> None:
         self.job = Signal(job)
         self.present = Signal(range(POSITIONS + 1))
         """Positions that the mask says are there."""
@@ -343,6 +360,10 @@ class _Block:
         self.answered = Signal(range(POSITIONS))
         """Present positions whose vectors have been made."""
         self.position = Signal(range(POSITIONS))
+        self.part = Signal(range(max(parts, 2)))
+        """Of the position's vector; 0 where it has only one."""
+        self.hit = Signal()
+        """A coordinate entry was found for an earlier part."""
         self.here = Signal()
         """The position is present."""
         self.values_left = Signal(9)
@@ -354,11 +375,13 @@ class _Block:
         self.final = Signal()
         """It is the last of the block."""
         self.room = Signal()
-        """The output can take a vector."""
+        """The output can take a part of a vector."""
         self.enough = Signal()
         """The bytes that the state needs are here."""
         self.step = Signal()
-        """The vector of the position is made."""
+        """A part of the position's vector is made."""
+        self.whole = Signal()
+        """It is the last."""
         self.errors = Signal(4)
         """Of the payload, by what is wrong with it."""
         self.need = Signal(range(BEAT_BYTES + 1))
@@ -366,7 +389,7 @@ class _Block:
         self.left_after = Signal.like(self.values_left)
 
 
-def _pick(values, place, component: int):
-    """Return the value at a place that is at most ``component``."""
-    reach = Cat(values[index] for index in range(component + 1))
-    return reach.word_select(place[: component.bit_length()], 8) if component else reach
+def _pick(values, place, most: int):
+    """Return the value at a place that is at most ``most``."""
+    reach = Cat(values[index] for index in range(most + 1))
+    return reach.word_select(place[: most.bit_length()], 8) if most else reach

@@ -1,6 +1,6 @@
-"""The high-density sparse search unit: all entries of a coordinate block compared with 16 wanted indices at once."""
+"""The high-density sparse search unit: all entries of a coordinate block compared with the wanted indices at once."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,13 +17,18 @@ CoordinateEntry = data.StructLayout({"component": 4, "position": 4, "value": sig
 
 
 class SparseSearch(wiring.Component):
-    """Hold the entries of a coordinate block and answer which of them a position has, all 16 components at once.
+    """Hold the entries of a coordinate block and answer which of them a position has, several components at once.
 
     Every entry that is held is compared with every wanted index in parallel. Loads append: all loads after ``clear``
     but the last must be full. ``clear`` and ``load`` may come in the same cycle: clear, then load.
 
     Latency: 0 cycles from a position to its answer (combinational); an entry is found from the cycle after its load.
-    Throughput: 16 wanted indices a cycle, 8 entries loaded a cycle.
+    Throughput: ``components`` wanted indices a cycle, 8 entries loaded a cycle.
+
+    Parameters
+    ----------
+    components : int
+        Of the 16 of a position, a power of two.
 
     Members
     -------
@@ -36,21 +41,30 @@ class SparseSearch(wiring.Component):
     entries : In(array of 8 `CoordinateEntry`)
     position : In(4)
         Wanted position.
-    hits : Out(16)
-        Components of the position that have an entry.
-    values : Out(`FactorVector`)
+    part : In
+        Which of its components, the first ones in part 0; of all at a time there is none but 0.
+    hits : Out(components)
+        Those that have an entry.
+    values : Out(array of components)
         Their values; zero for the others.
     """
 
     LATENCY = 0
 
-    clear: In(1)
-    load: In(1)
-    load_count: In(range(LOAD_ENTRIES + 1))
-    entries: In(data.ArrayLayout(CoordinateEntry, LOAD_ENTRIES))
-    position: In(4)
-    hits: Out(COMPONENTS)
-    values: Out(FactorVector)
+    def __init__(self, components: int = COMPONENTS) -> None:
+        self._components = components
+        super().__init__(
+            {
+                "clear": In(1),
+                "load": In(1),
+                "load_count": In(range(LOAD_ENTRIES + 1)),
+                "entries": In(data.ArrayLayout(CoordinateEntry, LOAD_ENTRIES)),
+                "position": In(4),
+                "part": In(range(max(COMPONENTS // components, 2))),
+                "hits": Out(components),
+                "values": Out(data.ArrayLayout(FactorVector.elem_shape, components)),
+            }
+        )
 
     def elaborate(self, platform) -> Module:
         """Return the entry registers and the comparators."""
@@ -74,11 +88,14 @@ class SparseSearch(wiring.Component):
         here = Signal(COORDINATE_LIMIT)
         for index in range(COORDINATE_LIMIT):
             m.d.comb += here[index].eq(valid[index] & (held[index].position == self.position))
-        for component in range(COMPONENTS):
+        for component in range(self._components):
             match = Signal(COORDINATE_LIMIT, name=f"match_{component}")
+            wanted: Value | int = component
+            if self._components < COMPONENTS:
+                wanted = Cat(Const(component, (self._components - 1).bit_length()), self.part)
             found = 0
             for index in range(COORDINATE_LIMIT):
-                m.d.comb += match[index].eq(here[index] & (held[index].component == component))
+                m.d.comb += match[index].eq(here[index] & (held[index].component == wanted))
                 found |= held[index].value.as_unsigned() & match[index].replicate(FACTOR.width)
             m.d.comb += [self.hits[component].eq(match.any()), self.values[component].eq(found)]
         return m

@@ -102,7 +102,7 @@ the Verilog, with drivers in C and Python ([how to use them](howto.md)).
 
 All registers are 32 bits on AXI4-Lite and are written whole: byte strobes are ignored. A number is in the low bits;
 *signed 13.16* has a sign, 13 integer bits and 16 fraction bits. Addresses and the camera take writes only while no
-frame runs. Other addresses read 0.
+frame runs; they read 0 until they are written, then all 32 bits that were. Other addresses read 0.
 
 | address | register | access | format | meaning |
 | --- | --- | --- | --- | --- |

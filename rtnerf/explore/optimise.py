@@ -23,6 +23,11 @@ from rtnerf.explore.sweep import Folder, rows, run, tasks_of
 
 BATCH = 4
 """Points that are proposed before any of them is answered."""
+FUTILE = 200
+"""Proposals for `BATCH` points after which a search is given up: the others break rules of a configuration."""
+
+FORBIDDEN = 1e3
+"""What a point that has no figures exceeds a bound by, as a share."""
 
 
 class Objective(NamedTuple):
@@ -94,12 +99,13 @@ def optimise(
     where: Executor | None,
     tell: Callable[[int, int], None],
 ) -> list[Trial]:
-    """Propose and simulate points, and return them all in their order.
+    """Propose and simulate so many points, and return them in their order, those that break a rule among them.
 
     Raises
     ------
     InputError
-        The specification has no space, or more than one; or a figure that is asked for is known of no point.
+        The specification has no space, or more than one, or one of nearly no points; or a figure that is asked for is
+        known of no point.
     """
     require(bool(space.space), "space", "given for a search", "missing")
     for name, value in (("grid", space.grid), ("points", space.listed), ("samples", space.samples)):
@@ -107,18 +113,15 @@ def optimise(
     wanted = list(dict.fromkeys([*objectives, *(bound.name for bound in bounds)]))
     study = _study(space.seed, objectives)
     trials: list[Trial] = []
-    while len(trials) < points:
-        asked = [study.ask() for _ in range(min(BATCH, points - len(trials)))]
-        proposed = [_proposed(space, one) for one in asked]
-        tasks = tasks_of(
-            [one.point for one in proposed if one.point is not None], synthesis, space.on_chip, space.estimates
-        )
-        run(folder, tasks, where, lambda done, total: None)
+    for done in range(0, points, BATCH):
+        asked, proposed = _asked(study, space, min(BATCH, points - done), objectives, bounds, trials)
+        found = [one.point for one in proposed if one.point is not None]
+        run(folder, tasks_of(found, synthesis, space.on_chip, space.estimates), where, lambda done, total: None)
         for one, trial in zip(asked, proposed, strict=True):
             answered = _answered(trial, folder, wanted)
             trials.append(answered)
             _answer(study, one, answered, objectives, bounds)
-        tell(len(trials), points)
+        tell(done + len(asked), points)
     if not any(trial.figures for trial in trials):
         raise InputError(f"space must have points with {', '.join(wanted)}, not {points} without ({trials[0].rule})")
     return trials
@@ -164,6 +167,30 @@ def _study(seed: int, objectives: Sequence[str]) -> Any:
     return optuna.create_study(sampler=sampler, directions=directions)
 
 
+def _asked(
+    study: Any,
+    space: Specification,
+    count: int,
+    objectives: Sequence[str],
+    bounds: Sequence[Bound],
+    refused: list[Trial],
+) -> tuple[list[Any], list[Trial]]:
+    """Ask for points until so many keep the rules of a configuration; the others are answered, and added to a list."""
+    asked, proposed = [], []
+    for _ in range(FUTILE):
+        one = study.ask()
+        trial = _proposed(space, one)
+        if trial.point is None:
+            refused.append(trial)
+            _answer(study, one, trial, objectives, bounds)
+        else:
+            asked.append(one)
+            proposed.append(trial)
+        if len(asked) == count:
+            return asked, proposed
+    raise InputError(f"space must have points that keep the rules, not {FUTILE} that do not ({refused[-1].rule})")
+
+
 def _proposed(space: Specification, trial: Any) -> Trial:
     """Take what Optuna proposes along each axis; of ranges of powers of two it proposes the exponent."""
     chosen: Settings = {}
@@ -205,11 +232,9 @@ def _answered(trial: Trial, folder: Folder, wanted: Sequence[str]) -> Trial:
 
 
 def _answer(study: Any, asked: Any, trial: Trial, objectives: Sequence[str], bounds: Sequence[Bound]) -> None:
-    import optuna
-
-    if not trial.figures:
-        study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        return
+    """Tell what was found; a point without figures is the worst of those that break a bound, or it would come again."""
+    known = bool(trial.figures)
+    asked.set_constraint("rule", 0.0 if known else FORBIDDEN)
     for number, bound in enumerate(bounds):
-        asked.set_constraint(str(number), bound.excess(trial.figures))
-    study.tell(asked, [trial.figures[name] for name in objectives])
+        asked.set_constraint(str(number), bound.excess(trial.figures) if known else FORBIDDEN)
+    study.tell(asked, [trial.figures[name] if known else 0.0 for name in objectives])

@@ -1,7 +1,7 @@
-"""The hybrid decoder: a block's 16 vectors from its payload, one a cycle. RTL: `rtl.factors.hybrid_decoder`.
+"""The hybrid decoder: a block's 16 vectors from its payload, a part a cycle. RTL: `rtl.factors.hybrid_decoder`.
 
-A right scene image is taken for granted: a payload has what its header says. Of a vector only the cycle is modelled in
-which a cube buffer takes it, with the last of its parts (RTL: `rtl.factors.cube_buffer`).
+A right scene image is taken for granted: a payload has what its header says. Of a vector's parts only the last is
+modelled.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from nerf.contract.config import COMPONENTS
 from nerf.contract.scene_image import BEAT
 from rtnerf.base.compiled import merged
 from sim.factors.tree_server import count_of
-from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, OUTPUT, TREE
+from sim.parts.activity import BUSY, IDLE, MEMORY, NEVER, TREE
 from sim.parts.streams import DECODE_JOB, PREFIX
 
 LOAD_ENTRIES = 8
@@ -24,28 +24,28 @@ REST, LOAD, WRITE = range(3)
 
 STATE = np.dtype(
     [(name, np.int64) for name in ("activity", "phase", "position", "load_left", "asked", "asking", "present")]
-    + [(name, np.int64) for name in ("parts", "vector_at", "vector_appearance", "vector_last")]
+    + [(name, np.int64) for name in ("parts", "whole_at", "vector_at", "vector_appearance", "vector_last")]
     + [(name, np.int64) for name in ("beats", "offset", "ended", "starting", "payload_address")]
     + [("job", DECODE_JOB)]
 )
 """``asked``: maps that the tree has taken, of those ``present``; ``asking``: one is offered to it; ``parts``: cycles
-that a vector takes to be written; ``vector_at``: cycle in which the latest vector is taken; ``beats``, ``offset``:
-beats in the byte window, and bytes of the first of them that are used up; ``ended``: the payload's last beat is among
-them, or was; ``starting``: the next beat is a payload's first."""
+that a vector takes to be made; ``whole_at``: cycle in which the latest one's last part is made; ``vector_at``: in which
+it is taken; ``beats``, ``offset``: beats in the byte window, and bytes of the first of them that are used up;
+``ended``: the payload's last beat is among them, or was; ``starting``: the next beat is a payload's first."""
 
 
 def new(parts: int) -> np.void:
-    """Return a decoder that has nothing to do; a vector is written in ``parts``."""
+    """Return a decoder that has nothing to do; a vector is made in ``parts``."""
     state = np.zeros(1, STATE)[0]
     state["parts"] = parts
-    state["vector_at"] = -1
+    state["whole_at"] = state["vector_at"] = -1
     state["starting"] = 1
     return state
 
 
 @merged
 def offer(now: int, state, vector) -> None:
-    """Put up, for the cycle in which a cube buffer takes it, the vector that was made."""
+    """Put up the last part of the vector that was made, for the cycle after."""
     vector.valid = state.vector_at == now
     vector.appearance = state.vector_appearance
     vector.block_last = state.vector_last
@@ -70,11 +70,11 @@ def _take_job(state, i_job) -> bool:
 
 
 @merged
-def _until_taken(now: int, state) -> int:
-    """Return the next cycle in which the vector at the output is taken, or no longer there."""
-    if state.vector_at > now:
-        return state.vector_at
-    return now + 1 if state.vector_at == now else NEVER
+def _next(now: int, state) -> int:
+    """Return the next cycle in which a vector becomes whole, is taken, or is no longer there."""
+    if state.vector_at >= now:
+        return now + 1
+    return state.whole_at if state.whole_at > now else NEVER
 
 
 @merged
@@ -88,7 +88,7 @@ def step(now: int, state, i_job, i_payload, request, response, image) -> int:
     phase = state.phase
     if phase == REST and not (i_job.valid or i_payload.valid):
         state.activity = IDLE
-        return _until_taken(now, state)
+        return _next(now, state)
     available = BEAT * state.beats - state.offset if state.beats else 0
     take = 0
     started = False
@@ -121,18 +121,20 @@ def step(now: int, state, i_job, i_payload, request, response, image) -> int:
             need = response.total
         elif here and state.job.form == Form.DENSE:
             need = COMPONENTS
-        if state.vector_at > now:
-            state.activity = OUTPUT
+        if state.whole_at >= now:
+            state.activity = BUSY
         elif here and bitmap and not response.valid:
             state.activity = TREE
         elif available < need:
             state.activity = MEMORY
         else:
             state.activity = BUSY
+            state.whole_at = now + state.parts - 1
+        if state.whole_at == now:
             take = need
             if here and bitmap:
                 response.valid = 0
-            state.vector_at = now + state.parts
+            state.vector_at = now + 1
             state.vector_appearance = state.job.appearance
             state.vector_last = state.position == POSITIONS - 1
             state.position += 1
@@ -166,4 +168,4 @@ def step(now: int, state, i_job, i_payload, request, response, image) -> int:
         request.valid = 1
         state.asking = 1
         changed = True
-    return now + 1 if changed else _until_taken(now, state)
+    return now + 1 if changed else _next(now, state)

@@ -6,7 +6,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory, MemoryData
 from amaranth.lib.wiring import In, Out
 
-from cosim.unit import STALLS, run, shared
+import cosim.unit
+from cosim.unit import STALLS, play, run, shared
 
 
 class Tally(wiring.Component):
@@ -75,3 +76,18 @@ def test_a_run_that_fails_leaves_nothing():
 def test_a_broken_rule_is_told(fault, told):
     with pytest.raises(AssertionError, match=f"^o: {told}"):
         run(shared(Tally, fault), {"i": PLACES}, {"o": len(PLACES)}, stalls=(1.0, 0.3))
+
+
+def test_a_play_without_an_end_is_ended(monkeypatch):
+    monkeypatch.setattr(cosim.unit, "LONGEST", 100)
+
+    async def waits(ctx):
+        await ctx.delay(1)
+
+    async def ends(ctx):
+        await ctx.tick().repeat(99)
+
+    unit = Tally()
+    play(unit, ends)
+    with pytest.raises(AssertionError, match="not at an end after 100 cycles"):
+        play(unit, waits)

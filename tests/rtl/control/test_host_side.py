@@ -70,6 +70,8 @@ def test_registers_hold_the_view_and_ignore_writes_while_busy():
         assert await host.read("config_digest") == CFG.digest_word
         chance = random.Random(2)
         values = {name: chance.getrandbits(32) for name in [*CAMERA_REGISTERS, "scene_low", "frame_low", "list_low"]}
+        for name in values:
+            assert await host.read(name) == 0
         for name, value in values.items():
             await host.write(name, value)
         for busy in (0, 1):
@@ -77,6 +79,7 @@ def test_registers_hold_the_view_and_ignore_writes_while_busy():
             for name, value in values.items():
                 if busy:
                     await host.write(name, ~value)
+                assert await host.read(name) == value
                 if name in CAMERA_REGISTERS:
                     field = view_fields(registers.view)[name]
                     width = len(field if not hasattr(field, "as_value") else field.as_value())
@@ -85,6 +88,30 @@ def test_registers_hold_the_view_and_ignore_writes_while_busy():
             assert ctx.get(getattr(registers, f"{base}_base")) == values[f"{base}_low"]
         await host.write(0x3FC, 1)
         assert await host.read(0x3FC) == 0
+
+    play(registers, bench)
+
+
+@pytest.mark.parametrize("read", ["near", "far"])
+def test_a_register_is_read_after_it_is_written(read):
+    registers = ControlRegisters(CFG)
+
+    async def bench(ctx):
+        host, bus = Host(ctx, registers.control), registers.control
+        for name in ("near", "far"):
+            await host.write(name, 1)
+        for port, value in {"awaddr": REGISTERS["near"], "wdata": 2, "araddr": REGISTERS[read], "bready": 1}.items():
+            ctx.set(getattr(bus, port), value)
+        for port in ("awvalid", "wvalid", "arvalid"):
+            ctx.set(getattr(bus, port), 1)
+        ctx.set(bus.rready, 1)
+        ready = []
+        while not any(ready):
+            ready.append(ctx.get(bus.arready))
+            await ctx.tick()
+            ctx.set(bus.awvalid, 0)
+        assert ready == ([0, 1] if read == "near" else [1])
+        assert (ctx.get(bus.rvalid), ctx.get(bus.rdata)) == (1, 2 if read == "near" else 1)
 
     play(registers, bench)
 

@@ -43,10 +43,11 @@ def test_reads_return_the_corners_of_what_was_written(cfg, kind, lanes, copies):
     async def write(ctx, line, pair, group, slot, vectors):
         to = pack(layout, {"to": {"line": line, "pair": pair, "group": group, "slot": slot}})
         for position, vector in enumerate(vectors):
-            values = int.from_bytes(vector.tobytes(), "little")
-            ctx.set(payload, to | position << layout["position"].offset | values << layout["values"].offset)
-            for part in range(cfg.vector_parts):
-                assert ctx.get(buffer.i.ready) == (part == cfg.vector_parts - 1)
+            for part, components in enumerate(vector.reshape(cfg.vector_parts, -1)):
+                place = to | position << layout["position"].offset | part << layout["part"].offset
+                values = int.from_bytes(components.tobytes(), "little")
+                ctx.set(payload, place | values << layout["values"].offset)
+                assert ctx.get(buffer.i.ready)
                 await ctx.tick()
 
     async def testbench(ctx):

@@ -1,27 +1,30 @@
 """The hybrid decoder against `nerf.contract.blocks.decode`: all forms, alignments and stalls, rates, and errors."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from cosim.unit import STALLS, run, shared
 from nerf.contract.blocks import COORDINATE_LIMIT, Form, Header, decode, encode
+from nerf.contract.config import COMPONENTS
 from rtl.factors.hybrid_decoder import HybridDecoder
 from rtl.factors.tree_server import TreeServer
 from rtl.payloads import BlockLayouts, ReadBeat
 from tests.sizes import TINY
 
 LAYOUTS = BlockLayouts(TINY)
+"""Those of the streams; with vectors whole."""
 
 
 class Harness(wiring.Component):
     """A decoder with the tree that it needs; ``error``: there was a strobe for this block.
 
-    ``parts``: cycles for which a vector is held up, as a cube buffer does that writes it in so many.
+    Vectors, which the decoder makes in ``parts``, are put together.
     """
 
     i_job: In(stream.Signature(LAYOUTS.DecodeJob))
@@ -34,7 +37,8 @@ class Harness(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.decoder = decoder = HybridDecoder(TINY)
+        config = replace(TINY, interpolated_components=COMPONENTS // self._parts)
+        m.submodules.decoder = decoder = HybridDecoder(config)
         m.submodules.server = server = TreeServer(2)
         strobed = Signal()
         m.d.comb += self.o.payload.error.eq(strobed | decoder.error_payload)
@@ -44,16 +48,21 @@ class Harness(wiring.Component):
         wiring.connect(m, decoder.tree, server.client_1)
         wiring.connect(m, wiring.flipped(self.i_job), decoder.i_job)
         wiring.connect(m, wiring.flipped(self.i_payload), decoder.i_payload)
-        part = Signal(range(self._parts + 1))
-        written = part == self._parts - 1
-        with m.If(decoder.o.valid & ~written):
-            m.d.sync += part.eq(part + 1)
-        with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += part.eq(0)
+        part, vector = decoder.o.payload, self.o.payload.vector
+        values = part.write.values.as_value()
+        earlier = Signal(8 * COMPONENTS)
+        last = part.write.part == self._parts - 1
+        whole = Cat(earlier, values)[len(values) :]
+        with m.If(decoder.o.valid & decoder.o.ready):
+            m.d.sync += earlier.eq(whole)
         m.d.comb += [
-            self.o.payload.vector.eq(decoder.o.payload),
-            self.o.valid.eq(decoder.o.valid & written),
-            decoder.o.ready.eq(self.o.ready & written),
+            vector.appearance.eq(part.appearance),
+            vector.block_last.eq(part.block_last),
+            vector.write.to.eq(part.write.to),
+            vector.write.position.eq(part.write.position),
+            vector.write.values.eq(whole),
+            self.o.valid.eq(decoder.o.valid & last),
+            decoder.o.ready.eq(self.o.ready | ~last),
         ]
         return m
 
@@ -140,21 +149,21 @@ def random_blocks(noise, count):
         yield encode(values, Form(noise.choice(forms)))
 
 
-def decode_all(blocks, noise, stalls=(1.0, 1.0), skips=None):
+def decode_all(blocks, noise, stalls=(1.0, 1.0), skips=None, parts=1):
     jobs, beats, expected = build(blocks, noise, skips)
-    result = run(
-        shared(Harness), {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)}, stalls=stalls, watchdog=50_000
-    )
+    inputs, outputs = {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)}
+    result = run(shared(Harness, parts), inputs, outputs, stalls=stalls, watchdog=50_000)
     assert len(result.cycles["i_payload"]) == len(beats)
     check(jobs, expected, result.outputs["o"])
     return result
 
 
+@pytest.mark.parametrize("parts", [1, 4, 16])
 @pytest.mark.parametrize("stalls", STALLS)
-def test_blocks_of_every_form_are_decoded(stalls):
+def test_blocks_of_every_form_are_decoded(stalls, parts):
     noise = np.random.default_rng(random.Random(str(stalls)).getrandbits(32))
     blocks = [*edge_blocks(noise), *random_blocks(noise, 14)]
-    decode_all(blocks, noise, stalls)
+    decode_all(blocks, noise, stalls, parts=parts)
 
 
 @pytest.mark.parametrize("skip", [0, 1])
@@ -163,13 +172,14 @@ def test_edge_blocks_at_both_alignments(skip):
     decode_all([*edge_blocks(noise)], noise, skips=skip)
 
 
-def test_dense_blocks_come_without_a_gap():
+@pytest.mark.parametrize("parts", [1, 2, 16])
+def test_dense_blocks_come_without_a_gap(parts):
     noise = np.random.default_rng(2)
     blocks = [encode(block(noise, 1.0), Form.DENSE) for _ in range(5)]
-    result = decode_all(blocks, noise, skips=0)
+    result = decode_all(blocks, noise, skips=0, parts=parts)
     out = result.cycles["o"]
-    assert out[0] - result.cycles["i_payload"][0] == HybridDecoder.LATENCY
-    assert out == list(range(out[0], out[0] + 80))
+    assert out[0] - result.cycles["i_payload"][0] == HybridDecoder.LATENCY + parts - 1
+    assert out == list(range(out[0], out[0] + 80 * parts, parts))
 
 
 def test_empty_blocks_come_without_a_gap():
@@ -215,8 +225,9 @@ def corrupt_blocks():
         yield name, header, bytes(changed)
 
 
+@pytest.mark.parametrize("parts", [1, 16])
 @pytest.mark.parametrize("skip", [0, 1])
-def test_a_payload_that_disagrees_strobes_and_passes(skip):
+def test_a_payload_that_disagrees_strobes_and_passes(skip, parts):
     noise = np.random.default_rng(1)
     jobs, beats, names, good = [], [], [], []
     for name, header, payload in corrupt_blocks():
@@ -224,7 +235,7 @@ def test_a_payload_that_disagrees_strobes_and_passes(skip):
         names.append(name)
         jobs += [make_job(header, skip, 0), make_job(good[-1][0], 0, 1)]
         beats += beats_of(payload, skip, noise) + beats_of(good[-1][1], 0, noise)
-    result = run(shared(Harness), {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)})
+    result = run(shared(Harness, parts), {"i_job": jobs, "i_payload": beats}, {"o": 16 * len(jobs)}, watchdog=50_000)
     assert len(result.cycles["i_payload"]) == len(beats)
     vectors = result.outputs["o"]
     for number, name in enumerate(names):

@@ -42,9 +42,10 @@ def entry_lists():
         yield [(index, generator.randint(-128, 127)) for index in indices]
 
 
+@pytest.mark.parametrize("components", [COMPONENTS, 4, 1])
 @pytest.mark.parametrize("together", [False, True])
-def test_every_position_is_answered(together):
-    unit = shared(SparseSearch)
+def test_every_position_is_answered(together, components):
+    unit = shared(SparseSearch, components)
 
     async def testbench(ctx):
         gaps = random.Random(1)
@@ -53,9 +54,12 @@ def test_every_position_is_answered(together):
             wanted = dict(entries)
             for position in range(16):
                 ctx.set(unit.position, position)
-                hits, values = ctx.get(unit.hits), ctx.get(unit.values)
-                indices = range(position * COMPONENTS, (position + 1) * COMPONENTS)
-                assert [values[c] for c in range(COMPONENTS)] == [wanted.get(index, 0) for index in indices]
-                assert [hits >> c & 1 for c in range(COMPONENTS)] == [index in wanted for index in indices]
+                for part in range(COMPONENTS // components):
+                    ctx.set(unit.part, part)
+                    hits, values = ctx.get(unit.hits), ctx.get(unit.values)
+                    first = position * COMPONENTS + part * components
+                    indices = range(first, first + components)
+                    assert [values[c] for c in range(components)] == [wanted.get(index, 0) for index in indices]
+                    assert [hits >> c & 1 for c in range(components)] == [index in wanted for index in indices]
 
     play(unit, testbench)

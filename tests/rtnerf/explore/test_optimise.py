@@ -81,6 +81,16 @@ def test_a_search_ends_in_a_front_and_goes_on(call, specification, ran, tmp_path
     assert json.loads(results.read_text())["front"] == winners
 
 
+def test_points_that_break_a_rule_do_not_count(call, ran, tmp_path):
+    path = tmp_path / "space.toml"
+    space = "[space]\nmlp_lanes = [32, 64]\nsample_queue = {low = 4, high = 1024}\n"
+    path.write_text("[fixed]\npsnr_size = 0\nviews = [0, 1]\nhidden = 32\n" + space)
+    assert call("optimise", path, "--out", tmp_path / "d", "--points", 4, "--json", tmp_path / "r.json")[0] == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert len(ran) == found["points"] == 4
+    assert found["refused"]
+
+
 def test_winners_are_cosimulated_on_a_crop(call, specification, ran, tmp_path, monkeypatch):
     seen = []
 
@@ -117,6 +127,11 @@ def test_winners_are_cosimulated_on_a_crop(call, specification, ran, tmp_path, m
         (SPECIFICATION, ["--at-most", "speed=1"], "at-most must be NAME=NUMBER, "),
         (SPECIFICATION, ["--objective", "speed"], "objective must be one of fps, "),
         (SPECIFICATION, ["--engine", "icarus"], "engine must be absent without verify, not icarus"),
+        (
+            "[fixed]\nhidden = 32\n[space]\nmlp_lanes = [64, 128]",
+            [],
+            "space must have points that keep the rules, not 200 that do not (mlp_lanes must be at most hidden (32)",
+        ),
         (SPECIFICATION, ["--at-least", "fps=1e9"], "bounds must be kept by a point, not by none of 4"),
         (
             SPECIFICATION,

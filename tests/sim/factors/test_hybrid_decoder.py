@@ -69,7 +69,6 @@ def check(blocks, noise, stalls, seed=0, skips=None, parts=1):
         assert cycles == hardware.cycles
 
 
-# A cube buffer takes a vector as soon as it has written its parts.
 @pytest.mark.parametrize("parts", [1, 2, 16])
 @pytest.mark.parametrize("source", [1.0, 0.7, 0.3, 0.1])
 def test_blocks_of_every_form(source, parts):
