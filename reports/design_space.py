@@ -3,7 +3,7 @@
 #
 # A grid of configurations round `edge`, and presets, each simulated exactly by `rtnerf sweep`: what a frame of the
 # embedded scene takes, and how many bytes the configuration holds on chip. The presets differ from each other in other
-# fields, too. A search with bounds is `rtnerf optimise`.
+# fields, too. Below, what a search (`rtnerf optimise`) found around `edge-deferred`.
 
 # %%
 import matplotlib.pyplot as plt
@@ -92,4 +92,62 @@ table(
         for point in points
     ],
     sweep,
+)
+
+# %% [markdown]
+# ## A search, and a preset on its front
+#
+# `rtnerf optimise` over sixteen fields of `edge-deferred`: frames a second, area and energy together. A point is on the
+# front when no other one is at least as good in all three. Area and energy of the points are estimated between what was
+# synthesised; before: the preset as it was before its blocks were cut into more steps and its lanes doubled.
+
+# %%
+search = kept("search")
+named = {name: search[name] for name in ("edge-deferred", "edge-deferred before part two")}
+drawn, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True)
+
+
+def energy(point):
+    return sum(point["energy_mj"]) / 2
+
+
+for axis, quantity, label in (
+    (axes[0], lambda point: point["area_mm2"], "mm2 in ASAP7, logic and memories"),
+    (axes[1], energy, "mJ a frame, middle of the range"),
+):
+    for some, colour in ((search["others"], "#909090"), (search["front"], "#2f8f7f")):
+        axis.scatter([quantity(point) for point in some], [point["fps"] for point in some], color=colour, s=14)
+    for name, point in named.items():
+        axis.scatter(quantity(point), point["fps"], color="#b5533c", s=60)
+        axis.annotate(name, (quantity(point), point["fps"]), xytext=(6, -12), textcoords="offset points", fontsize=8)
+    axis.set_xlabel(label)
+axes[0].set_ylabel(f"frames a second at an assumed {search['clock_mhz']:.0f} MHz")
+figure(
+    drawn,
+    f"What {search['points']} points of a search take, {search['frame']}; green: the front, red: presets",
+    search,
+)
+
+# %%
+table(
+    ["point", "frames/s", "mm2", "mJ", "bytes on chip", "energy x delay, times better", "area x delay, times better"],
+    [
+        [
+            name,
+            f"{point['fps']:.1f}",
+            f"{point['area_mm2']:.3f}",
+            f"{point['energy_mj'][0]:.1f} to {point['energy_mj'][1]:.1f}",
+            f"{point['on_chip_bytes']:,}",
+            *(
+                f"{before['cycles'] * of(before) / (point['cycles'] * of(point)):.2f}"
+                for before in (named["edge-deferred before part two"],)
+                for of in (energy, lambda one: one["area_mm2"])
+            ),
+        ]
+        for name, point in (
+            *((f"`{name}`" if " " not in name else name, point) for name, point in named.items()),
+            *((f"front {number}", point) for number, point in enumerate(search["front"], 1)),
+        )
+    ],
+    search,
 )

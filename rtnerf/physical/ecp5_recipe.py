@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pyosys import libyosys
 
@@ -35,6 +36,8 @@ Wires are numbered, since Yosys takes bit 1 of ``a`` for a wire ``a[1]``. Withou
 in a large design that takes longer than the rest.
 """
 _PLAIN = ("blackbox =A:whitebox", "opt_clean -purge")
+WIDE_RESET = 1000
+"""Flip-flops from which on a reset goes by the global network: by other wires that of a board goes past every tile."""
 
 
 def bench(ports: list[tuple[str, int, bool]]) -> str:
@@ -85,6 +88,10 @@ def main(folder: str, top: str = "", *sources: str) -> None:
     else:
         _map_unit(design, run)
     run("write_json netlist.part")
+    if top:
+        netlist = json.loads(Path("netlist.part").read_text())
+        buffer_resets(netlist["modules"][top])
+        Path("netlist.part").write_text(json.dumps(netlist))
     Path("netlist.part").replace("netlist.json")
 
 
@@ -99,6 +106,38 @@ def _map_unit(design: libyosys.Design, run: Callable[..., None]) -> None:
     run("read_verilog bench.v", *_mapped(BENCH, "-noflatten"))
     _count(design, "unit")
     run("flatten", *_PLAIN)
+
+
+def buffer_resets(module: dict[str, Any]) -> None:
+    """Put a buffer of the global network into each reset of at least `WIDE_RESET` flip-flops.
+
+    Parameters
+    ----------
+    module : dict
+        A flat module of Yosys's JSON, which is changed.
+    """
+    resets: dict[int, list[dict[str, Any]]] = {}
+    last = 0
+    for cell in module["cells"].values():
+        last = max([last, *(bit for bits in cell["connections"].values() for bit in bits if isinstance(bit, int))])
+        (reset,) = cell["connections"].get("LSR", ["0"]) if cell["type"] == "TRELLIS_FF" else ["0"]
+        if isinstance(reset, int):
+            resets.setdefault(reset, []).append(cell)
+    for number, (reset, cells) in enumerate(resets.items()):
+        if len(cells) < WIDE_RESET:
+            continue
+        last += 1
+        module["netnames"][f"reset_{number}"] = {"hide_name": 0, "bits": [last], "attributes": {}}
+        module["cells"][f"reset_buffer_{number}"] = {
+            "hide_name": 0,
+            "type": "DCCA",
+            "parameters": {},
+            "attributes": {},
+            "port_directions": {"CLKI": "input", "CE": "input", "CLKO": "output"},
+            "connections": {"CLKI": [reset], "CE": ["1"], "CLKO": [last]},
+        }
+        for cell in cells:
+            cell["connections"]["LSR"] = [last]
 
 
 def _mapped(top: str, options: str = "") -> list[str]:

@@ -57,3 +57,24 @@ def test_a_design_that_does_not_fit_is_refused(tools, tmp_path, monkeypatch):
     monkeypatch.setitem(ecp5_board.AVAILABLE, "luts", 3)
     with pytest.raises(InputError, match=r"^config must need at most the 3 luts of an LFE5U-85F, not \d+$"):
         route(load_config("nano"), cache=tmp_path)
+
+
+@needs_pyosys
+def test_a_reset_of_many_flip_flops_gets_a_buffer(monkeypatch):
+    from rtnerf.physical import ecp5_recipe
+
+    monkeypatch.setattr(ecp5_recipe, "WIDE_RESET", 2)
+
+    def flip_flop(reset):
+        return {"type": "TRELLIS_FF", "connections": {"LSR": [reset], "Q": [9]}}
+
+    cells = {"a": flip_flop(5), "b": flip_flop(5), "c": flip_flop(6), "d": flip_flop("0")}
+    cells |= {"e": {"type": "TRELLIS_FF", "connections": {"Q": [8]}}, "f": {"type": "LUT4", "connections": {"A": [5]}}}
+    module = {"cells": cells, "netnames": {}}
+    ecp5_recipe.buffer_resets(module)
+    resets = [cells[name]["connections"].get("LSR") for name in "abcde"]
+    assert resets == [[10], [10], [6], ["0"], None]
+    assert cells["f"]["connections"] == {"A": [5]}
+    (buffer,) = (cell for cell in cells.values() if cell["type"] == "DCCA")
+    assert buffer["connections"] == {"CLKI": [5], "CE": ["1"], "CLKO": [10]}
+    assert [net["bits"] for net in module["netnames"].values()] == [[10]]
