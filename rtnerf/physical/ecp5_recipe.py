@@ -36,8 +36,10 @@ Wires are numbered, since Yosys takes bit 1 of ``a`` for a wire ``a[1]``. Withou
 in a large design that takes longer than the rest.
 """
 _PLAIN = ("blackbox =A:whitebox", "opt_clean -purge")
-WIDE_RESET = 1000
-"""Flip-flops from which on a reset goes by the global network: by other wires that of a board goes past every tile."""
+GLOBAL_NETS, WIDE_NET = 15, 250
+"""Of the 16 nets that the device brings to every tile, those beside the clock; flip-flops from which on a reset or an
+enable is one of them. By other wires that of a whole board goes past every tile, and there is no room for them.
+"""
 
 
 def bench(ports: list[tuple[str, int, bool]]) -> str:
@@ -90,7 +92,7 @@ def main(folder: str, top: str = "", *sources: str) -> None:
     run("write_json netlist.part")
     if top:
         netlist = json.loads(Path("netlist.part").read_text())
-        buffer_resets(netlist["modules"][top])
+        use_global_network(netlist["modules"][top])
         Path("netlist.part").write_text(json.dumps(netlist))
     Path("netlist.part").replace("netlist.json")
 
@@ -108,36 +110,40 @@ def _map_unit(design: libyosys.Design, run: Callable[..., None]) -> None:
     run("flatten", *_PLAIN)
 
 
-def buffer_resets(module: dict[str, Any]) -> None:
-    """Put a buffer of the global network into each reset of at least `WIDE_RESET` flip-flops.
+def use_global_network(module: dict[str, Any]) -> None:
+    """Put a buffer of the global network into the widest resets and enables, `GLOBAL_NETS` at most.
 
     Parameters
     ----------
     module : dict
         A flat module of Yosys's JSON, which is changed.
     """
-    resets: dict[int, list[dict[str, Any]]] = {}
+    users: dict[tuple[int, str], list[dict[str, Any]]] = {}
     last = 0
     for cell in module["cells"].values():
-        last = max([last, *(bit for bits in cell["connections"].values() for bit in bits if isinstance(bit, int))])
-        (reset,) = cell["connections"].get("LSR", ["0"]) if cell["type"] == "TRELLIS_FF" else ["0"]
-        if isinstance(reset, int):
-            resets.setdefault(reset, []).append(cell)
-    for number, (reset, cells) in enumerate(resets.items()):
-        if len(cells) < WIDE_RESET:
-            continue
+        connections = cell["connections"]
+        last = max([last, *(bit for bits in connections.values() for bit in bits if isinstance(bit, int))])
+        if cell["type"] == "TRELLIS_FF":
+            for port in ("LSR", "CE"):
+                (bit,) = connections.get(port, ["x"])
+                if isinstance(bit, int):
+                    users.setdefault((bit, port), []).append(cell)
+    widest = sorted(users.items(), key=lambda item: -len(item[1]))[:GLOBAL_NETS]
+    for number, ((bit, port), cells) in enumerate(widest):
+        if len(cells) < WIDE_NET:
+            break
         last += 1
-        module["netnames"][f"reset_{number}"] = {"hide_name": 0, "bits": [last], "attributes": {}}
-        module["cells"][f"reset_buffer_{number}"] = {
+        module["netnames"][f"global_{number}"] = {"hide_name": 0, "bits": [last], "attributes": {}}
+        module["cells"][f"buffer_{number}"] = {
             "hide_name": 0,
             "type": "DCCA",
             "parameters": {},
             "attributes": {},
             "port_directions": {"CLKI": "input", "CE": "input", "CLKO": "output"},
-            "connections": {"CLKI": [reset], "CE": ["1"], "CLKO": [last]},
+            "connections": {"CLKI": [bit], "CE": ["1"], "CLKO": [last]},
         }
         for cell in cells:
-            cell["connections"]["LSR"] = [last]
+            cell["connections"][port] = [last]
 
 
 def _mapped(top: str, options: str = "") -> list[str]:

@@ -60,21 +60,33 @@ def test_a_design_that_does_not_fit_is_refused(tools, tmp_path, monkeypatch):
 
 
 @needs_pyosys
-def test_a_reset_of_many_flip_flops_gets_a_buffer(monkeypatch):
+def test_the_widest_resets_and_enables_go_by_the_global_network(monkeypatch):
     from rtnerf.physical import ecp5_recipe
 
-    monkeypatch.setattr(ecp5_recipe, "WIDE_RESET", 2)
+    monkeypatch.setattr(ecp5_recipe, "WIDE_NET", 2)
+    monkeypatch.setattr(ecp5_recipe, "GLOBAL_NETS", 2)
 
-    def flip_flop(reset):
-        return {"type": "TRELLIS_FF", "connections": {"LSR": [reset], "Q": [9]}}
+    def flip_flop(reset, enable):
+        return {"type": "TRELLIS_FF", "connections": {"LSR": [reset], "CE": [enable], "Q": [12]}}
 
-    cells = {"a": flip_flop(5), "b": flip_flop(5), "c": flip_flop(6), "d": flip_flop("0")}
-    cells |= {"e": {"type": "TRELLIS_FF", "connections": {"Q": [8]}}, "f": {"type": "LUT4", "connections": {"A": [5]}}}
+    cells = {str(number): flip_flop(5 if number < 3 else 6, 7 if number < 4 else 8) for number in range(6)}
+    cells["6"] = flip_flop("0", 9)
+    cells |= {
+        "ff": {"type": "TRELLIS_FF", "connections": {"Q": [3]}},
+        "lut": {"type": "LUT4", "connections": {"A": [5]}},
+    }
     module = {"cells": cells, "netnames": {}}
-    ecp5_recipe.buffer_resets(module)
-    resets = [cells[name]["connections"].get("LSR") for name in "abcde"]
-    assert resets == [[10], [10], [6], ["0"], None]
-    assert cells["f"]["connections"] == {"A": [5]}
-    (buffer,) = (cell for cell in cells.values() if cell["type"] == "DCCA")
-    assert buffer["connections"] == {"CLKI": [5], "CE": ["1"], "CLKO": [10]}
-    assert [net["bits"] for net in module["netnames"].values()] == [[10]]
+    ecp5_recipe.use_global_network(module)
+    # Enable 7 of four and reset 5 of three are the widest; reset 6 of three is one too many.
+    assert [cells[str(number)]["connections"]["CE"] for number in range(7)] == [[13]] * 4 + [[8]] * 2 + [[9]]
+    assert [cells[str(number)]["connections"]["LSR"] for number in range(7)] == [[14]] * 3 + [[6]] * 3 + [["0"]]
+    assert cells["lut"]["connections"] == {"A": [5]}
+    buffers = [cell["connections"] for cell in cells.values() if cell["type"] == "DCCA"]
+    assert buffers == [{"CLKI": [7], "CE": ["1"], "CLKO": [13]}, {"CLKI": [5], "CE": ["1"], "CLKO": [14]}]
+    assert [net["bits"] for net in module["netnames"].values()] == [[13], [14]]
+
+    monkeypatch.setattr(ecp5_recipe, "GLOBAL_NETS", 9)
+    monkeypatch.setattr(ecp5_recipe, "WIDE_NET", 4)
+    module = {"cells": {str(number): flip_flop(5, 7) for number in range(3)}, "netnames": {}}
+    ecp5_recipe.use_global_network(module)
+    assert not module["netnames"]
