@@ -13,6 +13,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 EXECUTABLE = next(filter(None, map(shutil.which, NAMES)), None)
 SECONDS = 120
 """The watchdog of everything that is waited for."""
+LEFT = "Inspected target navigated or closed"
+"""What the browser answers where a page makes room for the next one before it has."""
+
+
+class PageLeftError(Exception):
+    """The page was left while it was asked."""
 
 
 class Browser:
@@ -71,10 +77,13 @@ class Browser:
         return found["result"].get("value")
 
     def wait(self, expression):
-        """Return the value of an expression as soon as it is true."""
+        """Return the value of an expression as soon as it is true, be it on the next page."""
         until = time.monotonic() + SECONDS
-        while not (value := self.evaluate(expression)):
-            assert time.monotonic() < until, f"{expression}: {self.problems}"
+        value = None
+        while not value:
+            with suppress(PageLeftError):
+                value = self.evaluate(expression)
+            assert value or time.monotonic() < until, f"{expression}: {self.problems}"
             time.sleep(0.05)
         return value
 
@@ -108,6 +117,8 @@ class Browser:
         while True:
             answer = self._message()
             if answer.get("id") == self._number:
+                if answer.get("error", {}).get("message") == LEFT:
+                    raise PageLeftError
                 assert "error" not in answer, answer["error"]
                 return answer["result"]
             self._note(answer.get("method"), answer.get("params"))

