@@ -103,16 +103,25 @@ table(
 
 # %%
 search = kept("search")
-named = {name: search[name] for name in ("edge-deferred", "edge-deferred before part two")}
+before = search["edge-deferred before part two"]
+named = {"edge-deferred": search["edge-deferred"], "edge-deferred before part two": before}
 drawn, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True)
+
+
+def area(point):
+    return point["area_mm2"]
 
 
 def energy(point):
     return sum(point["energy_mj"]) / 2
 
 
+def times_better(point, quantity):
+    return before["cycles"] * quantity(before) / (point["cycles"] * quantity(point))
+
+
 for axis, quantity, label in (
-    (axes[0], lambda point: point["area_mm2"], "mm2 in ASAP7, logic and memories"),
+    (axes[0], area, "mm2 in ASAP7, logic and memories"),
     (axes[1], energy, "mJ a frame, middle of the range"),
 ):
     for some, colour in ((search["others"], "#909090"), (search["front"], "#2f8f7f")):
@@ -135,19 +144,16 @@ table(
         [
             name,
             f"{point['fps']:.1f}",
-            f"{point['area_mm2']:.3f}",
+            f"{area(point):.3f}",
             f"{point['energy_mj'][0]:.1f} to {point['energy_mj'][1]:.1f}",
             f"{point['on_chip_bytes']:,}",
-            *(
-                f"{before['cycles'] * of(before) / (point['cycles'] * of(point)):.2f}"
-                for before in (named["edge-deferred before part two"],)
-                for of in (energy, lambda one: one["area_mm2"])
-            ),
+            f"{times_better(point, energy):.2f}",
+            f"{times_better(point, area):.2f}",
         ]
-        for name, point in (
-            *((f"`{name}`" if " " not in name else name, point) for name, point in named.items()),
+        for name, point in [
+            *named.items(),
             *((f"front {number}", point) for number, point in enumerate(search["front"], 1)),
-        )
+        ]
     ],
     search,
 )

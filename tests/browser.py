@@ -79,13 +79,12 @@ class Browser:
     def wait(self, expression):
         """Return the value of an expression as soon as it is true, be it on the next page."""
         until = time.monotonic() + SECONDS
-        value = None
-        while not value:
+        while True:
             with suppress(PageLeftError):
-                value = self.evaluate(expression)
-            assert value or time.monotonic() < until, f"{expression}: {self.problems}"
+                if value := self.evaluate(expression):
+                    return value
+            assert time.monotonic() < until, f"{expression}: {self.problems}"
             time.sleep(0.05)
-        return value
 
     def press(self, key):
         """Press a key and release it."""

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 
 from cosim.unit import play
 from nerf.contract.config import load_config
@@ -114,6 +115,22 @@ def test_a_register_is_read_after_it_is_written(read):
         assert (ctx.get(bus.rvalid), ctx.get(bus.rdata)) == (1, 2 if read == "near" else 1)
 
     play(registers, bench)
+
+
+def test_what_was_written_before_a_reset_is_not_read():
+    registers, reset = ControlRegisters(CFG), Signal()
+
+    async def bench(ctx):
+        host = Host(ctx, registers.control)
+        for name in ("near", "list_high"):
+            await host.write(name, 5)
+        ctx.set(reset, 1)
+        await ctx.tick()
+        ctx.set(reset, 0)
+        await host.write("far", 6)
+        assert [await host.read(name) for name in ("near", "list_high", "far")] == [0, 0, 6]
+
+    play(ResetInserter(reset)(registers), bench)
 
 
 def test_start_interrupt_and_status():
